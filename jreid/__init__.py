@@ -1,0 +1,22 @@
+"""jreid: cross-domain person re-identification in JAX and Flax.
+
+Sub-packages load on first use, so that `import jreid.losses` stays fast and nothing here needs TensorFlow.
+"""
+
+import importlib
+
+__version__ = '0.1.0'
+
+_SUBPACKAGES = ('clustering', 'data', 'losses', 'methods', 'models', 'retrieval')
+
+
+def __getattr__(name: str):
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f'jreid.{name}')
+    if name == 'load_run':
+        return importlib.import_module('jreid.load').load_run
+    raise AttributeError(f"module 'jreid' has no attribute '{name}'")
+
+
+def __dir__():
+    return sorted([*globals(), *_SUBPACKAGES, 'load_run'])
