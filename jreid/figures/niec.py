@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jreid.figures.canvas import BLACK, BLUE, GREEN, PURPLE, VERMILLION, PathLike, dress, new_figure, save
+from jreid.figures.canvas import BLACK, BLUE, GREEN, VERMILLION, PathLike, dress, new_figure, save
 
 
 def plot_niec(
@@ -64,7 +64,7 @@ def plot_niec(
         axes.tick_params(axis='y', colors=colour)
         axes.margins(y=0.12)
     upper = left.secondary_xaxis('top', functions=(lambda c: np.asarray(c) - source_identities, lambda t: np.asarray(t) + source_identities))
-    upper.set_xlabel('target identities, C less the source identities', fontsize=11, color=PURPLE)
-    upper.tick_params(labelsize=10, colors=PURPLE)
+    upper.set_xlabel('target identities, C less the source identities', fontsize=11)
+    upper.tick_params(labelsize=10)
     figure.legend(handles=lines, loc='outside lower center', ncols=2, fontsize=10)
     return save(figure, path)

@@ -72,6 +72,8 @@ def plot_tsne(
     labels = [None if given is None else np.asarray(given) for given in (source_labels, target_labels)]
     if any(x.ndim != 2 or x.size == 0 for x in domains) or domains[0].shape[1] != domains[1].shape[1]:
         raise ValueError(f'source has shape {domains[0].shape} and target {domains[1].shape}; expected [n, d] and [m, d], neither empty')
+    if count < 4:
+        raise ValueError(f'count is {count}; expected at least 4 points to draw')
     for name, x, given in zip(('source', 'target'), domains, labels, strict=True):
         if given is not None and given.shape != (len(x),):
             raise ValueError(f'{name}_labels has shape {given.shape}, but there are {len(x)} {name} features; expected one label each')
@@ -84,8 +86,9 @@ def plot_tsne(
 
     labelled = next((domain for domain in (1, 0) if labels[domain] is not None), None)
     figure = new_figure(4.9 if labelled is not None else 7.0)
-    panels = np.atleast_1d(figure.subplots(1, 1 if labelled is None else 2, sharex=True, sharey=True))
-    dot: dict[str, Any] = {'s': 14, 'alpha': 0.7, 'linewidths': 0.4, 'edgecolors': 'white'}
+    panels = figure.subplots(1, 1 if labelled is None else 2, sharex=True, sharey=True, squeeze=False)[0]
+    dot: dict[str, Any] = {'s': 14, 'alpha': 0.7, 'linewidths': 0.2, 'edgecolors': 'white'}
+    below = -0.16 if labelled is not None else -0.1
     panels[0].scatter(*parts[0].T, color=BLUE, marker='o', label=f'source ({len(rows[0])})', **dot)
     panels[0].scatter(*parts[1].T, color=VERMILLION, marker='^', label=f'target ({len(rows[1])})', **dot)
     dress(panels[0], x='t-SNE 1', y='t-SNE 2', title='by domain')
@@ -97,7 +100,7 @@ def plot_tsne(
         _by_label(panels[1], parts[labelled], given[rows[labelled]])
         dress(panels[1], x='t-SNE 1', y='t-SNE 2', title=f'{name}, by {"pseudo " if labelled else ""}label')
     for axes in panels:
-        axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.16), ncols=4, fontsize=9, markerscale=1.6, columnspacing=1.0, handletextpad=0.3)
+        axes.legend(loc='upper center', bbox_to_anchor=(0.5, below), ncols=4, fontsize=9, markerscale=1.6, columnspacing=1.0, handletextpad=0.3)
     if title:
         figure.suptitle(title.replace('$', r'\$'), fontsize=13)
     return save(figure, path)
@@ -123,7 +126,9 @@ def _by_label(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     if rest.any():
         others = len(names) - len(top)
         text = ' and '.join([f'{others} more'] * (others > 0) + ['no label'] * bool((labels < 0).any()))
-        axes.scatter(*points[rest].T, color=GREY, s=9, marker='x', linewidths=0.6, label=text)
+        x, y = points[rest].T
+        axes.scatter(x, y, color=GREY, s=9, marker='x', linewidths=0.6, label=text)
     for number, name in enumerate(top):
-        style: dict[str, Any] = {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)]}
-        axes.scatter(*points[labels == name].T, s=22, linewidths=0.4, edgecolors='white', label=str(name), **style)
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        x, y = points[labels == name].T
+        axes.scatter(x, y, s=22, linewidths=0.2, edgecolors='white', label=str(name), color=colour, marker=marker)
