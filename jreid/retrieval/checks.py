@@ -1,0 +1,48 @@
+"""Shapes of the retrieval room and the checks that its functions share."""
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+Array = np.ndarray | jax.Array
+Features = Float[Array, 'n d']
+
+
+def check_features(name: str, features: Features) -> np.ndarray:
+    """The features as a numpy array of float32 or float64; NaN, infinity, an empty set and rows of no width are errors.
+
+    Half-precision features (float16, bfloat16) become float32, which holds them exactly.
+
+    Raises:
+      ValueError: with the number of bad rows and the first of them.
+    """
+    array = np.asarray(features)
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float32)
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise ValueError(f'{name} features have shape {array.shape}; expected [images, width] with at least one of each')
+    # A sum is NaN or infinite wherever an entry is: one pass without a mask of the array's size. An overflow of the sum alone is looked at again.
+    with np.errstate(over='ignore', invalid='ignore'):
+        suspicious = np.flatnonzero(~np.isfinite(array.sum(axis=1)))
+    bad = suspicious[~np.isfinite(array[suspicious]).all(axis=1)]
+    if bad.size:
+        raise ValueError(
+            f'{bad.size} of {array.shape[0]} {name} features hold NaN or infinity (first: row {bad[0]}); expected finite numbers: '
+            'look for a diverged network or a wrong preprocessing before evaluating'
+        )
+    return array
+
+
+def check_pair(query: Float[Array, 'q d'], gallery: Float[Array, 'g w']) -> tuple[np.ndarray, np.ndarray]:
+    """Checked query and gallery features of the same width."""
+    x, y = check_features('query', query), check_features('gallery', gallery)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f'query features are {x.shape[1]} wide and gallery features {y.shape[1]}; expected one feature for both')
+    return x, y
+
+
+def check_positive(**counts: int) -> None:
+    """Whole numbers of at least 1, named as in the call."""
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f'{name} is {value}; expected at least 1')

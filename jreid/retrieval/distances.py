@@ -1,0 +1,100 @@
+"""Pairwise distances in blocks: numbers that do not depend on how the work was cut."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from jreid.retrieval.checks import Array, check_pair, check_positive
+
+Distance = Literal['euclidean', 'cosine', 'sqeuclidean']
+BLOCK = 256  # queries at a time: 256 rows of a gallery of 100,000 are 0.1 GiB in float32
+_COLUMNS = 4096  # gallery images at a time: their float64 copy stays small, and the product is still at full speed
+_ZERO = 1e-12  # of |x|^2 + |y|^2: below this a squared distance is the rounding of a zero
+
+
+def unit(features: np.ndarray) -> np.ndarray:
+    """Rows of length 1 in the type given, divided in float64; a row of zeros stays zero (its cosine distance to everything is 1)."""
+    out = np.empty_like(features)
+    for start in range(0, features.shape[0], _COLUMNS):
+        wide = features[start : start + _COLUMNS].astype(np.float64)
+        length = np.sqrt(np.einsum('nd,nd->n', wide, wide))
+        out[start : start + _COLUMNS] = wide / np.where(length > 0, length, 1.0)[:, None]
+    return out
+
+
+@jax.jit
+def _product(x: Float[jax.Array, 'n d'], y: Float[jax.Array, 'm d']) -> Float[jax.Array, 'n m']:
+    return jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def inner_products(x: np.ndarray, y: np.ndarray, *, on_device: bool | None = None) -> np.ndarray:
+    """float64 [n, m] inner products, on the GPU where there is one (or as `on_device` says), else with the host's BLAS.
+
+    float64 and not float32: after rounding the distances to float32 equal images are equal again and the order of the rest does not hang on the
+    block size, the BLAS or the device. The host's product takes twice as long, which is seconds for a whole benchmark.
+    """
+    if on_device is None:
+        on_device = jax.default_backend() == 'gpu'
+    x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
+    if not on_device:
+        return x @ y.T
+    with jax.enable_x64(True):
+        return np.asarray(_product(jnp.asarray(x), jnp.asarray(y)))
+
+
+def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """float32 [n, m] squared Euclidean distances of a block, never negative, computed in float64 and then rounded."""
+    out = np.empty((x.shape[0], y.shape[0]), np.float32)
+    x = x.astype(np.float64, copy=False)
+    x_norm = np.einsum('nd,nd->n', x, x)[:, None]
+    for start in range(0, y.shape[0], _COLUMNS):
+        part = y[start : start + _COLUMNS].astype(np.float64, copy=False)
+        scale = x_norm + np.einsum('md,md->m', part, part)[None]
+        squared = inner_products(x, part)
+        squared *= -2.0
+        squared += scale
+        scale *= _ZERO
+        np.copyto(squared, 0.0, where=squared < scale)
+        out[:, start : start + _COLUMNS] = squared
+    return out
+
+
+def blocks(
+    query: np.ndarray, gallery: np.ndarray, *, distance: Distance, block_size: int, progress: bool = False
+) -> Iterator[tuple[int, Float[np.ndarray, 'b g']]]:
+    """Pairs of (first query, float32 distances of `block_size` queries to the whole gallery), in order.
+
+    `sqeuclidean`: |x - y|^2; `euclidean`: its root; `cosine`: 1 - x.y / (|x| |y|), from 0 to 2, as |x/|x| - y/|y||^2 / 2.
+    """
+    check_positive(block_size=block_size)
+    if distance not in ('euclidean', 'cosine', 'sqeuclidean'):
+        raise ValueError(f"distance is {distance!r}; expected 'euclidean', 'cosine' or 'sqeuclidean'")
+    if distance == 'cosine':
+        query, gallery = unit(query), unit(gallery)
+    for start in tqdm(range(0, query.shape[0], block_size), desc='distances', unit='block', disable=not progress):
+        block = squared_distances(query[start : start + block_size], gallery)
+        if distance == 'euclidean':
+            np.sqrt(block, out=block)
+        elif distance == 'cosine':
+            block *= 0.5
+        yield start, block
+
+
+def pairwise(
+    query: Float[Array, 'q d'], gallery: Float[Array, 'g d'], *, distance: Distance = 'euclidean', block_size: int = BLOCK, progress: bool = False
+) -> Float[np.ndarray, 'q g']:
+    """All distances of queries to gallery images, float32; beside the answer only one block is held.
+
+    Raises:
+      ValueError: for NaN or infinite features, different widths or an unknown distance.
+    """
+    x, y = check_pair(query, gallery)
+    out = np.empty((x.shape[0], y.shape[0]), np.float32)
+    for start, block in blocks(x, y, distance=distance, block_size=block_size, progress=progress):
+        out[start : start + block.shape[0]] = block
+    return out

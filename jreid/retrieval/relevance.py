@@ -1,0 +1,101 @@
+"""Which gallery images are a query's matches, and which are left out of its list."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Integer
+
+from jreid.retrieval.checks import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Relevance:
+    """Matches and left-out images of every query: sparse rows, since both are few.
+
+    match_start `[q + 1]`, match `[M]`: the gallery rows of query i's matches are `match[match_start[i] : match_start[i + 1]]`, ascending.
+    left_out_start, left_out: likewise the images of the query's identity and camera.
+    junk: gallery rows of identity -1, left out for every query.
+    gallery: number of gallery images, junk included.
+    """
+
+    match_start: np.ndarray
+    match: np.ndarray
+    left_out_start: np.ndarray
+    left_out: np.ndarray
+    junk: np.ndarray
+    gallery: int
+
+    @property
+    def queries(self) -> int:
+        return self.match_start.shape[0] - 1
+
+    @property
+    def matches(self) -> np.ndarray:
+        """Number of matches of each query."""
+        return np.diff(self.match_start)
+
+    def kept(self, query: int) -> np.ndarray:
+        """Mask over the gallery of what is ranked for one query."""
+        mask = np.ones(self.gallery, bool)
+        mask[self.junk] = False
+        mask[self.left_out[self.left_out_start[query] : self.left_out_start[query + 1]]] = False
+        return mask
+
+    def hide(self, block: np.ndarray, start: int) -> np.ndarray:
+        """A copy of the distances `[b, g]` of queries `start ...`, infinite where an image is left out."""
+        hidden = np.array(block)
+        stop = start + block.shape[0]
+        row, column = _entries(self.left_out_start, self.left_out, start, stop)
+        hidden[row, column] = np.inf
+        if self.junk.size:
+            hidden[:, self.junk] = np.inf
+        return hidden
+
+    def entries(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """(query - start, gallery row) of the matches of queries `start ... stop - 1`."""
+        return _entries(self.match_start, self.match, start, stop)
+
+
+def _entries(row_start: np.ndarray, column: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    counts = np.diff(row_start[start : stop + 1])
+    return np.repeat(np.arange(stop - start), counts), column[row_start[start] : row_start[stop]]
+
+
+def relevance(
+    query_ids: Integer[Array, ' q'],
+    gallery_ids: Integer[Array, ' g'],
+    query_cameras: Integer[Array, ' q'] | None = None,
+    gallery_cameras: Integer[Array, ' g'] | None = None,
+) -> Relevance:
+    """The sparse relevance of a query set and a gallery.
+
+    A match has the query's identity; one from the query's own camera is left out instead (no camera: nothing is). Identity -1 is junk in the gallery
+    and unknown in a query, which then has no match; every other identity, 0 of Market-1501's distractors too, is what it says.
+
+    Raises:
+      ValueError: where cameras are given on one side only, or lengths differ.
+    """
+    qid, gid = np.asarray(query_ids).astype(np.int64), np.asarray(gallery_ids).astype(np.int64)
+    if (query_cameras is None) != (gallery_cameras is None):
+        given, missing = ('gallery', 'query') if query_cameras is None else ('query', 'gallery')
+        raise ValueError(f'cameras are given for the {given} but not for the {missing}; give both, or neither to switch the camera rule off')
+    order = np.argsort(gid, kind='stable')
+    ordered = gid[order]
+    first = np.searchsorted(ordered, qid, 'left')
+    same = np.where(qid < 0, 0, np.searchsorted(ordered, qid, 'right') - first)
+    row = np.repeat(np.arange(qid.shape[0]), same)
+    offset = np.arange(row.shape[0]) - np.repeat(np.cumsum(same) - same, same)
+    column = order[first[row] + offset]
+    if query_cameras is None or gallery_cameras is None:
+        own_camera = np.zeros(row.shape[0], bool)
+    else:
+        qcam, gcam = np.asarray(query_cameras), np.asarray(gallery_cameras)
+        if qcam.shape != qid.shape or gcam.shape != gid.shape:
+            raise ValueError(f'{qcam.shape[0]} query and {gcam.shape[0]} gallery cameras for {qid.shape[0]} queries and {gid.shape[0]} gallery images')
+        own_camera = qcam[row] == gcam[column]
+
+    def sparse(keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        counts = np.bincount(row[keep], minlength=qid.shape[0])
+        return np.concatenate([[0], np.cumsum(counts)]), column[keep]
+
+    return Relevance(*sparse(~own_camera), *sparse(own_camera), junk=np.flatnonzero(gid < 0), gallery=gid.shape[0])
