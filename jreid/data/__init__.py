@@ -1,0 +1,41 @@
+"""Data sets read from the user's own folders, sampling plans, and loaders.
+
+Nothing here imports TensorFlow; `jreid.data.pipeline` and `jreid.data.tfds` do.
+"""
+
+import difflib
+import inspect
+import os
+
+from jreid.data.index import Index, Splits
+
+__all__ = ['Index', 'Splits', 'load']
+
+
+def load(name: str, root: str | os.PathLike | None = None, **options) -> Splits:
+    """Reads a data set's file names and annotations.
+
+    Args:
+      name: 'market1501', 'dukemtmc', 'msmt17', 'ward', 'pku', 'folder' or 'synthetic'.
+      root: the folder that holds the set, or the set's folder itself; 'synthetic' generates its own where root is None.
+      **options: the set's own, see `jreid.data.datasets.<name>.load`.
+
+    Raises:
+      ValueError: an unknown set or option, or files that are not as the set has them.
+      FileNotFoundError: nothing that looks like the set lies under root.
+    """
+    from jreid.data.datasets import LOADERS
+
+    if name not in LOADERS:
+        near = difflib.get_close_matches(name, LOADERS, n=1, cutoff=0.4)
+        hint = f' (did you mean {near[0]!r}?)' if near else ''
+        raise ValueError(f'unknown data set {name!r}{hint}; known: {", ".join(LOADERS)}')
+    loader = LOADERS[name]
+    parameters = inspect.signature(loader).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    unknown = sorted(set(options) - set(known))
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        raise ValueError(f'{name} has no option {", ".join(map(repr, unknown))}; it has: {", ".join(known)}')
+    if root is None and name != 'synthetic':
+        raise ValueError(f'{name} is read from a folder of yours: give root, the folder that holds it')
+    return loader(root, **options)

@@ -1,0 +1,171 @@
+"""What all sets share: finding the folder, reading file names, building an index, checking the counts."""
+
+import os
+import pathlib
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jreid.data.datasets.attributes import Table
+from jreid.data.index import Index, Splits
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
+
+
+class Photo(NamedTuple):
+    """An image file with the set's own identity (-1 = junk or unknown) and its camera, 0-based (-1 = unknown)."""
+
+    path: str
+    identity: int
+    camera: int
+
+
+def find_folder(root: str | os.PathLike, names: Sequence[str], needed: Sequence[str], *, name: str, layout: str) -> pathlib.Path:
+    """`root` or the first of its sub-folders `names` that holds everything of `needed`.
+
+    Raises:
+      FileNotFoundError: none does; says what each place lacks, and the set's layout.
+    """
+    root = pathlib.Path(root).expanduser().absolute()
+    looked = []
+    for folder in [root, *(root / other for other in names)]:
+        missing = [item for item in needed if not (folder / item).exists()]
+        if folder.is_dir() and not missing:
+            return folder
+        looked.append(f'{folder} ({"lacks " + ", ".join(missing) if folder.is_dir() else "no such folder"})')
+    raise FileNotFoundError(f'{name} was not found; looked in {"; ".join(looked)}. Its layout: {layout}')
+
+
+def scan(folder: pathlib.Path, parse: Callable[[str], tuple[int, int] | None], *, example: str, bad_files: str) -> list[Photo]:
+    """The images right under a folder, in the order of their names. Hidden files and files of other types are no images.
+
+    Args:
+      parse: base name -> (identity, camera), or None where the name is not the set's.
+      example: a good name, for the error.
+      bad_files: what happens to misnamed and empty files: 'error', or 'skip' to leave them out with a warning.
+    """
+    with os.scandir(folder) as entries:
+        files = sorted((e.name, e.path, e.stat().st_size) for e in entries if is_image(e.name) and e.is_file())
+    photos, misnamed, empty = [], [], []
+    for name, path, size in files:
+        parsed = parse(name)
+        if parsed is None:
+            misnamed.append(name)
+        elif not size:
+            empty.append(name)
+        else:
+            photos.append(Photo(path, *parsed))
+    report_bad(misnamed, len(files), folder, f'have no identity and camera in their name; expected names like {example!r}', bad_files)
+    report_bad(empty, len(files), folder, 'are empty files', bad_files)
+    return photos
+
+
+def is_image(name: str) -> bool:
+    """Whether a base name is a visible image's."""
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
+
+
+def report_bad(names: Sequence[str], total: int, where: object, problem: str, bad_files: str) -> None:
+    """Raises ValueError, or warns where bad_files is 'skip', if there are names; counts them and shows the first three."""
+    if bad_files not in ('error', 'skip'):
+        raise ValueError(f"bad_files is {bad_files!r}; expected 'error' or 'skip'")
+    if not names:
+        return
+    text = f'{len(names):,} of {total:,} images in {where} {problem}; e.g. {", ".join(map(repr, names[:3]))}'
+    if bad_files == 'error':
+        raise ValueError(f"{text}. Mend or remove them, or pass bad_files='skip'")
+    warnings.warn(f'left out: {text}', stacklevel=3)
+
+
+def build(photos: Sequence[Photo], *, dense: bool, table: Table | None = None, masks: Mapping[str, str] | None = None) -> Index:
+    """An index of photos.
+
+    Args:
+      dense: number the identities 0..C-1 in the order of the set's own ids (for training).
+      table: attributes of the set's own ids.
+      masks: path of an image -> path of its mask, for every image.
+    """
+    identity = np.asarray([p.identity for p in photos], np.int64)
+    attributes = None if table is None else table.rows(identity)
+    if dense:
+        known = np.unique(identity[identity >= 0])
+        identity = np.where(identity >= 0, np.searchsorted(known, identity), -1)
+    return Index(
+        path=np.asarray([p.path for p in photos], np.str_),
+        identity=identity,
+        camera=np.asarray([p.camera for p in photos], np.int64),
+        attributes=attributes,
+        attribute_names=() if table is None else table.names,
+        mask_path=None if masks is None else np.asarray([masks[p.path] for p in photos], np.str_),
+    )
+
+
+def require_images(photos: Sequence[Photo], *, name: str, split: str, where: object, layout: str) -> None:
+    """Raises ValueError where a split is empty."""
+    if not photos:
+        raise ValueError(f'{name}: the {split} split is empty: {where} holds no image of a person with a known identity. The layout: {layout}')
+
+
+def check_counts(splits: Splits, expected: Mapping[str, tuple[int, int]], cameras: int) -> None:
+    """Warns, naming the differences, where images, identities or cameras are not those of the whole set.
+
+    Args:
+      expected: split -> (images, identities).
+      cameras: of the whole set.
+    """
+    differences = []
+    for split, index in splits.parts():
+        for what, found, wanted in zip(('images', 'identities'), (len(index), index.identities), expected[split], strict=True):
+            if found != wanted:
+                differences.append(f'{split} has {found:,} {what}, the set {wanted:,} ({found - wanted:+,})')
+    found = count_cameras(index for _, index in splits.parts())
+    if found != cameras:
+        differences.append(f'{found} cameras, the set has {cameras}')
+    if differences:
+        warnings.warn(f'{splits.name} is not the whole set: {"; ".join(differences)}. For a subset pass expected=False', stacklevel=3)
+
+
+def count_cameras(indices: Iterable[Index]) -> int:
+    """Number of distinct cameras over several indices."""
+    return len(np.unique(np.concatenate([index.camera for index in indices])))
+
+
+def find_images(root: str | os.PathLike, names: Sequence[str], *, name: str, layout: str) -> pathlib.Path:
+    """`root` or the first of its sub-folders `names` that holds an image.
+
+    Raises:
+      FileNotFoundError: none does.
+    """
+    root = pathlib.Path(root).expanduser().absolute()
+    folders = [root, *(root / other for other in names)]
+    for folder in folders:
+        if folder.is_dir() and any(is_image(file) for file in os.listdir(folder)):
+            return folder
+    raise FileNotFoundError(f'{name} was not found: none of {", ".join(map(str, folders))} holds an image. Its layout: {layout}')
+
+
+def half_splits(name: str, photos: Sequence[Photo], *, split_seed: int) -> Splits:
+    """Splits of a set without official ones.
+
+    A random half of the identities, rounded down, is trained on. Of each test identity and camera one random image is a query, the others are the
+    gallery. The draw depends on split_seed and the sets of ids and names alone.
+    """
+    generator = np.random.default_rng(split_seed)
+    identities = np.unique([p.identity for p in photos])
+    if len(identities) < 2:
+        raise ValueError(f'{name}: {len(identities)} identities cannot be split into a training and a test half')
+    trained = set(generator.permutation(identities)[: len(identities) // 2].tolist())
+    groups: dict[tuple[int, int], list[Photo]] = {}
+    for photo in photos:
+        if photo.identity not in trained:
+            groups.setdefault((photo.identity, photo.camera), []).append(photo)
+    queries = {group[generator.integers(len(group))] for _, group in sorted(groups.items())}
+    return Splits(
+        name=name,
+        train=build([p for p in photos if p.identity in trained], dense=True),
+        query=build([p for p in photos if p in queries], dense=False),
+        gallery=build([p for p in photos if p.identity not in trained and p not in queries], dense=False),
+        has_cameras=True,
+    )

@@ -1,0 +1,27 @@
+"""PKU-Reid (Ma et al. 2016): 114 people, 2 cameras, 8 orientations of each in each."""
+
+import os
+import re
+
+from jreid.data.datasets import listing
+from jreid.data.index import Splits
+
+NAME = re.compile(r'(\d{3})_(\d{2})_\d\.(?:jpg|jpeg|png)')
+EXAMPLE = '001_01_1.jpg'
+
+
+def load(root: str | os.PathLike, *, split_seed: int = 0, bad_files: str = 'error') -> Splits:
+    """Reads PKU-Reid: `PPP_CC_O.jpg` (person, camera, orientation) right in one folder.
+
+    Split as `jreid.data.datasets.ward` is: half of the people for training; of each other person and camera one random orientation is a query, the
+    other seven are the gallery. Counts are not checked, since copies differ in the people they hold.
+    """
+    layout = f'images like {EXAMPLE} (person, camera, orientation) in one folder'
+
+    def parse(base: str) -> tuple[int, int] | None:
+        match = NAME.fullmatch(base)
+        return (int(match[1]), int(match[2]) - 1) if match and int(match[2]) >= 1 else None
+
+    folder = listing.find_images(root, ('pku', 'PKU-Reid', 'PKUv1a_128x48'), name='PKU-Reid', layout=layout)
+    photos = listing.scan(folder, parse, example=EXAMPLE, bad_files=bad_files)
+    return listing.half_splits('pku', photos, split_seed=split_seed)

@@ -1,0 +1,41 @@
+"""The generated set: pedestrians of three domains, written once to the user's cache in Market-1501's layout."""
+
+import os
+import pathlib
+
+from jreid.data.datasets import listing, market1501, market_layout
+from jreid.data.index import Splits
+
+
+def load(root: str | os.PathLike | None = None, *, domain: str = 'plaza', age: str = 'binary', masks: bool = True, **sizes) -> Splits:
+    """Generates the set, or finds it in the cache, and reads it.
+
+    Args:
+      root: a tree that `python -m jreid.data.synthetic` wrote; None for the cache.
+      domain: 'plaza', 'campus' or 'station'.
+      age: see `jreid.data.datasets.attributes.read`.
+      masks: name the part masks of 8 classes in `mask_path`.
+      **sizes: handed to `jreid.data.synthetic.cached_tree`.
+    """
+    if root is None:
+        from jreid.data.synthetic import cached_tree
+
+        root = cached_tree(domain, **sizes)
+    elif sizes:
+        raise ValueError(f'{", ".join(map(repr, sorted(sizes)))} cannot change the tree in {root}; leave root out to generate one')
+    folder = listing.find_folder(
+        root, (domain,), tuple(market_layout.FOLDERS.values()), name='the synthetic set', layout='bounding_box_train, query, bounding_box_test, masks'
+    )
+    return market_layout.read(
+        folder,
+        pathlib.Path(root),
+        name=f'synthetic-{domain}',
+        pattern=market1501.NAME,
+        example=market1501.EXAMPLE,
+        cameras=None,
+        attribute_file='market_attribute.mat',
+        attributes=None,
+        age=age,
+        bad_files='error',
+        masks=masks,
+    )

@@ -1,0 +1,178 @@
+"""What is known of a set of images: where they lie, who is on them, which camera took them."""
+
+import dataclasses
+import os
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Index:
+    """A list of images with their labels, as equal-length read-only arrays.
+
+    Attributes:
+      path: [N] str, absolute.
+      identity: [N] int32; dense 0..C-1 from sorted ids in a training split, the set's own id otherwise; -1 = unknown.
+      camera: [N] int32, 0-based; -1 = unknown.
+      attributes: [N, M] float32 in [0, 1], or None. A row of NaN says that nobody annotated the image's identity (distractors of a gallery).
+      attribute_names: M names.
+      mask_path: [N] str, absolute paths of part masks, or None.
+
+    Raises:
+      ValueError: lengths differ, a path is relative, a label is below -1, an attribute is outside [0, 1].
+    """
+
+    path: np.ndarray
+    identity: np.ndarray
+    camera: np.ndarray
+    attributes: np.ndarray | None = None
+    attribute_names: tuple[str, ...] = ()
+    mask_path: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'path', _paths(self.path, 'path'))
+        for name in ('identity', 'camera'):
+            object.__setattr__(self, name, _labels(getattr(self, name), name))
+        if self.mask_path is not None:
+            object.__setattr__(self, 'mask_path', _paths(self.mask_path, 'mask_path'))
+        object.__setattr__(self, 'attribute_names', tuple(self.attribute_names))
+        n = len(self.path)
+        for name in ('identity', 'camera', 'mask_path'):
+            values = getattr(self, name)
+            if values is not None and len(values) != n:
+                raise ValueError(f'{name} has {len(values):,} entries, path has {n:,}; an Index needs one of each an image')
+        if self.attributes is not None:
+            object.__setattr__(self, 'attributes', _attributes(self.attributes, n, self.attribute_names))
+        elif self.attribute_names:
+            raise ValueError(f'attribute_names names {len(self.attribute_names)} columns, but attributes is None')
+
+    def __len__(self) -> int:
+        return len(self.path)
+
+    @property
+    def identities(self) -> int:
+        """Number of distinct known identities (>= 0)."""
+        return len(np.unique(self.identity[self.identity >= 0]))
+
+    @property
+    def cameras(self) -> int:
+        """Number of distinct known cameras (>= 0)."""
+        return len(np.unique(self.camera[self.camera >= 0]))
+
+    def take(self, rows: np.ndarray) -> 'Index':
+        """The given rows, in the given order: integers in [-N, N) or a boolean mask [N]. Identities keep their numbers."""
+        rows = np.asarray(rows)
+        if rows.dtype == bool and rows.shape != (len(self),):
+            raise ValueError(f'a boolean mask of shape {rows.shape} cannot pick from {len(self):,} rows')
+        if rows.size == 0 and rows.dtype != bool:
+            rows = rows.astype(np.int64)
+        return dataclasses.replace(
+            self,
+            path=self.path[rows],
+            identity=self.identity[rows],
+            camera=self.camera[rows],
+            attributes=None if self.attributes is None else self.attributes[rows],
+            mask_path=None if self.mask_path is None else self.mask_path[rows],
+        )
+
+    def without_labels(self) -> 'Index':
+        """What an unlabelled target shows: images and cameras; no identity, attribute or mask."""
+        return Index(path=self.path, identity=np.full(len(self), -1, np.int32), camera=self.camera)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Splits:
+    """A data set: what is trained on, and what is searched for in what.
+
+    Attributes:
+      name: the set's name, as it stands in printouts.
+      train: identities dense from 0, in the order of the set's own ids; -1 where unlabelled.
+      query, gallery: the set's own ids; both may be empty where a set is for training only.
+      has_cameras: whether the cameras are known. Where not, all cameras are -1 and the rule that leaves the query's own camera out is off.
+
+    Raises:
+      ValueError: an empty split, training identities that are not dense, or cameras that contradict `has_cameras`.
+    """
+
+    name: str
+    train: Index
+    query: Index
+    gallery: Index
+    has_cameras: bool
+
+    def __post_init__(self) -> None:
+        if not len(self.train):
+            raise ValueError(f'{self.name}: the training split has no image')
+        if bool(len(self.query)) != bool(len(self.gallery)):
+            raise ValueError(f'{self.name}: {len(self.query):,} query and {len(self.gallery):,} gallery images; either both or neither may be empty')
+        found = np.unique(self.train.identity[self.train.identity >= 0])
+        if not np.array_equal(found, np.arange(len(found))):
+            raise ValueError(
+                f'{self.name}: training identities are not dense: {len(found):,} identities, the largest is {found[-1]:,}, expected {len(found) - 1:,}'
+            )
+        for split, index in self.parts():
+            known = index.camera >= 0
+            if self.has_cameras and not known.all():
+                raise ValueError(
+                    f'{self.name}: {int((~known).sum()):,} of {len(index):,} {split} images have no camera; give every image one, or none and has_cameras=False'
+                )
+            if not self.has_cameras and known.any():
+                raise ValueError(f'{self.name}: {int(known.sum()):,} {split} images have a camera, but has_cameras is False')
+
+    def parts(self) -> tuple[tuple[str, Index], ...]:
+        """(name, Index) of each split."""
+        return ('train', self.train), ('query', self.query), ('gallery', self.gallery)
+
+    def summary(self) -> str:
+        """A table: images, identities and cameras of each split."""
+        lines = [f'{self.name:<20} {"images":>9} {"identities":>11} {"cameras":>8}']
+        for split, index in self.parts():
+            cameras = str(index.cameras) if self.has_cameras else 'unknown'
+            lines.append(f'  {split:<18} {len(index):>9,} {index.identities:>11,} {cameras:>8}')
+        if not self.has_cameras:
+            lines.append("  cameras unknown: gallery images of the query's own camera are not left out")
+        if self.train.attributes is not None:
+            lines.append(f'  {len(self.train.attribute_names)} attributes an identity')
+        return '\n'.join(lines)
+
+
+def _frozen(values: np.ndarray, dtype: type) -> np.ndarray:
+    copy = np.array(values, dtype=dtype)
+    copy.setflags(write=False)
+    return copy
+
+
+def _paths(values: np.ndarray, name: str) -> np.ndarray:
+    paths = _frozen(values, np.str_)
+    if paths.ndim != 1:
+        raise ValueError(f'{name} has shape {paths.shape}; expected one path an image, [N]')
+    for path in paths:
+        if not os.path.isabs(path):
+            raise ValueError(f'{name} holds {str(path)!r}; expected absolute paths')
+    return paths
+
+
+def _labels(values: np.ndarray, name: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 1:
+        raise ValueError(f'{name} has shape {values.shape}; expected one number an image, [N]')
+    if values.size and not np.issubdtype(values.dtype, np.integer):
+        raise ValueError(f'{name} has type {values.dtype}; expected integers')
+    if values.size and (values.min() < -1 or values.max() > np.iinfo(np.int32).max):
+        raise ValueError(f'{name} holds {values.min()}..{values.max()}; expected -1 (unknown) or a number from 0 below 2**31')
+    return _frozen(values, np.int32)
+
+
+def _attributes(values: np.ndarray, n: int, names: tuple[str, ...]) -> np.ndarray:
+    values = _frozen(values, np.float32)
+    if values.shape != (n, len(names)):
+        raise ValueError(f'attributes has shape {values.shape}; expected ({n}, {len(names)}): a row an image, a column an attribute name')
+    missing = np.isnan(values)
+    partly = missing.any(1) & ~missing.all(1)
+    if partly.any():
+        raise ValueError(f'attributes has {int(partly.sum()):,} rows with some NaN; a row is annotated in full or not at all')
+    outside = ~missing & ((values < 0) | (values > 1))
+    if outside.any():
+        row, column = np.argwhere(outside)[0]
+        raise ValueError(f'attribute {names[column]!r} is {values[row, column]} in row {row}; expected 0, 1 or a soft label between')
+    return values
