@@ -98,7 +98,7 @@ def plot_tsne(
         assert given is not None
         panels[1].scatter(*parts[1 - labelled].T, color='#DDDDDD', s=8, marker='.', label=('target', 'source')[labelled])
         _by_label(panels[1], parts[labelled], given[rows[labelled]])
-        dress(panels[1], x='t-SNE 1', y='t-SNE 2', title=f'{name}, by {"pseudo " if labelled else ""}label')
+        dress(panels[1], x='t-SNE 1', y='t-SNE 2', title=f'{name}, by {"(pseudo) " if labelled else ""}label')
     for axes in panels:
         axes.legend(loc='upper center', bbox_to_anchor=(0.5, below), ncols=4, fontsize=9, markerscale=1.6, columnspacing=1.0, handletextpad=0.3)
     if title:
