@@ -3,5 +3,7 @@
 from jreid.retrieval.distances import pairwise
 from jreid.retrieval.evaluation import evaluate, evaluate_distances
 from jreid.retrieval.metrics import Metrics
+from jreid.retrieval.neighbours import Neighbours, nearest
+from jreid.retrieval.reranking import jaccard, rerank
 
-__all__ = ['Metrics', 'evaluate', 'evaluate_distances', 'pairwise']
+__all__ = ['Metrics', 'Neighbours', 'evaluate', 'evaluate_distances', 'jaccard', 'nearest', 'pairwise', 'rerank']

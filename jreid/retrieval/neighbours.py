@@ -1,0 +1,123 @@
+"""The k nearest neighbours of many features, in blocks of the distance matrix."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from jreid.retrieval.checks import Array, check_pair, check_positive
+from jreid.retrieval.distances import BLOCK, squared_distances
+
+_GROUP = 64  # columns a group: one pass of minima over them replaces a partition of the whole row
+_PAIRS = 1 << 15  # exact pairs at a time
+_MANY = 64  # candidates for each neighbour above which a row is full of equal distances and is sorted whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighbours:
+    """The k nearest rows of y for every row of x.
+
+    index `[n, k]` int32 and squared `[n, k]` float32 squared Euclidean distances, ordered by (distance, index);
+    furthest `[n]` float32: the squared distance of the furthest row of y.
+    """
+
+    index: np.ndarray
+    squared: np.ndarray
+    furthest: np.ndarray
+
+
+def nearest(x: Float[Array, 'n d'], y: Float[Array, 'm d'], *, k: int, block_size: int = BLOCK, progress: bool = False) -> Neighbours:
+    """The k nearest rows of y for every row of x, x's own row in y included where x is y; k is at most the number of rows of y.
+
+    Only `block_size` rows of the distance matrix are held. float32 products choose candidates with a margin for their rounding error, and float64
+    differences of the candidates decide, so that the answer is that of a stable sort of exact distances (rounded to float32) for every block size.
+
+    Raises:
+      ValueError: for NaN or infinite features, different widths, or k or block_size below 1.
+    """
+    check_positive(k=k, block_size=block_size)
+    left, right = check_pair(x, y)
+    k = min(k, right.shape[0])
+    if right.shape[0] < 16 * k:
+        return _join([_sort_rows(left[a : a + block_size], right, k) for a in range(0, left.shape[0], block_size)])
+    scan = _Scan(right, k)
+    starts = tqdm(range(0, left.shape[0], block_size), desc='neighbours', unit='block', disable=not progress)
+    return _join([scan(left[a : a + block_size]) for a in starts])
+
+
+def pair_distances(x: np.ndarray, y: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """float32 squared distances of the pairs (x[row], y[column]), from float64 differences: exact zeros for equal features."""
+    out = np.empty(row.shape[0], np.float32)
+    for start in range(0, row.shape[0], _PAIRS):
+        part = slice(start, start + _PAIRS)
+        difference = np.subtract(x[row[part]], y[column[part]], dtype=np.float64)
+        out[part] = np.einsum('pd,pd->p', difference, difference)
+    return out
+
+
+class _Scan:
+    """The nearest rows of one y for blocks of x.
+
+    The k smallest values of a row lie in groups whose minimum is not above the k-th smallest minimum of all groups; only those groups are read again.
+    """
+
+    def __init__(self, y: np.ndarray, k: int) -> None:
+        rows, width = y.shape
+        self.y, self.k, self.rows = y, k, rows
+        self.group = min(_GROUP, rows // (4 * k))
+        self.groups = -(-rows // self.group)
+        # Distances survive a shift and their rounding error falls with the length of the features.
+        self.centre = y.mean(axis=0, dtype=np.float64)
+        padded = np.zeros((self.group * self.groups, width + 1), np.float32)
+        np.subtract(y, self.centre, out=padded[:rows, :width], casting='same_kind')
+        padded[:rows, width] = np.einsum('md,md->m', padded[:rows, :width], padded[:rows, :width], dtype=np.float64)
+        padded[rows:, width] = np.inf
+        self.padded = padded
+        self.margin = 8 * np.sqrt(width + 16) * np.finfo(np.float32).eps
+        self.longest = float(padded[:rows, width].max())
+
+    def __call__(self, x: np.ndarray) -> Neighbours:
+        n, width = x.shape
+        probe = np.empty((n, width + 1), np.float32)
+        shifted = x - self.centre
+        probe[:, :width] = -2 * shifted
+        probe[:, width] = 1
+        norm = np.einsum('nd,nd->n', shifted, shifted)
+        score = probe @ self.padded.T  # squared distance less the norm of x
+        furthest = np.maximum(score[:, : self.rows].max(axis=1) + norm, 0)
+        score = score.reshape(n, self.group, self.groups)
+        minima = score.min(axis=1)
+        limit = np.partition(minima, self.k - 1, axis=1)[:, self.k - 1] + self.margin * (norm + self.longest)
+        row, group = np.nonzero(minima <= limit[:, None])
+        member, position = np.nonzero(score[row, :, group] <= limit[row, None])
+        column = position * self.groups + group[member]
+        row = row[member]
+        return self._decide(x, row, column, furthest.astype(np.float32))
+
+    def _decide(self, x: np.ndarray, row: np.ndarray, column: np.ndarray, furthest: np.ndarray) -> Neighbours:
+        n, k = x.shape[0], self.k
+        index, squared = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+        crowded = np.bincount(row, minlength=n) > _MANY * k
+        if crowded.any():
+            whole = _sort_rows(x[crowded], self.y, k)
+            index[crowded], squared[crowded] = whole.index, whole.squared
+            keep = ~crowded[row]
+            row, column = row[keep], column[keep]
+        exact = pair_distances(x, self.y, row, column)
+        order = np.lexsort((column, exact, row))
+        row, column, exact = row[order], column[order], exact[order]
+        quiet = np.flatnonzero(~crowded)
+        take = np.searchsorted(row, quiet)[:, None] + np.arange(k)
+        index[quiet], squared[quiet] = column[take], exact[take]
+        return Neighbours(index, squared, furthest)
+
+
+def _sort_rows(x: np.ndarray, y: np.ndarray, k: int) -> Neighbours:
+    distances = squared_distances(x, y)
+    index = np.argsort(distances, axis=1, kind='stable')[:, :k]
+    return Neighbours(index.astype(np.int32), np.take_along_axis(distances, index, axis=1), distances.max(axis=1))
+
+
+def _join(parts: list[Neighbours]) -> Neighbours:
+    return Neighbours(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in dataclasses.fields(Neighbours)))

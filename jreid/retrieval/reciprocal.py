@@ -1,0 +1,84 @@
+"""Expanded k-reciprocal neighbours and their encoding: the sparse half of re-ranking (Zhong et al. 2017, section 3)."""
+
+import numpy as np
+import scipy.sparse
+from tqdm import tqdm
+
+from jreid.retrieval.neighbours import Neighbours, nearest, pair_distances
+
+_TABLE = 1 << 24  # entries of the dense look-up of one block of rows
+
+
+def encode(features: np.ndarray, *, k1: int, k2: int, block_size: int, progress: bool) -> tuple[scipy.sparse.csr_matrix, Neighbours]:
+    """The neighbourhood encoding V of every feature, `[N, N]` sparse float32 with rows of sum 1, and the neighbours that it was made from.
+
+    With N(i, k) the first k + 1 of i's list, itself included, R(i, k) = {j in N(i, k): i in N(j, k)} (eq. 1-2) and half lists of round(k1 / 2) (half
+    to even): R*(i) = R(i, k1) joined with every R(j, k1 / 2), j in R(i, k1), of which more than 2/3 lie in R(i, k1) (eq. 4);
+    V(i, j) = exp(-d(i, j)) on R*(i) (eq. 7), divided by its sum, with d the squared Euclidean distance over the largest of i's row;
+    then the mean of V over the first k2 of i's list, itself included (eq. 11). Memory is that of the neighbourhoods.
+    """
+    count = features.shape[0]
+    near = nearest(features, features, k=max(k1 + 1, k2), block_size=block_size, progress=progress)
+    lists = near.index[:, : k1 + 1]
+    half = lists[:, : round(k1 / 2) + 1]
+    scale = np.where(near.furthest > 0, near.furthest, 1)
+    mutual, half_mutual = reciprocal(lists), reciprocal(half)
+    rows_at_once = max(1, min(block_size, _TABLE // count))
+    known = np.full((rows_at_once, count), np.nan, np.float32)
+    member = np.zeros((rows_at_once, count), bool)
+    lengths, columns, weights = [], [], []
+    for start in tqdm(range(0, count, rows_at_once), desc='k-reciprocal', unit='block', disable=not progress):
+        stop = min(start + rows_at_once, count)
+        block = np.arange(stop - start)[:, None]
+        row, position = np.nonzero(mutual[start:stop])
+        candidate = lists[start + row, position]
+        member[row, candidate] = True
+        theirs, valid = half[candidate], half_mutual[candidate]
+        shared = (member[row[:, None], theirs] & valid).sum(axis=1)
+        joined = (3 * shared > 2 * valid.sum(axis=1))[:, None] & valid
+        member[row, candidate] = False
+        extra_row = np.broadcast_to(row[:, None], joined.shape)[joined]
+        key = np.unique(np.concatenate([row * count + candidate, extra_row * count + theirs[joined]]))
+        row, column = key // count, key % count
+
+        known[block, lists[start:stop]] = near.squared[start:stop, : k1 + 1]
+        squared = known[row, column]
+        known[block, lists[start:stop]] = np.nan
+        missing = np.isnan(squared)
+        squared[missing] = pair_distances(features, features, start + row[missing], column[missing])
+
+        weight = np.exp(-(squared / scale[start + row]).astype(np.float64))
+        total = np.bincount(row, weights=weight, minlength=stop - start)
+        lengths.append(np.bincount(row, minlength=stop - start))
+        columns.append(column.astype(np.int32))
+        weights.append((weight / total[row]).astype(np.float32))
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    encoding = scipy.sparse.csr_matrix((np.concatenate(weights), np.concatenate(columns), indptr), shape=(count, count))
+    if k2 > 1:
+        nearby = near.index[:, :k2]
+        average = scipy.sparse.csr_matrix(
+            (np.full(nearby.size, 1 / nearby.shape[1], np.float32), nearby.ravel(), np.arange(count + 1) * nearby.shape[1]), shape=(count, count)
+        )
+        encoding = average @ encoding
+    return encoding, near
+
+
+def reciprocal(lists: np.ndarray) -> np.ndarray:
+    """Mask `[N, k]`: whether i is in the list of the j-th of i's list."""
+    out = np.empty(lists.shape, bool)
+    step = max(1, (1 << 22) // lists.shape[1] ** 2)
+    for start in range(0, lists.shape[0], step):
+        own = np.arange(start, min(start + step, lists.shape[0]))[:, None, None]
+        out[start : start + step] = (lists[lists[start : start + step]] == own).any(axis=2)
+    return out
+
+
+def overlaps(rows: scipy.sparse.csr_matrix, columns: scipy.sparse.csc_matrix) -> np.ndarray:
+    """Dense `[b, m]` float64: sum over j of min(rows[a, j], columns[c, j]), where `columns` is the encoding of m samples by columns (inverted index)."""
+    height, width = rows.shape[0], columns.shape[0]
+    row = np.repeat(np.arange(height), np.diff(rows.indptr))
+    first = columns.indptr[rows.indices]
+    length = columns.indptr[rows.indices + 1] - first
+    entry = np.repeat(first - (np.cumsum(length) - length), length) + np.arange(length.sum())
+    smaller = np.minimum(np.repeat(rows.data, length), columns.data[entry])
+    return np.bincount(np.repeat(row * width, length) + columns.indices[entry], weights=smaller, minlength=height * width).reshape(height, width)
