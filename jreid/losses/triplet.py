@@ -1,0 +1,139 @@
+"""Batch-hard triplet losses: within one labelled set, and across a labelled source and an unlabelled target."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
+
+from jreid.losses.arrays import AnyArray, Scalar, as_float
+from jreid.losses.distances import cross_squared, paired_squared, safe_sqrt, unit
+from jreid.losses.masking import masked_mean
+
+
+def _batch_hard(
+    embeddings: Float[jax.Array, 'n d'],
+    positive: Bool[jax.Array, 'n n'],
+    negative: Bool[jax.Array, 'n n'],
+    *,
+    margin: Scalar,
+    squared: bool = False,
+    soft_margin: bool = False,
+) -> Float[jax.Array, '']:
+    """Mean over the anchors that have both of max(0, margin + farthest positive - closest negative); row i of a mask is anchor i."""
+    n = embeddings.shape[0]
+    if n == 0:
+        return jnp.zeros((), embeddings.dtype)
+    # A sample in no pair is not looked at; its embedding may be anything.
+    used = jnp.any(positive | positive.T | negative | negative.T, axis=1)
+    embeddings = jnp.where(used[:, None], embeddings, 0)
+    distances = cross_squared(jax.lax.stop_gradient(embeddings), jax.lax.stop_gradient(embeddings))
+    # argmax and argmin prefer a NaN, so a diverged embedding is chosen and shows in the loss.
+    farthest = jnp.argmax(jnp.where(positive, distances, -jnp.inf), axis=1)
+    closest = jnp.argmin(jnp.where(negative, distances, jnp.inf), axis=1)
+    counted = jnp.any(positive, axis=1) & jnp.any(negative, axis=1)
+    # Only the two chosen pairs of an anchor are differentiated.
+    to_positive = paired_squared(embeddings, embeddings[farthest])
+    to_negative = paired_squared(embeddings, embeddings[closest])
+    if not squared:
+        to_positive, to_negative = safe_sqrt(to_positive), safe_sqrt(to_negative)
+    gap = to_positive - to_negative
+    return masked_mean(jax.nn.softplus(gap) if soft_margin else jnp.maximum(gap + margin, 0), counted)
+
+
+def batch_hard_triplet(
+    embeddings: Float[AnyArray, 'n d'],
+    labels: Int[AnyArray, ' n'],
+    *,
+    margin: Scalar = 0.3,
+    squared: bool = False,
+    soft_margin: bool = False,
+) -> Float[jax.Array, '']:
+    """Triplet loss with the hardest positive and the hardest negative of the batch for every anchor.
+
+    mean over anchors a of max(0, margin + max_{p: y_p = y_a, p != a} D(a, p) - min_{n: y_n != y_a} D(a, n)),
+    or of log(1 + exp(max D(a, p) - min D(a, n))) with `soft_margin` (then `margin` is not used). D is the Euclidean
+    distance, or its square with `squared`.
+
+    An anchor without a positive or without a negative contributes nothing and is not counted. A label below 0 means "no label"
+    (an image without a pseudo label): such a sample is no anchor, no positive and no negative.
+
+    Source: Hermans, Beyer & Leibe 2017, "In Defense of the Triplet Loss", Eq. 5 and the soft margin of section 2.
+    Differs from the paper: the mean over the counted anchors instead of the sum over all.
+    """
+    labels = jnp.asarray(labels)
+    labelled = labels >= 0
+    both = labelled[:, None] & labelled[None, :]
+    same = labels[:, None] == labels[None, :]
+    other = ~jnp.eye(labels.shape[0], dtype=bool)
+    return _batch_hard(as_float(embeddings), both & same & other, both & ~same, margin=margin, squared=squared, soft_margin=soft_margin)
+
+
+def centering_constrained_triplet(
+    embeddings: Float[AnyArray, 'n d'],
+    labels: Int[AnyArray, ' n'],
+    is_source: Bool[AnyArray, ' n'],
+    *,
+    margin: Scalar = 0.3,
+    weight: Scalar = 1.0,
+    normalise: bool = True,
+) -> Float[jax.Array, '']:
+    """DIEN's centering constrained cross-domain triplet loss (CCCDTL).
+
+    mean over source anchors a of max(0, margin + max_{p in source, y_p = y_a} D(a, p) - min_{n in source or target, not y_a} D(a, n))
+    + weight * D(mean of the source embeddings, mean of the target embeddings), D the Euclidean distance (not squared).
+
+    Embeddings are taken as given and divided by their L2 norm here; `normalise=False` for embeddings that are normalised already.
+    Every target sample (`is_source` False) is a negative of every source anchor; its label is not read. A source sample with a
+    label below 0 is in no triplet but counts in its domain's mean. Without samples of one domain the centre term is 0.
+
+    Source: Pu et al. 2019, "Learning a Domain-Invariant Embedding for Unsupervised Person Re-identification", Eq. 2.
+    Differs from the paper: the mean over the counted anchors instead of the sum over all.
+    """
+    embeddings, labels, source = as_float(embeddings), jnp.asarray(labels), jnp.asarray(is_source)
+    if normalise:
+        embeddings = unit(embeddings)
+    labelled = source & (labels >= 0)
+    same = labels[:, None] == labels[None, :]
+    other = ~jnp.eye(labels.shape[0], dtype=bool)
+    positive = labelled[:, None] & labelled[None, :] & same & other
+    negative = labelled[:, None] & ((labelled[None, :] & ~same) | ~source[None, :])
+    triplets = _batch_hard(embeddings, positive, negative, margin=margin)
+    means = [masked_mean(embeddings, keep[:, None], axis=0) for keep in (source, ~source)]
+    centre = jnp.where(jnp.any(source) & jnp.any(~source), safe_sqrt(paired_squared(*means)), 0)
+    return triplets + weight * centre
+
+
+def hhl_triplet(
+    embeddings: Float[AnyArray, 'n d'],
+    labels: Int[AnyArray, ' n'],
+    is_source: Bool[AnyArray, ' n'],
+    *,
+    margin: Scalar = 0.3,
+    target_anchors: bool = True,
+    normalise: bool = True,
+) -> Float[jax.Array, '']:
+    """Batch-hard triplet over source and target in which every target image is an identity of its own (DIEN's ablation "Base+TL").
+
+    Source anchors: as `batch_hard_triplet`, with every target image among the negatives. Target anchors: the image is its own
+    positive, at distance 0, and every labelled source image and every other target image is a negative, so the anchor adds
+    max(0, margin - min D(a, n)); `target_anchors=False` leaves them out (the same triplets as CCCDTL, without the centre term).
+    The labels of target samples are not read; a source sample with a label below 0 is left out.
+
+    Source: Zhong et al. 2018, "Generalizing a Person Retrieval Model Hetero- and Homogeneously" (domain connectedness), as DIEN uses
+    it (Pu et al. 2019, Table I); that a target image is its own positive is how the authors' published program reads.
+    Differs from the paper: no camera-style copies of a target image as its positives; embeddings are L2-normalised by default,
+    as DIEN's are; a source anchor without another image of its identity is not counted.
+    """
+    embeddings, labels, source = as_float(embeddings), jnp.asarray(labels), jnp.asarray(is_source)
+    itself = jnp.eye(labels.shape[0], dtype=bool)
+    labelled = source & (labels >= 0)
+    same = labelled[:, None] & labelled[None, :] & (labels[:, None] == labels[None, :])
+    takes_part = labelled | ~source
+    # Before the normalisation: its derivative at a NaN that is left out would be NaN.
+    embeddings = jnp.where(takes_part[:, None], embeddings, 0)
+    if normalise:
+        embeddings = unit(embeddings)
+    positive = (same & ~itself) | (itself & ~source[:, None])
+    negative = takes_part[:, None] & takes_part[None, :] & ~same & ~itself
+    if not target_anchors:
+        positive, negative = positive & labelled[:, None], negative & labelled[:, None]
+    return _batch_hard(embeddings, positive, negative, margin=margin)
