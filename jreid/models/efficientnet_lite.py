@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946; the 'lite' form of 2020): inverted bottlenecks with ReLU6, no squeeze-and-excitation, fixed stem and head."""
+"""EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946, in its "lite" form): inverted bottlenecks with ReLU6, no squeeze-and-excitation."""
 
 from functools import partial
 from typing import Any, NamedTuple
