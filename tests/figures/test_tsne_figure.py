@@ -52,8 +52,8 @@ def test_subsamples_are_whole_identities():
     assert len(set(rows.tolist())) == 33
     assert sorted(np.unique(labels[rows], return_counts=True)[1].tolist()) == [3, 6, 6, 6, 6, 6]
     mixed = np.where(np.arange(120) < 60, -1, labels)  # half of the rows are noise: they come one by one
-    noise = (mixed[_subsample(120, mixed, 60, np.random.default_rng(0))] < 0).sum()
-    assert 15 < noise < 45
+    noise = [(mixed[_subsample(120, mixed, 60, np.random.default_rng(seed))] < 0).sum() for seed in range(10)]
+    assert 15 < min(noise) <= max(noise) < 45
     assert len(set(_subsample(100, None, 10, np.random.default_rng(0)).tolist())) == 10
     np.testing.assert_array_equal(_subsample(5, None, 10, np.random.default_rng(0)), np.arange(5))
 
