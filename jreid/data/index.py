@@ -75,6 +75,30 @@ class Index:
             mask_path=None if self.mask_path is None else self.mask_path[rows],
         )
 
+    def check_plan(self, plan: np.ndarray, start: int = 0) -> np.ndarray:
+        """A plan of rows as an integer array [steps, B].
+
+        Raises:
+          ValueError: it is no such array, names rows that the index does not have, or ends before step `start`.
+        """
+        plan = np.asarray(plan)
+        if plan.ndim != 2 or not np.issubdtype(plan.dtype, np.integer):
+            raise ValueError(f'the plan is {plan.dtype} of shape {plan.shape}; expected integers [steps, B]')
+        if plan.size and (plan.min() < -1 or plan.max() >= len(self)):
+            raise ValueError(f'the plan names rows {plan.min()}..{plan.max()}; the index has {len(self):,} (-1 is padding)')
+        if not 0 <= start <= len(plan):
+            raise ValueError(f'the start step {start} is outside 0..{len(plan)}, the steps of the plan')
+        return plan
+
+    def labels(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """What a batch of rows carries beside its images: identity, camera, row, and attributes where there are any. Row -1, padding, has -1 and 0."""
+        rows = np.asarray(rows, np.int32)
+        padding = rows < 0
+        batch = {'identity': np.where(padding, np.int32(-1), self.identity[rows]), 'camera': np.where(padding, np.int32(-1), self.camera[rows]), 'row': rows}
+        if self.attributes is not None:
+            batch['attributes'] = np.where(padding[:, None], np.float32(0), self.attributes[rows])
+        return batch
+
     def without_labels(self) -> 'Index':
         """What an unlabelled target shows: images and cameras; no identity, attribute or mask."""
         return Index(path=self.path, identity=np.full(len(self), -1, np.int32), camera=self.camera)

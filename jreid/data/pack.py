@@ -1,0 +1,279 @@
+"""Images decoded once: a memory-mapped uint8 array [N, H, W, 3] that training reads instead of the files.
+
+A pack has a folder of its own under the cache folder, named by a digest of the files (path, size, time of change), the image size and Pillow's
+version, so that whatever changes makes a new pack. While it is made, the array is called `images.part` and the blocks of rows that are done are
+noted in `progress.json`; a killed run goes on from there. The array gets its name `images.npy` last.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import queue
+import shutil
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import PIL
+from PIL import Image
+from tqdm import tqdm
+
+from jreid.data.index import Index
+
+VERSION = 1
+BLOCK = 512
+"""Rows between two notes of progress."""
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning)
+"""What Pillow raises for files that are no good image."""
+
+
+class BadImageError(ValueError):
+    """A file that is no readable image."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pack:
+    """The decoded images of an index, row by row.
+
+    Attributes:
+      images: uint8 [N, H, W, 3], memory-mapped, read-only.
+    """
+
+    images: np.ndarray
+
+    def batches(self, index: Index, plan: np.ndarray, *, start: int = 0, prefetch: int = 2) -> Iterator[dict[str, np.ndarray]]:
+        """The batches of a plan from step `start` on, read ahead by a thread.
+
+        Args:
+          index: the index that `open_pack` gave back with this pack.
+          plan: [steps, B] rows; -1 is padding, a black image with identity, camera and row -1.
+          prefetch: batches read ahead.
+        """
+        if len(index) != len(self.images):
+            raise ValueError(f'the index has {len(index):,} rows, the pack {len(self.images):,}; use the index that open_pack gave back')
+        plan = index.check_plan(plan, start)
+
+        def read(rows: np.ndarray) -> dict[str, np.ndarray]:
+            images = self.images[rows]
+            images[rows < 0] = 0
+            return {'image': images, **index.labels(rows)}
+
+        return _ahead((read(rows) for rows in plan[start:]), prefetch)
+
+
+def open_pack(
+    index: Index,
+    size: tuple[int, int],
+    *,
+    folder: str | os.PathLike | None = None,
+    bad_files: str = 'error',
+    workers: int | None = None,
+    description: str = 'decoding',
+) -> tuple[Pack, Index]:
+    """Opens the pack of an index's images, making it where there is none yet.
+
+    Args:
+      size: height and width in pixels.
+      folder: where packs are kept; None for `cache_folder() / 'packs'`.
+      bad_files: 'error', or 'skip' to leave unreadable images out.
+      workers: decoding threads; None for one a core.
+      description: stands at the progress bar.
+
+    Returns:
+      The pack, and the index of its rows: the one given, without what was left out.
+
+    Raises:
+      BadImageError: unreadable images, counted and named (bad_files='error'), or no readable one at all.
+      OSError: the disk is too small.
+    """
+    if bad_files not in ('error', 'skip'):
+        raise ValueError(f"bad_files is {bad_files!r}; expected 'error' or 'skip'")
+    if not len(index):
+        raise ValueError('an empty index has nothing to pack')
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f'size is {size}; expected (height, width) in pixels')
+    size = int(size[0]), int(size[1])
+    place = (pathlib.Path(folder).expanduser() if folder else cache_folder() / 'packs') / digest(index, size)[:32]
+    place.mkdir(parents=True, exist_ok=True)
+    with _locked(place / 'lock'):
+        bad = _finished(place, len(index), size)
+        if bad is None:
+            bad = _decode_all(index, size, place, workers or _cores(), description)
+            if not bad or (bad_files == 'skip' and len(bad) < len(index)):
+                _finish(place, len(index), size, bad)
+    if bad and (bad_files == 'error' or len(bad) == len(index)):
+        named = '; '.join(reason for _, reason in bad[:3])
+        raise BadImageError(f"{len(bad):,} of {len(index):,} images cannot be read: {named}. Mend or remove them, or pass bad_files='skip'")
+    kept = np.ones(len(index), bool)
+    kept[[row for row, _ in bad]] = False
+    return Pack(np.load(place / 'images.npy', mmap_mode='r')), index.take(kept) if bad else index
+
+
+def decode(path: str, size: tuple[int, int]) -> np.ndarray:
+    """One image as uint8 [H, W, 3]: RGB, then Pillow's bilinear resize.
+
+    Raises:
+      BadImageError: missing, empty, truncated, no image, or so large that Pillow takes it for a decompression bomb.
+    """
+    height, width = size
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf):
+                raise BadImageError(f'{image.width} x {image.height} pixels, taken for a decompression bomb')
+            return np.asarray(image.convert('RGB').resize((width, height), Image.Resampling.BILINEAR))
+    except UNREADABLE as error:
+        reason = 'empty file' if os.path.exists(path) and not os.path.getsize(path) else str(error)
+        raise BadImageError(f'{path}: {reason}') from error
+
+
+def digest(index: Index, size: tuple[int, int]) -> str:
+    """sha256, hexadecimal, of what a pack is made from: paths, sizes and times of change of the files, image size, versions."""
+    total = hashlib.sha256(f'{VERSION} {PIL.__version__} {size[0]}x{size[1]}'.encode())
+    for path in index.path:
+        try:
+            status = os.stat(path)
+            total.update(f'\0{path}\0{status.st_size} {status.st_mtime_ns}'.encode())
+        except OSError:
+            total.update(f'\0{path}\0missing'.encode())
+    return total.hexdigest()
+
+
+def cache_folder() -> pathlib.Path:
+    """$JREID_CACHE, or jreid's folder in the user's cache."""
+    if given := os.environ.get('JREID_CACHE'):
+        return pathlib.Path(given).expanduser()
+    return pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'jreid'
+
+
+def _finished(place: pathlib.Path, n: int, size: tuple[int, int]) -> list[tuple[int, str]] | None:
+    """The unreadable rows of a finished pack; None where it is not finished or not what it should be."""
+    try:
+        bad = [(int(row), str(reason)) for row, reason in json.loads((place / 'pack.json').read_text())['bad']]
+        images = np.load(place / 'images.npy', mmap_mode='r')
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return bad if images.shape == (n - len(bad), *size, 3) and images.dtype == np.uint8 else None
+
+
+def _decode_all(index: Index, size: tuple[int, int], place: pathlib.Path, workers: int, description: str) -> list[tuple[int, str]]:
+    """Fills images.part, block by block, from where an earlier run was stopped; gives (row, reason) of what cannot be read."""
+    n, part, note = len(index), place / 'images.part', place / 'progress.json'
+    row_bytes = size[0] * size[1] * 3
+    done, bad, offset = _progress(part, note, n, size)
+    if not done:
+        need, free = n * row_bytes, shutil.disk_usage(place).free
+        if need > free:
+            raise OSError(f'the pack of {n:,} images takes {need / 2**30:.1f} GiB, but {place} has {free / 2**30:.1f} GiB left; give another pack folder')
+        note.unlink(missing_ok=True)
+        offset = np.lib.format.open_memmap(part, 'w+', np.uint8, (n, *size, 3)).offset
+
+    def read(path: str) -> np.ndarray | str:
+        try:
+            return decode(path, size)
+        except BadImageError as error:
+            return str(error)
+
+    blank = np.zeros((*size, 3), np.uint8)
+    with open(part, 'r+b') as file, ThreadPoolExecutor(workers) as pool, tqdm(total=n, initial=done, desc=description, unit='image', delay=1) as bar:
+        while done < n:
+            results = list(pool.map(read, index.path[done : done + BLOCK].tolist()))
+            bad += [(done + i, r) for i, r in enumerate(results) if isinstance(r, str)]
+            file.seek(offset + done * row_bytes)
+            file.write(np.stack([blank if isinstance(r, str) else r for r in results]).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+            done += len(results)
+            _write(note, {'done': done, 'bad': bad})
+            bar.update(len(results))
+    return bad
+
+
+def _progress(part: pathlib.Path, note: pathlib.Path, n: int, size: tuple[int, int]) -> tuple[int, list[tuple[int, str]], int]:
+    """(rows done, unreadable rows, offset of the data) of a stopped run; (0, [], 0) where there is none to go on with."""
+    try:
+        noted = json.loads(note.read_text())
+        done, bad = int(noted['done']), [(int(row), str(reason)) for row, reason in noted['bad']]
+        images = np.load(part, mmap_mode='r')
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, [], 0
+    good = images.shape == (n, *size, 3) and images.dtype == np.uint8 and 0 < done <= n
+    return (done, bad, images.offset) if good else (0, [], 0)
+
+
+def _finish(place: pathlib.Path, n: int, size: tuple[int, int], bad: list[tuple[int, str]]) -> None:
+    """Closes the gaps of unreadable rows and gives the array its name."""
+    part = place / 'images.part'
+    if bad:
+        kept = np.delete(np.arange(n), [row for row, _ in bad])
+        old = np.load(part, mmap_mode='r')
+        new = np.lib.format.open_memmap(place / 'images.kept', 'w+', np.uint8, (len(kept), *size, 3))
+        for i in range(0, len(kept), BLOCK):
+            new[i : i + BLOCK] = old[kept[i : i + BLOCK]]
+        new.flush()
+        os.replace(place / 'images.kept', part)
+    _write(place / 'pack.json', {'bad': bad})
+    os.replace(part, place / 'images.npy')
+    (place / 'progress.json').unlink(missing_ok=True)
+
+
+def _write(path: pathlib.Path, value: dict) -> None:
+    """Writes JSON so that the file is always whole."""
+    fresh = path.with_suffix('.new')
+    fresh.write_text(json.dumps(value))
+    os.replace(fresh, path)
+
+
+@contextlib.contextmanager
+def _locked(path: pathlib.Path) -> Iterator[None]:
+    """One process at a time, where the system has locks: the processes of one machine make a pack once."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(path, 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _ahead(batches: Iterator[dict[str, np.ndarray]], depth: int) -> Iterator[dict[str, np.ndarray]]:
+    """The same batches, up to `depth` of them made ahead by a thread that ends with the iterator."""
+    waiting: queue.Queue[dict[str, np.ndarray] | BaseException | None] = queue.Queue(max(depth, 1))
+    stopped = threading.Event()
+
+    def offer(item: dict[str, np.ndarray] | BaseException | None) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                waiting.put(item, timeout=0.1)
+                return
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                offer(batch)
+                if stopped.is_set():
+                    return
+            offer(None)
+        except BaseException as error:  # raised again where the batch is asked for
+            offer(error)
+
+    thread = threading.Thread(target=work, name='pack reader', daemon=True)
+    thread.start()
+    try:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
