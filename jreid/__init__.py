@@ -7,7 +7,7 @@ import importlib
 
 __version__ = '0.1.0'
 
-_SUBPACKAGES = ('clustering', 'data', 'losses', 'methods', 'models', 'retrieval')
+_SUBPACKAGES = ('clustering', 'data', 'figures', 'losses', 'methods', 'models', 'retrieval')
 
 
 def __getattr__(name: str):

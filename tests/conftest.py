@@ -35,3 +35,58 @@ def shared_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f'{folder} is missing: real WARD, PKU-Reid and annotation files lie there (set JREID_SHARED_DATA to their folder)')
     return folder
+
+
+def write_people(folder: pathlib.Path, *, identities: range, cameras: int, images: int, tint: tuple[int, int, int], seed: int) -> None:
+    """Images named as Market-1501's: two colours a person, a tint a domain, noise an image."""
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    for identity in identities:
+        colours = np.random.default_rng([7, identity]).integers(40, 220, (2, 3))
+        for camera in range(cameras):
+            for image in range(images):
+                rng = np.random.default_rng([seed, identity, camera, image])
+                pixels = np.empty((32, 16, 3), np.int64)
+                pixels[:16], pixels[16:] = colours + np.asarray(tint) + 12 * camera
+                pixels += rng.integers(-25, 26, pixels.shape)
+                name = f'{identity:04d}_c{camera + 1}s1_{image:06d}_00.jpg'
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name, quality=95)
+
+
+@pytest.fixture(scope='session')
+def people(tmp_path_factory) -> pathlib.Path:
+    """Two small domains in Market-1501's layout: `<root>/one` and `<root>/two`, 8 training and 6 test identities each."""
+    root = tmp_path_factory.mktemp('people')
+    for domain, first, tint in (('one', 1, (0, 0, 0)), ('two', 101, (25, -10, -25))):
+        sizes = {'cameras': 2, 'tint': tint, 'seed': first}
+        write_people(root / domain / 'bounding_box_train', identities=range(first, first + 8), images=6, **sizes)
+        write_people(root / domain / 'query', identities=range(first + 20, first + 26), images=1, **sizes)
+        write_people(root / domain / 'bounding_box_test', identities=range(first + 20, first + 26), images=4, **sizes)
+    return root
+
+
+@pytest.fixture
+def tiny_config(people, monkeypatch, tmp_path_factory):
+    """Variant -> a config that trains a tiny network on `people` in seconds."""
+    monkeypatch.setenv('JREID_CACHE', str(people / 'cache'))
+
+    def make(variant: str = 'dmtnet', **method):
+        from configs import base
+
+        config = base.get_config(variant)
+        config.data.root = str(people)
+        config.data.source = config.data.target = 'market1501'
+        config.data.source_options = {'attributes': None, 'expected': False}
+        config.data.height, config.data.width = 32, 16
+        config.model.backbone = 'tiny_cnn'
+        config.augment.pad = 2
+        config.train.log_every = 2
+        config.evaluation.batch = 16
+        config.figures.enabled = False
+        for name, value in {**method}.items():
+            config.method[name] = value
+        return config
+
+    return make

@@ -1,0 +1,64 @@
+"""Every field of a run, its default and what it means. Other configs edit what `get_config` here returns."""
+
+from ml_collections import ConfigDict
+
+from configs import variants
+
+
+def get_config(variant: str = 'dmtnet') -> ConfigDict:
+    """The base config with the settings of a variant (see `configs/variants.py` for the names)."""
+    config = ConfigDict()
+    config.variant = variant
+    config.seed = 0  # root of every random number of the run
+
+    data = config.data = ConfigDict()
+    data.root = 'data'  # folder that holds the data sets' folders
+    data.source = 'dukemtmc'  # labelled set, a name of `jreid.data.load`
+    data.target = 'market1501'  # set to adapt to; its labels are read in evaluation only
+    data.source_options = ConfigDict()  # options of the source's loader
+    data.target_options = ConfigDict()
+    data.height, data.width = 256, 128  # pixels
+    data.loader = 'pack'  # 'pack' (decoded once, memory-mapped), 'device' (the pack on the device), 'tf' (tf.data from the files)
+    data.pack_folder = ''  # where packs are kept; '' for the user's cache folder
+    data.bad_files = 'error'  # 'skip' leaves unreadable images out, and names them
+
+    model = config.model = ConfigDict()
+    model.backbone = 'resnet50'  # a name of `jreid.models.BACKBONES`
+    model.options = ConfigDict()  # attributes of the backbone, e.g. last_stride
+    model.weights = ''  # file of ImageNet weights (.pth, .safetensors); 'package' for those of an installed Python package; '' from scratch
+
+    config.method = variants.method_settings(variant)
+
+    augment = config.augment = ConfigDict()  # random changes of training images, see `jreid.augment`
+    augment.flip = True
+    augment.pad = 10  # pixels, then a random crop of the image's size
+    augment.erase_probability = 0.5
+    augment.erase_area = (0.02, 0.4)  # share of the image
+    augment.erase_aspect = (0.3, 3.3)  # height / width
+    augment.erase_fill = 'mean'  # or 'zero'
+    augment.colour_jitter = (0.0, 0.0, 0.0)  # strengths of brightness, contrast, saturation
+
+    train = config.train = ConfigDict()
+    train.log_every = 20  # steps
+    train.compute_dtype = 'float32'  # or 'bfloat16'; parameters and losses stay float32
+
+    evaluation = config.evaluation = ConfigDict()
+    evaluation.every = 0  # epochs between evaluations on the target, 0 for only when a phase ends
+    evaluation.batch = 128  # images
+    evaluation.average_precision = 'rank'  # or 'trapezoid', the original Market-1501 code's
+    evaluation.mirror = False  # average features with the mirrored image's
+    evaluation.adabn = True  # a row for the source-only model with batch-norm statistics re-estimated on the target
+    evaluation.rerank = variants.reranked(variant)  # a row with k-reciprocal re-ranking
+    evaluation.rerank_k1, evaluation.rerank_k2, evaluation.rerank_lambda = 20, 6, 0.3
+    evaluation.select = 'last'  # or 'best': by mAP on the source's test split; the target's labels never choose
+
+    checkpoint = config.checkpoint = ConfigDict()
+    checkpoint.every_steps = 0  # steps between checkpoints within an epoch, 0 for none
+    checkpoint.every_epochs = 1
+    checkpoint.keep = 2  # latest ones; the best is kept besides
+
+    figures = config.figures = ConfigDict()
+    figures.enabled = True
+    figures.queries = 12  # rows of the ranked-result sheet
+    figures.tsne_images = 1000  # images a domain
+    return config

@@ -1,0 +1,86 @@
+"""The systems and ablations that `--config=configs/PAIR.py:VARIANT` picks, with the row of the paper each one is.
+
+A variant is a system's settings with a few of them changed; every setting exists once, with its default, in this file.
+"""
+
+import difflib
+
+from ml_collections import ConfigDict
+
+DMTNET = {
+    'name': 'dmtnet',
+    'source_epochs': 60,  # paper: silent
+    'adapt_epochs': 60,  # paper: silent
+    'relabel_every': 5,  # epochs between two rounds of clustering
+    'identities_a_batch': 8,  # P
+    'images_an_identity': 4,  # K; the paper's mini-batch of 32
+    'learning_rate': 2e-4,
+    'adapt_learning_rate': 2e-4,
+    'schedule': 'half-linear',  # constant for the first half, then linear to 0
+    'warmup': 0.0,  # share of a phase
+    'weight_decay': 0.0,
+    'classification_width': 64,  # F_cl
+    'attribute_width': 64,  # attended attribute feature
+    'matching_width': 256,  # F_mat; F_id has what F_cl and the attributes leave
+    'attention': True,  # False: attribute feature without attention (MTwAANet)
+    'target_classification': True,  # False: no classification in the target, no F_cl in F_mat (MTwCNet)
+    'identification': True,  # False: no F_id in F_mat (MTwINet)
+    'given_identities': False,  # True: the true number of target identities is given (MTwNNet)
+    'margin': 0.35,
+    'squared_distance': True,
+    'label_smoothing': 0.0,
+    'weight_classification': 1.0,
+    'weight_attributes': 1.0,
+    'weight_matching': 1.0,
+    'weight_mmd': 1.0,
+    'weight_kl': 0.1,
+    'mmd': 'linear',  # difference of means; 'rbf' for the multi-bandwidth kernel
+    'alpha': 1.0,  # degrees of freedom of the Student-t assignment
+    'batch_norm': 'split',  # statistics a domain; 'joint' for common ones. The paper leaves it open
+    'normalise': False,  # L2 normalisation of F_mat before distances
+    'cluster_feature': 'classification',  # what NIEC clusters; 'matching' for F_mat
+    'estimate_every_refresh': True,  # sweep at every re-labelling; False: at the first and the last only
+    'niec_minimum': 0,  # fewest target identities in the sweep; 0 for images / 40
+    'niec_maximum': 0,  # most target identities in the sweep; 0 for images / 4
+    'niec_points': 10,  # totals in the coarse sweep
+    'niec_refinements': 1,  # finer sweeps around the best totals
+    'niec_restarts': 3,  # of each k-means
+    'niec_iterations': 100,  # of each k-means
+    'niec_probe_fraction': 0.2,  # share of source identities whose labels are hidden (anchors : probes = 4 : 1)
+    'niec_silhouette_sample': 5000,  # target images that the silhouette is taken on
+}
+
+# variant -> (settings of the system, what the variant changes, row of the paper)
+VARIANTS = {
+    'dmtnet': (DMTNET, {}, 'DMTNet'),
+    'dmtnet-reranking': (DMTNET, {}, 'DMTNet+ReRanking'),
+    'mtwaanet': (DMTNET, {'attention': False}, 'MTwAANet'),
+    'mtwcnet': (DMTNET, {'target_classification': False}, 'MTwCNet'),
+    'mtwinet': (DMTNET, {'identification': False}, 'MTwINet'),
+    'mtwnnet': (DMTNET, {'given_identities': True}, 'MTwNNet'),
+    'source-only': (DMTNET, {'adapt_epochs': 0}, ''),
+}
+
+
+def method_settings(variant: str) -> ConfigDict:
+    """Settings of the variant's system.
+
+    Raises:
+      ValueError: the variant does not exist; the message lists those that do.
+    """
+    if variant not in VARIANTS:
+        near = difflib.get_close_matches(variant, VARIANTS, 1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ''
+        raise ValueError(f"variant '{variant}' does not exist{hint}; there are: {', '.join(sorted(VARIANTS))}")
+    settings, changes, _ = VARIANTS[variant]
+    return ConfigDict({**settings, **changes})
+
+
+def paper_row(variant: str) -> str:
+    """Name of the row that the variant has in the paper's tables; '' where it has none."""
+    return VARIANTS[variant][2]
+
+
+def reranked(variant: str) -> bool:
+    """Whether the variant's evaluation has a row with re-ranking."""
+    return variant.endswith('-reranking')

@@ -1,0 +1,20 @@
+"""ward to pku: two small real sets, EfficientNet-Lite0 with ImageNet weights from a Python package (extra 'demo').
+
+No paper has this pair. Expected: see the README's results (two CPU cores).
+Command: python -m jreid.main --config=configs/ward2pku.py --config.data.root=../shared/data
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(variant: str = 'dmtnet') -> ConfigDict:
+    """The base config for this pair."""
+    config = base.get_config(variant)
+    config.data.source, config.data.target = 'ward', 'pku'
+    config.data.height, config.data.width = 128, 64
+    config.model.backbone = 'efficientnet_lite0'
+    config.model.weights = 'package'
+    config.augment.pad = 5
+    return config

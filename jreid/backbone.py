@@ -1,0 +1,54 @@
+"""The run's backbone: built by name, and started from the weights that the config names."""
+
+import difflib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jreid.methods.contract import Method, Tree
+from jreid.models import BACKBONES, Backbone
+
+log = logging.getLogger('jreid')
+
+
+def build(name: str, options: Mapping[str, Any], *, compute_dtype: str = 'float32') -> tuple[nn.Module, Backbone]:
+    """The module and its record (width, normalisation).
+
+    Raises:
+      ValueError: no such backbone, or an option that it does not have.
+    """
+    if name not in BACKBONES:
+        near = difflib.get_close_matches(name, BACKBONES, 1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ''
+        raise ValueError(f"backbone '{name}' does not exist{hint}; there are: {', '.join(BACKBONES)}")
+    record = BACKBONES[name]
+    try:
+        module = record.constructor(dtype=jnp.dtype(compute_dtype), **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+    except TypeError as error:
+        raise ValueError(f'model.options of {name}: {error}') from error
+    return module, record
+
+
+def load_weights(weights: str, name: str, method: Method, params: Tree, model_state: Tree) -> tuple[Tree, Tree]:
+    """Parameters and statistics with those of the file put into every backbone of the method.
+
+    Args:
+      weights: a `.pth` or `.safetensors` file, or 'package' for those that an installed Python package carries.
+
+    Raises:
+      WeightsError: the file cannot be read, or a shape differs.
+    """
+    from jreid.models import pretrained
+
+    path = pretrained.default_weights(name) if weights == 'package' else weights
+    for part in method.backbones:
+        variables = {'params': params[part], 'batch_stats': next(iter(model_state.values()))[part]}
+        loaded, report = pretrained.load_into(variables, path, backbone=name)
+        params = {**params, part: loaded['params']}
+        model_state = {domain: {**state, part: jax.tree.map(jnp.copy, loaded['batch_stats'])} for domain, state in model_state.items()}
+    log.info('%s', report)
+    return params, model_state

@@ -1,0 +1,138 @@
+"""Saving and restoring a run: the only user of orbax.
+
+The latest checkpoints and the best one are both kept. A save is atomic (written beside, then renamed), so a kill at any moment leaves the
+previous one whole; a checkpoint that cannot be read is passed over, with a warning, for the one before it.
+"""
+
+import dataclasses
+import errno
+import logging
+import pathlib
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from jreid.methods.contract import Tree
+
+
+class CheckpointError(RuntimeError):
+    """No checkpoint could be written or read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """A checkpoint that was read: its number, the tree, and the position and results beside it."""
+
+    number: int
+    tree: Tree
+    meta: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of a run's folder.
+
+    Args:
+      folder: `<workdir>/checkpoints`.
+      keep: how many of the latest are kept.
+      scored: whether `save` is given scores; the checkpoint with the highest one is then kept besides.
+      read_only: for reading a run that may still go on.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, keep: int = 2, scored: bool = False, read_only: bool = False):
+        self.folder = pathlib.Path(folder).absolute()
+        logging.getLogger('absl').setLevel(logging.WARNING)  # orbax tells every file it touches
+        latest, best = (
+            preservation_policy.LatestN(keep),
+            preservation_policy.BestN(get_metric_fn=lambda m: m['score'], n=1, keep_checkpoints_without_metrics=False),
+        )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=preservation_policy.AnyPreservationPolicy([latest, best]) if scored else latest,
+            best_fn=(lambda m: m['score']) if scored else None,
+            enable_async_checkpointing=False,
+            create=not read_only,
+            read_only=read_only,
+        )
+        self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=('tree', 'meta'))
+
+    def numbers(self) -> list[int]:
+        """Numbers of the whole checkpoints, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def best(self) -> int | None:
+        """Number of the checkpoint with the highest score, or None where no score was given."""
+        return self._manager.best_step()
+
+    def save(self, number: int, tree: Tree, meta: dict[str, Any], *, score: float | None = None) -> None:
+        """Write a checkpoint under a number higher than all before.
+
+        Raises:
+          CheckpointError: the disk is full or the folder cannot be written; the last checkpoint is intact.
+        """
+        try:
+            metrics = None if score is None else {'score': float(score)}
+            items = ocp.args.Composite(tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta))
+            self._manager.save(number, args=items, metrics=metrics, force=True)
+            self._manager.wait_until_finished()
+        except (OSError, ValueError) as error:
+            full = getattr(error, 'errno', None) == errno.ENOSPC or 'No space left' in str(error) or 'RESOURCE_EXHAUSTED' in str(error)
+            cause = 'the disk is full' if full else str(error)
+            kept = ', '.join(map(str, self.numbers())) or 'none'
+            raise CheckpointError(f'checkpoint {number} could not be written to {self.folder}: {cause}; intact checkpoints: {kept}') from error
+
+    def restore(self, template: Any, *, number: int | None = None) -> Restored | None:
+        """The latest readable checkpoint (or the one of `number`), or None where there is none.
+
+        Args:
+          template: function from a checkpoint's meta to a tree of the shapes to read.
+
+        Raises:
+          CheckpointError: there are checkpoints, and none can be read.
+        """
+        numbers = self.numbers() if number is None else [number]
+        failures = []
+        for candidate in reversed(numbers):
+            try:
+                meta = self._manager.restore(candidate, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))['meta']
+                shapes = jax.tree.map(_abstract, template(meta))
+                tree = self._manager.restore(candidate, args=ocp.args.Composite(tree=ocp.args.StandardRestore(shapes)))['tree']
+            except Exception as error:  # whatever a damaged file makes the reader raise, the one before may be whole
+                failures.append(f'checkpoint {candidate}: {str(error).splitlines()[0] if str(error) else type(error).__name__}')
+                warnings.warn(f'{self.folder} holds a checkpoint that cannot be read, trying the one before: {failures[-1]}', stacklevel=2)
+                continue
+            for broken in numbers[numbers.index(candidate) + 1 :]:
+                self._discard(broken)
+            return Restored(candidate, tree, meta)
+        if failures:
+            raise CheckpointError(f'no checkpoint in {self.folder} can be read ({"; ".join(failures)}); remove the folder to start afresh')
+        return None
+
+    def restore_model(self, *, number: int | None = None) -> Restored | None:
+        """`params` and `model_state` as numpy arrays, without a template: for using a finished run, not for going on with it."""
+        number = number if number is not None else max(self.numbers(), default=None)
+        if number is None:
+            return None
+        items = ocp.args.Composite(tree=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
+        found = self._manager.restore(number, args=items)
+        state = found['tree']['state']
+        return Restored(number, {'params': state['params'], 'model_state': state['model_state']}, found['meta'])
+
+    def _discard(self, number: int) -> None:
+        """Move an unreadable checkpoint out of the way, so that the run can write that number again."""
+        damaged = self.folder / str(number)
+        if damaged.exists():
+            damaged.rename(self.folder.parent / f'damaged-checkpoint-{number}')
+        self._manager.reload()
+
+    def close(self) -> None:
+        """Release the folder."""
+        self._manager.close()
+
+
+def _abstract(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, 'sharding', None))
+    return np.asarray(leaf)

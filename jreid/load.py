@@ -1,0 +1,69 @@
+"""From a finished run to features in one line."""
+
+import json
+import logging
+import pathlib
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from jreid import backbone, methods, steps
+from jreid.checkpoint import CheckpointError, Checkpoints
+from jreid.data.pack import decode
+from jreid.methods.contract import TARGET, Problem
+from jreid.position import to_config
+
+log = logging.getLogger('jreid')
+
+Images = np.ndarray | Sequence[str | pathlib.Path]
+
+
+def load_run(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', batch: int = 128) -> tuple[Callable[[Images], np.ndarray], ConfigDict]:
+    """The features of a run's model: (embed, config).
+
+    `embed` takes uint8 RGB images [N, H, W, 3] of the config's size, or paths of image files, and returns float32 features [N, D], L2-normalised where the
+    method compares them so; images are compared by Euclidean distance.
+
+    Args:
+      workdir: the run's folder.
+      checkpoint: 'last', 'best' (by the source's test split, where the run was trained with evaluation.select='best'), or 'auto' for what the config selects.
+      batch: images a step.
+
+    Raises:
+      FileNotFoundError: the folder holds no run.
+      CheckpointError: the run has no readable checkpoint.
+    """
+    folder = pathlib.Path(workdir)
+    if not (folder / 'config.json').is_file():
+        raise FileNotFoundError(f'{folder} holds no run: config.json is missing; expected the --workdir of a run of jreid.main')
+    config = to_config(json.loads((folder / 'config.json').read_text()))
+    checkpoints = Checkpoints(folder / 'checkpoints', scored=config.evaluation.select == 'best', read_only=True)
+    which = config.evaluation.select if checkpoint == 'auto' else checkpoint
+    number = checkpoints.best() if which == 'best' else None
+    if which == 'best' and number is None:
+        raise CheckpointError(f"{folder} has no best checkpoint; it was not trained with evaluation.select='best'")
+    restored = checkpoints.restore_model(number=number)
+    if restored is None:
+        raise CheckpointError(f'{folder} has no checkpoint yet')
+    size = (config.data.height, config.data.width)
+    module, record = backbone.build(config.model.backbone, config.model.options, compute_dtype=config.train.compute_dtype)
+    method = methods.build(config.method, module, Problem(**{**restored.meta['problem'], 'image_size': size}))
+    preparation = steps.preparation(record, config.augment)
+    step = steps.embed_step(method, preparation, TARGET, mirror=config.evaluation.mirror)
+    variables = jax.tree.map(jax.numpy.asarray, restored.tree)
+
+    def embed(images: Images) -> np.ndarray:
+        features = []
+        for start in range(0, len(images), batch):
+            block = images[start : start + batch]
+            array = block if isinstance(block, np.ndarray) else np.stack([decode(str(path), size) for path in block])
+            if array.dtype != np.uint8 or array.shape[1:] != (*size, 3):
+                raise ValueError(f'images are {array.dtype} {array.shape}; expected uint8 [N, {size[0]}, {size[1]}, 3] or paths')
+            padded = np.concatenate([array, np.zeros((batch - len(array), *size, 3), np.uint8)])
+            features.append(np.asarray(step(variables, padded))[: len(array)])
+        found = np.concatenate(features) if features else np.zeros((0, 0), np.float32)
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12) if method.normalise else found
+
+    return embed, config

@@ -1,0 +1,31 @@
+"""The systems, one file a paper, as records of pure functions (`jreid.methods.contract.Method`)."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from flax import linen as nn
+
+from jreid.methods import dmtnet
+from jreid.methods.contract import Method, OptimizerSettings, Phase, Problem, Refreshed, Stream
+
+__all__ = ['METHODS', 'Method', 'OptimizerSettings', 'Phase', 'Problem', 'Refreshed', 'Stream', 'build']
+
+METHODS = {'dmtnet': (dmtnet.dmtnet, dmtnet.Settings)}
+
+
+def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) -> Method:
+    """The method that `settings['name']` names, with the other settings.
+
+    Raises:
+      ValueError: no such method, or a setting that it does not have or lacks.
+    """
+    settings = dict(settings)
+    name = settings.pop('name')
+    if name not in METHODS:
+        raise ValueError(f"method '{name}' does not exist; there are: {', '.join(METHODS)}")
+    make, Settings = METHODS[name]  # noqa: N806  a class
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    if fields != set(settings):
+        raise ValueError(f"settings of '{name}': not known {sorted(set(settings) - fields)}, missing {sorted(fields - set(settings))}")
+    return make(backbone, problem, Settings(**settings))

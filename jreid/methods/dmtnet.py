@@ -1,0 +1,323 @@
+"""DMTNet: deep multi-task transfer network with the number of target identities estimated (Wang & Hu, IEEE Access 2020).
+
+A network with three heads (classification, attribute attention, identification) is trained on the labelled source, the number of identities
+of the unlabelled target is estimated by constrained k-means (NIEC), its images get the clusters as pseudo labels, and the network is trained
+on both domains, whose features MMD and a symmetric KL divergence bring together. Equation numbers are the paper's.
+
+Settled where the paper is silent or contradicts itself (see the design's methods page): a linear classifier between F_cl and the softmax;
+the attended feature is divided by the number of attributes; L_KL compares the two domains' mean Student-t assignments to the clusters that
+NIEC found on both; batch-norm statistics are kept a domain (`batch_norm='split'`) or common ('joint').
+
+Differs from the paper: a source without attribute labels has no attribute head, and F_id takes its width.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jreid.clustering import cluster_target, estimate_identities
+from jreid.losses import attribute_attention, batch_hard_triplet, cross_entropy, linear_mmd, rbf_mmd, student_t_assignment, symmetric_kl
+from jreid.methods import domains
+from jreid.methods.contract import SOURCE, TARGET, Array, Method, OptimizerSettings, Phase, Problem, Refreshed, Stream, Tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Fields of `config.method` for DMTNet; the base config says what each one is."""
+
+    source_epochs: int
+    adapt_epochs: int
+    relabel_every: int
+    identities_a_batch: int
+    images_an_identity: int
+    learning_rate: float
+    adapt_learning_rate: float
+    schedule: str
+    warmup: float
+    weight_decay: float
+    classification_width: int
+    attribute_width: int
+    matching_width: int
+    attention: bool
+    target_classification: bool
+    identification: bool
+    given_identities: bool
+    margin: float
+    squared_distance: bool
+    label_smoothing: float
+    weight_classification: float
+    weight_attributes: float
+    weight_matching: float
+    weight_mmd: float
+    weight_kl: float
+    mmd: str
+    alpha: float
+    batch_norm: str
+    normalise: bool
+    cluster_feature: str
+    estimate_every_refresh: bool
+    niec_minimum: int
+    niec_maximum: int
+    niec_points: int
+    niec_refinements: int
+    niec_restarts: int
+    niec_iterations: int
+    niec_probe_fraction: float
+    niec_silhouette_sample: int
+
+
+class Network(nn.Module):
+    """Backbone and the three heads.
+
+    Attributes:
+      backbone: images -> feature map.
+      source_identities: classes of the source's classifier.
+      clusters: classes of the target's classifier, the largest number of clusters.
+      attributes: number of attributes M, 0 for none.
+    """
+
+    backbone: nn.Module
+    source_identities: int
+    clusters: int
+    attributes: int
+    settings: Settings
+
+    @nn.compact
+    def __call__(self, images: Array, *, train: bool) -> dict[str, Array]:
+        s = self.settings
+        base = jnp.mean(self.backbone(images, train=train), axis=(1, 2))  # F0, Eq. 1
+        classification = nn.Dense(s.classification_width, name='classification')(base)
+        out = {'base': base, 'classification': classification}
+        out['source_logits'] = nn.Dense(self.source_identities, name='source_classifier')(classification)
+        out['target_logits'] = nn.Dense(self.clusters, name='target_classifier')(classification)
+        parts = [classification] if s.target_classification else []
+        if self.attributes:
+            features = nn.Dense(s.attribute_width * self.attributes, name='attributes')(base)
+            columns = features.reshape(-1, s.attribute_width, self.attributes)
+            if s.attention:
+                attention = nn.Dense(self.attributes**2, name='attention')(features)
+                out['attention'] = nn.sigmoid(attention).reshape(-1, self.attributes, self.attributes)
+                columns = columns @ out['attention']  # Eq. 4
+            out['attributes'] = columns.mean(axis=-1)
+            parts.append(out['attributes'])
+        if s.identification:
+            width = s.matching_width - s.classification_width - (s.attribute_width if self.attributes else 0)
+            parts.insert(0, nn.Dense(width, name='identification')(base))
+        out['matching'] = jnp.concatenate(parts, axis=-1)  # Eq. 5
+        return out
+
+
+def dmtnet(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9) -> Method:
+    """DMTNet as a `Method`.
+
+    Args:
+      backbone: images -> feature map, from `jreid.models`.
+      problem: sizes of the data.
+      settings: see `Settings`.
+      momentum: of the backbone's batch normalisation.
+
+    Raises:
+      ValueError: P x K exceeds what the source has, K is 1, or the widths leave nothing for F_id.
+    """
+    _check(problem, settings)
+    largest = _largest_total(problem, settings)
+    network = Network(backbone, problem.source_identities, largest, len(problem.attribute_names), settings)
+    batch, images = settings.identities_a_batch * settings.images_an_identity, settings.images_an_identity
+    source = Stream(SOURCE, 'pxk', batch, images)
+    target = Stream(TARGET, 'pseudo', batch, images)
+    optimizer = OptimizerSettings('adam', settings.learning_rate, settings.schedule, settings.warmup, weight_decay=settings.weight_decay)
+    phases = [Phase('source', settings.source_epochs, {'source': source}, _source_objective(network, settings), optimizer, row='source_only')]
+    if settings.adapt_epochs:
+        adapt = dataclasses.replace(optimizer, learning_rate=settings.adapt_learning_rate)
+        streams = {'target': target, 'source': source}
+        phases.append(
+            Phase(
+                'adapt',
+                settings.adapt_epochs,
+                streams,
+                _adapt_objective(network, settings),
+                adapt,
+                refresh_every=settings.relabel_every,
+                row='adapted',
+                restart_statistics=True,
+            )
+        )
+
+    def init(key: Array) -> tuple[Tree, Tree, Tree]:
+        params, model_state = domains.initial(network, key, problem.image_size)
+        centroids = jnp.zeros((largest, settings.classification_width if settings.cluster_feature == 'classification' else _width(problem, settings)))
+        return params, model_state, {'centroids': centroids, 'valid': jnp.zeros(largest, bool)}
+
+    def describe(variables: Tree, images: Array, domain: str) -> Mapping[str, Array]:
+        out = domains.inference(network, variables, images, domain)
+        return {'feature': out[settings.cluster_feature], 'classification': out['classification']}
+
+    return Method(
+        name='dmtnet',
+        phases=tuple(phases),
+        init=init,
+        embed=lambda variables, images, domain: domains.inference(network, variables, images, domain)['matching'],
+        statistics=domains.batch_statistics(network, momentum),
+        describe=describe,
+        refresh=_refresh(problem, settings, largest),
+        normalise=settings.normalise,
+    )
+
+
+def _check(problem: Problem, settings: Settings) -> None:
+    if settings.images_an_identity < 2:
+        raise ValueError(f'K = {settings.images_an_identity} images an identity leaves the triplet loss without positives; expected 2 or more')
+    if settings.identities_a_batch > problem.source_identities:
+        raise ValueError(
+            f'a batch of P = {settings.identities_a_batch} identities cannot be drawn from the {problem.source_identities} of the source; '
+            'lower method.identities_a_batch'
+        )
+    if settings.identification and _width(problem, settings) <= settings.classification_width + settings.attribute_width * bool(problem.attribute_names):
+        raise ValueError(f'matching_width {settings.matching_width} leaves nothing for F_id beside F_cl and the attended attributes')
+    if settings.given_identities and problem.target_identities is None:
+        raise ValueError('given_identities (MTwNNet) needs the true number of target identities, and the target set does not say it')
+
+
+def _width(problem: Problem, settings: Settings) -> int:
+    """Width of F_mat with the parts that the variant keeps."""
+    attribute = settings.attribute_width if problem.attribute_names else 0
+    identification = settings.matching_width - settings.classification_width - attribute if settings.identification else 0
+    return identification + attribute + (settings.classification_width if settings.target_classification else 0)
+
+
+def _largest_total(problem: Problem, settings: Settings) -> int:
+    """The most clusters that any sweep can ask for; heads and centroids have this static size."""
+    most = settings.niec_maximum or max(problem.target_images // 4, 2)
+    return problem.source_identities + max(most, problem.target_identities or 0)
+
+
+def _source_losses(out: Mapping[str, Array], batch: Mapping[str, Array], settings: Settings) -> dict[str, Array]:
+    """L_cl (Eq. 2), L_at (Eq. 3) and L_mat (Eq. 7) on labelled source images, each with its weight."""
+    losses = {
+        'classification': settings.weight_classification
+        * cross_entropy(out['source_logits'], batch['identity'], label_smoothing=settings.label_smoothing),
+        'matching': settings.weight_matching
+        * batch_hard_triplet(out['matching'], batch['identity'], margin=settings.margin, squared=settings.squared_distance),
+    }
+    if 'attention' in out:
+        losses['attributes'] = settings.weight_attributes * attribute_attention(out['attention'], batch['attributes'])
+    return losses
+
+
+def _source_objective(network: nn.Module, settings: Settings) -> Callable:
+    def objective(params, model_state, batch, key, progress, extra):
+        del key, progress, extra
+        out, model_state = domains.forward(network, params, model_state, batch['source']['image'], SOURCE)
+        losses = _source_losses(out, batch['source'], settings)
+        accuracy = jnp.mean(jnp.argmax(out['source_logits'], -1) == batch['source']['identity'])
+        return sum(losses.values()), (model_state, {**losses, 'source_accuracy': accuracy})
+
+    return objective
+
+
+def _adapt_objective(network: nn.Module, settings: Settings) -> Callable:
+    mmd = {'linear': linear_mmd, 'rbf': rbf_mmd}[settings.mmd]
+
+    def objective(params, model_state, batch, key, progress, extra):
+        del key, progress
+        source, target = batch['source'], batch['target']
+        if settings.batch_norm == 'split':
+            out, model_state = domains.forward(network, params, model_state, source['image'], SOURCE)
+            new, model_state = domains.forward(network, params, model_state, target['image'], TARGET)
+        else:
+            out, new, model_state = domains.forward_jointly(network, params, model_state, source['image'], target['image'])
+        losses = _source_losses(out, source, settings)
+        if settings.target_classification:
+            pseudo = cross_entropy(
+                new['target_logits'], target['identity'], label_smoothing=settings.label_smoothing, where=target['identity'] >= 0, valid=extra['valid']
+            )
+            losses['target_classification'] = settings.weight_classification * pseudo
+        losses['target_matching'] = settings.weight_matching * batch_hard_triplet(
+            new['matching'], target['identity'], margin=settings.margin, squared=settings.squared_distance
+        )
+        shared = [name for name in ('base', 'attributes', 'matching') if name in out]
+        losses['mmd'] = settings.weight_mmd * sum(mmd(out[name], new[name]) for name in shared)  # Eq. 8
+        if settings.weight_kl:
+            losses['kl'] = settings.weight_kl * _assignment_divergence(
+                out[settings.cluster_feature], new[settings.cluster_feature], extra, settings.alpha
+            )
+        return sum(losses.values()), (model_state, losses)
+
+    return objective
+
+
+def _assignment_divergence(source: Array, target: Array, extra: Tree, alpha: float) -> Array:
+    """L_KL: symmetric KL of the two domains' mean Student-t assignments to common centroids (Eq. 9 and 10, as settled)."""
+
+    def mean_assignment(features: Array) -> Array:
+        log_q = student_t_assignment(features, extra['centroids'], alpha=alpha, where=extra['valid'])
+        return jax.nn.logsumexp(log_q, axis=0) - jnp.log(len(features))
+
+    return symmetric_kl(mean_assignment(source), mean_assignment(target))
+
+
+def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[..., Refreshed]:
+    """NIEC and the pseudo labels it gives, see `jreid.clustering.estimate_identities`."""
+
+    def refresh(key, params, extra, source, target, source_identity, last, *, progress=None) -> Refreshed:
+        features, identity = jnp.asarray(source['feature']), jnp.asarray(source_identity)
+        new = jnp.asarray(target['feature'])
+        tables = {}
+        known = int(extra['valid'].sum())  # clusters of the refresh before, 0 at the first
+        if settings.given_identities or (known and not settings.estimate_every_refresh and not last):
+            total = known or problem.source_identities + int(problem.target_identities or 0)
+            found = cluster_target(key, features, identity, new, total, k_max=largest, n_init=settings.niec_restarts, max_iterations=settings.niec_iterations)
+        else:
+            found = estimate_identities(
+                key,
+                features,
+                identity,
+                new,
+                minimum=settings.niec_minimum or None,
+                maximum=settings.niec_maximum or None,
+                points=settings.niec_points,
+                refinements=settings.niec_refinements,
+                n_init=settings.niec_restarts,
+                max_iterations=settings.niec_iterations,
+                probe_fraction=settings.niec_probe_fraction,
+                silhouette_sample=settings.niec_silhouette_sample,
+                progress=progress,
+            )
+            tables['niec'] = {'total': np.asarray(found.curve.total), 'accuracy': np.asarray(found.curve.accuracy), 'silhouette': np.asarray(found.curve.silhouette)}
+        clusters = np.asarray(found.labels)
+        centroids = np.asarray(found.centroids, np.float32)
+        sizes = np.bincount(clusters, minlength=largest)
+        labels = np.where(sizes[clusters] >= settings.images_an_identity, clusters, -1).astype(np.int32)
+        padded = np.zeros((largest, centroids.shape[1]), np.float32)
+        padded[: len(centroids)] = centroids
+        valid = np.arange(largest) < len(centroids)
+        report = {
+            'identities_estimated': float(found.count),
+            'clusters': float(len(centroids)),
+            'clusters_kept': float(len(np.unique(labels[labels >= 0]))),
+            'images_left_out': float((labels < 0).sum()),
+        }
+        params = _follow(params, np.asarray(target['classification']), clusters, largest)
+        return Refreshed(labels, params, {'centroids': jnp.asarray(padded), 'valid': jnp.asarray(valid)}, report, tables)
+
+    return refresh
+
+
+def _follow(params: Tree, features: np.ndarray, clusters: np.ndarray, largest: int) -> Tree:
+    """Set the target's classifier to the nearest-mean classifier of the new clusters, whose numbers mean nothing from one refresh to the next.
+
+    -s ||f - mu||^2 = 2 s f.mu - s ||mu||^2 + const is linear in f; s makes the typical margin between two neighbouring means 4 nats.
+    """
+    sizes = np.bincount(clusters, minlength=largest)[:, None]
+    means = np.zeros((largest, features.shape[1]), np.float32)
+    np.add.at(means, clusters, features)
+    means /= np.maximum(sizes, 1)
+    used = means[sizes[:, 0] > 0]
+    spread = np.mean(np.sum((used - used.mean(0)) ** 2, axis=1))
+    scale = 4.0 / max(float(spread), 1e-12)
+    kernel, bias = 2 * scale * means.T, -scale * np.sum(means**2, axis=1)
+    return {**params, 'target_classifier': {'kernel': jnp.asarray(kernel, jnp.float32), 'bias': jnp.asarray(bias, jnp.float32)}}

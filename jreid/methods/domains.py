@@ -1,0 +1,56 @@
+"""One network, two domains: running a module with the batch-norm statistics of the domain that the images come from.
+
+The affine parameters of batch normalisation are shared, the statistics are kept apart, `model_state = {'source': ..., 'target': ...}`. This is
+what makes a model's retrieval on the target independent of the source's light and colour, and it makes AdaBN (Li et al. 2017,
+"Revisiting Batch Normalization For Practical Domain Adaptation") the special case of a model trained on the source alone.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jreid.methods.contract import SOURCE, TARGET, Array, Tree
+
+
+def initial(network: nn.Module, key: Array, image_size: tuple[int, int]) -> tuple[Tree, Tree]:
+    """(params, model_state) of a network for images of `image_size`; both domains start from the same statistics."""
+    variables = jax.jit(lambda k: network.init(k, jnp.zeros((2, *image_size, 3)), train=False))(key)
+    statistics = variables.get('batch_stats', {})
+    # Two buffers, not one twice: the train step donates its state.
+    return variables['params'], {SOURCE: statistics, TARGET: jax.tree.map(jnp.copy, statistics)}
+
+
+def forward(network: nn.Module, params: Tree, model_state: Tree, images: Array, domain: str) -> tuple[Any, Tree]:
+    """Training pass of one domain's images: (outputs, model_state with that domain's statistics moved)."""
+    outputs, updated = network.apply({'params': params, 'batch_stats': model_state[domain]}, images, train=True, mutable=['batch_stats'])
+    return outputs, {**model_state, domain: updated.get('batch_stats', {})}
+
+
+def forward_jointly(network: nn.Module, params: Tree, model_state: Tree, source: Array, target: Array) -> tuple[Any, Any, Tree]:
+    """Training pass of both domains as one batch with common statistics: (outputs of source, of target, model_state)."""
+    outputs, model_state = forward(network, params, model_state, jnp.concatenate([source, target]), TARGET)
+    first, second = (jax.tree.map(lambda x: x[: len(source)], outputs), jax.tree.map(lambda x: x[len(source) :], outputs))
+    return first, second, {SOURCE: model_state[TARGET], TARGET: model_state[TARGET]}
+
+
+def inference(network: nn.Module, variables: Tree, images: Array, domain: str) -> Any:
+    """Outputs with the running statistics of `domain`."""
+    return network.apply({'params': variables['params'], 'batch_stats': variables['model_state'][domain]}, images, train=False)
+
+
+def batch_statistics(network: nn.Module, momentum: float) -> Callable[[Tree, Array], Tree]:
+    """A function (variables, images) -> model_state whose target statistics are those of `images` alone.
+
+    A training pass from statistics of zero leaves (1 - momentum) times the batch's own; dividing by (1 - momentum) gives them.
+    """
+
+    def statistics(variables: Tree, images: Array) -> Tree:
+        state = variables['model_state']
+        zero = {**state, TARGET: jax.tree.map(jnp.zeros_like, state[TARGET])}
+        _, moved = forward(network, variables['params'], zero, images, TARGET)
+        return {**state, TARGET: jax.tree.map(lambda x: x / (1 - momentum), moved[TARGET])}
+
+    return statistics

@@ -1,0 +1,99 @@
+"""Pure jitted steps: training, embedding, batch-norm statistics."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jreid.augment import augment, normalise
+from jreid.methods.contract import Array, Method, Phase, Tree
+from jreid.models import Backbone
+from jreid.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """How uint8 images become the network's input; see `jreid.augment.augment` for the fields."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    flip: bool = True
+    pad: int = 10
+    erase_probability: float = 0.5
+    erase_area: tuple[float, float] = (0.02, 0.4)
+    erase_aspect: tuple[float, float] = (0.3, 3.3)
+    erase_fill: str = 'mean'
+    colour_jitter: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+def preparation(backbone: Backbone, augmentation: Mapping[str, Any]) -> Preparation:
+    """Settings for a backbone's input; its mean and deviation are in uint8 units, those of `jreid.augment` in [0, 1]."""
+    mean, std = (tuple(value / 255 for value in values) for values in (backbone.mean, backbone.std))
+    return Preparation(mean=mean, std=std, **augmentation)  # type: ignore[arg-type]
+
+
+def train_step(
+    phase: Phase, optimizer: optax.GradientTransformation, preparation: Preparation, *, start: int, steps: int
+) -> Callable[[TrainState, Mapping[str, Mapping[str, Array]], Array], tuple[TrainState, dict[str, Array]]]:
+    """The jitted step of a phase: (state, batch of raw images, root key) -> (state, metrics).
+
+    The state is donated. The key is folded with the state's step, so a step depends on nothing but its number, the state and the batch.
+
+    Args:
+      start: number of the phase's first step.
+      steps: steps in the phase, over which `progress` runs from 0 to 1.
+    """
+
+    def step(state: TrainState, batch: Mapping[str, Mapping[str, Array]], key: Array) -> tuple[TrainState, dict[str, Array]]:
+        key, key_objective = jax.random.split(jax.random.fold_in(key, state.step))
+        ready = {}
+        for i, (name, part) in enumerate(sorted(batch.items())):
+            images = _prepare(jax.random.fold_in(key, i), part['image'], preparation, phase.streams[name].augment)
+            ready[name] = {**part, 'image': images}
+        progress = (state.step - start).astype(jnp.float32) / steps
+
+        def loss(params: Tree) -> tuple[Array, tuple[Tree, dict[str, Array]]]:
+            return phase.objective(params, state.model_state, ready, key_objective, progress, state.extra)
+
+        (value, (model_state, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        metrics = {'loss': value, **metrics, 'gradient_norm': optax.global_norm(gradients)}
+        params = optax.apply_updates(state.params, updates)
+        return state.replace(step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state), metrics
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def _prepare(key: Array, images: Array, preparation: Preparation, random: bool) -> Array:
+    settings = dataclasses.asdict(preparation)
+    if random:
+        return augment(key, images, **settings)
+    return normalise(images, settings['mean'], settings['std'])
+
+
+def embed_step(method: Method, preparation: Preparation, domain: str, *, mirror: bool = False) -> Callable[[Tree, Array], Array]:
+    """Jitted (variables, uint8 images [B, H, W, 3]) -> retrieval features [B, D]; with `mirror` averaged with the mirrored image's."""
+
+    def embed(variables: Tree, images: Array) -> Array:
+        ready = normalise(images, preparation.mean, preparation.std)
+        features = method.embed(variables, ready, domain)
+        return (features + method.embed(variables, ready[:, :, ::-1], domain)) / 2 if mirror else features
+
+    return jax.jit(embed)
+
+
+def describe_step(method: Method, preparation: Preparation, domain: str) -> Callable[[Tree, Array], Mapping[str, Array]]:
+    """Jitted (variables, uint8 images) -> what `Method.refresh` reads of each image."""
+    describe = method.describe
+    assert describe is not None
+    return jax.jit(lambda variables, images: describe(variables, normalise(images, preparation.mean, preparation.std), domain))
+
+
+def statistics_step(method: Method, preparation: Preparation) -> Callable[[Tree, Array], Tree]:
+    """Jitted (variables, uint8 images) -> model state with this batch's own statistics for the target."""
+    statistics = method.statistics
+    assert statistics is not None
+    return jax.jit(lambda variables, images: statistics(variables, normalise(images, preparation.mean, preparation.std)))

@@ -1,0 +1,142 @@
+"""The end of a run: a table on the screen, `summary.json`, and the figures."""
+
+import json
+import logging
+import pathlib
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+import jreid
+from jreid import figures
+from jreid.data import Index
+from jreid.retrieval import top_ranked
+from jreid.writers import write_atomically
+
+log = logging.getLogger('jreid')
+
+TITLES = {
+    'source_only': 'source only (direct transfer)',
+    'adabn': 'source only + AdaBN',
+    'adapted': 'adapted',
+    'adapted_reranked': 'adapted + re-ranking',
+    'source_only_reranked': 'source only + re-ranking',
+}
+
+
+def table(rows: Mapping[str, Mapping[str, Any]], *, source: str, target: str, average_precision: str) -> str:
+    """The rows as a text table, percent."""
+    names = ('mAP', 'rank1', 'rank5', 'rank10', 'mINP')
+    lines = [f'{source} -> {target}', f'{"":<32}' + ''.join(f'{name:>8}' for name in names)]
+    lines += [f'{TITLES.get(name, name):<32}' + ''.join(f'{row[key]:>8.1f}' for key in names) for name, row in rows.items()]
+    some = next(iter(rows.values()))
+    lines.append(f'{some["queries"]:,} queries, {some["skipped"]:,} without a match skipped; average precision: {average_precision}')
+    return '\n'.join(lines)
+
+
+def write(
+    workdir: pathlib.Path,
+    rows: Mapping[str, Mapping[str, Any]],
+    *,
+    variant: str,
+    source: str,
+    target: str,
+    average_precision: str,
+    seed: int,
+    report: Mapping[str, float],
+    identities_true: int,
+    steps: int,
+    timing: Mapping[str, float],
+) -> dict[str, Any]:
+    """Print the table and write `summary.json`; returns what it holds.
+
+    Args:
+      report: of the last refresh, empty where a method has none.
+      identities_true: number of identities of the target's training split; read here, for comparison only.
+      timing: seconds and images/s of the run.
+    """
+    result: dict[str, Any] = {'variant': variant, 'source': source, 'target': target, 'seed': seed, 'average_precision': average_precision}
+    result |= {name: dict(row) for name, row in rows.items()}
+    if 'identities_estimated' in report:
+        result['identities_estimated'] = round(report['identities_estimated'])
+    result['identities_true'] = identities_true
+    result['steps'] = steps
+    result['timing'] = {name: round(value, 3) for name, value in timing.items()}
+    result['machine'] = {
+        'device': jax.devices()[0].device_kind,
+        'devices': jax.device_count(),
+        'python': platform.python_version(),
+        'jax': jax.__version__,
+        'jreid': jreid.__version__,
+    }
+    write_atomically(workdir / 'summary.json', json.dumps(result, indent=2) + '\n')
+    text = table(rows, source=source, target=target, average_precision=average_precision)
+    if 'identities_estimated' in result:
+        text += f'\ntarget identities: {result["identities_estimated"]} estimated, {identities_true} true'
+    write_atomically(workdir / 'summary.txt', text + '\n')
+    print(text, flush=True)
+    return result
+
+
+def draw(
+    workdir: pathlib.Path,
+    rows: Mapping[str, Mapping[str, Any]],
+    *,
+    title: str,
+    query: tuple[Index, np.ndarray],
+    gallery: tuple[Index, np.ndarray],
+    has_cameras: bool,
+    domains: tuple[np.ndarray, np.ndarray],
+    labels: tuple[np.ndarray, np.ndarray],
+    queries: int,
+    tsne_images: int,
+    seed: int,
+    source_identities: int,
+    identities_true: int,
+) -> None:
+    """CMC, NIEC sweeps, curves, ranked sheets and t-SNE, as PNG files in `figures/`.
+
+    Args:
+      query, gallery: the target's test splits and their features.
+      domains: features of the source's and the target's training images.
+      labels: identities of the source's, pseudo labels of the target's training images.
+    """
+    folder = workdir / 'figures'
+    figures.plot_cmc(folder / 'cmc.png', {TITLES.get(n, n): (np.asarray(r['cmc']), r['mAP'] / 100) for n, r in rows.items()}, title=title)
+    figures.plot_curves(folder / 'curves.png', workdir / 'metrics.jsonl', title=title)
+    for path in sorted((workdir / 'labels').glob('niec_*.csv')):
+        _draw_sweep(path, folder / f'{path.stem}.png', source_identities, identities_true)
+    _draw_ranked(folder / 'ranked.png', query, gallery, has_cameras, queries, seed, title)
+    figures.plot_tsne(folder / 'tsne.png', *domains, source_labels=labels[0], target_labels=labels[1], count=tsne_images, seed=seed)
+    log.info('figures in %s', folder)
+
+
+def _draw_sweep(path: pathlib.Path, figure: pathlib.Path, source_identities: int, identities_true: int) -> None:
+    """The sweep of NIEC with C*, the mean of the two scores' best totals."""
+    values = np.genfromtxt(path, delimiter=',', names=True)
+    total, accuracy, silhouette = (np.atleast_1d(values[name]) for name in ('total', 'accuracy', 'silhouette'))
+    chosen = int(round((total[np.argmax(accuracy)] + total[np.argmax(silhouette)]) / 2))
+    figures.plot_niec(
+        figure, total, accuracy, silhouette, chosen=chosen, source_identities=source_identities, true=identities_true, title=path.stem
+    )
+
+
+def _draw_ranked(
+    path: pathlib.Path, query: tuple[Index, np.ndarray], gallery: tuple[Index, np.ndarray], has_cameras: bool, count: int, seed: int, title: str
+) -> None:
+    """Queries over the whole range of average precision, with their ten nearest gallery images."""
+    (query_index, query_features), (gallery_index, gallery_features) = query, gallery
+    cameras = (query_index.camera, gallery_index.camera) if has_cameras else (None, None)
+    found = top_ranked(query_features, gallery_features, query_index.identity, gallery_index.identity, *cameras, k=10)
+    correct = np.asarray(found.correct)
+    chosen = figures.pick_queries(correct.mean(axis=1), count=count, seed=seed)
+    figures.ranked_sheet(
+        path,
+        [str(query_index.path[i]) for i in chosen],
+        [[str(gallery_index.path[j]) if j >= 0 else None for j in found.rows[i]] for i in chosen],
+        [[bool(x) for x in correct[i]] for i in chosen],
+        title=title,
+    )

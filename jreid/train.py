@@ -1,0 +1,369 @@
+"""The one training loop: data, state, restore, phases, refresh of pseudo labels, evaluation, saving, summary.
+
+No system has a trainer of its own; what differs between them is in the `Method` record (`jreid.methods.contract`).
+A run is a function of its config alone: a step depends on the seed and its number, an epoch's plan on the seed and the epoch, a refresh on the seed
+and its number. So a run that is killed at any moment and started again ends as one that ran through.
+"""
+
+import dataclasses
+import json
+import logging
+import pathlib
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from jreid import backbone, evaluation, feeding, methods, optim, sharding, state, steps, summary
+from jreid.checkpoint import Checkpoints
+from jreid.methods.contract import SOURCE, TARGET, Method, Phase
+from jreid.position import Position, keep_config
+from jreid.writers import Metrics, Window, progress_bar, write_labels, write_table
+
+log = logging.getLogger('jreid')
+
+
+def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+    """Run, or go on with, the training that `config` describes; returns what `summary.json` holds.
+
+    Args:
+      config: see `configs/base.py`.
+      workdir: the run's folder: config, metrics, labels, checkpoints, figures, summary.
+
+    Raises:
+      ValueError: the config cannot be run, or the folder holds a run of another config.
+      FloatingPointError: a loss term is not finite; names the step and the term.
+    """
+    run = Run(config, pathlib.Path(workdir))
+    for number in range(run.position.phase, len(run.method.phases)):
+        run.begin_phase(number)
+        phase = run.phase
+        while run.position.epoch < phase.epochs:
+            if run.refresh_due():
+                run.refresh()
+            run.epoch()
+            run.after_epoch()
+        run.end_phase()
+    return run.finish()
+
+
+class Run:
+    """The state of the loop above; its methods are the loop's steps in their order."""
+
+    def __init__(self, config: ConfigDict, workdir: pathlib.Path):
+        self.config, self.workdir = config, workdir
+        self.first_host = jax.process_index() == 0
+        self.started = time.time()
+        if self.first_host:
+            keep_config(config, workdir)
+        # Data.
+        size = (config.data.height, config.data.width)
+        self.mesh = sharding.make_mesh()
+        self.data = feeding.open_data(config.data, select_on_source=config.evaluation.select == 'best')
+        self.feeds = {SOURCE: self.data.source_train, TARGET: self.data.target_train}
+        given = 'given_identities' in config.method and config.method.given_identities
+        self.problem = self.data.problem(size, given_identities=given)
+        # Model.
+        module, record = backbone.build(config.model.backbone, config.model.options, compute_dtype=config.train.compute_dtype)
+        self.preparation = steps.preparation(record, config.augment)
+        self.method: Method = methods.build(config.method, module, self.problem)
+        self.root = jax.random.key(config.seed)
+        params, model_state, extra = self.method.init(jax.random.fold_in(self.root, 0))
+        # Restore: the latest readable checkpoint, else weights from a file, else the fresh parameters.
+        self.checkpoints = Checkpoints(workdir / 'checkpoints', keep=config.checkpoint.keep, scored=config.evaluation.select == 'best')
+        self.position = Position()
+        self.labels = np.full(len(self.data.target_train.index), -1, np.int32)
+        self.state: state.TrainState
+        restored = self.checkpoints.restore(lambda meta: self._template(meta, params, model_state, extra))
+        if restored:
+            self.position = Position(**restored.meta['position'])
+            self.state, self.labels = restored.tree['state'], np.asarray(restored.tree['labels'])
+            self.state = sharding.replicate(self.mesh, self.state)
+            log.info('going on from checkpoint %d: phase %s, epoch %d', restored.number, self._phase_name(), self.position.epoch)
+        else:
+            if config.model.weights:
+                params, model_state = backbone.load_weights(config.model.weights, config.model.backbone, self.method, params, model_state)
+            else:
+                log.warning('%s starts from random weights; model.weights names a file of ImageNet weights', config.model.backbone)
+            optimizer = self._optimizer(0)
+            self.state = sharding.replicate(self.mesh, state.create(params, model_state, extra, optimizer))
+        self.metrics = Metrics(workdir, step=int(self.state.step), position=self.position.metrics, active=self.first_host)
+        self.window = Window(self.position.window)
+        self.trained_images = self.first_images = 0
+        self.step_seconds = 0.0
+
+    # -- phases ---------------------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def phase(self) -> Phase:
+        return self.method.phases[self.position.phase]
+
+    def _phase_name(self) -> str:
+        return self.phase.name if self.position.phase < len(self.method.phases) else 'finished'
+
+    def _epoch_steps(self, phase: Phase) -> int:
+        first = next(iter(phase.streams.values()))
+        return phase.steps or feeding.epoch_steps(first, len(self.feeds[first.domain].index))
+
+    def _optimizer(self, number: int):
+        phase = self.method.phases[number]
+        return optim.make(phase.optimizer, phase.epochs * self._epoch_steps(phase), self.method.group)
+
+    def _template(self, meta: dict[str, Any], params: Any, model_state: Any, extra: Any) -> Any:
+        number = min(meta['position']['phase'], len(self.method.phases) - 1)
+        return {'state': jax.eval_shape(lambda: state.create(params, model_state, extra, self._optimizer(number))), 'labels': self.labels}
+
+    def begin_phase(self, number: int) -> None:
+        """Optimizer, step function and, where the phase asks for it, target statistics."""
+        optimizer = self._optimizer(number)
+        if not self.position.started:
+            self.position.started = True
+            if number > 0:
+                old = self.state.replace(model_state=self._adapted_statistics()) if self.phase.restart_statistics else self.state
+                new = state.create(old.params, old.model_state, old.extra, optimizer, step=int(old.step))
+                self.state = sharding.replicate(self.mesh, new)
+                self.save()
+        steps_an_epoch = self._epoch_steps(self.phase)
+        total = steps_an_epoch * self.phase.epochs
+        self.step = steps.train_step(self.phase, optimizer, self.preparation, start=self.position.phase_start, steps=total)
+        self.rate = optim.learning_rate(self.phase.optimizer, total)
+        log.info('phase %s: %d epochs of %d steps', self.phase.name, self.phase.epochs, steps_an_epoch)
+
+    def end_phase(self) -> None:
+        """Evaluate for the summary's row and move to the next phase."""
+        if self.phase.row:
+            domain = self._domain()
+            self._row(self.phase.row, self.state.variables, domain)
+            if domain == SOURCE and self.config.evaluation.adabn and self.method.statistics is not None:
+                self._row('adabn', {**self.state.variables, 'model_state': self._adapted_statistics()}, TARGET)
+        self.position = dataclasses.replace(
+            self.position, phase=self.position.phase + 1, epoch=0, step=0, started=False, refreshed=False, phase_start=int(self.state.step)
+        )
+        if self.position.phase == len(self.method.phases):
+            self.save()
+
+    def _domain(self) -> str:
+        """Whose batch-norm statistics the target's test images are embedded with: the target's as soon as a phase trains on it."""
+        return TARGET if any(stream.domain == TARGET for stream in self.phase.streams.values()) else SOURCE
+
+    # -- one epoch ------------------------------------------------------------------------------------------------------------------------------
+
+    def refresh_due(self) -> bool:
+        """Whether pseudo labels are made anew before this epoch."""
+        every = self.phase.refresh_every
+        return bool(every) and self.position.epoch % every == 0 and self.position.step == 0 and not self.position.refreshed
+
+    def refresh(self) -> None:
+        """Features of both training splits -> pseudo labels, heads and centroids; saved at once, since it can take long."""
+        begun = time.time()
+        described = {}
+        for domain, feed in self.feeds.items():
+            step = steps.describe_step(self.method, self.preparation, domain)
+            described[domain] = evaluation.extract(
+                step, self.state.variables, feed, batch=self.config.evaluation.batch, mesh=self.mesh, description=f'features of {domain}'
+            )
+        key = jax.random.fold_in(jax.random.fold_in(self.root, 1), self.position.refreshes)
+        last = self.position.epoch + self.phase.refresh_every >= self.phase.epochs
+        local = sharding.local({'params': self.state.params, 'extra': self.state.extra})
+        assert self.method.refresh is not None
+        found = self.method.refresh(
+            key, local['params'], local['extra'], described[SOURCE], described[TARGET], self.data.source_train.index.identity, last
+        )
+        self.labels = found.labels
+        new = sharding.replicate(self.mesh, {'params': found.params, 'extra': found.extra})
+        self.state = self.state.replace(params=new['params'], extra=new['extra'])
+        self.position.report = dict(found.report)
+        self.metrics.write(int(self.state.step), 'refresh', self.phase.name, {**found.report, **self._pseudo_label_quality()})
+        if self.first_host:
+            number = self.position.refreshes
+            write_labels(self.workdir / 'labels' / f'target_{number:03d}.csv', self.data.target_train.index.path.tolist(), self.labels)
+            for name, table in found.tables.items():
+                write_table(self.workdir / 'labels' / f'{name}_{number:03d}.csv', table)
+        said = ', '.join(f'{name} {value:g}' for name, value in found.report.items())
+        log.info('refresh %d after epoch %d (%.1f s): %s', self.position.refreshes + 1, self.position.epoch, time.time() - begun, said)
+        self.position = dataclasses.replace(self.position, refreshes=self.position.refreshes + 1, refreshed=True)
+        self.save()
+
+    def _pseudo_label_quality(self) -> dict[str, float]:
+        """How well pseudo labels agree with the target's true ones: logged as evaluation, read by nothing."""
+        return evaluation.pseudo_label_quality(self.data.target.train, self.data.target_train.index, self.labels)
+
+    def epoch(self) -> None:
+        """The steps of an epoch from the position on."""
+        phase, total = self.phase, self._epoch_steps(self.phase)
+        plans, iterators = {}, {}
+        for i, (name, stream) in enumerate(phase.streams.items()):
+            feed = self.feeds[stream.domain]
+            labels = self.labels if stream.domain == TARGET else feed.index.identity
+            seed = 64 * self.config.seed + 8 * self.position.phase + i
+            plan = feeding.plan(stream, feed.index, labels, steps=total, seed=seed, epoch=self.position.epoch)
+            plans[name] = plan[self.position.step :, sharding.local_columns(self.mesh, stream.batch)]
+            iterators[name] = feed.images(plans[name])
+        images_a_step = sum(stream.batch for stream in phase.streams.values())
+        bar = progress_bar(total * images_a_step, f'{phase.name} {self.position.epoch + 1}/{phase.epochs}', active=self.first_host, initial=self.position.step * images_a_step)
+        pending: tuple[int, Any] | None = None
+        with bar:
+            for i in range(total - self.position.step):
+                batch = {}
+                for name, stream in phase.streams.items():
+                    feed = self.feeds[stream.domain]
+                    labels = self.labels if stream.domain == TARGET else feed.index.identity
+                    batch[name] = feeding.part(stream, feed, labels, plans[name][i], next(iterators[name]))
+                begun = time.perf_counter()
+                self.state, metrics = self.step(self.state, sharding.spread(self.mesh, batch), self.root)
+                # Metrics are read a step late, so that the device never waits for the host.
+                if pending:
+                    self._account(*pending)
+                pending = (self.position.phase_start + self.position.epoch * total + self.position.step + 1, metrics)
+                self.position.step += 1
+                self._time(time.perf_counter() - begun, images_a_step, compiles=i == 0)
+                bar.update(images_a_step)
+                every = self.config.checkpoint.every_steps
+                if every and self.position.step % every == 0 and self.position.step < total:
+                    self._account(*pending)
+                    pending = None
+                    self.save()
+            if pending:
+                self._account(*pending)
+        self.position = dataclasses.replace(self.position, epoch=self.position.epoch + 1, step=0, refreshed=False)
+
+    def _time(self, seconds: float, images: int, *, compiles: bool) -> None:
+        """Seconds and images of the steps; those that compile are kept apart."""
+        self.trained_images += images
+        if compiles:
+            self.first_images += images
+        else:
+            self.step_seconds += seconds
+
+    def _account(self, number: int, metrics: Any) -> None:
+        values = {name: float(sharding.local(value)) for name, value in metrics.items()}
+        wrong = [name for name, value in values.items() if not np.isfinite(value)]
+        if wrong:
+            raise FloatingPointError(
+                f'step {number} (phase {self.phase.name}): {", ".join(wrong)} not finite; the last checkpoint is of step '
+                f'{(self.checkpoints.numbers() or [0])[-1] // 10}. Lower the learning rate or the term\'s weight.'
+            )
+        self.window.add(values)
+        if number % self.config.train.log_every == 0:
+            values = self.window.means()
+            values['learning_rate'] = float(self.rate(number - self.position.phase_start - 1))
+            self.metrics.write(number, 'train', self.phase.name, values, timing={'seconds': time.time() - self.started})
+
+    def after_epoch(self) -> None:
+        """Evaluation and checkpoint, where due."""
+        epoch, every = self.position.epoch, self.config.evaluation.every
+        last = epoch == self.phase.epochs
+        score = None
+        if every and epoch % every == 0 and not last:
+            metrics, _ = self._evaluate(self.state.variables, self._domain())
+            self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, evaluation.scalars(evaluation.as_row(metrics)))
+        if self.config.evaluation.select == 'best':
+            score = self._source_score()
+        if last or epoch % self.config.checkpoint.every_epochs == 0:
+            self.save(score=score)
+
+    # -- evaluation and saving ------------------------------------------------------------------------------------------------------------------
+
+    def _adapted_statistics(self) -> Any:
+        step = steps.statistics_step(self.method, self.preparation)
+        batch, seed = self.config.evaluation.batch, self.config.seed
+        return evaluation.adapt_statistics(step, self.state.variables, self.data.target_train, batch=batch, mesh=self.mesh, seed=seed)
+
+    def _features(self, variables: Any, domain: str, query: feeding.Feed, gallery: feeding.Feed) -> tuple[np.ndarray, np.ndarray]:
+        step = steps.embed_step(self.method, self.preparation, domain, mirror=self.config.evaluation.mirror)
+        batch = self.config.evaluation.batch
+        first = evaluation.extract(step, variables, query, batch=batch, mesh=self.mesh, description='query features')
+        return first, evaluation.extract(step, variables, gallery, batch=batch, mesh=self.mesh, description='gallery features')
+
+    def _evaluate(self, variables: Any, domain: str, *, rerank: bool = False) -> tuple[Any, Any]:
+        """(metrics on the target's test split, the same after re-ranking or None)."""
+        data, settings = self.data, self.config.evaluation
+        features = self._features(variables, domain, data.target_query, data.target_gallery)
+        options = {'normalise': self.method.normalise, 'average_precision': settings.average_precision, 'has_cameras': data.target.has_cameras}
+        feeds = (data.target_query, data.target_gallery)
+        plain = evaluation.metrics_of(*features, *feeds, **options)
+        k = {'k1': settings.rerank_k1, 'k2': settings.rerank_k2, 'lambda_value': settings.rerank_lambda}
+        return plain, evaluation.reranked(*features, *feeds, **options, **k) if rerank else None
+
+    def _row(self, name: str, variables: Any, domain: str) -> None:
+        """Evaluate for a row of the summary."""
+        last = self.position.phase == len(self.method.phases) - 1
+        plain, again = self._evaluate(variables, domain, rerank=self.config.evaluation.rerank and last and name != 'adabn')
+        row = self.position.rows[name] = evaluation.as_row(plain)
+        if again is not None:
+            self.position.rows[f'{name}_reranked'] = evaluation.as_row(again)
+        self.metrics.write(int(self.state.step), 'evaluation', name, evaluation.scalars(row))
+        log.info('%s on %s: mAP %.1f, rank-1 %.1f', name, self.data.target.name, row['mAP'], row['rank1'])
+
+    def _source_score(self) -> float:
+        """mAP on the source's own test split: what the best checkpoint is chosen by."""
+        query, gallery = self.data.source_query, self.data.source_gallery
+        assert query is not None
+        assert gallery is not None
+        features = self._features(self.state.variables, SOURCE, query, gallery)
+        options = {'normalise': self.method.normalise, 'average_precision': self.config.evaluation.average_precision}
+        metrics = evaluation.metrics_of(*features, query, gallery, **options, has_cameras=self.data.source.has_cameras)
+        self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, {'source_mAP': 100 * float(metrics.mAP)})
+        return float(metrics.mAP)
+
+    def save(self, *, score: float | None = None) -> None:
+        """A checkpoint of the position. Its number is ten times the step, plus one for each event since the step before."""
+        numbers = self.checkpoints.numbers()
+        number = max(10 * int(self.state.step), (numbers[-1] + 1) if numbers else 0)
+        self.position.metrics, self.position.window = self.metrics.position, self.window.sums
+        meta = {
+            'position': dataclasses.asdict(self.position),
+            'problem': dataclasses.asdict(self.problem),
+            'seed': self.config.seed,
+            'config': json.loads(self.config.to_json_best_effort()),
+        }
+        self.checkpoints.save(number, {'state': self.state, 'labels': self.labels}, meta, score=score)
+
+    def finish(self) -> dict[str, Any]:
+        """Summary, figures, and the printout."""
+        self.metrics.close()
+        self.checkpoints.close()
+        config, data, variables = self.config, self.data, self.state.variables
+        drawn: dict[str, np.ndarray] = {}
+        if config.figures.enabled:
+            domain = TARGET if any(stream.domain == TARGET for phase in self.method.phases for stream in phase.streams.values()) else SOURCE
+            feeds = {'query': data.target_query, 'gallery': data.target_gallery, SOURCE: data.source_train, TARGET: data.target_train}
+            for name, feed in feeds.items():
+                step = steps.embed_step(self.method, self.preparation, SOURCE if name == SOURCE else domain)
+                drawn[name] = evaluation.extract(step, variables, feed, batch=config.evaluation.batch, mesh=self.mesh, description='features for figures')
+        if not self.first_host:
+            return {}
+        seconds = time.time() - self.started
+        throughput = (self.trained_images - self.first_images) / self.step_seconds if self.step_seconds else 0.0
+        result = summary.write(
+            self.workdir,
+            self.position.rows,
+            variant=config.variant,
+            source=data.source.name,
+            target=data.target.name,
+            average_precision=config.evaluation.average_precision,
+            seed=config.seed,
+            report=self.position.report,
+            identities_true=data.target.train.identities,
+            steps=int(self.state.step),
+            timing={'seconds': seconds, 'train_images_per_second': throughput},
+        )
+        if drawn:
+            summary.draw(
+                self.workdir,
+                self.position.rows,
+                title=f'{data.source.name} to {data.target.name}, {config.variant}',
+                query=(data.target_query.index, drawn['query']),
+                gallery=(data.target_gallery.index, drawn['gallery']),
+                has_cameras=data.target.has_cameras,
+                domains=(drawn[SOURCE], drawn[TARGET]),
+                labels=(data.source_train.index.identity, self.labels),
+                queries=config.figures.queries,
+                tsne_images=config.figures.tsne_images,
+                seed=config.seed,
+                source_identities=data.source.train.identities,
+                identities_true=data.target.train.identities,
+            )
+        return result

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# A virtual environment beside the code, the package with its test extras, and the checks: ruff, mypy, pytest.
+# PYTHON names the interpreter (3.11 or later); VENV the environment's folder (default .venv-test, made anew where missing).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-python3}
+VENV=${VENV:-.venv-test}
+[ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
+"$VENV/bin/python" -m pip install --quiet --upgrade pip
+"$VENV/bin/python" -m pip install --quiet -e '.[demo,test]'
+"$VENV/bin/ruff" check .
+"$VENV/bin/ruff" format --check .
+"$VENV/bin/mypy"
+"$VENV/bin/python" -m pytest -n "${WORKERS:-2}" "$@"
