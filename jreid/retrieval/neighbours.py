@@ -10,7 +10,7 @@ from jreid.retrieval.checks import Array, check_pair, check_positive
 from jreid.retrieval.distances import BLOCK, squared_distances
 
 _GROUP = 64  # columns a group: one pass of minima over them replaces a partition of the whole row
-_PAIRS = 1 << 15  # exact pairs at a time
+_PAIRS = 1 << 10  # exact pairs at a time: their differences stay in the cache
 _MANY = 64  # candidates for each neighbour above which a row is full of equal distances and is sorted whole
 
 
@@ -30,7 +30,7 @@ class Neighbours:
 def nearest(x: Float[Array, 'n d'], y: Float[Array, 'm d'], *, k: int, block_size: int = BLOCK, progress: bool = False) -> Neighbours:
     """The k nearest rows of y for every row of x, x's own row in y included where x is y; k is at most the number of rows of y.
 
-    Only `block_size` rows of the distance matrix are held. float32 products choose candidates with a margin for their rounding error, and float64
+    Only `block_size` rows of the distance matrix are held. float32 products choose candidates with a margin for their rounding error, and exact
     differences of the candidates decide, so that the answer is that of a stable sort of exact distances (rounded to float32) for every block size.
 
     Raises:
@@ -41,18 +41,18 @@ def nearest(x: Float[Array, 'n d'], y: Float[Array, 'm d'], *, k: int, block_siz
     k = min(k, right.shape[0])
     if right.shape[0] < 16 * k:
         return _join([_sort_rows(left[a : a + block_size], right, k) for a in range(0, left.shape[0], block_size)])
-    scan = _Scan(right, k)
+    scan = _Scan(right, k, min(block_size, left.shape[0]))
     starts = tqdm(range(0, left.shape[0], block_size), desc='neighbours', unit='block', disable=not progress)
     return _join([scan(left[a : a + block_size]) for a in starts])
 
 
 def pair_distances(x: np.ndarray, y: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """float32 squared distances of the pairs (x[row], y[column]), from float64 differences: exact zeros for equal features."""
+    """float32 squared distances of the pairs (x[row], y[column]), from differences and not from products: exact zeros for equal features."""
     out = np.empty(row.shape[0], np.float32)
     for start in range(0, row.shape[0], _PAIRS):
         part = slice(start, start + _PAIRS)
-        difference = np.subtract(x[row[part]], y[column[part]], dtype=np.float64)
-        out[part] = np.einsum('pd,pd->p', difference, difference)
+        difference = (x[row[part]] - y[column[part]]).astype(np.float64, copy=False)
+        out[part] = np.vecdot(difference, difference)
     return out
 
 
@@ -62,7 +62,7 @@ class _Scan:
     The k smallest values of a row lie in groups whose minimum is not above the k-th smallest minimum of all groups; only those groups are read again.
     """
 
-    def __init__(self, y: np.ndarray, k: int) -> None:
+    def __init__(self, y: np.ndarray, k: int, block_size: int) -> None:
         rows, width = y.shape
         self.y, self.k, self.rows = y, k, rows
         self.group = min(_GROUP, rows // (4 * k))
@@ -74,6 +74,7 @@ class _Scan:
         padded[:rows, width] = np.einsum('md,md->m', padded[:rows, :width], padded[:rows, :width], dtype=np.float64)
         padded[rows:, width] = np.inf
         self.padded = padded
+        self.score = np.empty((block_size, padded.shape[0]), np.float32)
         self.margin = 8 * np.sqrt(width + 16) * np.finfo(np.float32).eps
         self.longest = float(padded[:rows, width].max())
 
@@ -84,7 +85,8 @@ class _Scan:
         probe[:, :width] = -2 * shifted
         probe[:, width] = 1
         norm = np.einsum('nd,nd->n', shifted, shifted)
-        score = probe @ self.padded.T  # squared distance less the norm of x
+        # Squared distance less the norm of x, into the same memory for every block: fresh pages cost as much as half of the product.
+        score = np.matmul(probe, self.padded.T, out=self.score[:n])
         furthest = np.maximum(score[:, : self.rows].max(axis=1) + norm, 0)
         score = score.reshape(n, self.group, self.groups)
         minima = score.min(axis=1)

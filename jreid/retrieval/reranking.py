@@ -9,7 +9,7 @@ from jreid.retrieval.checks import Array, check_features, check_pair, check_posi
 from jreid.retrieval.distances import BLOCK, squared_distances
 from jreid.retrieval.reciprocal import encode, overlaps
 
-_DENSE = 1 << 22  # entries of the dense overlaps of one block of rows
+_DENSE = 1 << 20  # entries of the dense overlaps of one block of rows
 
 
 def rerank(
@@ -47,8 +47,11 @@ def rerank(
     for start in tqdm(range(0, q, step), desc='re-ranking', unit='block', disable=not progress):
         stop = min(start + step, q)
         minima = overlaps(encoding[start:stop], inverted)
-        original = squared_distances(x[start:stop], y) / scale[start:stop, None]
-        out[start:stop] = (1 - lambda_value) * (1 - minima / (2 - minima)) + lambda_value * original
+        minima /= 2 - minima
+        minima *= lambda_value - 1
+        minima += 1 - lambda_value
+        out[start:stop] = minima
+        out[start:stop] += squared_distances(x[start:stop], y) * (lambda_value / scale[start:stop, None]).astype(np.float32)
     return out
 
 
