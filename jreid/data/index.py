@@ -161,7 +161,7 @@ class Splits:
 
 
 def _frozen(values: np.ndarray, dtype: type) -> np.ndarray:
-    copy = np.array(values, dtype=dtype)
+    copy: np.ndarray = np.array(values, dtype=dtype)
     copy.setflags(write=False)
     return copy
 

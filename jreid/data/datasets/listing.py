@@ -169,3 +169,11 @@ def half_splits(name: str, photos: Sequence[Photo], *, split_seed: int) -> Split
         gallery=build([p for p in photos if p.identity not in trained and p not in queries], dense=False),
         has_cameras=True,
     )
+
+
+def inside(folder: pathlib.Path, name: str) -> str | None:
+    """The absolute path of a file named in a list; None where the name leads out of the folder or holds control characters."""
+    if not name or any(ord(c) < 32 or ord(c) == 127 for c in name):
+        return None
+    path = os.path.normpath(os.path.join(folder, name))
+    return path if os.path.commonpath([path, folder]) == str(folder) else None
