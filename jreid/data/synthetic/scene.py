@@ -1,0 +1,158 @@
+"""Cameras and the accidents of single images: pose, framing, light, sharpness, occlusion."""
+
+import dataclasses
+
+import numpy as np
+
+from jreid.data.synthetic.domains import Domain
+from jreid.data.synthetic.draws import Draws
+
+_KEY_CAMERA, _KEY_TEXTURE, _KEY_FRAME = 2, 3, 4
+CAMERAS = 6
+_GOLDEN_RATIO = 0.618
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """One camera and its surroundings; angles in radians, lengths in metres."""
+
+    key: tuple[int, ...]  # of its textures
+    elevation: float
+    distance: float
+    yaw: tuple[float, float]  # the two directions in which its path is walked
+    sun: float
+    sun_elevation: float
+    sun_azimuth: float
+    ambient: float
+    ambient_colour: np.ndarray
+    sun_colour: np.ndarray
+    white_balance: np.ndarray
+    exposure: float
+    gamma: float
+    saturation: float
+    contrast: float
+    haze: float
+    resolution: float
+    blur: float
+    noise: float
+    jpeg: float
+    ground: str
+    ground_tint: float
+    wall: str
+    wall_distance: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """What differs from image to image of the same person in the same camera."""
+
+    yaw: float
+    phase: float  # of the step
+    mode: str  # walk, stand, phone or pocket
+    amplitude: float
+    jitter: np.ndarray  # [6] radians
+    head_yaw: float
+    elevation: float
+    distance: float
+    shift: tuple[float, float]  # of the box, in its heights
+    zoom: float
+    lose_feet: bool  # a zoomed box loses the feet, else the head
+    aspect: float
+    sun: float
+    sun_azimuth: float
+    ambient: float
+    exposure: float
+    white_balance: np.ndarray
+    place: float  # metres along the wall
+    wall_factor: float
+    resolution: float
+    motion_blur: float
+    noise: float
+    noise_key: int
+    jpeg: int
+    fold: float
+    occlusion: str  # none, person, pole or low
+    occlusion_place: float
+    occlusion_size: float
+    occlusion_colour: float
+
+
+def draw_camera(seed: int, domain: Domain, camera: int) -> Camera:
+    """The camera of this number (from 0). The red gains of successive cameras step by the golden ratio, so that a few already span the range."""
+    draws = Draws(seed, domain.key, _KEY_CAMERA, camera)
+    low, high = domain.white_red
+    red = low + (high - low) * ((camera * _GOLDEN_RATIO + draws.uniform('white_red', 0, 0.35)) % 1.0)
+    yaw = draws.uniform('yaw', 0, 2 * np.pi)
+    tint = np.array([draws.uniform('ambient.red', 0.94, 1.06), 1.0, draws.uniform('ambient.blue', 0.94, 1.06)])
+    return Camera(
+        key=(seed, domain.key, _KEY_TEXTURE, camera),
+        elevation=np.deg2rad(draws.uniform('elevation', *domain.elevation)),
+        distance=draws.uniform('distance', *domain.distance),
+        yaw=(yaw, yaw + np.pi + draws.normal('yaw_back', 0.4)),
+        sun=draws.uniform('sun', *domain.sun),
+        sun_elevation=np.deg2rad(draws.uniform('sun_elevation', *domain.sun_elevation)),
+        sun_azimuth=draws.uniform('sun_azimuth', 0, 2 * np.pi),
+        ambient=draws.uniform('ambient', *domain.ambient),
+        ambient_colour=np.array(domain.ambient_colour) * tint,
+        sun_colour=np.array(domain.sun_colour),
+        white_balance=np.array([red, 1.0, draws.uniform('white_blue', *domain.white_blue)]),
+        exposure=draws.uniform('exposure', *domain.exposure),
+        gamma=draws.uniform('gamma', *domain.gamma),
+        saturation=draws.uniform('saturation', *domain.saturation),
+        contrast=draws.uniform('contrast', *domain.contrast),
+        haze=draws.uniform('haze', *domain.haze),
+        resolution=draws.uniform('resolution', *domain.resolution),
+        blur=draws.uniform('blur', *domain.blur),
+        noise=draws.uniform('noise', *domain.noise),
+        jpeg=draws.uniform('jpeg', *domain.jpeg),
+        ground=draws.choice('ground', domain.ground),
+        ground_tint=draws.uniform('ground_tint', 0.75, 1.2),
+        wall=draws.choice('wall', domain.wall),
+        wall_distance=draws.uniform('wall_distance', 2.5, 9.0),
+    )
+
+
+def _draw_yaw(draws: Draws, camera: Camera) -> float:
+    way = draws.choice('way', (0, 1, 2), (0.45, 0.35, 0.20))
+    if way == 2:
+        return draws.uniform('yaw', 0, 2 * np.pi)
+    return camera.yaw[way] + draws.normal('yaw_spread', 0.28)
+
+
+def draw_frame(seed: int, domain: Domain, identity: int, camera_number: int, index: int, camera: Camera) -> Frame:
+    """The frame of one image."""
+    draws = Draws(seed, domain.key, _KEY_FRAME, identity, camera_number, index)
+    red, blue = draws.normal('white_red', 0.025), draws.normal('white_blue', 0.025)
+    truncated = draws.flag('truncated', 0.06)
+    poor = draws.flag('poor', 0.06)
+    return Frame(
+        yaw=_draw_yaw(draws, camera),
+        phase=draws.uniform('phase', 0, 2 * np.pi),
+        mode=draws.choice('mode', ('walk', 'stand', 'phone', 'pocket'), (0.74, 0.12, 0.09, 0.05)),
+        amplitude=draws.uniform('amplitude', 0.7, 1.1),
+        jitter=np.array([draws.normal(f'jitter.{i}', 0.06) for i in range(6)]),
+        head_yaw=draws.normal('head_yaw', 0.3),
+        elevation=camera.elevation + draws.normal('elevation', 0.035),
+        distance=camera.distance * draws.uniform('distance', 0.75, 1.35),
+        shift=(draws.normal('shift.x', 0.045), draws.normal('shift.y', 0.03)),
+        zoom=draws.uniform('zoom', 0.90, 1.10) * (draws.uniform('zoom.truncated', 1.1, 1.35) if truncated else 1),
+        lose_feet=draws.flag('lose_feet', 0.75),
+        aspect=draws.uniform('aspect', 0.72, 0.98),
+        sun=camera.sun * (draws.uniform('sun', 0.7, 1.1) if draws.flag('sunny', 0.8) else draws.uniform('sun.cloud', 0.0, 0.3)),
+        sun_azimuth=camera.sun_azimuth + draws.normal('sun_azimuth', 0.15),
+        ambient=camera.ambient * np.exp(draws.normal('ambient', 0.08)),
+        exposure=camera.exposure * np.exp(draws.normal('exposure', 0.10)),
+        white_balance=camera.white_balance * np.exp(np.array([red, 0.0, blue])),
+        place=draws.uniform('place', 0, 100),
+        wall_factor=draws.uniform('wall_factor', 0.6, 1.5),
+        resolution=camera.resolution * draws.uniform('resolution', 0.75, 1.15) * (draws.uniform('resolution.poor', 0.5, 0.7) if poor else 1),
+        motion_blur=draws.uniform('motion_blur', 0, 2.5) if draws.flag('moving', 0.25) else 0.0,
+        noise=camera.noise * draws.uniform('noise', 0.8, 1.3),
+        noise_key=draws.integer('noise_key'),
+        jpeg=int(np.clip(camera.jpeg + draws.normal('jpeg', 8), 15, 95)),
+        fold=draws.uniform('fold'),
+        occlusion=draws.choice('occlusion', ('none', 'person', 'pole', 'low'), (0.86, 0.07, 0.03, 0.04)),
+        occlusion_place=draws.uniform('occlusion.place'),
+        occlusion_size=draws.uniform('occlusion.size'),
+        occlusion_colour=draws.uniform('occlusion.colour'),
+    )
