@@ -9,7 +9,7 @@ from tqdm import tqdm
 from jreid.retrieval.checks import Array, check_pair, check_positive
 from jreid.retrieval.distances import BLOCK, Distance, blocks, unit
 from jreid.retrieval.metrics import AveragePrecision, Metrics, check_options, check_valid, metrics_from_ranks
-from jreid.retrieval.relevance import Relevance, relevance
+from jreid.retrieval.relevance import Relevance, check_sizes, relevance
 
 RANKS = (1, 5, 10, 20)
 
@@ -72,15 +72,6 @@ def evaluate_distances(
     check_valid(related.matches)
     found = match_ranks(row_blocks(distances, block_size=block_size, progress=progress), related)
     return metrics_from_ranks(found, related.matches, ranks=ranks, average_precision=average_precision)
-
-
-def check_sizes(shape: tuple[int, ...], related: Relevance) -> None:
-    """The identities are those of the features or distances."""
-    if shape != (related.queries, related.gallery):
-        raise ValueError(
-            f'{related.queries:,} query and {related.gallery:,} gallery identities for {shape[0]:,} queries and {shape[1]:,} gallery images; '
-            'expected one identity an image, in the same order'
-        )
 
 
 def row_blocks(distances: Float[Array, 'q g'], *, block_size: int, progress: bool) -> Iterable[tuple[int, np.ndarray]]:

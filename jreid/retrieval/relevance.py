@@ -99,3 +99,12 @@ def relevance(
         return np.concatenate([[0], np.cumsum(counts)]), column[keep]
 
     return Relevance(*sparse(~own_camera), *sparse(own_camera), junk=np.flatnonzero(gid < 0), gallery=gid.shape[0])
+
+
+def check_sizes(shape: tuple[int, ...], related: Relevance) -> None:
+    """The identities are those of the features or distances."""
+    if shape != (related.queries, related.gallery):
+        raise ValueError(
+            f'{related.queries:,} query and {related.gallery:,} gallery identities for {shape[0]:,} queries and {shape[1]:,} gallery images; '
+            'expected one identity an image, in the same order'
+        )

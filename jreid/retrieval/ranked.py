@@ -1,0 +1,67 @@
+"""The first gallery images of every query's list, for figures and for looking at errors."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from jreid.retrieval.checks import Array, check_pair, check_positive
+from jreid.retrieval.distances import BLOCK, Distance, blocks, unit
+from jreid.retrieval.relevance import check_sizes, relevance
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """The first k images of every query's list, nearest first.
+
+    rows `[q, k]` int32: gallery rows, -1 where a list is shorter than k; distances `[q, k]` float32, infinite there;
+    correct `[q, k]` bool: whether the image shows the query's identity.
+    """
+
+    rows: np.ndarray
+    distances: np.ndarray
+    correct: np.ndarray
+
+
+def top_ranked(
+    query: Float[Array, 'q d'],
+    gallery: Float[Array, 'g d'],
+    query_ids: Integer[Array, ' q'],
+    gallery_ids: Integer[Array, ' g'],
+    query_cameras: Integer[Array, ' q'] | None = None,
+    gallery_cameras: Integer[Array, ' g'] | None = None,
+    *,
+    k: int = 10,
+    distance: Distance = 'euclidean',
+    block_size: int = BLOCK,
+    progress: bool = False,
+    normalise: bool = False,
+) -> Ranked:
+    """The k nearest gallery images of every query, by the rules of `evaluate`: what it leaves out is not listed, ties go by gallery row.
+
+    Raises:
+      ValueError: for NaN or infinite features, sizes that do not fit, or k below 1.
+    """
+    check_positive(k=k)
+    x, y = check_pair(query, gallery)
+    if normalise:
+        x, y = unit(x), unit(y)
+    related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
+    check_sizes((x.shape[0], y.shape[0]), related)
+    qid, gid = np.asarray(query_ids), np.asarray(gallery_ids)
+    rows = np.full((x.shape[0], k), -1, np.int32)
+    distances = np.full((x.shape[0], k), np.inf, np.float32)
+    for start, block in blocks(x, y, distance=distance, block_size=block_size, progress=progress):
+        hidden = related.hide(block, start)
+        last = min(k, hidden.shape[1]) - 1
+        limit = np.partition(hidden, last, axis=1)[:, last, None]
+        row, column = np.nonzero((hidden <= limit) & (hidden < np.inf))
+        value = hidden[row, column]
+        order = np.lexsort((column, value, row))
+        row, column, value = row[order], column[order], value[order]
+        position = np.arange(row.shape[0]) - np.searchsorted(row, row)
+        listed = position < k
+        at = (start + row[listed], position[listed])
+        rows[at], distances[at] = column[listed], value[listed]
+    correct = (rows >= 0) & (gid[rows] == qid[:, None]) & (qid[:, None] >= 0)
+    return Ranked(rows, distances, correct)
