@@ -4,7 +4,22 @@ from jreid.retrieval.distances import pairwise
 from jreid.retrieval.evaluation import evaluate, evaluate_distances
 from jreid.retrieval.metrics import Metrics
 from jreid.retrieval.neighbours import Neighbours, nearest
+from jreid.retrieval.protocols import SingleShot, single_shot_cmc, single_shot_cmc_distances
 from jreid.retrieval.ranked import Ranked, top_ranked
 from jreid.retrieval.reranking import jaccard, rerank
 
-__all__ = ['Metrics', 'Neighbours', 'Ranked', 'evaluate', 'evaluate_distances', 'jaccard', 'nearest', 'pairwise', 'rerank', 'top_ranked']
+__all__ = [
+    'Metrics',
+    'Neighbours',
+    'Ranked',
+    'SingleShot',
+    'evaluate',
+    'evaluate_distances',
+    'jaccard',
+    'nearest',
+    'pairwise',
+    'rerank',
+    'single_shot_cmc',
+    'single_shot_cmc_distances',
+    'top_ranked',
+]

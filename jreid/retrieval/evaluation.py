@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from jreid.retrieval.checks import Array, check_pair, check_positive
 from jreid.retrieval.distances import BLOCK, Distance, blocks, unit
-from jreid.retrieval.metrics import AveragePrecision, Metrics, check_options, check_valid, metrics_from_ranks
+from jreid.retrieval.metrics import AveragePrecision, Metrics, check_definition, check_ranks, check_valid, metrics_from_ranks
 from jreid.retrieval.relevance import Relevance, check_sizes, relevance
 
 RANKS = (1, 5, 10, 20)
@@ -38,7 +38,8 @@ def evaluate(
     Raises:
       ValueError: for NaN or infinite features, sizes that do not fit, or when no query has a match.
     """
-    check_options(ranks, average_precision)
+    check_ranks(ranks)
+    check_definition(average_precision)
     x, y = check_pair(query, gallery)
     if normalise:
         x, y = unit(x), unit(y)
@@ -66,7 +67,8 @@ def evaluate_distances(
     Raises:
       ValueError: for NaN distances of images that are ranked, sizes that do not fit, or when no query has a match.
     """
-    check_options(ranks, average_precision)
+    check_ranks(ranks)
+    check_definition(average_precision)
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes(distances.shape, related)
     check_valid(related.matches)

@@ -43,13 +43,17 @@ class Metrics:
         return f'mAP {self.mAP:.2%}  {shown}  mINP {self.mINP:.2%}  ({counted}; {DEFINITIONS[self.average_precision]})'
 
 
-def check_options(ranks: Sequence[int], average_precision: str) -> tuple[int, ...]:
-    """The ranks as a tuple; errors for ranks below 1 and unknown definitions."""
-    if not ranks or min(ranks) < 1:
+def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
+    """The ranks as a tuple; an error for none and for ranks below 1."""
+    if len(ranks) == 0 or min(ranks) < 1:
         raise ValueError(f'ranks are {tuple(ranks)}; expected one or more whole numbers from 1')
+    return tuple(int(k) for k in ranks)
+
+
+def check_definition(average_precision: str) -> None:
+    """An error for an unknown definition."""
     if average_precision not in DEFINITIONS:
         raise ValueError(f"average_precision is {average_precision!r}; expected 'rank' or 'trapezoid'")
-    return tuple(int(k) for k in ranks)
 
 
 def check_valid(matches: np.ndarray) -> np.ndarray:
@@ -70,7 +74,8 @@ def metrics_from_ranks(ranks_of_matches: np.ndarray, matches: np.ndarray, *, ran
     'rank': AP = 1/n sum_k k / r_k; 'trapezoid': AP = 1/n sum_k (k / r_k + (k - 1) / (r_k - 1)) / 2, where the second term is 1 for r_k = 1;
     INP = n / r_n. Source: Zheng et al. 2015 (Market-1501), Ye et al. 2021 (mINP).
     """
-    shown = check_options(ranks, average_precision)
+    shown = check_ranks(ranks)
+    check_definition(average_precision)
     valid = check_valid(matches)
     count = matches[valid]
     last = np.cumsum(count) - 1

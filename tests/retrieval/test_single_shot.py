@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import reference
+
+from jreid.retrieval import pairwise, single_shot_cmc, single_shot_cmc_distances
+from jreid.retrieval.rank_distribution import RankDistribution
+
+
+def small_set(seed, values):
+    rng = np.random.default_rng(seed)
+    ids = (rng.integers(0, 5, 12), rng.integers(-1, 5, 15))
+    cameras = (rng.integers(0, 2, 12), rng.integers(0, 2, 15))
+    return rng.choice(values, (12, 15)).astype(np.float32), ids, cameras
+
+
+@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('values', [np.linspace(0, 1, 4001), np.arange(4)], ids=['distinct', 'ties'])
+@pytest.mark.parametrize('camera_rule', [True, False])
+def test_expectation_equals_all_galleries(seed, values, camera_rule):
+    distances, ids, cameras = small_set(seed, values)
+    chosen = cameras if camera_rule else None
+    found = single_shot_cmc_distances(distances, *ids, *(chosen or (None, None)), block_size=5)
+    np.testing.assert_allclose(found.cmc, reference.single_shot_cmc(distances, ids, chosen, 50), atol=1e-9)
+    assert found.queries + found.skipped == 12
+
+
+def test_rank_distribution_equals_convolution():
+    rng = np.random.default_rng(0)
+    sizes = np.array([1, 2, 3, 7, 300])
+    distribution = RankDistribution(sizes, 50)
+    for identities in (3, 60, 700):
+        images = rng.choice(sizes, identities)
+        nearer = rng.binomial(images, rng.beta(0.5, 3, identities))
+        pmf = np.ones(1)
+        counts = np.zeros((1, distribution.width))
+        for n, c in zip(images.tolist(), nearer.tolist(), strict=True):
+            pmf = np.convolve(pmf, [1 - c / n, c / n])
+            counts[0, distribution.offset[n] + c] += 1
+        expected = np.cumsum(np.pad(pmf, (0, 50)))[:50]
+        np.testing.assert_allclose(distribution.cdf(counts)[0], expected, atol=1e-9)
+
+
+def test_random_galleries_approach_the_expectation():
+    distances, ids, cameras = small_set(0, np.linspace(0, 1, 4001))
+    exact = single_shot_cmc_distances(distances, *ids, *cameras)
+    drawn = single_shot_cmc_distances(distances, *ids, *cameras, repeats=3000, seed=1)
+    # Five standard errors of a mean of at most 3000 x queries Bernoulli draws, at their largest.
+    np.testing.assert_allclose(drawn.cmc, exact.cmc, atol=5 * 0.5 / np.sqrt(3000 * exact.queries))
+    assert drawn.repeats == 3000
+    again = single_shot_cmc_distances(distances, *ids, *cameras, repeats=3000, seed=1, block_size=4)
+    np.testing.assert_allclose(again.cmc, drawn.cmc, atol=1e-12)
+    other = single_shot_cmc_distances(distances, *ids, *cameras, repeats=3000, seed=2)
+    assert np.abs(other.cmc - drawn.cmc).max() > 1e-6
+
+
+def test_features_and_block_sizes(golden):
+    values = np.load(golden / 'retrieval.npz')
+    arguments = [values[k] for k in ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')]
+    base = single_shot_cmc(values['query'], values['gallery'], *arguments)
+    assert (base.queries, base.skipped) == (76, 4)
+    for block_size in (1, 70):
+        again = single_shot_cmc(values['query'], values['gallery'], *arguments, block_size=block_size)
+        np.testing.assert_allclose(again.cmc, base.cmc, atol=1e-10)
+    from_distances = single_shot_cmc_distances(pairwise(values['query'], values['gallery']), *arguments)
+    np.testing.assert_allclose(from_distances.cmc, base.cmc, atol=1e-10)
+    assert 'exact expectation' in str(base)
+    assert base.rank(50) == pytest.approx(base.cmc[-1])
+
+
+def test_one_image_an_identity_is_the_plain_curve():
+    rng = np.random.default_rng(3)
+    distances = rng.random((30, 40)).astype(np.float32)
+    ids = (np.arange(30), np.arange(40))
+    expected = [np.mean((distances < np.diag(distances)[:, None]).sum(axis=1) < k) for k in range(1, 51)]
+    np.testing.assert_allclose(single_shot_cmc_distances(distances, *ids).cmc, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ('options', 'text'),
+    [({'repeats': 0}, 'repeats is 0'), ({'ranks': ()}, 'one or more'), ({'ranks': (0, 5)}, r'\(0, 5\)')],
+)
+def test_refusals(options, text):
+    distances, ids, cameras = small_set(0, np.arange(4))
+    with pytest.raises(ValueError, match=text):
+        single_shot_cmc_distances(distances, *ids, *cameras, **options)
+
+
+def test_nan_is_an_error():
+    distances, ids, cameras = small_set(0, np.arange(4))
+    distances[3, 2] = np.nan
+    with pytest.raises(ValueError, match='hold NaN'):
+        single_shot_cmc_distances(distances, *ids, *cameras)
