@@ -1,0 +1,160 @@
+"""One matrix of properties over all losses (the table is in loss_cases.py)."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from loss_cases import CASES, Case
+
+from jreid import losses
+
+every_loss = pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+
+
+def scalar(case: Case, arrays):
+    """The loss as one number: a fixed weighting of the rows; log-probabilities, which may be -inf, enter through exp."""
+    value = case.loss(*arrays)
+    if value.ndim == 0:
+        return value
+    value = jnp.exp(value) if case.name.startswith('student_t') else value
+    return jnp.sum(value * jnp.cos(jnp.arange(value.size)).reshape(value.shape))
+
+
+def gradients(case: Case, arrays):
+    def of_floats(*floats):
+        changed = list(arrays)
+        for position, array in zip(case.floats, floats, strict=True):
+            changed[position] = array
+        return scalar(case, changed)
+
+    return jax.grad(of_floats, argnums=tuple(range(len(case.floats))))(*(jnp.asarray(arrays[i]) for i in case.floats))
+
+
+def changed(case: Case, change):
+    return tuple(change(a) if i in case.floats else a for i, a in enumerate(case.arrays))
+
+
+def test_every_public_name_is_in_the_table():
+    tested = {case.name.split('-')[0] for case in CASES}
+    assert tested == {name for name in losses.__all__ if inspect.isfunction(getattr(losses, name))} == set(losses.__all__)
+
+
+@every_loss
+def test_hand_value(case):
+    arrays, expected = case.hand
+    np.testing.assert_allclose(np.asarray(case.loss(*arrays)).squeeze(), np.squeeze(expected), rtol=2e-6, atol=1e-6)
+
+
+@every_loss
+def test_reference_in_float64(case):
+    wide = tuple(a.astype(np.float64) if a.dtype == np.float32 else a for a in case.arrays)
+    np.testing.assert_allclose(case.loss(*case.arrays), case.reference(*wide), rtol=2e-5, atol=2e-6)
+
+
+@every_loss
+def test_gradient_is_the_slope_of_the_reference(case):
+    if not case.differentiable_reference:
+        pytest.skip('no gradient by definition of the loss: see the targeted tests')
+    random = np.random.default_rng(1)
+    wide = [a.astype(np.float64) if a.dtype == np.float32 else a for a in case.arrays]
+    found = gradients(case, case.arrays)
+    for position, gradient in zip(case.floats, found, strict=True):
+        direction = random.normal(size=wide[position].shape)
+
+        def at(step, position=position, direction=direction):
+            moved = [*wide[:position], wide[position] + step * direction, *wide[position + 1 :]]
+            value = np.asarray(case.reference(*moved))
+            value = np.exp(value) if case.name.startswith('student_t') else value
+            return float(value if value.ndim == 0 else np.sum(value * np.cos(np.arange(value.size)).reshape(value.shape)))
+
+        slope = (at(1e-6) - at(-1e-6)) / 2e-6
+        np.testing.assert_allclose(np.sum(np.asarray(gradient) * direction), slope, rtol=2e-4, atol=2e-5)
+
+
+@every_loss
+def test_jit_changes_nothing(case):
+    np.testing.assert_allclose(jax.jit(case.loss)(*case.arrays), case.loss(*case.arrays), rtol=2e-6, atol=1e-6)
+
+
+@every_loss
+def test_vmap_is_a_loop(case):
+    batches = [changed(case, lambda a, shift=shift: a * (1 - 0.3 * shift)) for shift in range(3)]
+    stacked = [jnp.stack(same) for same in zip(*batches, strict=True)]
+    np.testing.assert_allclose(jax.vmap(case.loss)(*stacked), jnp.stack([case.loss(*b) for b in batches]), rtol=2e-5, atol=2e-6)
+
+
+@every_loss
+def test_order_of_the_batch_does_not_matter(case):
+    random = np.random.default_rng(2)
+    orders = {group: random.permutation(len(a)) for group, a in zip(case.rows, case.arrays, strict=True) if group}
+    permuted = [a[orders[group]] if group else a for group, a in zip(case.rows, case.arrays, strict=True)]
+    before, after = np.asarray(case.loss(*case.arrays)), np.asarray(case.loss(*permuted))
+    np.testing.assert_allclose(after, before[orders['a']] if case.rowwise else before, rtol=5e-6, atol=1e-6)
+
+
+@every_loss
+def test_nothing_to_average_is_zero(case):
+    if case.rowwise:
+        empty = [a[:0] if group else a for group, a in zip(case.rows, case.arrays, strict=True)]
+        assert case.loss(*empty).shape[0] == 0
+    for arrays in case.nothing:
+        assert case.loss(*arrays) == 0
+        for gradient in gradients(case, arrays):
+            assert not gradient.any()
+
+
+@every_loss
+def test_what_is_left_out_is_not_looked_at(case):
+    spoilt = [a.copy() for a in case.arrays]
+    for argument, index in case.unseen:
+        spoilt[argument][index] = np.nan
+    np.testing.assert_array_equal(case.loss(*spoilt), case.loss(*case.arrays))
+    for gradient, clean in zip(gradients(case, spoilt), gradients(case, case.arrays), strict=True):
+        np.testing.assert_array_equal(gradient, clean)
+    for argument, index in case.unseen:
+        if argument in case.floats:
+            assert not gradients(case, case.arrays)[case.floats.index(argument)][index].any()
+
+
+EXTREMES = {
+    'million': lambda a: a * 1e6,
+    'tiny': lambda a: a * 1e-22,
+    'offset': lambda a: a + 1e6,
+    'identical': lambda a: np.broadcast_to(a[:1], a.shape).copy(),
+    'zeros': lambda a: a * 0,
+}
+
+
+@every_loss
+@pytest.mark.parametrize('extreme', EXTREMES)
+def test_extreme_inputs_are_finite(case, extreme):
+    arrays = changed(case, EXTREMES[extreme])
+    value = np.asarray(case.loss(*arrays))
+    assert not np.isnan(value).any()
+    assert np.isfinite(value).all() or case.name == 'student_t_assignment-masked'
+    for gradient in gradients(case, arrays):
+        assert np.isfinite(gradient).all()
+
+
+@every_loss
+def test_nan_stays_visible(case):
+    for position in case.floats:
+        spoilt = [a.copy() for a in case.arrays]
+        spoilt[position].flat[0] = np.nan
+        value = np.asarray(jax.jit(case.loss)(*spoilt))
+        assert np.isnan(value).any() if case.rowwise else np.isnan(value)
+
+
+@every_loss
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_half_precision_is_computed_in_float32(case, dtype):
+    half = changed(case, lambda a: jnp.asarray(a, dtype))
+    rounded = changed(case, lambda a: jnp.asarray(a, dtype).astype(jnp.float32))
+    value = case.loss(*half)
+    assert value.dtype == (jnp.dtype(dtype) if case.keeps_dtype else jnp.float32)
+    np.testing.assert_allclose(value.astype(jnp.float32), case.loss(*rounded), rtol=2e-6, atol=1e-6)
+    for gradient in gradients(case, half):
+        assert gradient.dtype == jnp.dtype(dtype)
+        assert np.isfinite(gradient.astype(jnp.float32)).all()
