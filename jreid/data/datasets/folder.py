@@ -28,7 +28,7 @@ class Row(NamedTuple):
     attributes: tuple[float, ...] = ()
 
 
-def load(root: str | os.PathLike, *, name: str = 'folder', camera_pattern: str = r'(?:^|_)c(\d+)', test: bool = True, bad_files: str = 'error') -> Splits:
+def load(root: str | os.PathLike, *, title: str = 'folder', camera_pattern: str = r'(?:^|_)c(\d+)', test: bool = True, bad_files: str = 'error') -> Splits:
     """Reads a set of the user's own.
 
     A CSV (root itself, or index.csv in it) has a row an image: `image` relative to the CSV's folder, `identity` (a number or a word; empty in the
@@ -36,7 +36,7 @@ def load(root: str | os.PathLike, *, name: str = 'folder', camera_pattern: str =
     root/SPLIT/IDENTITY/IMAGE is read. Where no image has a camera, the camera rule of the evaluation is off and the summary says so.
 
     Args:
-      name: of the set, in printouts.
+      title: of the set, in printouts.
       camera_pattern: for folders: searched for in base names; its group is the camera.
       test: False where there is no query and gallery, for training only.
       bad_files: 'error' or 'skip', for missing and empty files.
@@ -54,7 +54,7 @@ def load(root: str | os.PathLike, *, name: str = 'folder', camera_pattern: str =
         rows = {split: _read_folder(root / split, re.compile(camera_pattern), bad_files) for split in wanted}
     else:
         raise FileNotFoundError(f'{root} holds neither index.csv nor the folders {", ".join(wanted)}. The layout: {LAYOUT}')
-    return _splits(name, {split: rows.get(split, []) if split in wanted else [] for split in SPLITS}, names, wanted, str(root))
+    return _splits(title, {split: rows.get(split, []) if split in wanted else [] for split in SPLITS}, names, wanted, str(root))
 
 
 def _splits(name: str, rows: dict[str, list[Row]], names: tuple[str, ...], wanted: Sequence[str], where: str) -> Splits:
