@@ -1,12 +1,19 @@
 """Every field of a run, its default and what it means. Other configs edit what `get_config` here returns."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import variants
 
 
-def get_config(variant: str = 'dmtnet') -> ConfigDict:
-    """The base config with the settings of a variant (see `configs/variants.py` for the names)."""
+def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
+    """The base config with the settings of a variant (see `configs/variants.py` for the names).
+
+    Args:
+      method_edits: the pair's own values of settings of `config.method`; those that the variant's system does not have are passed over, and what the
+        variant itself changes wins.
+    """
     config = ConfigDict()
     config.variant = variant
     config.seed = 0  # root of every random number of the run
@@ -15,6 +22,7 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
     data.root = 'data'  # folder that holds the data sets' folders
     data.source = 'dukemtmc'  # labelled set, a name of `jreid.data.load`
     data.target = 'market1501'  # set to adapt to; its labels are read in evaluation only
+    data.source_root = data.target_root = ''  # where one of them lies elsewhere than under root
     data.source_options = ConfigDict()  # options of the source's loader
     data.target_options = ConfigDict()
     data.height, data.width = 256, 128  # pixels
@@ -27,7 +35,7 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
     model.options = ConfigDict()  # attributes of the backbone, e.g. last_stride
     model.weights = ''  # file of ImageNet weights (.pth, .safetensors); 'package' for those of an installed Python package; '' from scratch
 
-    config.method = variants.method_settings(variant)
+    config.method = variants.method_settings(variant, method_edits)
 
     augment = config.augment = ConfigDict()  # random changes of training images, see `jreid.augment`
     augment.flip = True

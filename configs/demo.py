@@ -10,7 +10,7 @@ from configs import base
 
 def get_config(variant: str = 'dmtnet') -> ConfigDict:
     """The base config with small images, a small network, and generated data."""
-    config = base.get_config(variant)
+    config = base.get_config(variant, source_epochs=16, adapt_epochs=12, relabel_every=3, learning_rate=2e-3, adapt_learning_rate=1e-3)
     data = config.data
     data.source, data.target = 'synthetic', 'synthetic'
     data.source_options = ConfigDict({'domain': 'plaza', 'identities': 64, 'test_identities': 32})
@@ -18,8 +18,4 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
     data.height, data.width = 128, 64
     config.model.backbone = 'small_cnn'
     config.augment.pad = 5
-    config.method.source_epochs, config.method.adapt_epochs = 16, 12
-    config.method.relabel_every = 3
-    config.method.learning_rate = 2e-3
-    config.method.adapt_learning_rate = 1e-3
     return config

@@ -4,6 +4,9 @@ A variant is a system's settings with a few of them changed; every setting exist
 """
 
 import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -40,10 +43,11 @@ DMTNET = {
     'normalise': False,  # L2 normalisation of F_mat before distances
     'cluster_feature': 'classification',  # what NIEC clusters; 'matching' for F_mat
     'estimate_every_refresh': True,  # sweep at every re-labelling; False: at the first and the last only
-    'niec_minimum': 0,  # fewest target identities in the sweep; 0 for images / 40
-    'niec_maximum': 0,  # most target identities in the sweep; 0 for images / 4
-    'niec_points': 10,  # totals in the coarse sweep
-    'niec_refinements': 1,  # finer sweeps around the best totals
+    'niec_images_per_identity': (4.0, 40.0),  # bounds of the sweep: mean images of a target identity
+    'niec_coarse': 12,  # totals in the first, coarse pass
+    'niec_refine': 3,  # totals between neighbours of each best one, on each side, in a finer pass
+    'niec_refinements': 1,  # finer passes
+    'niec_rule': 'mean',  # of the two scores' best totals, as the paper; 'accuracy' or 'silhouette' for one alone
     'niec_restarts': 3,  # of each k-means
     'niec_iterations': 100,  # of each k-means
     'niec_probe_fraction': 0.2,  # share of source identities whose labels are hidden (anchors : probes = 4 : 1)
@@ -62,8 +66,8 @@ VARIANTS = {
 }
 
 
-def method_settings(variant: str) -> ConfigDict:
-    """Settings of the variant's system.
+def method_settings(variant: str, edits: Mapping[str, Any] = MappingProxyType({})) -> ConfigDict:
+    """Settings of the variant's system, with a pair's edits under the variant's own changes.
 
     Raises:
       ValueError: the variant does not exist; the message lists those that do.
@@ -73,7 +77,7 @@ def method_settings(variant: str) -> ConfigDict:
         hint = f" (did you mean '{near[0]}'?)" if near else ''
         raise ValueError(f"variant '{variant}' does not exist{hint}; there are: {', '.join(sorted(VARIANTS))}")
     settings, changes, _ = VARIANTS[variant]
-    return ConfigDict({**settings, **changes})
+    return ConfigDict({**settings, **{name: value for name, value in edits.items() if name in settings}, **changes})
 
 
 def paper_row(variant: str) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jreid.data import Index, Splits, load
-from jreid.data import samplers
+from jreid.data import Index, Splits, load, samplers
 from jreid.methods.contract import SOURCE, Problem, Stream
 
 log = logging.getLogger('jreid')
@@ -86,8 +84,8 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
 
 
 def _root(settings: Mapping[str, Any], role: str) -> str | None:
-    """Where a set lies; the synthetic set makes its own tree unless its options name a root."""
-    return None if settings[role] == 'synthetic' else settings['root']
+    """Where a set lies; the synthetic set makes its own tree unless a root is named for it."""
+    return settings[f'{role}_root'] or (None if settings[role] == 'synthetic' else settings['root'])
 
 
 def _feeder(settings: Mapping[str, Any]) -> Callable[[Index, str], Feed]:
@@ -154,8 +152,3 @@ def part(stream: Stream, feed: Feed, labels: np.ndarray, rows: np.ndarray, image
     if stream.domain == SOURCE and feed.index.attributes is not None:
         values['attributes'] = feed.index.attributes[rows]
     return values
-
-
-def pack_folder(settings: Mapping[str, Any]) -> pathlib.Path | None:
-    """Where packs are kept, or None for the user's cache folder."""
-    return pathlib.Path(settings['pack_folder']) if settings['pack_folder'] else None

@@ -60,7 +60,7 @@ def train_step(
 
         (value, (model_state, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        metrics = {'loss': value, **metrics, 'gradient_norm': optax.global_norm(gradients)}
+        metrics = {'loss': value, **metrics, 'gradient_norm': optax.tree.norm(gradients)}
         params = optax.apply_updates(state.params, updates)
         return state.replace(step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state), metrics
 

@@ -37,16 +37,18 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
       FloatingPointError: a loss term is not finite; names the step and the term.
     """
     run = Run(config, pathlib.Path(workdir))
-    for number in range(run.position.phase, len(run.method.phases)):
-        run.begin_phase(number)
-        phase = run.phase
-        while run.position.epoch < phase.epochs:
-            if run.refresh_due():
-                run.refresh()
-            run.epoch()
-            run.after_epoch()
-        run.end_phase()
-    return run.finish()
+    try:
+        for number in range(run.position.phase, len(run.method.phases)):
+            run.begin_phase(number)
+            while run.position.epoch < run.phase.epochs:
+                if run.refresh_due():
+                    run.refresh()
+                run.epoch()
+                run.after_epoch()
+            run.end_phase()
+        return run.finish()
+    finally:
+        run.close()
 
 
 class Run:
@@ -169,7 +171,7 @@ class Run:
         local = sharding.local({'params': self.state.params, 'extra': self.state.extra})
         assert self.method.refresh is not None
         found = self.method.refresh(
-            key, local['params'], local['extra'], described[SOURCE], described[TARGET], self.data.source_train.index.identity, last
+            key, local['params'], local['extra'], described[SOURCE], described[TARGET], self.data.source_train.index.identity, last, progress=self.first_host
         )
         self.labels = found.labels
         new = sharding.replicate(self.mesh, {'params': found.params, 'extra': found.extra})
@@ -323,8 +325,6 @@ class Run:
 
     def finish(self) -> dict[str, Any]:
         """Summary, figures, and the printout."""
-        self.metrics.close()
-        self.checkpoints.close()
         config, data, variables = self.config, self.data, self.state.variables
         drawn: dict[str, np.ndarray] = {}
         if config.figures.enabled:
@@ -367,3 +367,8 @@ class Run:
                 identities_true=data.target.train.identities,
             )
         return result
+
+    def close(self) -> None:
+        """Close the run's files."""
+        self.metrics.close()
+        self.checkpoints.close()

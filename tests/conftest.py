@@ -76,16 +76,18 @@ def tiny_config(people, monkeypatch, tmp_path_factory):
         from configs import base
 
         config = base.get_config(variant)
-        config.data.root = str(people)
         config.data.source = config.data.target = 'market1501'
-        config.data.source_options = {'attributes': None, 'expected': False}
+        config.data.source_root, config.data.target_root = str(people / 'one'), str(people / 'two')
+        config.data.source_options = config.data.target_options = {'attributes': False, 'expected': False}
         config.data.height, config.data.width = 32, 16
         config.model.backbone = 'tiny_cnn'
         config.augment.pad = 2
         config.train.log_every = 2
         config.evaluation.batch = 16
         config.figures.enabled = False
-        for name, value in {**method}.items():
+        small = {'source_epochs': 3, 'adapt_epochs': 4, 'relabel_every': 2, 'identities_a_batch': 4, 'images_an_identity': 4, 'learning_rate': 1e-2}
+        small |= {'matching_width': 32, 'classification_width': 8, 'niec_coarse': 4, 'niec_refine': 1, 'niec_restarts': 1}
+        for name, value in {**small, **method}.items():
             config.method[name] = value
         return config
 

@@ -60,10 +60,11 @@ class Settings:
     normalise: bool
     cluster_feature: str
     estimate_every_refresh: bool
-    niec_minimum: int
-    niec_maximum: int
-    niec_points: int
+    niec_images_per_identity: tuple[float, float]
+    niec_coarse: int
+    niec_refine: int
     niec_refinements: int
+    niec_rule: str
     niec_restarts: int
     niec_iterations: int
     niec_probe_fraction: float
@@ -191,8 +192,8 @@ def _width(problem: Problem, settings: Settings) -> int:
 
 def _largest_total(problem: Problem, settings: Settings) -> int:
     """The most clusters that any sweep can ask for; heads and centroids have this static size."""
-    most = settings.niec_maximum or max(problem.target_images // 4, 2)
-    return problem.source_identities + max(most, problem.target_identities or 0)
+    most = round(problem.target_images / settings.niec_images_per_identity[0])
+    return problem.source_identities + min(max(most, problem.target_identities or 0, 1), problem.target_images)
 
 
 def _source_losses(out: Mapping[str, Array], batch: Mapping[str, Array], settings: Settings) -> dict[str, Array]:
@@ -263,31 +264,32 @@ def _assignment_divergence(source: Array, target: Array, extra: Tree, alpha: flo
 def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[..., Refreshed]:
     """NIEC and the pseudo labels it gives, see `jreid.clustering.estimate_identities`."""
 
-    def refresh(key, params, extra, source, target, source_identity, last, *, progress=None) -> Refreshed:
+    def refresh(key, params, extra, source, target, source_identity, last, *, progress=False) -> Refreshed:
         features, identity = jnp.asarray(source['feature']), jnp.asarray(source_identity)
         new = jnp.asarray(target['feature'])
         tables = {}
         known = int(extra['valid'].sum())  # clusters of the refresh before, 0 at the first
+        effort = {'n_init': settings.niec_restarts, 'max_iterations': settings.niec_iterations}
         if settings.given_identities or (known and not settings.estimate_every_refresh and not last):
             total = known or problem.source_identities + int(problem.target_identities or 0)
-            found = cluster_target(key, features, identity, new, total, k_max=largest, n_init=settings.niec_restarts, max_iterations=settings.niec_iterations)
+            found = cluster_target(key, features, identity, new, total, k_max=largest, **effort)
         else:
             found = estimate_identities(
                 key,
                 features,
                 identity,
                 new,
-                minimum=settings.niec_minimum or None,
-                maximum=settings.niec_maximum or None,
-                points=settings.niec_points,
+                images_per_identity=settings.niec_images_per_identity,
+                coarse=settings.niec_coarse,
+                refine=settings.niec_refine,
                 refinements=settings.niec_refinements,
-                n_init=settings.niec_restarts,
-                max_iterations=settings.niec_iterations,
+                rule=settings.niec_rule,
                 probe_fraction=settings.niec_probe_fraction,
                 silhouette_sample=settings.niec_silhouette_sample,
                 progress=progress,
+                **effort,
             )
-            tables['niec'] = {'total': np.asarray(found.curve.total), 'accuracy': np.asarray(found.curve.accuracy), 'silhouette': np.asarray(found.curve.silhouette)}
+            tables['niec'] = {name: np.asarray(column) for name, column in found.curve._asdict().items()}
         clusters = np.asarray(found.labels)
         centroids = np.asarray(found.centroids, np.float32)
         sizes = np.bincount(clusters, minlength=largest)

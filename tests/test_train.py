@@ -1,0 +1,124 @@
+"""The trainer as a whole: a run's folder, resuming, the summary, and what stops a run."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jreid import train as trainer
+from jreid.checkpoint import Checkpoints
+
+
+def final_state(workdir):
+    """Every array of the last checkpoint."""
+    checkpoints = Checkpoints(workdir / 'checkpoints', read_only=True)
+    found = checkpoints.restore_model()
+    assert found is not None
+    return jax.tree.leaves(found.tree)
+
+
+def same_runs(one, two):
+    """Parameters, metrics, labels and rows are bit for bit the same."""
+    for a, b in zip(final_state(one), final_state(two), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (one / 'metrics.jsonl').read_bytes() == (two / 'metrics.jsonl').read_bytes()
+    names = sorted(path.name for path in (one / 'labels').iterdir())
+    assert names == sorted(path.name for path in (two / 'labels').iterdir())
+    for name in names:
+        assert (one / 'labels' / name).read_bytes() == (two / 'labels' / name).read_bytes()
+    first, second = (json.loads((folder / 'summary.json').read_text()) for folder in (one, two))
+    for name in ('source_only', 'adabn', 'adapted', 'identities_estimated'):
+        assert first[name] == second[name]
+
+
+@pytest.fixture(scope='module')
+def reference(people, tmp_path_factory):
+    """A run that went through, with figures."""
+    workdir = tmp_path_factory.mktemp('reference')
+    return workdir
+
+
+@pytest.fixture
+def finished(reference, tiny_config):
+    if not (reference / 'summary.json').exists():
+        config = tiny_config()
+        config.checkpoint.every_steps = 1
+        trainer.train(config, reference)
+    return reference
+
+
+def test_run_folder_is_self_contained(finished):
+    summary = json.loads((finished / 'summary.json').read_text())
+    for row in ('source_only', 'adabn', 'adapted'):
+        assert 0 <= summary[row]['mAP'] <= 100
+        assert 0 <= summary[row]['rank1'] <= 100
+    assert summary['identities_true'] == 8
+    assert 2 <= summary['identities_estimated'] <= 24
+    assert json.loads((finished / 'config.json').read_text())['variant'] == 'dmtnet'
+    records = [json.loads(line) for line in (finished / 'metrics.jsonl').read_text().splitlines()]
+    assert {record['kind'] for record in records} == {'train', 'refresh', 'evaluation'}
+    assert len(list((finished / 'labels').glob('target_*.csv'))) == 2
+    assert (finished / 'labels' / 'niec_000.csv').read_text().startswith('total,accuracy,silhouette\n')
+    assert list((finished / 'tensorboard').iterdir())
+
+
+def test_source_phase_learns(finished):
+    """Two colours a person are easy: within a few steps the loss falls."""
+    records = [json.loads(line) for line in (finished / 'metrics.jsonl').read_text().splitlines()]
+    losses = [record['classification'] for record in records if record['kind'] == 'train' and record['phase'] == 'source']
+    assert losses[-1] < 0.9 * losses[0]
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing in the trainer may catch it."""
+
+
+@pytest.mark.parametrize(
+    ('method', 'calls'),
+    [('_account', 4), ('save', 5), ('refresh', 1), ('_row', 1), ('_row', 3), ('begin_phase', 2), ('after_epoch', 5), ('_account', 13)],
+)
+def test_killed_and_resumed_equals_one_that_ran_through(method, calls, finished, tiny_config, tmp_path, monkeypatch):
+    original, count = getattr(trainer.Run, method), 0
+
+    def dies(self, *arguments, **options):
+        nonlocal count
+        count += 1
+        if count == calls:
+            raise Killed
+        return original(self, *arguments, **options)
+
+    config = tiny_config()
+    config.checkpoint.every_steps = 1
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Run, method, dies)
+        with pytest.raises(Killed):
+            trainer.train(config, tmp_path)
+    trainer.train(config, tmp_path)
+    same_runs(finished, tmp_path)
+
+
+def test_folder_of_another_config_is_refused(finished, tiny_config):
+    config = tiny_config(learning_rate=0.5)
+    config.checkpoint.every_steps = 1
+    with pytest.raises(ValueError, match=r'method\.learning_rate: 0\.01 there, 0\.5 now'):
+        trainer.train(config, finished)
+
+
+def test_loss_that_is_not_finite_stops_with_step_and_term(tiny_config, tmp_path):
+    with pytest.raises(FloatingPointError, match=r'step \d+ \(phase source\): .*matching'):
+        trainer.train(tiny_config(learning_rate=1e18), tmp_path)
+
+
+def test_finished_run_is_loaded_in_one_line(finished):
+    import jreid
+
+    embed, config = jreid.load_run(finished)
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 16, 3), dtype=np.uint8)
+    features = embed(images)
+    assert features.shape == (5, config.method.matching_width)
+    np.testing.assert_allclose(embed(images[2:3])[0], features[2], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match='expected uint8'):
+        embed(images[:, :16])
+    with pytest.raises(FileNotFoundError, match='holds no run'):
+        jreid.load_run(finished / 'labels')
