@@ -2,7 +2,8 @@
 
 from jreid.clustering.accuracy import cluster_accuracy
 from jreid.clustering.dbscan import dbscan
+from jreid.clustering.identities import Curve, Estimate, cluster_target, estimate_identities
 from jreid.clustering.lloyd import KMeans, constrained_kmeans, kmeans
 from jreid.clustering.silhouette import silhouette
 
-__all__ = ['KMeans', 'cluster_accuracy', 'constrained_kmeans', 'dbscan', 'kmeans', 'silhouette']
+__all__ = ['Curve', 'Estimate', 'KMeans', 'cluster_accuracy', 'cluster_target', 'constrained_kmeans', 'dbscan', 'estimate_identities', 'kmeans', 'silhouette']

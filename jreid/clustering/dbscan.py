@@ -67,7 +67,7 @@ def _edges(neighbours, distances) -> tuple[np.ndarray, np.ndarray, np.ndarray, i
         found = 'no distances' if distances is None else f'distances of shape {np.shape(distances)}'
         raise ValueError(f'{found} for neighbours of shape {neighbours.shape}; expected one distance for every neighbour')
     n, width = neighbours.shape
-    if neighbours.size and not (-1 <= neighbours.min() and neighbours.max() < n):
+    if neighbours.size and not (neighbours.min() >= -1 and neighbours.max() < n):
         raise ValueError(f'neighbours from {neighbours.min()} to {neighbours.max()}; expected indices below {n}, or -1 where there is none')
     stored = (neighbours >= 0).ravel()
     row = np.repeat(np.arange(n), width)
