@@ -1,6 +1,7 @@
 """The three domains as data: who walks there, what they wear, and how the cameras see them."""
 
 import dataclasses
+from typing import Any
 
 Range = tuple[float, float]
 
@@ -81,9 +82,9 @@ PLAZA = Domain(
     ambient=(0.45, 0.7),
     ambient_colour=(0.86, 0.96, 1.12),
     sun_colour=(1.10, 1.0, 0.82),
-    white_red=(1.0, 1.16),
-    white_blue=(0.84, 1.0),
-    exposure=(0.85, 1.2),
+    white_red=(1.0, 1.18),
+    white_blue=(0.82, 1.0),
+    exposure=(0.82, 1.24),
     gamma=(2.0, 2.4),
     saturation=(0.95, 1.25),
     contrast=(1.0, 1.25),
@@ -115,20 +116,20 @@ CAMPUS = Domain(
     distance=(9, 18),
     sun=(0.0, 0.35),
     sun_elevation=(20, 40),
-    ambient=(0.65, 1.0),
+    ambient=(0.70, 0.95),
     ambient_colour=(0.90, 0.99, 1.08),
     sun_colour=(1.05, 1.0, 0.92),
-    white_red=(0.84, 0.98),
-    white_blue=(1.0, 1.18),
-    exposure=(0.75, 1.1),
+    white_red=(0.87, 0.98),
+    white_blue=(1.02, 1.16),
+    exposure=(0.80, 1.06),
     gamma=(1.9, 2.3),
-    saturation=(0.70, 1.0),
+    saturation=(0.80, 1.0),
     contrast=(0.95, 1.2),
     haze=(0.0, 0.025),
-    resolution=(60, 100),
-    blur=(0.55, 0.95),
-    noise=(0.01, 0.028),
-    jpeg=(30, 65),
+    resolution=(64, 104),
+    blur=(0.5, 0.9),
+    noise=(0.01, 0.024),
+    jpeg=(35, 68),
     ground=('asphalt', 'grass', 'path'),
     wall=('hedge', 'brick', 'trees'),
 )
@@ -198,7 +199,7 @@ def with_strength(domain: Domain, strength: float) -> Domain:
         raise ValueError(f'strength is {strength}; expected 0 (no colour difference between cameras and domains) to 4; 1 is the domain as designed')
     if strength == 1:
         return domain
-    stretched = {
+    stretched: dict[str, Any] = {
         field: tuple(max(floor, neutral + strength * (value - neutral)) for value in getattr(domain, field)) for field, (neutral, floor) in _NEUTRAL.items()
     }
     return dataclasses.replace(domain, **stretched)

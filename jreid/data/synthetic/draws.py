@@ -77,6 +77,10 @@ class Draws:
         """Nearly Gaussian and bounded by 3 deviations: the sum of three uniforms (Irwin-Hall)."""
         return (self._unit(name, 1) + self._unit(name, 2) + self._unit(name, 3) - 1.5) * 2.0 * deviation
 
+    def order(self, name: str, count: int) -> list[int]:
+        """A random permutation of 0 to count - 1."""
+        return sorted(range(count), key=lambda place: self._unit(name, place + 1))
+
     def integer(self, name: str, bound: int = 2**30) -> int:
         """An int in [0, bound)."""
         return int(self._unit(name) * bound)

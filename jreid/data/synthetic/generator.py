@@ -34,7 +34,7 @@ class Generator:
     def __init__(self, seed: int = 0, size: tuple[int, int] = (128, 64), strength: float = 1.0):
         if min(size) < 16:
             raise ValueError(f'size is {size}; expected (height, width) of at least 16 pixels')
-        self.seed, self.size, self.strength = seed, tuple(size), strength
+        self.seed, self.size, self.strength = seed, (int(size[0]), int(size[1])), strength
         # Caches of this generator alone; they hold it in a cycle, which the garbage collector breaks.
         self._figure = functools.lru_cache(_FIGURES_KEPT)(self._make_figure)
         self._camera = functools.lru_cache(None)(self._make_camera)

@@ -48,12 +48,12 @@ def write_parts(folder: pathlib.Path, parameters: TreeParameters, *, workers: in
     lock = threading.Lock()
 
     def follow(part: int, process: subprocess.Popen) -> None:
-        for line in process.stdout:
+        for line in process.stdout or ():
             with lock:
                 done(int(line))
 
     def collect(part: int, process: subprocess.Popen) -> None:
-        errors[part] = process.stderr.read()
+        errors[part] = process.stderr.read() if process.stderr else ''
 
     try:
         running.extend(_start(folder, parameters, part, workers) for part in range(workers))
@@ -68,7 +68,7 @@ def write_parts(folder: pathlib.Path, parameters: TreeParameters, *, workers: in
             if process.poll() is None:
                 process.kill()
                 process.wait()
-            for stream in (process.stdout, process.stderr):
+            for stream in filter(None, (process.stdout, process.stderr)):
                 with contextlib.suppress(OSError):
                     stream.close()
     failed = [part for part, code in enumerate(codes) if code]

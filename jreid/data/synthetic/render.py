@@ -95,7 +95,7 @@ def _render_figures(actors: list[Actor], points: np.ndarray, normals: np.ndarray
     corner = triangles[triangle]
     attribute = np.concatenate([_joined(actors, 'fields'), normals.T, sun_visibility(points, sun)[:, None], points[1][:, None]], 1)
     value = attribute[corner[:, 0]] * u[:, None] + attribute[corner[:, 1]] * v[:, None] + attribute[corner[:, 2]] * w[:, None]
-    x, y, z, arm, leg, *normal, lit, height = np.ascontiguousarray(value.T)
+    x, y, z, arm, leg, normal_x, normal_y, normal_z, lit, height = np.ascontiguousarray(value.T)
     nearest = np.where((u >= v) & (u >= w), corner[:, 0], np.where(v >= w, corner[:, 1], corner[:, 2]))
     layer = _joined(actors, 'layer')[nearest]
     part = _label_parts(layer, _joined(actors, 'part')[nearest], x, arm, leg)
@@ -105,7 +105,7 @@ def _render_figures(actors: list[Actor], points: np.ndarray, normals: np.ndarray
     for k, actor in enumerate(actors):
         rows = np.flatnonzero(owner == k)
         colour[rows] = albedo(actor.figure.person, surface.take(rows))
-    normal = np.stack(normal)
+    normal = np.stack([normal_x, normal_y, normal_z])
     folded = _fold(normal, surface, actors[0].figure.person.top.looseness, int(frame.fold * SIDE))
     return pixel, _shade(colour, normal, folded, surface, height, lit, sun, view.elevation), np.where(owner == 0, part, Part.BACKGROUND)
 
@@ -136,10 +136,9 @@ def render(actors: list[Actor], camera: Camera, surroundings: Surroundings, fram
     view = _frame_subject(places[0], frame, actors[0].figure.person.body.height, height, width)
     sun = make_sun(camera, frame)
     image = render_background(surroundings, camera, frame, view, sun, make_ground_shade(points, sun))
-    mask = np.zeros(height * width, np.uint8)
+    mask = np.zeros((height, width), np.uint8)
     pixel, light, part = _render_figures(actors, points, normals, view, sun, frame)
     image.reshape(-1, 3)[pixel] = light
-    mask[pixel] = part
-    mask = mask.reshape(height, width)
+    mask.reshape(-1)[pixel] = part
     _occlude(image, mask, frame)
     return image, mask
