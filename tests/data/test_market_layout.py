@@ -1,6 +1,7 @@
 """Market-1501 and DukeMTMC-reID trees, with their attributes."""
 
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -47,7 +48,15 @@ def test_counts_are_checked(market):
         jreid.data.load('market1501', market)
     assert len(record) == 1
     assert 'gallery has 4 images, the set 15,913 (-15,909)' in str(record[0].message)
-    assert '6 cameras' not in str(record[0].message)
+    assert '5 cameras, the set has 6' in str(record[0].message)
+
+
+def test_a_whole_set_gives_no_warning(market, photos, monkeypatch):
+    photos(market / 'Market-1501-v15.09.15' / 'bounding_box_test', ['0000_c4s1_000005_01.jpg'])
+    monkeypatch.setattr(market1501, 'COUNTS', {'train': (3, 2), 'query': (2, 2), 'gallery': (5, 3)})
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert len(jreid.data.load('market1501', market).gallery) == 5
 
 
 def test_camera_count_is_checked(market):
