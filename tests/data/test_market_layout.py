@@ -1,5 +1,6 @@
 """Market-1501 and DukeMTMC-reID trees, with their attributes."""
 
+import dataclasses
 import shutil
 import warnings
 
@@ -53,7 +54,8 @@ def test_counts_are_checked(market):
 
 def test_a_whole_set_gives_no_warning(market, photos, monkeypatch):
     photos(market / 'Market-1501-v15.09.15' / 'bounding_box_test', ['0000_c4s1_000005_01.jpg'])
-    monkeypatch.setattr(market1501, 'COUNTS', {'train': (3, 2), 'query': (2, 2), 'gallery': (5, 3)})
+    counts = {'train': (3, 2), 'query': (2, 2), 'gallery': (5, 3)}
+    monkeypatch.setattr(market1501, 'LAYOUT', dataclasses.replace(market1501.LAYOUT, counts=counts))
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert len(jreid.data.load('market1501', market).gallery) == 5
@@ -108,7 +110,7 @@ def test_missing_folder_says_where_and_how(market, tmp_path):
 def test_empty_split(market):
     shutil.rmtree(market / 'Market-1501-v15.09.15' / 'query')
     (market / 'Market-1501-v15.09.15' / 'query').mkdir()
-    with pytest.raises(ValueError, match=r'market1501: the query split is empty: .*query holds no image'):
+    with pytest.raises(ValueError, match=r'Market-1501: the query split is empty: .*query holds no image'):
         jreid.data.load('market1501', market)
 
 
@@ -158,5 +160,5 @@ def test_duke(tmp_path, photos):
 
 
 def test_expected_counts_are_the_published_ones():
-    assert market1501.COUNTS == {'train': (12936, 751), 'query': (3368, 750), 'gallery': (15913, 751)}
-    assert dukemtmc.COUNTS == {'train': (16522, 702), 'query': (2228, 702), 'gallery': (17661, 1110)}
+    assert market1501.LAYOUT.counts == {'train': (12936, 751), 'query': (3368, 750), 'gallery': (15913, 751)}
+    assert dukemtmc.LAYOUT.counts == {'train': (16522, 702), 'query': (2228, 702), 'gallery': (17661, 1110)}

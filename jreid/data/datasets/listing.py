@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -60,6 +61,18 @@ def scan(folder: pathlib.Path, parse: Callable[[str], tuple[int, int] | None], *
     report_bad(misnamed, len(files), folder, f'have no identity and camera in their name; expected names like {example!r}', bad_files)
     report_bad(empty, len(files), folder, 'are empty files', bad_files)
     return photos
+
+
+def by_pattern(pattern: re.Pattern[str], cameras: int | None = None) -> Callable[[str], tuple[int, int] | None]:
+    """A `parse` for `scan`: the groups of `pattern` are the identity and the camera, counted from 1 up to `cameras`."""
+
+    def parse(base: str) -> tuple[int, int] | None:
+        match = pattern.fullmatch(base)
+        if not match or not 1 <= int(match[2]) <= (cameras or int(match[2])):
+            return None
+        return int(match[1]), int(match[2]) - 1
+
+    return parse
 
 
 def is_image(name: str) -> bool:

@@ -1,8 +1,10 @@
 """The layout of Market-1501, which DukeMTMC-reID and the synthetic set share."""
 
+import dataclasses
 import os
 import pathlib
 import re
+from collections.abc import Mapping
 
 from jreid.data.datasets import attributes as annotation
 from jreid.data.datasets import listing
@@ -11,46 +13,61 @@ from jreid.data.index import Splits
 FOLDERS = {'train': 'bounding_box_train', 'query': 'query', 'gallery': 'bounding_box_test'}
 
 
-def read(
-    folder: pathlib.Path,
-    root: pathlib.Path,
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What is particular to a set of this layout.
+
+    Attributes:
+      name: as `jreid.data.load` knows it; title: as people write it.
+      folder_names: under which it lies in the user's folder.
+      pattern: of a whole base name, with the identity and the camera, from 1, as its groups; example: a name of that pattern.
+      attribute_file: base name of its annotations.
+      counts: split -> (images, identities) of the whole set, or None where there is no such number.
+      cameras: of the whole set; a larger number in a name is no camera. None for any number.
+    """
+
+    name: str
+    title: str
+    folder_names: tuple[str, ...]
+    pattern: re.Pattern[str]
+    example: str
+    attribute_file: str
+    counts: Mapping[str, tuple[int, int]] | None = None
+    cameras: int | None = None
+
+
+def load(
+    layout: Layout,
+    root: str | os.PathLike,
     *,
-    name: str,
-    pattern: re.Pattern[str],
-    example: str,
-    cameras: int | None,
-    attribute_file: str,
     attributes: bool | str | os.PathLike | None,
     age: str,
+    expected: bool,
     bad_files: str,
     masks: bool = False,
 ) -> Splits:
     """Reads the three folders. Junk (-1) is left out; distractors (0) stay in the gallery; neither is trained on.
 
     Args:
-      folder: has the three folders; root: where the annotation file may lie too.
-      pattern: of a whole base name, with the identity and the camera, from 1, as its groups.
-      cameras: a larger number than that is no camera; None for any number.
       masks: part masks lie in masks/<folder>/<name>.png.
+      Others: see `jreid.data.datasets.market1501.load`.
     """
-
-    def parse(base: str) -> tuple[int, int] | None:
-        match = pattern.fullmatch(base)
-        if not match or not 1 <= int(match[2]) <= (cameras or int(match[2])):
-            return None
-        return int(match[1]), int(match[2]) - 1
-
-    layout = f'{", ".join(FOLDERS.values())} with images like {example}'
-    path = annotation.find(attributes, attribute_file, (folder, folder / 'attribute', folder.parent, root))
+    described = f'{", ".join(FOLDERS.values())} with images like {layout.example}'
+    folder = listing.find_folder(root, layout.folder_names, tuple(FOLDERS.values()), name=layout.title, layout=described)
+    path = annotation.find(attributes, layout.attribute_file, (folder, folder / 'attribute', folder.parent))
     tables = annotation.read(path, age=age) if path else (None, None)
+    parse = listing.by_pattern(layout.pattern, layout.cameras)
     parts = {}
     for split, sub in FOLDERS.items():
         lowest = 0 if split == 'gallery' else 1
-        photos = [p for p in listing.scan(folder / sub, parse, example=example, bad_files=bad_files) if p.identity >= lowest]
-        listing.require_images(photos, name=name, split=split, where=folder / sub, layout=layout)
+        photos = [p for p in listing.scan(folder / sub, parse, example=layout.example, bad_files=bad_files) if p.identity >= lowest]
+        listing.require_images(photos, name=layout.title, split=split, where=folder / sub, layout=described)
         mask_of = {p.path: _mask(folder, sub, p.path) for p in photos} if masks else None
         parts[split] = listing.build(photos, dense=split == 'train', table=tables[split != 'train'], masks=mask_of)
-    return Splits(name=name, has_cameras=True, **parts)
+    splits = Splits(name=layout.name, has_cameras=True, **parts)
+    if expected and layout.counts and layout.cameras:
+        listing.check_counts(splits, layout.counts, layout.cameras)
+    return splits
 
 
 def _mask(folder: pathlib.Path, sub: str, path: str) -> str:

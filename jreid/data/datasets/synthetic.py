@@ -1,9 +1,9 @@
 """The generated set: pedestrians of three domains, written once to the user's cache in Market-1501's layout."""
 
+import dataclasses
 import os
-import pathlib
 
-from jreid.data.datasets import listing, market1501, market_layout
+from jreid.data.datasets import market1501, market_layout
 from jreid.data.index import Splits
 
 
@@ -23,19 +23,5 @@ def load(root: str | os.PathLike | None = None, *, domain: str = 'plaza', age: s
         root = cached_tree(domain, **sizes)
     elif sizes:
         raise ValueError(f'{", ".join(map(repr, sorted(sizes)))} cannot change the tree in {root}; leave root out to generate one')
-    folder = listing.find_folder(
-        root, (domain,), tuple(market_layout.FOLDERS.values()), name='the synthetic set', layout='bounding_box_train, query, bounding_box_test, masks'
-    )
-    return market_layout.read(
-        folder,
-        pathlib.Path(root),
-        name=f'synthetic-{domain}',
-        pattern=market1501.NAME,
-        example=market1501.EXAMPLE,
-        cameras=None,
-        attribute_file='market_attribute.mat',
-        attributes=None,
-        age=age,
-        bad_files='error',
-        masks=masks,
-    )
+    layout = dataclasses.replace(market1501.LAYOUT, name=f'synthetic-{domain}', title='the synthetic set', folder_names=(domain,), counts=None, cameras=None)
+    return market_layout.load(layout, root, attributes=None, age=age, expected=False, bad_files='error', masks=masks)

@@ -17,11 +17,6 @@ def load(root: str | os.PathLike, *, split_seed: int = 0, bad_files: str = 'erro
     the rest is the gallery. Counts are not checked, since copies differ in the frames they keep.
     """
     layout = f'images like {EXAMPLE} (person, camera, frame, four digits each) in one folder'
-
-    def parse(base: str) -> tuple[int, int] | None:
-        match = NAME.fullmatch(base)
-        return (int(match[1]), int(match[2]) - 1) if match and int(match[2]) >= 1 else None
-
     folder = listing.find_images(root, ('ward', 'WARD', 'WARD/cropped_images'), name='WARD', layout=layout)
-    photos = listing.scan(folder, parse, example=EXAMPLE, bad_files=bad_files)
+    photos = listing.scan(folder, listing.by_pattern(NAME), example=EXAMPLE, bad_files=bad_files)
     return listing.half_splits('ward', photos, split_seed=split_seed)
