@@ -2,15 +2,15 @@
 
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.sparse import coo_matrix, csr_matrix, issparse, spmatrix
+from scipy.sparse import coo_matrix, csr_matrix, issparse, sparray, spmatrix
 from scipy.sparse.csgraph import connected_components
 
 
 def dbscan(
-    neighbours: Int[Array | np.ndarray, 'n k'] | spmatrix,
+    neighbours: Int[Array | np.ndarray, 'n k'] | spmatrix | sparray,
     distances: Float[Array | np.ndarray, 'n k'] | None = None,
     *,
-    eps: float,
+    eps: float | int | np.floating,
     min_samples: int,
 ) -> Int[np.ndarray, ' n']:
     """Cluster numbers 0, 1, ... in order of each cluster's first core sample, -1 for noise.

@@ -32,7 +32,7 @@ class Estimate(NamedTuple):
     source_labels: [n source] the source's labels as 0..S-1, clusters of the same space.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
     labels: Int[Array, ' n']
     centroids: Float[Array, 'c d']
     curve: Curve
@@ -56,7 +56,7 @@ def estimate_identities(
     silhouette_sample: int | None = 4096,
     n_init: int = 5,
     max_iterations: int = 100,
-    tolerance: float = 1e-4,
+    tolerance: float | int = 1e-4,
     rule: Literal['mean', 'accuracy', 'silhouette'] = 'mean',
     progress: bool = False,
 ) -> Estimate:
@@ -96,7 +96,7 @@ def estimate_identities(
         low, high, passes = identities + low, identities + high, refinements
     else:
         totals, passes = np.unique(np.asarray(candidates, int)), 0
-        low, high = totals.min(initial=0), totals.max(initial=0)
+        low, high = (int(totals[0]), int(totals[-1])) if len(totals) else (0, 0)
     if not len(totals) or low <= identities or high > identities + images:
         found = f'{len(totals)} candidates from {low} to {high}'
         raise ValueError(f'{found}; expected totals from {identities + 1} (source identities + 1) to {identities + images} (+ target images)')
@@ -143,11 +143,11 @@ def cluster_target(
     source: Float[Array | np.ndarray, 'n d'],
     source_labels: Int[Array | np.ndarray, ' n'],
     target: Float[Array | np.ndarray, 'm d'],
-    total: int,
+    total: int | np.integer,
     *,
     n_init: int = 5,
     max_iterations: int = 100,
-    tolerance: float = 1e-4,
+    tolerance: float | int = 1e-4,
     k_max: int | None = None,
 ) -> Estimate:
     """Pseudo labels for a given total of clusters (source identities + target identities): the last step of `estimate_identities`.
@@ -158,7 +158,7 @@ def cluster_target(
       ValueError: a total outside S+1..S+target images, features not finite.
     """
     names, dense = np.unique(np.asarray(source_labels), return_inverse=True)
-    images = np.shape(target)[0]
+    images, total = np.shape(target)[0], int(total)
     if not len(names) < total <= len(names) + images:
         raise ValueError(f'total is {total}; expected from {len(names) + 1} (source identities + 1) to {len(names) + images} (+ target images)')
     features = jnp.concatenate([jnp.asarray(source, jnp.float32), jnp.asarray(target, jnp.float32)])

@@ -12,6 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 from jreid.clustering.seeding import seed
 from jreid.clustering.tiles import merge_nearest, sum_by_label
 
+Count = int | np.integer | Int[Array | np.ndarray, '']
+
 
 class KMeans(NamedTuple):
     """Centroids [K, d] (rows from k on are 0), labels [n] (-1 where masked), inertia (sum of squared distances) and Lloyd iterations."""
@@ -25,11 +27,11 @@ class KMeans(NamedTuple):
 def kmeans(
     key: Array,
     x: Float[Array | np.ndarray, 'n d'],
-    k: int | Int[Array | np.ndarray, ''],
+    k: Count,
     *,
-    n_init: int | Int[Array, ''] = 10,
-    max_iterations: int | Int[Array, ''] = 300,
-    tolerance: float | Float[Array, ''] = 1e-4,
+    n_init: Count = 10,
+    max_iterations: Count = 300,
+    tolerance: float | int | Float[Array, ''] = 1e-4,
     where: Bool[Array | np.ndarray, ' n'] | None = None,
     k_max: int | None = None,
 ) -> KMeans:
@@ -57,11 +59,11 @@ def constrained_kmeans(
     key: Array,
     x: Float[Array | np.ndarray, 'n d'],
     given: Int[Array | np.ndarray, ' n'],
-    k: int | Int[Array | np.ndarray, ''],
+    k: Count,
     *,
-    n_init: int | Int[Array, ''] = 10,
-    max_iterations: int | Int[Array, ''] = 300,
-    tolerance: float | Float[Array, ''] = 1e-4,
+    n_init: Count = 10,
+    max_iterations: Count = 300,
+    tolerance: float | int | Float[Array, ''] = 1e-4,
     where: Bool[Array | np.ndarray, ' n'] | None = None,
     k_max: int | None = None,
 ) -> KMeans:
@@ -89,7 +91,7 @@ def constrained_kmeans(
     return _fit(key, x, given, where, jnp.int32(k), jnp.int32(n_init), jnp.int32(max_iterations), jnp.asarray(tolerance, x.dtype), k_max=k_max)
 
 
-def _check(x: Array, given: Array, where: Array, k: int | Array, k_max: int) -> None:
+def _check(x: Array, given: Array, where: Array, k: Count, k_max: int) -> None:
     """Errors that need values; under a trace only the static sizes are known."""
     if any(isinstance(value, jax.core.Tracer) for value in (x, given, where)):
         return
@@ -99,7 +101,8 @@ def _check(x: Array, given: Array, where: Array, k: int | Array, k_max: int) -> 
         raise ValueError(f'{len(rows)} of {len(mask)} samples are not finite, e.g. row {rows[0]}; expected finite features: look for a diverged model')
     if isinstance(k, jax.core.Tracer):
         return
-    k, label = int(k), np.where(mask, label, -1)
+    k = int(k)
+    label = np.where(mask, label, -1)
     taken, free = len(np.unique(label[label >= 0])), int(((label < 0) & mask).sum())
     if not 1 <= k <= k_max:
         raise ValueError(f'k is {k}; expected 1 <= k <= k_max = {k_max}')

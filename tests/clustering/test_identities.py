@@ -1,0 +1,127 @@
+"""The number of identities (NIEC) on gaussian identities whose number is known."""
+
+import jax
+import numpy as np
+import pytest
+
+from jreid.clustering import cluster_accuracy, cluster_target, estimate_identities, identities, lloyd
+from jreid.clustering.identities import between, probe_accuracy, probe_identities
+
+SOURCE, TARGET, IMAGES, WIDTH = 40, 30, 20, 64
+
+
+def people(seed: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Source features and labels (every third number, unordered), target features and true identities; distances in an identity: noise x between."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat(np.arange(SOURCE + TARGET), IMAGES)
+    x = (rng.normal(size=(SOURCE + TARGET, WIDTH))[label] + noise * rng.normal(size=(len(label), WIDTH))).astype(np.float32)
+    source = label < SOURCE
+    order = rng.permutation(source.sum())
+    return x[source][order], 3 * label[source][order] + 5, x[~source], label[~source]
+
+
+@pytest.mark.parametrize(('seed', 'noise'), [(0, 0.3), (1, 0.5), (2, 0.8)])
+def test_the_number_is_within_a_quarter(seed, noise):
+    source, labels, target, truth = people(seed, noise)
+    estimate = estimate_identities(jax.random.key(seed), source, labels, target)
+    assert abs(estimate.count - TARGET) <= 0.25 * TARGET, estimate.curve
+    assert cluster_accuracy(truth, np.asarray(estimate.labels)) > 0.75
+
+
+def test_what_an_estimate_holds():
+    source, labels, target, truth = people(3, 0.4)
+    totals = [70, 52, 90, 61]
+    estimate = estimate_identities(jax.random.key(0), source, labels, target, candidates=totals)
+    curve = estimate.curve
+    assert curve.total.tolist() == sorted(totals)
+    assert estimate.total == (curve.total[curve.accuracy.argmax()] + curve.total[curve.silhouette.argmax()] + 1) // 2
+    assert estimate.count == estimate.total - SOURCE
+    assert ((curve.accuracy > 0) & (curve.accuracy <= 1)).all()
+    assert curve.total[curve.silhouette.argmax()] == 70
+    assert estimate.centroids.shape == (estimate.total, WIDTH)
+    assert np.asarray(estimate.labels).shape == (len(target),)
+    assert 0 <= np.asarray(estimate.labels).min() < np.asarray(estimate.labels).max() < estimate.total
+    np.testing.assert_array_equal(estimate.source_labels, (labels - 5) // 3)
+    # The centroids are the means of both domains' members.
+    everything, cluster = np.concatenate([source, target]), np.concatenate([estimate.source_labels, estimate.labels])
+    for c in (0, SOURCE - 1, SOURCE, estimate.total - 1):
+        np.testing.assert_allclose(estimate.centroids[c], everything[cluster == c].mean(0), atol=1e-2)
+    again = estimate_identities(jax.random.key(0), source, labels, target, candidates=totals)
+    np.testing.assert_array_equal(estimate.labels, again.labels)
+    np.testing.assert_array_equal(np.stack(curve), np.stack(again.curve))
+
+
+@pytest.mark.parametrize(('rule', 'total'), [('mean', 58), ('accuracy', 55), ('silhouette', 60)])
+def test_ties_go_to_the_smallest_total_and_halves_up(monkeypatch, rule, total):
+    source, labels, target, _ = people(3, 0.4)
+    cohesion = iter([0.1, 0.2, 0.5, 0.5])
+    accuracy = iter([0.3, 0.9, 0.9, 0.9])
+    monkeypatch.setattr(identities, '_cohesion', lambda *args: next(cohesion))
+    monkeypatch.setattr(identities, 'probe_accuracy', lambda *args: next(accuracy))
+    estimate = estimate_identities(jax.random.key(0), source, labels, target, candidates=[50, 55, 60, 90], rule=rule, n_init=1)
+    assert estimate.total == total
+
+
+def test_one_program_serves_the_sweep():
+    source, labels, target, _ = people(4, 0.4)
+    before = lloyd._fit._cache_size()
+    estimate = estimate_identities(jax.random.key(0), source, labels, target, candidates=range(50, 90, 8), n_init=1)
+    assert len(estimate.curve.total) == 5
+    assert lloyd._fit._cache_size() <= before + 1
+
+
+def test_default_sweep_is_coarse_to_fine_between_its_bounds():
+    source, labels, target, _ = people(0, 0.3)
+    curve = estimate_identities(jax.random.key(0), source, labels, target, coarse=5, refine=1, refinements=1, n_init=1).curve
+    assert (curve.total[0], curve.total[-1]) == (SOURCE + 600 // 40, SOURCE + 600 // 4)
+    assert 6 <= len(curve.total) <= 9
+    assert (np.diff(curve.total) > 0).all()
+
+
+def test_given_total_labels_the_target():
+    source, labels, target, truth = people(5, 0.3)
+    result = cluster_target(jax.random.key(0), source, labels, target, SOURCE + TARGET, n_init=10)
+    assert result.count == TARGET
+    assert len(result.curve.total) == 0
+    assert cluster_accuracy(truth, np.asarray(result.labels)) > 0.95
+    np.testing.assert_array_equal(result.source_labels, (labels - 5) // 3)
+
+
+def test_probes_are_a_seeded_fifth():
+    probes = probe_identities(jax.random.key(0), 40, 0.2)
+    assert len(set(probes)) == 8
+    assert 0 <= probes.min() < probes.max() < 40
+    np.testing.assert_array_equal(probes, probe_identities(jax.random.key(0), 40, 0.2))
+    assert set(probes) != set(probe_identities(jax.random.key(1), 40, 0.2))
+    assert len(probe_identities(jax.random.key(0), 2, 0.9)) == 1
+
+
+def test_a_probe_in_an_anchors_cluster_is_wrong():
+    true = np.array([0, 0, 0, 1, 1, 1])
+    assert probe_accuracy(true, np.array([5, 5, 5, 6, 6, 6]), 5) == 1
+    assert probe_accuracy(true, np.array([5, 5, 5, 4, 4, 4]), 5) == 0.5
+    assert probe_accuracy(true, np.array([5, 5, 4, 6, 6, 5]), 5) == pytest.approx(4 / 6)
+    assert probe_accuracy(true, np.array([0, 0, 0, 1, 1, 1]), 5) == 0
+
+
+def test_refinement_lies_between_neighbours():
+    tried = np.array([10, 20, 30, 40])
+    assert between(tried, [20, 20], 1).tolist() == [15, 20, 25]
+    assert between(tried, [10, 40], 4).tolist() == [10, 12, 14, 16, 18, 32, 34, 36, 38, 40]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'candidates': [40, 50]}, '2 candidates from 40 to 50; expected totals from 41'),
+        ({'candidates': []}, '0 candidates'),
+        ({'candidates': [700]}, r'to 640 \(\+ target images\)'),
+        ({'probe_fraction': 1.0}, 'probe_fraction 1.0'),
+    ],
+)
+def test_mistakes_are_named(options, message):
+    source, labels, target, _ = people(0, 0.3)
+    with pytest.raises(ValueError, match=message):
+        estimate_identities(jax.random.key(0), source, labels, target, **options)
+    with pytest.raises(ValueError, match='total is 40; expected from 41'):
+        cluster_target(jax.random.key(0), source, labels, target, 40)
