@@ -8,12 +8,10 @@ from jaxtyping import Float, Integer
 
 from jreid.retrieval.checks import Array, check_pair, check_positive
 from jreid.retrieval.distances import BLOCK, Distance, blocks, unit
-from jreid.retrieval.evaluation import RANKS, row_blocks
-from jreid.retrieval.metrics import CURVE, check_ranks, check_valid
+from jreid.retrieval.evaluation import RANKS, BlockRanks, block_ranks, row_blocks
+from jreid.retrieval.metrics import check_ranks, check_valid
 from jreid.retrieval.rank_distribution import RankDistribution
 from jreid.retrieval.relevance import Relevance, check_sizes, relevance
-
-_ROWS = 64  # queries at a time: their masks over the gallery stay in the cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,96 +101,106 @@ def _single_shot(
     parts: Iterable[tuple[int, np.ndarray]], related: Relevance, gallery_ids: np.ndarray, *, ranks: Sequence[int], repeats: int | None, seed: int
 ) -> SingleShot:
     shown = check_ranks(ranks)
-    valid = check_valid(related.matches)
-    curve = max(CURVE, *shown)
-    identities = _Identities(gallery_ids)
     if repeats is not None:
         check_positive(repeats=repeats)
-    else:
-        distribution = RankDistribution(np.array([size for size, _, _ in identities.groups]), curve)
+    valid = check_valid(related.matches)
+    identities = Identities(gallery_ids)
+    weight = 1 / related.matches.clip(1)
+    curve = max(shown)
+    distribution = RankDistribution(identities.size, curve)
     total = np.zeros(curve)
     for start, block in parts:
-        for first in range(start, start + block.shape[0], _ROWS):
-            rows = block[first - start : first - start + _ROWS]
-            if np.isnan(rows).any():
-                raise ValueError(f'distances of queries {first} to {first + rows.shape[0] - 1} hold NaN; expected numbers (infinity is allowed)')
-            if repeats is None:
-                total += _expected(rows, first, related, identities, distribution)
-            else:
-                total += _drawn(rows, first, related, identities, repeats, seed, curve)
+        ranks_of_matches = block_ranks(start, block, related)
+        if repeats is None:
+            total += _expected(ranks_of_matches, weight[start : start + block.shape[0]], identities, distribution)
+        else:
+            total += _drawn(ranks_of_matches, start, identities, repeats, seed, curve)
     return SingleShot(total / valid.sum(), int(valid.sum()), int((~valid).sum()), repeats, shown)
 
 
-class _Identities:
-    """The gallery by identity, junk aside, those with equally many images together.
+class Identities:
+    """The gallery by identity, junk aside.
 
-    order `[G']`: gallery rows; groups: (images an identity, first, last place in `order`) where `order[first:last]` is `[images, identities]` by rows;
-    start, size: place of the first image and number of images of each identity in `by_identity`, another order of the same rows;
-    number `[g]`: the place of a gallery image's identity in `start` and `size`.
+    rows `[G]`: gallery rows, those of an identity together; start, size `[J]`: place of an identity's first image in `rows` and number of its images;
+    number `[g]`: the identity's place in these for every gallery row (without meaning for junk); share `[g]`: 1 / size, 0 for junk.
     """
 
     def __init__(self, gallery_ids: np.ndarray) -> None:
         kept = np.flatnonzero(gallery_ids >= 0)
-        self.by_identity = kept[np.argsort(gallery_ids[kept], kind='stable')]
-        known, self.start, self.size = np.unique(gallery_ids[self.by_identity], return_index=True, return_counts=True)
+        self.rows = kept[np.argsort(gallery_ids[kept], kind='stable')]
+        known, self.start, self.size = np.unique(gallery_ids[self.rows], return_index=True, return_counts=True)
         self.number = np.searchsorted(known, gallery_ids)
-        order, self.groups = [], []
-        place = 0
-        for size in np.unique(self.size):
-            first = self.start[self.size == size]
-            order.append(self.by_identity[(np.arange(size)[:, None] + first).ravel()])
-            self.groups.append((int(size), place, place + order[-1].shape[0]))
-            place += order[-1].shape[0]
-        self.order = np.concatenate(order)
+        self.share = np.zeros(gallery_ids.shape[0], np.float32)
+        self.share[kept] = 1 / self.size[self.number[kept]]
 
 
-def _expected(rows: np.ndarray, start: int, related: Relevance, identities: _Identities, distribution: RankDistribution) -> np.ndarray:
+def _expected(found: BlockRanks, weight: np.ndarray, identities: Identities, distribution: RankDistribution) -> np.ndarray:
     """Sum over the queries of their expected CMC: the mean over a query's matches, any of which may be drawn."""
-    stop = start + rows.shape[0]
-    matches = related.matches[start:stop]
-    # Queries with many matches first, so that those with an s-th match are the first few rows.
-    busy = np.argsort(-matches, kind='stable')
-    others = rows.copy()
-    for where, what in ((related.match_start, related.match), (related.left_out_start, related.left_out)):
-        others[np.repeat(np.arange(len(matches)), np.diff(where[start : stop + 1])), what[where[start] : where[stop]]] = np.inf
-    others = others[busy][:, identities.order]
-    total = np.zeros(distribution.real.shape[1])
-    for s in range(int(matches.max(initial=0))):
-        some = int((matches > s).sum())
-        query = busy[:some]
-        column = related.match[related.match_start[start + query] + s]
-        value = rows[query, column][:, None]
-        nearer = others[:some] < value
-        equal = others[:some] == value
-        if equal.any():
-            nearer |= equal & (identities.order < column[:, None])
-        cdf = distribution.cdf(_count(nearer, identities, distribution))
-        total += (cdf / matches[query][:, None]).sum(axis=0)
-    return total
+    hidden, row, column = found.hidden, found.row, found.column
+    value = hidden[row, column]
+    if np.isinf(value).any():
+        raise ValueError('a match has infinite distance; expected finite distances of matches for the single-gallery-shot protocol')
+    # Images of the query's own identity never stand before the match: the one drawn is the match itself.
+    hidden[row, column] = np.inf
+    nearer = found.rank - 1 - (np.arange(row.shape[0]) - np.searchsorted(row, row))
+    counted = _within_reach(found, value, nearer, identities, distribution)
+    if not counted.any():
+        return np.zeros(distribution.back.shape[1])
+    row, value, nearer = row[counted], value[counted], nearer[counted]
+    last = np.flatnonzero(np.append(row[1:] != row[:-1], True))
+    images = _nearest_images(hidden[row[last]], value[last], nearer[last])
+    # Between two matches of a query stand as many images as their numbers of nearer images differ.
+    start = np.append(0, last[:-1] + 1)
+    between = np.diff(nearer, prepend=0)
+    between[start] = nearer[start]
+    logs = distribution.log_products(identities.number[images], between, start)
+    return weight[row] @ distribution.cdf(logs)
 
 
-def _count(nearer: np.ndarray, identities: _Identities, distribution: RankDistribution) -> np.ndarray:
-    """`[m, width]`: how many identities have n images of which c are nearer, from the mask `[m, G']`; images of the query's identity are never nearer."""
-    m = nearer.shape[0]
-    base = np.arange(m)[:, None] * distribution.width
-    keys = []
-    for size, first, last in identities.groups:
-        images = nearer[:, first:last].reshape(m, size, -1)
-        count = images.view(np.uint8).sum(axis=1, dtype=np.uint8) if size < 256 else images.sum(axis=1)
-        keys.append(base + distribution.offset[size] + count)
-    return np.bincount(np.concatenate(keys, axis=1).ravel(), minlength=m * distribution.width).reshape(m, -1)
+def _nearest_images(hidden: np.ndarray, furthest: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Columns of the first `count` entries of every row by (distance, column), one row after the other; none of them is further than `furthest`."""
+    row, column = np.divmod(np.flatnonzero(hidden <= furthest[:, None]), hidden.shape[1])
+    distance = hidden[row, column]
+    if distance.dtype == np.float32 and hidden.shape[0] <= 1 << 8 and hidden.shape[1] <= 1 << 24:
+        # Row, distance and column in one integer: plain numbers sort several times as fast as a permutation of three keys. The bits of a float
+        # are ordered like the floats once those of negative ones are turned round; adding 0 makes -0 a 0.
+        bits = (distance + np.float32(0)).view(np.int32).astype(np.int64)
+        bits = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits) + (1 << 31)
+        key = np.sort((row.astype(np.uint64) << 56) | (bits.astype(np.uint64) << 24) | column.astype(np.uint64))
+        row, column = (key >> 56).astype(np.int64), (key & 0xFFFFFF).astype(np.int64)
+    else:
+        order = np.lexsort((column, distance, row))
+        row, column = row[order], column[order]
+    position = np.arange(row.shape[0]) - np.searchsorted(row, row)
+    return column[position < count[row]]
 
 
-def _drawn(rows: np.ndarray, start: int, related: Relevance, identities: _Identities, repeats: int, seed: int, curve: int) -> np.ndarray:
+def _within_reach(found: BlockRanks, value: np.ndarray, nearer: np.ndarray, identities: Identities, distribution: RankDistribution) -> np.ndarray:
+    """Mask of the matches that may stand within the curve, among `nearer` images of other identities; of the rest that is less likely than 1e-10.
+
+    Expected rank decides (Chernoff's bound). It is not below what the number of nearer images allows, were they all of the identities with the most images.
+    For a query whose doubtful matches all lie behind its first so many images, one sum over those images settles them all.
+    """
+    possible = nearer < distribution.surely
+    usual = int(1.1 * distribution.reach * identities.rows.shape[0] / identities.size.shape[0])
+    if usual >= found.ordered.shape[1]:
+        return possible
+    limit = found.ordered[:, usual]
+    behind = possible & (value > limit[found.row])
+    doubtful = np.unique(found.row[behind])
+    expected = np.zeros(found.ordered.shape[0])
+    expected[doubtful] = (found.hidden[doubtful] <= limit[doubtful, None]).astype(np.float32) @ identities.share
+    return possible & ~(behind & (expected > distribution.reach)[found.row])
+
+
+def _drawn(found: BlockRanks, start: int, identities: Identities, repeats: int, seed: int, curve: int) -> np.ndarray:
     """Sum over the queries of their mean CMC over `repeats` random galleries."""
     total = np.zeros(curve + 1)
-    for i, distances in enumerate(rows):
-        own = related.match[related.match_start[start + i] : related.match_start[start + i + 1]]
-        if own.size == 0:
-            continue
+    for i in np.unique(found.row):
+        own, distances = found.column[found.row == i], found.hidden[i]
         rng = np.random.default_rng([seed, start + i])
         match = rng.choice(own, repeats)[:, None]
-        shown = identities.by_identity[identities.start + rng.integers(0, identities.size, (repeats, identities.size.shape[0]))]
+        shown = identities.rows[identities.start + rng.integers(0, identities.size, (repeats, identities.size.shape[0]))]
         value = distances[match]
         nearer = (distances[shown] < value) | ((distances[shown] == value) & (shown < match))
         nearer[:, identities.number[own[0]]] = False
