@@ -33,7 +33,7 @@ LINE = np.array([[0.0], [1.0], [3.0], [7.0]], np.float32)
 PAIRS = np.array([0, 0, 1, 1], np.int32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One loss with its options fixed.
 

@@ -185,3 +185,14 @@ def test_import_is_quick_and_light():
     runs = [subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True, cwd=ROOT).stdout.split() for _ in range(3)]
     assert statistics.median(float(run[0]) for run in runs) < 2
     assert not {'tensorflow', 'torch', 'flax', 'orbax', 'optax', 'sklearn'} & set(runs[0][1:])
+
+
+def test_the_example_of_the_page_runs_and_keeps_the_rules():
+    page = (ROOT / 'docs' / 'losses.md').read_text()
+    names: dict = {}
+    exec(page.split('```python\n')[1].split('```')[0], names)
+    x, centers = jnp.array([[1.0, 0.0], [jnp.nan, 0.0], [0.0, 4.0]]), jnp.array([[0.0, 0.0], [0.0, 1.0]])
+    value, gradient = jax.value_and_grad(names['center_loss'])(x, jnp.array([0, -1, 1]), centers)
+    assert value == (1 / 2 + 9 / 2) / 2
+    assert gradient.tolist() == [[0.5, 0], [0, 0], [0, 1.5]]
+    assert all(f'`{name}(' in page for name in losses.__all__)
