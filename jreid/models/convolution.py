@@ -66,14 +66,32 @@ def _depthwise_backward(stride: int, pads: Pads, residuals: tuple[Array, Array],
     products = tuple((tap * cotangent).astype(jnp.float32) for tap in _taps(images, k, stride, pads))
     sums = lax.reduce(products, (jnp.float32(0),) * len(products), lambda x, y: tuple(a + b for a, b in zip(x, y, strict=True)), (0, 1, 2))
     kernel_gradient = jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
-    _, pull = jax.vjp(lambda x: _sum_of_taps(x, kernel, stride, pads), images)
-    return pull(cotangent)[0], kernel_gradient
+    return _images_gradient(cotangent, kernel, images.shape, stride, pads), kernel_gradient
 
 
-def _sum_of_taps(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
-    k = kernel.shape[0]
-    weights = kernel.reshape(k * k, -1)
-    return sum(tap * weight for tap, weight in zip(_taps(images, k, stride, pads), weights, strict=True))
+def _images_gradient(cotangent: Array, kernel: Array, shape: tuple[int, ...], stride: int, pads: Pads) -> Array:
+    """The gradient on the images, computed a phase (row and column modulo the stride) at a time, so that it too is a sum of plain shifted slices."""
+    k, (b, h, w, c) = kernel.shape[0], shape
+    reach = (k - 1) // stride
+    wide = jnp.pad(cotangent, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    out_h, out_w = cotangent.shape[1] + reach, cotangent.shape[2] + reach
+    rows = []
+    for i in range(stride):
+        columns = []
+        for j in range(stride):
+            total = jnp.zeros((b, out_h, out_w, c), cotangent.dtype)
+            for m in range(i, k, stride):
+                for n in range(j, k, stride):
+                    up, left = reach - m // stride, reach - n // stride
+                    total = total + lax.slice(wide, (0, up, left, 0), (b, up + out_h, left + out_w, c)) * kernel[m, n, 0]
+            columns.append(total)
+        rows.append(jnp.stack(columns, axis=3))
+    padded = jnp.stack(rows, axis=2).reshape(b, out_h * stride, out_w * stride, c)
+    top, left = pads[0][0], pads[1][0]
+    short_h, short_w = max(0, top + h - padded.shape[1]), max(0, left + w - padded.shape[2])
+    if short_h or short_w:
+        padded = jnp.pad(padded, ((0, 0), (0, short_h), (0, short_w), (0, 0)))
+    return lax.slice(padded, (0, top, left, 0), (b, top + h, left + w, c))
 
 
 depthwise_shifted.defvjp(_depthwise_forward, _depthwise_backward)

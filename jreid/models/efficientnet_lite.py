@@ -52,9 +52,9 @@ class InvertedBottleneck(nn.Module):
         inside = x.shape[-1] * self.expand
         y = x
         if self.expand != 1:
-            y = nn.relu6(norm(name='bn0')(conv(inside, 1, name='expand_conv')(y), train))
+            y = norm('relu6', name='bn0')(conv(inside, 1, name='expand_conv')(y), train)
         y = conv(inside, self.kernel, self.stride, 'SAME', groups=inside, writing=self.writing, name='depthwise_conv')(y)
-        y = nn.relu6(norm(name='bn1')(y, train))
+        y = norm('relu6', name='bn1')(y, train)
         y = norm(name='bn2')(conv(self.width, 1, name='project_conv')(y), train)
         return x + y if self.stride == 1 and x.shape[-1] == self.width else y
 
@@ -71,7 +71,7 @@ class EfficientNetLite(nn.Module):
     writing: Writing = 'auto'
 
     def setup(self) -> None:
-        norm = partial(BatchNorm, epsilon=1e-3, momentum=0.99, dtype=self.dtype)
+        norm = partial(BatchNorm, 'relu6', epsilon=1e-3, momentum=0.99, dtype=self.dtype)
         self.conv_stem = Conv(32, 3, 2, 'SAME', dtype=self.dtype)
         self.bn0 = norm()
         blocks = []
@@ -89,7 +89,7 @@ class EfficientNetLite(nn.Module):
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
         """The map before the last strided stage, [b, h/16, w/16, 112], which DIEN may mask."""
-        x = nn.relu6(self.bn0(self.conv_stem(images), train))
+        x = self.bn0(self.conv_stem(images), train)
         for block in self.blocks[: _blocks_before(LAST_STRIDED_STAGE)]:
             x = block(x, train)
         return x.astype(jnp.float32)
@@ -98,7 +98,7 @@ class EfficientNetLite(nn.Module):
         """The last strided stage, the one after it and the head, applied to the map of `stem_to_stage3`."""
         for block in self.blocks[_blocks_before(LAST_STRIDED_STAGE) :]:
             x = block(x, train)
-        return nn.relu6(self.bn1(self.conv_head(x), train)).astype(jnp.float32)
+        return self.bn1(self.conv_head(x), train).astype(jnp.float32)
 
 
 def _blocks_before(stage: int) -> int:

@@ -26,7 +26,7 @@ class BasicBlock(nn.Module):
         conv = partial(Conv, dtype=self.dtype)
         norm = partial(BatchNorm, dtype=self.dtype)
         y = conv(self.width, 3, self.stride, 1, name='conv1')(x)
-        y = nn.relu(norm(name='bn1')(y, train))
+        y = norm('relu', name='bn1')(y, train)
         y = conv(self.width, 3, 1, 1, name='conv2')(y)
         y = norm(name='bn2')(y, train)
         if self.stride != 1 or x.shape[-1] != self.width:
@@ -45,8 +45,8 @@ class Bottleneck(nn.Module):
     def __call__(self, x: Maps, train: bool) -> Maps:
         conv = partial(Conv, dtype=self.dtype)
         norm = partial(BatchNorm, dtype=self.dtype)
-        y = nn.relu(norm(name='bn1')(conv(self.width, 1, name='conv1')(x), train))
-        y = nn.relu(norm(name='bn2')(conv(self.width, 3, self.stride, 1, name='conv2')(y), train))
+        y = norm('relu', name='bn1')(conv(self.width, 1, name='conv1')(x), train)
+        y = norm('relu', name='bn2')(conv(self.width, 3, self.stride, 1, name='conv2')(y), train)
         y = norm(name='bn3')(conv(4 * self.width, 1, name='conv3')(y), train)
         if self.stride != 1 or x.shape[-1] != 4 * self.width:
             x = norm(name='downsample_bn')(conv(4 * self.width, 1, self.stride, name='downsample_conv')(x), train)
@@ -64,7 +64,7 @@ class ResNet(nn.Module):
 
     def setup(self) -> None:
         self.conv1 = Conv(64, 7, 2, 3, dtype=self.dtype)
-        self.bn1 = BatchNorm(dtype=self.dtype)
+        self.bn1 = BatchNorm('relu', dtype=self.dtype)
         strides = (1, 2, 2, self.last_stride)
         self.layer1, self.layer2, self.layer3, self.layer4 = (
             [self.block(64 * 2**stage, strides[stage] if index == 0 else 1, self.dtype) for index in range(count)] for stage, count in enumerate(self.blocks)
@@ -76,7 +76,7 @@ class ResNet(nn.Module):
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
         """The third stage's map [b, h/16, w/16, c], which DIEN may mask before the fourth."""
-        x = nn.relu(self.bn1(self.conv1(images), train))
+        x = self.bn1(self.conv1(images), train)
         x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         for layer in (*self.layer1, *self.layer2, *self.layer3):
             x = layer(x, train)

@@ -30,7 +30,7 @@ class SmallCNN(nn.Module):
     def setup(self) -> None:
         strides = (2,) * (len(self.widths) - 1) + (self.last_stride,)
         self.convs = [Conv(width, 3, stride, 1, dtype=self.dtype) for width, stride in zip(self.widths, strides, strict=True)]
-        self.norms = [BatchNorm(dtype=self.dtype) for _ in self.widths]
+        self.norms = [BatchNorm('relu', dtype=self.dtype) for _ in self.widths]
 
     def __call__(self, images: Maps, train: bool = False) -> Maps:
         """The feature map, float32."""
@@ -40,12 +40,12 @@ class SmallCNN(nn.Module):
         """The map before the last block, which DIEN may mask."""
         x = images
         for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
-            x = nn.relu(norm(conv(x), train))
+            x = norm(conv(x), train)
         return x.astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
         """The last block applied to the map of `stem_to_stage3`."""
-        return nn.relu(self.norms[-1](self.convs[-1](x), train)).astype(jnp.float32)
+        return self.norms[-1](self.convs[-1](x), train).astype(jnp.float32)
 
 
 def small_cnn(**options: Any) -> SmallCNN:
