@@ -76,12 +76,15 @@ def blocks(
         raise ValueError(f"distance is {distance!r}; expected 'euclidean', 'cosine' or 'sqeuclidean'")
     if distance == 'cosine':
         query, gallery = unit(query), unit(gallery)
+        empty = ~query.any(axis=1), ~gallery.any(axis=1)
     for start in tqdm(range(0, query.shape[0], block_size), desc='distances', unit='block', disable=not progress):
         block = squared_distances(query[start : start + block_size], gallery)
         if distance == 'euclidean':
             np.sqrt(block, out=block)
         elif distance == 'cosine':
             block *= 0.5
+            block[empty[0][start : start + block_size]] = 1
+            block[:, empty[1]] = 1
         yield start, block
 
 

@@ -60,7 +60,7 @@ def jaccard(features: Float[Array, 'n d'], *, k1: int = 20, k2: int = 6, block_s
 
     A pair that is not stored has distance 1; every sample stores itself with (about) 0, so that explicit zeros count: read `indptr`, `indices` and
     `data`, and do not prune. Columns ascend within a row. The distance is d_J of `rerank` with lambda 0. Memory is that of the overlapping pairs;
-    n x n is never allocated. It is the input of `jreid.clustering.dbscan`.
+    n x n is never allocated. `jreid.clustering.dbscan(jaccard(x), eps=0.6, min_samples=4)` takes it as it is.
 
     Raises:
       ValueError: for NaN or infinite features, or k1, k2 or block_size below 1.

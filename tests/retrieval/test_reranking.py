@@ -1,13 +1,22 @@
 import numpy as np
 import pytest
+import reference
+import scipy.sparse
 
-from jreid.retrieval import evaluate_distances, rerank
+from jreid.clustering import dbscan
+from jreid.retrieval import evaluate_distances, jaccard, rerank
 
 
 @pytest.fixture(scope='module')
 def values(golden):
     with np.load(golden / 'retrieval.npz') as stored:
         return dict(stored)
+
+
+def clustered(samples, identities, seed=0, width=16):
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((identities, width))
+    return (centres[rng.integers(0, identities, samples)] + 0.5 * rng.standard_normal((samples, width))).astype(np.float32)
 
 
 @pytest.mark.parametrize('block_size', [13, 256])
@@ -23,3 +32,67 @@ def test_reranked_metrics(values):
     metrics = evaluate_distances(d, *[values[k] for k in ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')])
     assert metrics.mAP == pytest.approx(float(values['reranked_mAP']), abs=1e-6)
     np.testing.assert_allclose(metrics.cmc, values['reranked_cmc'], atol=1e-6)
+
+
+@pytest.mark.parametrize(('k1', 'k2', 'weight'), [(20, 6, 0.3), (5, 1, 0.0), (7, 12, 1.0), (3, 3, 0.5), (1, 1, 0.2)])
+def test_rerank_equals_the_dense_writing(k1, k2, weight):
+    x = clustered(420, 30)
+    found = rerank(x[:50], x[50:], k1=k1, k2=k2, lambda_value=weight, block_size=64)
+    np.testing.assert_allclose(found, reference.rerank(x[:50], x[50:], k1, k2, weight), atol=2e-6)
+
+
+def test_lists_longer_than_the_set():
+    x = clustered(12, 3)
+    np.testing.assert_allclose(rerank(x[:4], x[4:], k1=20, k2=15), reference.rerank(x[:4], x[4:], 20, 15, 0.3), atol=2e-6)
+
+
+def test_equal_images():
+    x = np.repeat(clustered(40, 8), 3, axis=0)
+    found = rerank(x[::3], x, k1=6, k2=2)
+    np.testing.assert_allclose(found, rerank(x[::3], x, k1=6, k2=2, block_size=7), atol=1e-6)
+    assert np.isfinite(found).all()
+    one_image = rerank(np.ones((2, 3), np.float32), np.ones((30, 3), np.float32), k1=4, k2=2)
+    assert np.isfinite(one_image).all()
+    assert (one_image[:, :2] < 1).all()
+
+
+@pytest.mark.parametrize(('k1', 'k2'), [(20, 6), (6, 1)])
+def test_jaccard_equals_the_dense_definition(k1, k2):
+    x = clustered(500, 40)
+    found = jaccard(x, k1=k1, k2=k2, block_size=70)
+    assert isinstance(found, scipy.sparse.csr_matrix)
+    assert found.dtype == np.float32
+    dense = np.ones((500, 500), np.float32)
+    row = np.repeat(np.arange(500), np.diff(found.indptr))
+    dense[row, found.indices] = found.data
+    expected, _ = reference.jaccard_distances(x, k1, k2)
+    np.testing.assert_allclose(dense, expected, atol=2e-6)
+    assert found.nnz == (expected < 1).sum() < 500 * 250
+    np.testing.assert_allclose(dense, dense.T, atol=1e-6)
+    assert (found.data >= 0).all()
+    assert (np.diff(found.indices)[np.diff(row) == 0] > 0).all()
+
+
+def test_jaccard_graph_clusters_like_the_dense_matrix():
+    sklearn_cluster = pytest.importorskip('sklearn.cluster')
+    x = clustered(240, 12)
+    labels = dbscan(jaccard(x), eps=0.5, min_samples=4)
+    dense, _ = reference.jaccard_distances(x, 20, 6)
+    expected = sklearn_cluster.DBSCAN(eps=0.5, min_samples=4, metric='precomputed').fit_predict(np.maximum(dense, 0))
+    np.testing.assert_array_equal(labels, expected)
+    assert len(set(labels[labels >= 0])) > 3
+
+
+def test_refusals():
+    x = clustered(30, 3)
+    with pytest.raises(ValueError, match='lambda_value is 1.5'):
+        rerank(x, x, lambda_value=1.5)
+    with pytest.raises(ValueError, match='k1 is 0'):
+        rerank(x, x, k1=0)
+    with pytest.raises(ValueError, match='k2 is 0'):
+        jaccard(x, k2=0)
+    x[3] = np.nan
+    with pytest.raises(ValueError, match='1 of 30 gallery features'):
+        rerank(clustered(5, 2), x)
+    with pytest.raises(ValueError, match='1 of 30 sample features'):
+        jaccard(x)
