@@ -22,7 +22,7 @@ def test_student_t_with_10000_centroids():
     np.testing.assert_allclose(found, reference.student_t(features.astype(np.float64), centroids.astype(np.float64)), atol=3e-6)
     np.testing.assert_allclose(np.exp(found.astype(np.float64)).sum(1), 1, rtol=1e-5)
     assert found.argmax(1).tolist() == [5, 9_999, 17]
-    gradient = jax.grad(lambda f, c: jnp.sum(jnp.max(student_t_assignment(f, c), axis=1)), argnums=(0, 1))(features, centroids)
+    gradient = jax.jit(jax.grad(lambda f, c: jnp.sum(jnp.max(student_t_assignment(f, c), axis=1)), argnums=(0, 1)))(features, centroids)
     assert all(np.isfinite(g).all() for g in gradient)
 
 
@@ -44,18 +44,20 @@ def test_student_t_with_padded_centroids_is_that_without():
         return jnp.sum(jnp.exp(student_t_assignment(f, c, where=where)) ** 2)
 
     where = np.arange(7) < 4
-    found = student_t_assignment(features, padded, where=where)
-    np.testing.assert_allclose(found[:, :4], student_t_assignment(features, centroids), rtol=1e-6)
-    assert jnp.isneginf(found[:, 4:]).all()
-    plain, masked = jax.grad(confidence, argnums=(0, 1))(features, centroids), jax.grad(confidence, argnums=(0, 1))(features, padded, where)
+    assign = jax.jit(student_t_assignment)
+    found = np.asarray(assign(features, padded, where=where))
+    np.testing.assert_allclose(found[:, :4], assign(features, centroids), rtol=1e-6)
+    assert np.isneginf(found[:, 4:]).all()
+    slope = jax.jit(jax.grad(confidence, argnums=(0, 1)))
+    plain, masked = slope(features, centroids), slope(features, padded, where)
     np.testing.assert_allclose(masked[0], plain[0], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(masked[1], np.concatenate([plain[1], np.zeros((3, 3))]), rtol=1e-5, atol=1e-7)
 
 
 def test_student_t_without_any_centroid_left():
     features, centroids = jnp.ones((2, 3)), jnp.zeros((4, 3))
-    assert jnp.isneginf(student_t_assignment(features, centroids, where=np.zeros(4, bool))).all()
-    gradient = jax.grad(lambda f: jnp.sum(jnp.exp(student_t_assignment(f, centroids, where=np.zeros(4, bool)))))(features)
+    assert np.isneginf(jax.jit(student_t_assignment)(features, centroids, where=np.zeros(4, bool))).all()
+    gradient = jax.jit(jax.grad(lambda f: jnp.sum(jnp.exp(student_t_assignment(f, centroids, where=np.zeros(4, bool))))))(features)
     assert not gradient.any()
 
 
@@ -68,7 +70,7 @@ def test_student_t_follows_the_order_of_the_centroids():
 def test_symmetric_kl_ignores_what_neither_supports():
     log_p = jnp.log(jnp.array([0.5, 0.5, 0.0]))
     log_q = jnp.log(jnp.array([0.2, 0.8, 0.0]))
-    value, gradients = jax.value_and_grad(symmetric_kl, argnums=(0, 1))(log_p, log_q)
+    value, gradients = jax.jit(jax.value_and_grad(symmetric_kl, argnums=(0, 1)))(log_p, log_q)
     np.testing.assert_allclose(value, (0.5 - 0.2) * np.log(2.5) + (0.5 - 0.8) * np.log(0.625), rtol=1e-6)
     assert all(np.isfinite(g).all() for g in gradients)
     value, gradient = jax.value_and_grad(symmetric_kl)(log_p, jnp.log(jnp.array([1.0, 0.0, 0.0])))
@@ -113,8 +115,8 @@ def test_default_bandwidths_give_no_gradient():
     x, y = random.normal(size=(5, 2)).astype(np.float32), random.normal(size=(4, 2)).astype(np.float32)
     both = np.concatenate([x, y])
     spread = sum(np.sum((a - b) ** 2) for a in both for b in both) / (9 * 8)
-    fixed = jax.grad(lambda a: rbf_mmd(a, y, bandwidths=tuple(np.sqrt(spread * f / 2) for f in (0.25, 0.5, 1, 2, 4))))(x)
-    np.testing.assert_allclose(jax.grad(rbf_mmd)(x, y), fixed, rtol=1e-5, atol=1e-7)
+    fixed = jax.jit(jax.grad(lambda a: rbf_mmd(a, y, bandwidths=tuple(np.sqrt(spread * f / 2) for f in (0.25, 0.5, 1, 2, 4)))))(x)
+    np.testing.assert_allclose(jax.jit(jax.grad(rbf_mmd))(x, y), fixed, rtol=1e-5, atol=1e-7)
 
 
 def test_mmd_names_what_is_wrong():
@@ -143,8 +145,9 @@ def test_distances_have_right_derivatives_of_both_orders():
         return jnp.sum(weights * jnp.sin(cross_squared(x, y)))
 
     for derivative in (jax.grad, jax.jacfwd, jax.hessian):
-        for found, expected in zip(jax.tree.leaves(derivative(ours, (0, 1))(x, y)), jax.tree.leaves(derivative(exact, (0, 1))(x, y)), strict=True):
-            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        found, expected = (jax.tree.leaves(jax.jit(derivative(f, (0, 1)))(x, y)) for f in (ours, exact))
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_distances_in_blocks_are_those_in_one(monkeypatch):
