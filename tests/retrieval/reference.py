@@ -10,8 +10,8 @@ def squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.maximum((x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T, 0)
 
 
-def jaccard_distances(features: np.ndarray, k1: int, k2: int, kind: str | None = 'stable') -> tuple[np.ndarray, np.ndarray]:
-    """Dense Jaccard distances and the scaled original distances of all samples, from the description in the paper (section 3), one sample at a time."""
+def encode(features: np.ndarray, k1: int, k2: int, kind: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Dense neighbourhood encodings and scaled distances of all samples, from the description in the paper (section 3), one sample at a time."""
     d = squared(features, features)
     np.fill_diagonal(d, 0)
     d = (d / d.max(axis=1)[:, None]).astype(np.float32)
@@ -35,19 +35,29 @@ def jaccard_distances(features: np.ndarray, k1: int, k2: int, kind: str | None =
         encoding[i, members] = weight / weight.sum()
     if k2 > 1:
         encoding = np.stack([encoding[order[i, :k2]].mean(axis=0) for i in range(n)])
+    return encoding, d
+
+
+def jaccard_rows(encoding: np.ndarray, rows: int) -> np.ndarray:
+    """Jaccard distances of the first `rows` samples to all, by the inverted index."""
     holders = [np.flatnonzero(column) for column in encoding.T]
-    jaccard = np.empty((n, n), np.float32)
-    for i in range(n):
-        smaller = np.zeros(n)
+    jaccard = np.empty((rows, len(encoding)), np.float32)
+    for i in range(rows):
+        smaller = np.zeros(len(encoding))
         for j in np.flatnonzero(encoding[i]):
             smaller[holders[j]] += np.minimum(encoding[i, j], encoding[holders[j], j])
         jaccard[i] = 1 - smaller / (2 - smaller)
-    return jaccard, d
+    return jaccard
 
 
-def rerank(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, lambda_value: float, kind: str | None = 'stable') -> np.ndarray:
-    jaccard, d = jaccard_distances(np.concatenate([query, gallery]), k1, k2, kind)
-    return ((1 - lambda_value) * jaccard + lambda_value * d)[: len(query), len(query) :]
+def jaccard_distances(features: np.ndarray, k1: int, k2: int) -> np.ndarray:
+    return jaccard_rows(encode(features, k1, k2, 'stable')[0], len(features))
+
+
+def rerank(query: np.ndarray, gallery: np.ndarray, k1: int = 20, k2: int = 6, lambda_value: float = 0.3, kind: str | None = 'stable') -> np.ndarray:
+    q = len(query)
+    encoding, d = encode(np.concatenate([query, gallery]), k1, k2, kind)
+    return (1 - lambda_value) * jaccard_rows(encoding, q)[:, q:] + lambda_value * d[:q, q:]
 
 
 def ranked(distances: np.ndarray, i: int, ids: tuple[np.ndarray, np.ndarray], cameras: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
