@@ -4,14 +4,15 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+_LARGEST = 1e37  # squared length: four times it, the largest squared distance, is within float32
 Array = np.ndarray | jax.Array
 Features = Float[Array, 'n d']
 
 
 def check_features(name: str, features: Features) -> np.ndarray:
-    """The features as a numpy array of float32 or float64; NaN, infinity, an empty set and rows of no width are errors.
+    """The features as a numpy array of float32 or float64.
 
-    Half-precision features (float16, bfloat16) become float32, which holds them exactly.
+    NaN, infinity, lengths whose squares leave float32, an empty set and rows of no width are errors. Half-precision features (float16, bfloat16) become float32, which holds them exactly.
 
     Raises:
       ValueError: with the number of bad rows and the first of them.
@@ -21,16 +22,21 @@ def check_features(name: str, features: Features) -> np.ndarray:
         array = array.astype(np.float32)
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ValueError(f'{name} features have shape {array.shape}; expected [images, width] with at least one of each')
-    # A sum is NaN or infinite wherever an entry is: one pass without a mask of the array's size. An overflow of the sum alone is looked at again.
     with np.errstate(over='ignore', invalid='ignore'):
-        suspicious = np.flatnonzero(~np.isfinite(array.sum(axis=1)))
-    bad = suspicious[~np.isfinite(array[suspicious]).all(axis=1)]
+        fine = np.einsum('nd,nd->n', array, array) < _LARGEST
+    if fine.all():
+        return array
+    bad = np.flatnonzero(~fine)
+    bad = bad[~np.isfinite(array[bad]).all(axis=1)]
     if bad.size:
         raise ValueError(
             f'{bad.size} of {array.shape[0]} {name} features hold NaN or infinity (first: row {bad[0]}); expected finite numbers: '
             'look for a diverged network or a wrong preprocessing before evaluating'
         )
-    return array
+    raise ValueError(
+        f'{(~fine).sum()} of {array.shape[0]} {name} features are longer than {_LARGEST**0.5:.0e} (first: row {np.argmin(fine)}); '
+        'expected squared distances within float32: divide the features by a constant or by their length'
+    )
 
 
 def check_pair(query: Float[Array, 'q d'], gallery: Float[Array, 'g w']) -> tuple[np.ndarray, np.ndarray]:

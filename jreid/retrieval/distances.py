@@ -76,7 +76,7 @@ def blocks(
         raise ValueError(f"distance is {distance!r}; expected 'euclidean', 'cosine' or 'sqeuclidean'")
     if distance == 'cosine':
         query, gallery = unit(query), unit(gallery)
-        empty = ~query.any(axis=1), ~gallery.any(axis=1)
+        empty = [np.asarray(~features.any(axis=1)) for features in (query, gallery)]
     for start in tqdm(range(0, query.shape[0], block_size), desc='distances', unit='block', disable=not progress):
         block = squared_distances(query[start : start + block_size], gallery)
         if distance == 'euclidean':

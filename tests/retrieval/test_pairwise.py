@@ -58,7 +58,9 @@ def test_refusals():
         pairwise(x, np.array([[1, 2, 3], [1, np.nan, 3]], np.float32))
 
 
-def test_large_finite_features_are_no_error():
-    x = np.full((1, 20), 3e37, np.float32)
-    assert np.isfinite(x).all()
-    assert pairwise(x, x, distance='cosine')[0, 0] == 0
+def test_features_whose_distances_leave_float32_are_refused():
+    x = np.full((3, 20), 1e17, np.float32)
+    assert np.isfinite(pairwise(x, -x)).all()
+    x[1] = 3e37
+    with pytest.raises(ValueError, match=r'1 of 3 query features are longer than 3e\+18 \(first: row 1\)'):
+        pairwise(x, x)
