@@ -12,7 +12,8 @@ Features = Float[Array, 'n d']
 def check_features(name: str, features: Features) -> np.ndarray:
     """The features as a numpy array of float32 or float64.
 
-    NaN, infinity, lengths whose squares leave float32, an empty set and rows of no width are errors. Half-precision features (float16, bfloat16) become float32, which holds them exactly.
+    NaN, infinity, lengths whose squares leave float32, an empty set and rows of no width are errors. Half-precision features
+    (float16, bfloat16) become float32, which holds them exactly.
 
     Raises:
       ValueError: with the number of bad rows and the first of them.
