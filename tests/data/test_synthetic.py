@@ -88,8 +88,8 @@ def test_no_parameter_shares_a_name(monkeypatch):
         camera = draw_camera(0, domain, 3)
         for index in range(40):
             draw_frame(0, domain, 5, 3, index, camera)
-        for wall in domain.wall:
-            wall_texture(wall, (0, domain.key, hash(wall) & 0xFFFF))
+        for number, wall in enumerate(domain.wall):
+            wall_texture(wall, (0, domain.key, number))
     repeated = {name for (_, name, _), count in drawn.items() if count > 1}
     assert not repeated
     assert len({name for _, name, _ in drawn}) > 100
@@ -334,11 +334,11 @@ def test_twins_share_clothes_but_not_bodies():
 
 def histogram(images: np.ndarray) -> np.ndarray:
     """Square roots of 8 x 4 x 4 HSV histograms: their inner product is the Hellinger affinity."""
-    x = images.astype(np.float64) / 255
+    x = images.astype(np.float32) / 255
     value = x.max(-1)
     spread = value - x.min(-1)
     red, green, blue = np.moveaxis(x, -1, 0)
-    safe = spread + 1e-6
+    safe = spread + np.float32(1e-6)
     hue = np.where(value == red, ((green - blue) / safe) % 6, np.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4)) / 6
     saturation = spread / (value + 1e-6)
     cell = np.stack([np.minimum((channel * n).astype(int), n - 1) for channel, n in ((hue, 8), (saturation, 4), (value, 4))])

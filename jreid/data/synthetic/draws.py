@@ -48,7 +48,7 @@ def uniforms(count: int, *key: int) -> np.ndarray:
 class Draws:
     """Named random parameters of one key, e.g. `Draws(seed, domain.key, 1, identity).uniform('height', 1.6, 1.9)`."""
 
-    def __init__(self, *key: int):
+    def __init__(self, *key: int) -> None:
         self._state = _fold(key)
 
     def _unit(self, name: str, place: int = 1) -> float:

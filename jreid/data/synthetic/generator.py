@@ -31,7 +31,7 @@ class Generator:
       strength: stretch of the cameras' colour ranges: 0 none, 1 as designed. The knob for the gap between cameras and domains.
     """
 
-    def __init__(self, seed: int = 0, size: tuple[int, int] = (128, 64), strength: float = 1.0):
+    def __init__(self, seed: int = 0, size: tuple[int, int] = (128, 64), strength: float = 1.0) -> None:
         if min(size) < 16:
             raise ValueError(f'size is {size}; expected (height, width) of at least 16 pixels')
         self.seed, self.size, self.strength = seed, (int(size[0]), int(size[1])), strength

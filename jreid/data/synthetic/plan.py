@@ -33,7 +33,7 @@ class TreeParameters:
     seed: int = 0
     strength: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, 'size', tuple(self.size))
         object.__setattr__(self, 'strength', float(self.strength))
         with_strength(find_domain(self.domain), self.strength)

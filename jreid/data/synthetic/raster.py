@@ -9,7 +9,7 @@ _SIDES = (1, 2, 3, 5, 8, 16, 64, 256)  # bounding boxes of like size are filled 
 _EDGE = 1e-5  # so that no pixel falls between two triangles
 
 
-def rasterise(x: np.ndarray, y: np.ndarray, depth: np.ndarray, triangles: np.ndarray, two_sided: np.ndarray, height: int, width: int):
+def rasterise(x: np.ndarray, y: np.ndarray, depth: np.ndarray, triangles: np.ndarray, two_sided: np.ndarray, height: int, width: int) -> tuple[np.ndarray, ...]:
     """Pixels covered by triangles, nearest first.
 
     Args:

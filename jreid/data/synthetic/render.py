@@ -65,7 +65,9 @@ def _fold(normal: np.ndarray, s: Surface, looseness: float, offset: int) -> np.n
     return np.stack([x + strength * np.float32(0.6) * folds()[j, i], y + strength * folds_and_creases()[i, j], z])
 
 
-def _shade(colour: np.ndarray, normal: np.ndarray, folded: np.ndarray, s: Surface, height: np.ndarray, lit: np.ndarray, sun: Sun, elevation: float):
+def _shade(
+    colour: np.ndarray, normal: np.ndarray, folded: np.ndarray, s: Surface, height: np.ndarray, lit: np.ndarray, sun: Sun, elevation: float
+) -> np.ndarray:
     """Linear light `[p, 3]` of albedo `[p, 3]`: hemisphere ambient, darker near the ground and between the limbs, sun, and a faint rim."""
     limb = (s.part >= Part.UPPER_ARM) & (s.part <= Part.LOWER_LEG)
     between = np.where(limb, 1 - np.float32(0.3) * np.clip(-np.sign(s.x) * normal[0], 0, 1), np.float32(1))
@@ -86,7 +88,7 @@ def _joined(actors: list[Actor], name: str) -> np.ndarray:
     return np.concatenate([getattr(actor.figure, name) for actor in actors])
 
 
-def _render_figures(actors: list[Actor], points: np.ndarray, normals: np.ndarray, view: View, sun: Sun, frame: Frame):
+def _render_figures(actors: list[Actor], points: np.ndarray, normals: np.ndarray, view: View, sun: Sun, frame: Frame) -> tuple[np.ndarray, ...]:
     """Visible pixels `[p]`, their light `[p, 3]` and mask class `[p]`."""
     starts = np.cumsum([0] + [len(actor.figure.layer) for actor in actors])
     triangles = np.concatenate([actor.figure.triangles + start for actor, start in zip(actors, starts[:-1], strict=True)])

@@ -20,7 +20,7 @@ VERSION = 1
 """Of the images; raised with every change that alters them, so that caches are not mixed."""
 _QUALITY = 92
 _BATCH = 24  # a person's images, so that their figure is built once
-PARAMETERS_FILE = 'synthetic.json'
+_PARAMETERS_FILE = 'synthetic.json'
 
 
 def describe(parameters: TreeParameters) -> dict:
@@ -35,7 +35,7 @@ def _write_entries(folder: pathlib.Path, generator: Generator, domain: str, entr
         Image.fromarray(mask).save(folder / 'masks' / entry.split / f'{entry.name}.png', 'PNG')
 
 
-def write_part(folder: pathlib.Path, parameters: TreeParameters, *, part: int = 0, parts: int = 1, done: Callable[[int], object] = int) -> None:
+def write_part(folder: pathlib.Path, parameters: TreeParameters, *, done: Callable[[int], object], part: int = 0, parts: int = 1) -> None:
     """Writes every `parts`-th batch of images, from batch `part`; calls `done` with the number of images after each."""
     generator = Generator(parameters.seed, parameters.size, parameters.strength)
     entries = plan_tree(parameters)
@@ -50,7 +50,7 @@ def _fill(folder: pathlib.Path, parameters: TreeParameters, workers: int, bar: t
         (folder / split).mkdir()
         (folder / 'masks' / split).mkdir(parents=True)
     write_attributes(folder, parameters)
-    (folder / PARAMETERS_FILE).write_text(json.dumps(describe(parameters), indent=2) + '\n')
+    (folder / _PARAMETERS_FILE).write_text(json.dumps(describe(parameters), indent=2) + '\n')
     if workers > 1:
         processes.write_parts(folder, parameters, workers=workers, done=bar.update)
     else:
