@@ -3,8 +3,9 @@
     python scripts/benchmark_kmeans.py                      # Market-1501's training set: 12,936 x 256, k = 751
     python scripts/benchmark_kmeans.py --samples 100000 --clusters 10000 --width 64 --no-sklearn
 
-The features are gaussian identities of unequal size. jreid is timed after one call that compiles (its time is printed apart); the
-times are medians over the repeats. Both use all cores unless OMP_NUM_THREADS and XLA_FLAGS say otherwise.
+The features are gaussian identities of unequal size. jreid is timed after one call that compiles (its time is printed apart); times are medians
+over the repeats. On a machine that does other work too, pin both to one core, since the waiting threads of OpenMP slow scikit-learn down many
+times over: OMP_NUM_THREADS=1 taskset -c 0 python scripts/benchmark_kmeans.py
 """
 
 import argparse
@@ -56,7 +57,6 @@ def main() -> None:
     print(f'{options.samples:,} x {options.width}, k = {options.clusters:,}, {options.repeats} repeats, {jax.default_backend()}')
     print('| noise | n_init | jreid s | sklearn s | times as fast | jreid inertia | sklearn inertia | difference | jreid iterations | sklearn iterations |')
     print('|---|---|---|---|---|---|---|---|---|---|')
-    start = time.perf_counter()
     compiled = 0.0
     for noise in options.noise:
         x = identities(options.samples, options.width, options.clusters, noise, seed=0)
