@@ -14,10 +14,11 @@ def small_set(seed, values):
 
 
 @pytest.mark.parametrize('seed', range(3))
-@pytest.mark.parametrize('values', [np.linspace(0, 1, 4001), np.arange(4)], ids=['distinct', 'ties'])
-@pytest.mark.parametrize('camera_rule', [True, False])
-def test_expectation_equals_all_galleries(seed, values, camera_rule):
+@pytest.mark.parametrize('values', [np.linspace(0, 1, 4001), np.arange(4), np.linspace(-2, 1, 7)], ids=['distinct', 'ties', 'negative'])
+@pytest.mark.parametrize(('camera_rule', 'dtype'), [(True, np.float32), (False, np.float32), (True, np.float64)])
+def test_expectation_equals_all_galleries(seed, values, camera_rule, dtype):
     distances, ids, cameras = small_set(seed, values)
+    distances = distances.astype(dtype)
     chosen = cameras if camera_rule else None
     found = single_shot_cmc_distances(distances, *ids, *(chosen or (None, None)), block_size=5)
     np.testing.assert_allclose(found.cmc, reference.single_shot_cmc(distances, ids, chosen, 20), atol=1e-9)
@@ -40,24 +41,29 @@ def test_rank_distribution_equals_convolution(curve):
         np.testing.assert_allclose(distribution.cdf(logs)[0], expected, atol=1e-9)
 
 
-def test_matches_out_of_reach_add_nothing():
-    # 300 identities of 4 to 6 images; half of the matches lie far behind the first 3 ranks, where the short way must not be seen.
+@pytest.mark.parametrize('crowd', [0, 400])
+def test_matches_out_of_reach_add_nothing(crowd):
+    """300 identities of 4 to 6 images; many matches lie far behind the first 3 ranks, where the short way must not be seen.
+
+    A crowd is one identity whose 400 images stand before all else and yet take one place of a gallery: many nearer images, a small rank.
+    """
     rng = np.random.default_rng(1)
-    gallery_ids = np.repeat(np.arange(300), rng.integers(4, 7, 300))
+    gallery_ids = np.append(np.repeat(np.arange(300), rng.integers(4, 7, 300)), np.full(crowd, 300))
     query_ids = rng.integers(0, 300, 12)
     distances = rng.random((12, gallery_ids.size)).astype(np.float32)
+    distances[:, gallery_ids == 300] *= np.float32(1e-4)
     distances[query_ids[:, None] == gallery_ids] *= np.float32(0.03)
     found = single_shot_cmc_distances(distances, query_ids, gallery_ids, ranks=(1, 3))
     expected = np.zeros(3)
     for i, identity in enumerate(query_ids):
         own = np.flatnonzero(gallery_ids == identity)
         for match in own:
-            share = np.array([np.mean(distances[i, gallery_ids == j] < distances[i, match]) for j in range(300) if j != identity])
+            share = np.array([np.mean(distances[i, gallery_ids == j] < distances[i, match]) for j in np.unique(gallery_ids) if j != identity])
             pmf = np.ones(1)
             for p in share:
                 pmf = np.convolve(pmf, [1 - p, p])[:3]
             expected += np.cumsum(pmf) / own.size / 12
-    assert 0.001 < expected[0] < 0.5
+    assert 0.001 < expected[1] < 0.5
     np.testing.assert_allclose(found.cmc, expected, atol=1e-9)
 
 
