@@ -44,8 +44,8 @@ def _taps(images: Float[Array, 'b h w c'], k: int, stride: int, pads: Pads) -> l
 def depthwise_shifted(images: Float[Array, 'b h w c'], kernel: Float[Array, 'k k 1 c'], stride: int, pads: Pads) -> Float[Array, 'b i j c']:
     """Depthwise convolution as a sum of k*k shifted images times per-channel weights, with a backward pass of the same kind.
 
-    XLA's CPU has no fast grouped convolution: at 128x64 and batch 32 this writing is 10 to 70 times faster forward. The kernel's gradient is one
-    variadic reduction over all k*k products, which is 2 to 6 times faster than k*k reductions.
+    XLA's CPU has no fast grouped convolution: at 128x64 and batch 32 this writing is 10 to 70 times faster forward. k*k plain
+    reductions would take most of the backward pass, hence `_kernel_gradient`.
     """
     k = kernel.shape[0]
     weights = kernel.reshape(k * k, -1)
@@ -62,11 +62,21 @@ def _depthwise_forward(images: Array, kernel: Array, stride: int, pads: Pads) ->
 
 def _depthwise_backward(stride: int, pads: Pads, residuals: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     images, kernel = residuals
-    k = kernel.shape[0]
-    products = tuple((tap * cotangent).astype(jnp.float32) for tap in _taps(images, k, stride, pads))
-    sums = lax.reduce(products, (jnp.float32(0),) * len(products), lambda x, y: tuple(a + b for a, b in zip(x, y, strict=True)), (0, 1, 2))
-    kernel_gradient = jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
+    kernel_gradient = _kernel_gradient(images, cotangent, kernel.shape[0], stride, pads).reshape(kernel.shape).astype(kernel.dtype)
     return _images_gradient(cotangent, kernel, images.shape, stride, pads), kernel_gradient
+
+
+def _kernel_gradient(images: Array, cotangent: Array, k: int, stride: int, pads: Pads) -> Float[Array, 'k*k c']:
+    """Sums over all pixels of tap times cotangent: first a chain of multiply-adds over groups of images, which XLA's CPU runs as vectors, then the rest."""
+    images, cotangent = images.astype(jnp.float32), cotangent.astype(jnp.float32)
+    batch, channels = images.shape[0], images.shape[-1]
+    groups = next(g for g in (8, 7, 6, 5, 4, 3, 2, 1) if batch % g == 0)
+    size = batch // groups
+    partial_sums = [0.0] * (k * k)
+    for group in range(groups):
+        rows = slice(group * size, (group + 1) * size)
+        partial_sums = [s + tap[rows] * cotangent[rows] for s, tap in zip(partial_sums, _taps(images, k, stride, pads), strict=True)]
+    return jnp.sum(jnp.stack(partial_sums).reshape(k * k, -1, channels), axis=1)
 
 
 def _images_gradient(cotangent: Array, kernel: Array, shape: tuple[int, ...], stride: int, pads: Pads) -> Array:
