@@ -1,5 +1,6 @@
 """The number of identities in an unlabelled target (NIEC), and the target's pseudo labels."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -49,6 +50,7 @@ def estimate_identities(
     *,
     candidates: Sequence[int] | Int[Array | np.ndarray, ' c'] | None = None,
     probe_fraction: float = 0.2,
+    probe_splits: int | None = None,
     images_per_identity: tuple[float, float] = (4.0, 40.0),
     coarse: int = 12,
     refine: int = 4,
@@ -71,6 +73,8 @@ def estimate_identities(
       source_labels: any integers; their sorted order numbers the first clusters.
       candidates: totals C to try, exactly these; default: S + images / 40 .. S + images / 4 of the target, S source identities, coarse to fine.
       probe_fraction: part of the source identities that serves as probes, in (0, 1).
+      probe_splits: disjoint sets of probes whose scores are averaged; 1 = the paper's single split. Default: as many as give 40 probes in all, at
+        most 1 / probe_fraction, so one from 200 source identities on; a handful of probes alone cannot tell one total from the next.
       images_per_identity: least and greatest mean number of images of a target identity, the bounds of the default sweep.
       coarse, refine, refinements: totals of the first pass; totals between neighbours of each argmax, on each side, in every later pass.
       silhouette_sample: target samples whose silhouette is averaged (each against the whole target), drawn with `key`; None = all.
@@ -80,7 +84,7 @@ def estimate_identities(
     Raises:
       ValueError: fewer than 2 source identities, no candidate or one outside S+1..S+images, features not finite.
 
-    Differs from the paper: the estimate is C* - S, not C* - anchors, since probes take clusters too; ties go to the smallest C; anchors' clusters
+    Differs from the paper: few source identities take turns as probes (probe_splits); the estimate is C* - S, not C* - anchors, since probes take clusters too; ties go to the smallest C; anchors' clusters
     are matched to their anchors in ACC. Without the last, a probe that falls into an anchor's cluster costs nothing, ACC stays at 1 for every C
     from the lower end to the truth, and the estimate comes out 20 to 40 % low on well separated features.
 
@@ -102,22 +106,26 @@ def estimate_identities(
         raise ValueError(f'{found}; expected totals from {identities + 1} (source identities + 1) to {identities + images} (+ target images)')
 
     split_key, sweep_key, sample_key, final_key = jax.random.split(key, 4)
-    probes = probe_identities(split_key, identities, probe_fraction)
-    is_probe = np.isin(dense, probes)
-    # Held classes are numbered 0..anchors-1; probes and target are free.
-    position = np.cumsum(~np.isin(np.arange(identities), probes)) - 1
-    given = np.concatenate([np.where(is_probe, -1, position[dense]), np.full(images, -1)]).astype(np.int32)
+    folds = probe_identities(split_key, identities, probe_fraction, probe_splits)
     features = jnp.concatenate([jnp.asarray(source, jnp.float32), jnp.asarray(target, jnp.float32)])
     size = images if silhouette_sample is None else min(silhouette_sample, images)
     rows = jax.random.permutation(sample_key, images)[:size]
 
     def scores(total: int) -> tuple[float, float]:
-        result = constrained_kmeans(
-            jax.random.fold_in(sweep_key, total), features, given, total, k_max=high, n_init=n_init, max_iterations=max_iterations, tolerance=tolerance
-        )
-        labels = np.asarray(result.labels)
-        accuracy = probe_accuracy(dense[is_probe], labels[: len(dense)][is_probe], identities - len(probes))
-        return accuracy, _cohesion(features[len(dense) :], result.labels[len(dense) :], rows, high)
+        each = []
+        for fold, probes in enumerate(folds):
+            is_probe = np.isin(dense, probes)
+            # Held classes are numbered 0..anchors-1; probes and target are free.
+            position = np.cumsum(~np.isin(np.arange(identities), probes)) - 1
+            given = np.concatenate([np.where(is_probe, -1, position[dense]), np.full(images, -1)]).astype(np.int32)
+            fold_key = jax.random.fold_in(jax.random.fold_in(sweep_key, total), fold)
+            clusters = constrained_kmeans(
+                fold_key, features, given, total, k_max=high, n_init=n_init, max_iterations=max_iterations, tolerance=tolerance
+            ).labels
+            accuracy = probe_accuracy(dense[is_probe], np.asarray(clusters)[: len(dense)][is_probe], identities - len(probes))
+            each.append((accuracy, _cohesion(features[len(dense) :], clusters[len(dense) :], rows, high)))
+        accuracy, cohesion = np.mean(each, axis=0)
+        return float(accuracy), float(cohesion)
 
     table: dict[int, tuple[float, float]] = {}
     with tqdm(desc='identity sweep', unit='total', disable=not progress) as bar:
@@ -176,10 +184,15 @@ def cluster_target(
     )
 
 
-def probe_identities(key: Array, identities: int, fraction: float) -> Int[np.ndarray, ' p']:
-    """The identities, of 0..identities-1, that serve as probes: `fraction` of them, at least 1 and not all."""
+def probe_identities(key: Array, identities: int, fraction: float, splits: int | None = 1) -> list[np.ndarray]:
+    """Disjoint sets of the identities 0..identities-1 that serve as probes, each `fraction` of all, at least 1 and not all.
+
+    splits: how many sets, as far as there are identities; None = as many as give 40 probes in all, at most 1 / fraction.
+    """
     count = min(max(1, round(identities * fraction)), identities - 1)
-    return np.sort(np.asarray(jax.random.permutation(key, identities))[:count])
+    splits = min(math.ceil(40 / count), math.floor(1 / fraction + 1e-9)) if splits is None else splits
+    order = np.asarray(jax.random.permutation(key, identities))
+    return [np.sort(order[i * count : (i + 1) * count]) for i in range(max(1, min(splits, identities // count)))]
 
 
 def probe_accuracy(true: Int[np.ndarray, ' n'], predicted: Int[np.ndarray, ' n'], anchors: int) -> float:

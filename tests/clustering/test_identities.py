@@ -31,7 +31,7 @@ def test_the_number_is_within_a_quarter(seed, noise):
 def test_what_an_estimate_holds():
     source, labels, target, truth = people(3, 0.4)
     totals = [70, 52, 90, 61]
-    estimate = estimate_identities(jax.random.key(0), source, labels, target, candidates=totals)
+    estimate = estimate_identities(jax.random.key(0), source, labels, target, candidates=totals, probe_splits=2)
     curve = estimate.curve
     assert curve.total.tolist() == sorted(totals)
     assert estimate.total == (curve.total[curve.accuracy.argmax()] + curve.total[curve.silhouette.argmax()] + 1) // 2
@@ -46,7 +46,7 @@ def test_what_an_estimate_holds():
     everything, cluster = np.concatenate([source, target]), np.concatenate([estimate.source_labels, estimate.labels])
     for c in (0, SOURCE - 1, SOURCE, estimate.total - 1):
         np.testing.assert_allclose(estimate.centroids[c], everything[cluster == c].mean(0), atol=1e-2)
-    again = estimate_identities(jax.random.key(0), source, labels, target, candidates=totals)
+    again = estimate_identities(jax.random.key(0), source, labels, target, candidates=totals, probe_splits=2)
     np.testing.assert_array_equal(estimate.labels, again.labels)
     np.testing.assert_array_equal(np.stack(curve), np.stack(again.curve))
 
@@ -58,7 +58,7 @@ def test_ties_go_to_the_smallest_total_and_halves_up(monkeypatch, rule, total):
     accuracy = iter([0.3, 0.9, 0.9, 0.9])
     monkeypatch.setattr(identities, '_cohesion', lambda *args: next(cohesion))
     monkeypatch.setattr(identities, 'probe_accuracy', lambda *args: next(accuracy))
-    estimate = estimate_identities(jax.random.key(0), source, labels, target, candidates=[50, 55, 60, 90], rule=rule, n_init=1)
+    estimate = estimate_identities(jax.random.key(0), source, labels, target, candidates=[50, 55, 60, 90], rule=rule, n_init=1, probe_splits=1)
     assert estimate.total == total
 
 
@@ -72,7 +72,7 @@ def test_one_program_serves_the_sweep():
 
 def test_default_sweep_is_coarse_to_fine_between_its_bounds():
     source, labels, target, _ = people(0, 0.3)
-    curve = estimate_identities(jax.random.key(0), source, labels, target, coarse=5, refine=1, refinements=1, n_init=1).curve
+    curve = estimate_identities(jax.random.key(0), source, labels, target, coarse=5, refine=1, refinements=1, n_init=1, probe_splits=1).curve
     assert (curve.total[0], curve.total[-1]) == (SOURCE + 600 // 40, SOURCE + 600 // 4)
     assert 6 <= len(curve.total) <= 9
     assert (np.diff(curve.total) > 0).all()
@@ -88,12 +88,22 @@ def test_given_total_labels_the_target():
 
 
 def test_probes_are_a_seeded_fifth():
-    probes = probe_identities(jax.random.key(0), 40, 0.2)
+    (probes,) = probe_identities(jax.random.key(0), 40, 0.2)
     assert len(set(probes)) == 8
     assert 0 <= probes.min() < probes.max() < 40
-    np.testing.assert_array_equal(probes, probe_identities(jax.random.key(0), 40, 0.2))
-    assert set(probes) != set(probe_identities(jax.random.key(1), 40, 0.2))
-    assert len(probe_identities(jax.random.key(0), 2, 0.9)) == 1
+    np.testing.assert_array_equal(probes, probe_identities(jax.random.key(0), 40, 0.2)[0])
+    assert set(probes) != set(probe_identities(jax.random.key(1), 40, 0.2)[0])
+    assert [len(fold) for fold in probe_identities(jax.random.key(0), 2, 0.9)] == [1]
+
+
+@pytest.mark.parametrize(
+    ('identities', 'splits', 'expected'), [(40, None, 5), (100, None, 2), (200, None, 1), (751, None, 1), (3, None, 3), (40, 3, 3), (40, 9, 5)]
+)
+def test_few_source_identities_take_turns_as_probes(identities, splits, expected):
+    folds = probe_identities(jax.random.key(0), identities, 0.2, splits)
+    assert len(folds) == expected
+    everyone = np.concatenate(folds)
+    assert len(set(everyone)) == len(everyone)
 
 
 def test_a_probe_in_an_anchors_cluster_is_wrong():
