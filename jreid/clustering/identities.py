@@ -84,9 +84,10 @@ def estimate_identities(
     Raises:
       ValueError: fewer than 2 source identities, no candidate or one outside S+1..S+images, features not finite.
 
-    Differs from the paper: few source identities take turns as probes (probe_splits); the estimate is C* - S, not C* - anchors, since probes take clusters too; ties go to the smallest C; anchors' clusters
-    are matched to their anchors in ACC. Without the last, a probe that falls into an anchor's cluster costs nothing, ACC stays at 1 for every C
-    from the lower end to the truth, and the estimate comes out 20 to 40 % low on well separated features.
+    Differs from the paper: the estimate is C* - S, not C* - anchors, since probes take clusters too; ties go to the smallest C.
+    Differs from the paper: few source identities take turns as probes (`probe_splits`).
+    Differs from the paper: anchors' clusters are matched to their anchors in ACC. Else a probe that falls into one costs nothing, ACC stays at 1
+    for every C from the lower end to the truth, and the estimate comes out 20 to 40 % low on well separated features.
 
     Reference: DMTNet (Wang and Hu 2020), section III-C, Eq. 11 and 12; Han et al. 2019, section 3.3.
     """
