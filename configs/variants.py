@@ -40,8 +40,10 @@ DMTNET = {
     'mmd': 'linear',  # difference of means; 'rbf' for the multi-bandwidth kernel
     'alpha': 1.0,  # degrees of freedom of the Student-t assignment
     'batch_norm': 'split',  # statistics a domain; 'joint' for common ones. The paper leaves it open
-    'normalise': False,  # L2 normalisation of F_mat before distances
+    'neck': False,  # batch normalisation of F0 before the heads (the strong baseline's BNNeck). The paper leaves it open
+    'normalise': False,  # L2 normalisation of F_mat, before the triplet loss and before retrieval
     'cluster_feature': 'classification',  # what NIEC clusters; 'matching' for F_mat
+    'cluster_centring': 'none',  # 'camera': less the mean feature of the image's camera. The paper is silent on cameras
     'estimate_every_refresh': True,  # sweep at every re-labelling; False: at the first and the last only
     'niec_images_per_identity': (4.0, 40.0),  # bounds of the sweep: mean images of a target identity
     'niec_coarse': 12,  # totals in the first, coarse pass

@@ -163,9 +163,8 @@ class Run:
         described = {}
         for domain, feed in self.feeds.items():
             step = steps.describe_step(self.method, self.preparation, domain)
-            described[domain] = evaluation.extract(
-                step, self.state.variables, feed, batch=self.config.evaluation.batch, mesh=self.mesh, description=f'features of {domain}'
-            )
+            found = evaluation.extract(step, self.state.variables, feed, batch=self.config.evaluation.batch, mesh=self.mesh, description=f'features of {domain}')
+            described[domain] = {**found, 'camera': feed.index.camera}
         key = jax.random.fold_in(jax.random.fold_in(self.root, 1), self.position.refreshes)
         last = self.position.epoch + self.phase.refresh_every >= self.phase.epochs
         local = sharding.local({'params': self.state.params, 'extra': self.state.extra})

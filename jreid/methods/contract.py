@@ -157,7 +157,7 @@ class Method:
         batch normalisation. The average over batches is AdaBN.
       describe: (variables, images, domain) -> name -> [B, ...], what a refresh reads of each image; None where nothing is refreshed.
       refresh: (key, params, extra, source, target, source_identity, last) -> Refreshed; `source` and `target` hold what `describe` gave for every
-        training image, `last` says whether it is the phase's last refresh.
+        training image, and its `camera`; `last` says whether it is the phase's last refresh.
       group: names of a parameter's path -> group of learning rates.
       score: (variables, query, gallery) -> [q, g] similarity, for systems that compare pairs rather than features.
       normalise: whether features are L2-normalised before distances are taken.

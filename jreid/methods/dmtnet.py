@@ -21,8 +21,10 @@ from flax import linen as nn
 
 from jreid.clustering import cluster_target, estimate_identities
 from jreid.losses import attribute_attention, batch_hard_triplet, cross_entropy, linear_mmd, rbf_mmd, student_t_assignment, symmetric_kl
+from jreid.losses.distances import unit
 from jreid.methods import domains
 from jreid.methods.contract import SOURCE, TARGET, Array, Method, OptimizerSettings, Phase, Problem, Refreshed, Stream, Tree
+from jreid.models.heads import BNNeck
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +59,10 @@ class Settings:
     mmd: str
     alpha: float
     batch_norm: str
+    neck: bool
     normalise: bool
     cluster_feature: str
+    cluster_centring: str
     estimate_every_refresh: bool
     niec_images_per_identity: tuple[float, float]
     niec_coarse: int
@@ -91,13 +95,15 @@ class Network(nn.Module):
     def __call__(self, images: Array, *, train: bool) -> dict[str, Array]:
         s = self.settings
         base = jnp.mean(self.backbone(images, train=train), axis=(1, 2))  # F0, Eq. 1
-        classification = nn.Dense(s.classification_width, name='classification')(base)
+        # The strong baseline's neck (Luo et al. 2019): heads see features of unit variance, without which the triplet loss can shrink F_mat to a point.
+        heads = BNNeck(name='neck')(base, train) if s.neck else base
+        classification = nn.Dense(s.classification_width, name='classification')(heads)
         out = {'base': base, 'classification': classification}
         out['source_logits'] = nn.Dense(self.source_identities, name='source_classifier')(classification)
         out['target_logits'] = nn.Dense(self.clusters, name='target_classifier')(classification)
         parts = [classification] if s.target_classification else []
         if self.attributes:
-            features = nn.Dense(s.attribute_width * self.attributes, name='attributes')(base)
+            features = nn.Dense(s.attribute_width * self.attributes, name='attributes')(heads)
             columns = features.reshape(-1, s.attribute_width, self.attributes)
             if s.attention:
                 attention = nn.Dense(self.attributes**2, name='attention')(features)
@@ -107,8 +113,9 @@ class Network(nn.Module):
             parts.append(out['attributes'])
         if s.identification:
             width = s.matching_width - s.classification_width - (s.attribute_width if self.attributes else 0)
-            parts.insert(0, nn.Dense(width, name='identification')(base))
-        out['matching'] = jnp.concatenate(parts, axis=-1)  # Eq. 5
+            parts.insert(0, nn.Dense(width, name='identification')(heads))
+        matching = jnp.concatenate(parts, axis=-1)  # Eq. 5
+        out['matching'] = unit(matching) if s.normalise else matching
         return out
 
 
@@ -165,7 +172,6 @@ def dmtnet(backbone: nn.Module, problem: Problem, settings: Settings, *, momentu
         statistics=domains.batch_statistics(network, momentum),
         describe=describe,
         refresh=_refresh(problem, settings, largest),
-        normalise=settings.normalise,
     )
 
 
@@ -265,8 +271,8 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
     """NIEC and the pseudo labels it gives, see `jreid.clustering.estimate_identities`."""
 
     def refresh(key, params, extra, source, target, source_identity, last, *, progress=False) -> Refreshed:
-        features, identity = jnp.asarray(source['feature']), jnp.asarray(source_identity)
-        new = jnp.asarray(target['feature'])
+        features, new = (_centred(domain['feature'], domain['camera'], settings.cluster_centring) for domain in (source, target))
+        identity = jnp.asarray(source_identity)
         tables = {}
         known = int(extra['valid'].sum())  # clusters of the refresh before, 0 at the first
         effort = {'n_init': settings.niec_restarts, 'max_iterations': settings.niec_iterations}
@@ -290,21 +296,21 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
                 **effort,
             )
             tables['niec'] = {name: np.asarray(column) for name, column in found.curve._asdict().items()}
-        clusters = np.asarray(found.labels)
-        centroids = np.asarray(found.centroids, np.float32)
+        clusters, total = np.asarray(found.labels), len(found.centroids)
         sizes = np.bincount(clusters, minlength=largest)
         labels = np.where(sizes[clusters] >= settings.images_an_identity, clusters, -1).astype(np.int32)
-        padded = np.zeros((largest, centroids.shape[1]), np.float32)
-        padded[: len(centroids)] = centroids
-        valid = np.arange(largest) < len(centroids)
+        # L_KL compares features as they come, so its centroids are the clusters' means before any centring.
+        members = np.concatenate([found.source_labels, clusters])
+        centroids = _means(np.concatenate([source['feature'], target['feature']]), members, largest)
+        valid = np.arange(largest) < total
         report = {
             'identities_estimated': float(found.count),
-            'clusters': float(len(centroids)),
+            'clusters': float(total),
             'clusters_kept': float(len(np.unique(labels[labels >= 0]))),
             'images_left_out': float((labels < 0).sum()),
         }
         params = _follow(params, np.asarray(target['classification']), clusters, largest)
-        return Refreshed(labels, params, {'centroids': jnp.asarray(padded), 'valid': jnp.asarray(valid)}, report, tables)
+        return Refreshed(labels, params, {'centroids': jnp.asarray(centroids), 'valid': jnp.asarray(valid)}, report, tables)
 
     return refresh
 
@@ -314,12 +320,29 @@ def _follow(params: Tree, features: np.ndarray, clusters: np.ndarray, largest: i
 
     -s ||f - mu||^2 = 2 s f.mu - s ||mu||^2 + const is linear in f; s makes the typical margin between two neighbouring means 4 nats.
     """
-    sizes = np.bincount(clusters, minlength=largest)[:, None]
-    means = np.zeros((largest, features.shape[1]), np.float32)
-    np.add.at(means, clusters, features)
-    means /= np.maximum(sizes, 1)
-    used = means[sizes[:, 0] > 0]
+    means, sizes = _means(features, clusters, largest), np.bincount(clusters, minlength=largest)
+    used = means[sizes > 0]
     spread = np.mean(np.sum((used - used.mean(0)) ** 2, axis=1))
     scale = 4.0 / max(float(spread), 1e-12)
     kernel, bias = 2 * scale * means.T, -scale * np.sum(means**2, axis=1)
     return {**params, 'target_classifier': {'kernel': jnp.asarray(kernel, jnp.float32), 'bias': jnp.asarray(bias, jnp.float32)}}
+
+
+def _means(features: np.ndarray, clusters: np.ndarray, largest: int) -> np.ndarray:
+    """Mean feature of each cluster, float32 [largest, D]; 0 where a cluster is empty."""
+    totals = np.zeros((largest, features.shape[1]), np.float64)
+    np.add.at(totals, clusters, features)
+    return (totals / np.maximum(np.bincount(clusters, minlength=largest), 1)[:, None]).astype(np.float32)
+
+
+def _centred(features: np.ndarray, camera: np.ndarray, centring: str) -> np.ndarray:
+    """The features less the mean of their camera ('camera'), or as they are ('none').
+
+    What a camera adds to all its images (light, colour, background) is no part of an identity, yet it can be most of what k-means finds.
+    """
+    if centring == 'none':
+        return features
+    if centring != 'camera':
+        raise ValueError(f"cluster_centring is '{centring}'; expected 'camera' or 'none'")
+    _, numbers = np.unique(camera, return_inverse=True)
+    return features - _means(features, numbers, numbers.max() + 1)[numbers]
