@@ -43,12 +43,13 @@ class InvertedBottleneck(nn.Module):
     stride: int
     expand: int
     dtype: Any = jnp.float32
+    momentum: float = 0.9
     writing: Writing = 'auto'
 
     @nn.compact
     def __call__(self, x: Maps, train: bool) -> Maps:
         conv = partial(Conv, dtype=self.dtype)
-        norm = partial(BatchNorm, epsilon=1e-3, momentum=0.99, dtype=self.dtype)
+        norm = partial(BatchNorm, epsilon=1e-3, momentum=self.momentum, dtype=self.dtype)
         inside = x.shape[-1] * self.expand
         y = x
         if self.expand != 1:
@@ -62,23 +63,27 @@ class InvertedBottleneck(nn.Module):
 class EfficientNetLite(nn.Module):
     """Images [b, h, w, 3], normalised as (x - 127) / 128, to a map [b, h/16, w/16, features] (`last_stride` 1) or h/32 (2, ImageNet's).
 
-    Differs from the paper: no drop-connect, since fine-tuning for re-identification is short and its batches are small.
+    Differs from the paper: no drop-connect, since fine-tuning for re-identification is short and its batches are small;
+    for the same reason batch norm's momentum is 0.9 and not 0.99.
     """
 
     features: int = 1280
     last_stride: int = 1
     dtype: Any = jnp.float32
+    momentum: float = 0.9
     writing: Writing = 'auto'
 
     def setup(self) -> None:
-        norm = partial(BatchNorm, 'relu6', epsilon=1e-3, momentum=0.99, dtype=self.dtype)
+        norm = partial(BatchNorm, 'relu6', epsilon=1e-3, momentum=self.momentum, dtype=self.dtype)
         self.conv_stem = Conv(32, 3, 2, 'SAME', dtype=self.dtype)
         self.bn0 = norm()
         blocks = []
         for index, stage in enumerate(STAGES):
             stride = self.last_stride if index == LAST_STRIDED_STAGE else stage.stride
             for repeat in range(stage.repeats):
-                blocks.append(InvertedBottleneck(stage.width, stage.kernel, stride if repeat == 0 else 1, stage.expand, self.dtype, self.writing))
+                blocks.append(
+                    InvertedBottleneck(stage.width, stage.kernel, stride if repeat == 0 else 1, stage.expand, self.dtype, self.momentum, self.writing)
+                )
         self.blocks = blocks
         self.conv_head = Conv(self.features, 1, dtype=self.dtype)
         self.bn1 = norm()

@@ -13,6 +13,7 @@ from flax import traverse_util
 
 from jreid.models.pretrained_names import FAMILIES, own_name
 from jreid.models.pretrained_tensors import WeightsError
+from jreid.models.pretrained_tf import read_frozen_graph
 from jreid.models.pretrained_torch import read_torch
 
 __all__ = ['LoadReport', 'WeightsError', 'default_weights', 'load_into', 'place_weights', 'read_weights']
@@ -43,7 +44,7 @@ class LoadReport:
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Name -> array of a weight file; the kind is told by the suffix: .safetensors, .pb (needs TensorFlow), otherwise PyTorch's.
+    """Name -> array of a weight file; the kind is told by the suffix: .safetensors, .pb, otherwise PyTorch's.
 
     Raises FileNotFoundError, or WeightsError for a file that is damaged, refused or of another kind.
     """
@@ -53,8 +54,6 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if path.suffix == '.safetensors':
         return _read_safetensors(path)
     if path.suffix == '.pb':
-        from jreid.models.pretrained_tf import read_frozen_graph
-
         return read_frozen_graph(path)
     return read_torch(path)
 

@@ -12,6 +12,12 @@ import numpy as np
 Path = tuple[str, ...]
 Placed = tuple[Path, np.ndarray]
 
+_SLIM_NORM = {
+    'gamma': ('params', 'scale'),
+    'beta': ('params', 'bias'),
+    'moving_mean': ('batch_stats', 'mean'),
+    'moving_variance': ('batch_stats', 'var'),
+}
 _STATISTICS = {'running_mean': 'mean', 'running_var': 'var'}
 
 
@@ -65,9 +71,38 @@ def efficientnet_lite_name(name: str, array: np.ndarray) -> Placed | None:
     return None
 
 
+def mobilenet_name(name: str, array: np.ndarray) -> Placed | None:
+    """TensorFlow's slim MobileNet-v1: 'MobilenetV1/Conv2d_3_depthwise/BatchNorm/gamma'."""
+    match = re.fullmatch(r'MobilenetV1/Conv2d_(\d+)(?:_(depthwise|pointwise))?/(depthwise_weights|weights|BatchNorm/\w+)', name)
+    if match is None:
+        return None
+    index, kind, leaf = match.groups()
+    outer: Path = () if kind is None else (f'blocks_{int(index) - 1}',)
+    short = f'{kind}_' if kind else ''
+    number = '' if kind else '0'
+    if leaf == 'depthwise_weights':
+        return ('params', *outer, 'depthwise_conv', 'kernel'), array.transpose(0, 1, 3, 2)
+    if leaf == 'weights':
+        return ('params', *outer, f'{short}conv{number}', 'kernel'), array
+    collection, own = _SLIM_NORM.get(leaf.split('/')[1], ('', ''))
+    return ((collection, *outer, f'{short}bn{number}', own), array) if own else None
+
+
+def alexnet_name(name: str, array: np.ndarray) -> Placed | None:
+    """Caffe's layer names in a PyTorch file ('conv1.weight', blue first: turned here to red first); fc6 and fc7 are not part of the backbone."""
+    match = re.fullmatch(r'conv([1-5])\.(weight|bias)', name)
+    if match is None:
+        return None
+    if name == 'conv1.weight' and array.ndim == 4:
+        array = array[:, ::-1]
+    return _from_torch(('stem' if match[1] in '12' else 'trunk', f'conv{match[1]}'), match[2], array)
+
+
 FAMILIES: dict[str, Callable[[str, np.ndarray], Placed | None]] = {
     'resnet18': resnet_name,
     'resnet34': resnet_name,
     'resnet50': resnet_name,
     'efficientnet_lite0': efficientnet_lite_name,
+    'mobilenet_v1': mobilenet_name,
+    'alexnet': alexnet_name,
 }
