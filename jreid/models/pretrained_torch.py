@@ -36,8 +36,8 @@ def _read_zip(stream: io.BufferedIOBase) -> tuple[Any, Callable[[Storage], np.nd
 
     def take(name: str, limit: int) -> bytes:
         entry = entries[f'{folder}/{name}']
-        if entry.file_size > limit:
-            raise WeightsError(f'the entry {entry.filename} has {entry.file_size} bytes; expected at most {limit}. The file is damaged.')
+        if entry.file_size > limit or entry.compress_type != zipfile.ZIP_STORED:  # torch.save never compresses; a bomb does
+            raise WeightsError(f'the entry {entry.filename} has {entry.file_size} bytes; expected at most {limit}, uncompressed. The file is damaged.')
         return archive.read(entry)
 
     swap = f'{folder}/byteorder' in entries and take('byteorder', 16) == b'big'
@@ -55,12 +55,7 @@ def _read_legacy(stream: io.BufferedIOBase) -> tuple[Any, Callable[[Storage], np
     swap = system.get('little_endian') is False
     places: dict[str, int] = {}
 
-    def place(storage: Storage) -> int:
-        # The sizes stand in the stream before each storage but its element width does not, so the stream is walked as storages become known.
-        if storage.key not in places:
-            raise WeightsError(f'storage {storage.key} is not in the file, which has {len(places)}; it is damaged')
-        return places[storage.key]
-
+    # Before each storage stands its number of elements, but not their width, which the tensors of the pickle know.
     widths = {s.key: s.dtype.itemsize for s in storages_of(value)}
     for key in keys:
         stream.seek(start)
@@ -71,7 +66,9 @@ def _read_legacy(stream: io.BufferedIOBase) -> tuple[Any, Callable[[Storage], np
             raise WeightsError(f'storage {key} would end at byte {start} of {size}; the file is cut short or damaged')
 
     def open_one(storage: Storage) -> np.ndarray:
-        stream.seek(place(storage))
+        if storage.key not in places:
+            raise WeightsError(f'storage {storage.key} is not in the file, which has {len(places)}; it is damaged')
+        stream.seek(places[storage.key])
         wanted = storage.size * storage.dtype.itemsize
         return _open_storage(stream.read(min(wanted, size)), storage, swap)
 

@@ -1,0 +1,58 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jreid.models import BACKBONES
+from jreid.models.heads import BNNeck, Classifier, average_pool
+
+
+def test_shapes_of_all_backbones_agree_with_their_records():
+    for name, record in BACKBONES.items():
+        module = record.constructor()
+        images = jnp.zeros((1, 224, 224, 3) if name == 'alexnet' else (1, 64, 32, 3))
+        maps = jax.eval_shape(lambda key, x, m=module: m.init_with_output(key, x)[0], jax.random.key(0), images)
+        assert maps.shape[-1] == record.features == module.features, name
+        assert maps.dtype == jnp.float32
+
+
+def test_tiny_network_learns_four_classes():
+    module, neck, classifier = BACKBONES['tiny_cnn'].constructor(), BNNeck(), Classifier(4)
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(4), 8)
+    images = jnp.asarray(rng.standard_normal((4, 32, 16, 3))[labels] + 0.3 * rng.standard_normal((32, 32, 16, 3)), jnp.float32)
+    variables = module.init(jax.random.key(0), images)
+    parts = {
+        'net': variables['params'],
+        'neck': neck.init(jax.random.key(1), jnp.zeros((2, 32))),
+        'head': classifier.init(jax.random.key(2), jnp.zeros((2, 32))),
+    }
+    optimizer = optax.adam(1e-2)
+
+    @jax.jit
+    def step(parts, state):
+        def loss(parts):
+            maps, _ = module.apply({'params': parts['net'], 'batch_stats': variables['batch_stats']}, images, train=True, mutable=['batch_stats'])
+            features, _ = neck.apply(parts['neck'], average_pool(maps), True, mutable=['batch_stats'])
+            logits = classifier.apply(parts['head'], features)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), (logits.argmax(-1) == labels).mean()
+
+        (value, accuracy), gradient = jax.value_and_grad(loss, has_aux=True)(parts)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(parts, updates), state, value, accuracy
+
+    state = optimizer.init(parts)
+    for _ in range(30):
+        parts, state, value, accuracy = step(parts, state)
+    assert accuracy == 1.0
+    assert value < 0.3
+
+
+def test_stages_compose_and_last_stride_halves():
+    module = BACKBONES['tiny_cnn'].constructor()
+    images = jnp.asarray(np.random.default_rng(0).standard_normal((1, 32, 16, 3), dtype=np.float32))
+    variables = module.init(jax.random.key(0), images)
+    middle = module.apply(variables, images, method='stem_to_stage3')
+    whole = module.apply(variables, images)
+    np.testing.assert_allclose(module.apply(variables, middle, method='stage4'), whole, atol=1e-6)
+    assert BACKBONES['tiny_cnn'].constructor(last_stride=2).apply(variables, images).shape == (1, whole.shape[1] // 2, whole.shape[2] // 2, 32)
