@@ -118,7 +118,8 @@ def _draw_sweep(path: pathlib.Path, figure: pathlib.Path, source_identities: int
     """The sweep of NIEC with C*, the mean of the two scores' best totals."""
     values = np.genfromtxt(path, delimiter=',', names=True)
     total, accuracy, silhouette = (np.atleast_1d(values[name]) for name in ('total', 'accuracy', 'silhouette'))
-    chosen = int(round((total[np.argmax(accuracy)] + total[np.argmax(silhouette)]) / 2))
+    total = total.astype(int)
+    chosen = int(np.floor((total[np.argmax(accuracy)] + total[np.argmax(silhouette)]) / 2 + 0.5))
     figures.plot_niec(
         figure, total, accuracy, silhouette, chosen=chosen, source_identities=source_identities, true=identities_true, title=path.stem
     )

@@ -295,7 +295,8 @@ class Run:
         row = self.position.rows[name] = evaluation.as_row(plain)
         if again is not None:
             self.position.rows[f'{name}_reranked'] = evaluation.as_row(again)
-        self.metrics.write(int(self.state.step), 'evaluation', name, evaluation.scalars(row))
+        prefix = '' if name == self.phase.row else f'{name}/'
+        self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, {f'{prefix}{key}': value for key, value in evaluation.scalars(row).items()})
         log.info('%s on %s: mAP %.1f, rank-1 %.1f', name, self.data.target.name, row['mAP'], row['rank1'])
 
     def _source_score(self) -> float:
