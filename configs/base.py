@@ -23,6 +23,7 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
     data.source = 'dukemtmc'  # labelled set, a name of `jreid.data.load`
     data.target = 'market1501'  # set to adapt to; its labels are read in evaluation only
     data.source_root = data.target_root = ''  # where one of them lies elsewhere than under root
+    data.source_teacher = data.target_teacher = ''  # folders of what teachers said of the images (`python -m jreid.label`): masks/, attributes.npz
     data.source_options = ConfigDict()  # options of the source's loader
     data.target_options = ConfigDict()
     data.height, data.width = 256, 128  # pixels
@@ -34,6 +35,9 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
     model.backbone = 'resnet50'  # a name of `jreid.models.BACKBONES`
     model.options = ConfigDict()  # attributes of the backbone, e.g. last_stride
     model.weights = ''  # file of ImageNet weights (.pth, .safetensors); 'package' for those of an installed Python package; '' from scratch
+
+    init = config.init = ConfigDict()
+    init.run = ''  # folder of a run, of this or another system, whose parameters this one starts from; model.weights is then not read
 
     config.method = variants.method_settings(variant, method_edits)
 
@@ -69,4 +73,11 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
     figures.enabled = True
     figures.queries = 12  # rows of the ranked-result sheet
     figures.tsne_images = 1000  # images a domain
+
+    for name, value in variants.base_edits(variant).items():
+        *groups, field = name.split('.')
+        place = config
+        for group in groups:
+            place = place[group]
+        place[field] = ConfigDict(value) if isinstance(value, dict) else value
     return config

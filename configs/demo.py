@@ -30,6 +30,7 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
     data.target_options = ConfigDict({'domain': 'campus', 'identities': 64, 'test_identities': 64})
     data.height, data.width = 64, 32
     config.model.backbone = 'small_cnn'
+    config.model.options = ConfigDict({'widths': (32, 64, 128, 256)})  # on 64x32 images several times as fast as the default's five blocks
     config.augment.pad = 3
     config.augment.erase_probability = 0.25
     return config

@@ -11,7 +11,18 @@ from configs import base
 
 def get_config(variant: str = 'dmtnet') -> ConfigDict:
     """The base config for this pair."""
-    config = base.get_config(variant)
+    config = base.get_config(
+        variant,
+        source_epochs=10,
+        adapt_epochs=15,
+        relabel_every=3,
+        neck=True,
+        normalise=True,
+        weight_attributes=0.05,
+        weight_mmd=0.05,  # see configs/demo.py
+        cluster_feature='matching',
+        cluster_centring='camera',
+    )
     config.data.source, config.data.target = 'pku', 'ward'
     config.data.height, config.data.width = 128, 64
     config.model.backbone = 'efficientnet_lite0'

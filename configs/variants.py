@@ -7,9 +7,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs.systems import dmtnet
+from configs.systems import dmtnet, tjaidl
 
-SYSTEMS = (dmtnet,)
+SYSTEMS = (dmtnet, tjaidl)
 
 # variant -> (settings of the system, what the variant changes, row of the paper)
 VARIANTS = {name: (system.SETTINGS, *variant) for system in SYSTEMS for name, variant in system.VARIANTS.items()}
@@ -27,6 +27,12 @@ def method_settings(variant: str, edits: Mapping[str, Any] = MappingProxyType({}
         raise ValueError(f"variant '{variant}' does not exist{hint}; there are: {', '.join(sorted(VARIANTS))}")
     settings, changes, _ = VARIANTS[variant]
     return ConfigDict({**settings, **{name: value for name, value in edits.items() if name in settings}, **changes})
+
+
+def base_edits(variant: str) -> dict[str, Any]:
+    """Fields outside `config.method` that the variant's system comes with (its backbone, say), as dotted names; a pair's own values win over them."""
+    system = next(system for system in SYSTEMS if variant in system.VARIANTS)
+    return dict(getattr(system, 'BASE', {}))
 
 
 def paper_row(variant: str) -> str:
