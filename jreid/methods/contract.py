@@ -28,6 +28,8 @@ class Problem:
       source_images: images of the source's training split.
       target_images: images of the target's training split.
       attribute_names: the source's attributes, empty where it has none.
+      target_attribute_names: the attributes that a teacher gave the target's images, empty where none did.
+      mask_domains: the domains whose training images have part masks; the target's are a teacher's.
       target_identities: the true number of the target's identities, given only to systems that the paper gives it to
         (`MTwNNet`), else None.
     """
@@ -37,6 +39,8 @@ class Problem:
     source_images: int
     target_images: int
     attribute_names: tuple[str, ...] = ()
+    target_attribute_names: tuple[str, ...] = ()
+    mask_domains: tuple[str, ...] = ()
     target_identities: int | None = None
 
 
@@ -51,6 +55,7 @@ class Stream:
       batch: images a batch; P is batch / instances.
       instances: K, images an identity (samplers 'pxk' and 'pseudo').
       augment: whether the device-side augmentation is applied.
+      masks: whether part masks come with the images, flipped and cropped as they are.
     """
 
     domain: str
@@ -58,14 +63,16 @@ class Stream:
     batch: int
     instances: int = 1
     augment: bool = True
+    masks: bool = False
 
 
 Objective = Callable[[Tree, Tree, Mapping[str, Mapping[str, Array]], Array, Array, Tree], tuple[Array, tuple[Tree, dict[str, Array]]]]
 """(params, model_state, batch, key, progress, extra) -> (loss [], (model_state, metrics)).
 
 `batch` maps each stream's name to its arrays: `image` float32 [B, H, W, 3], augmented and normalised; `identity` int32 [B] (of a target
-stream: the pseudo label, -1 where the image has none); `camera` int32 [B]; `row` int32 [B]; `attributes` float32 [B, M] where the source has
-them. `progress` is in [0, 1) over the phase. `metrics` are scalars, logged as they are.
+stream: the pseudo label, -1 where the image has none); `identities` int32 [B, L] where a refresh gives L > 1 labels an image, of which `identity` is
+the first; `camera` int32 [B]; `row` int32 [B]; `attributes` float32 [B, M] where the split has them (the target's are a teacher's); `mask` uint8
+[B, H, W] where the stream asks for them. `progress` is in [0, 1) over the phase. `metrics` are scalars, logged as they are.
 """
 
 
@@ -129,7 +136,8 @@ class Refreshed:
     """What a refresh gives back.
 
     Attributes:
-      labels: int32 [target images], the pseudo labels; -1 where an image is left out of the identity losses.
+      labels: int32 [target images], the pseudo labels; -1 where an image is left out of the identity losses. Or [target images, L] with
+        `Method.label_columns` = L > 1, several labels an image; the sampler groups by the first.
       params: the parameters, with heads that follow the labels set anew.
       extra: arrays that the objective reads (centroids, masks), of the shapes that `init` gave.
       report: scalars to log, e.g. the estimated number of identities.
@@ -141,6 +149,21 @@ class Refreshed:
     extra: Tree
     report: Mapping[str, float]
     tables: Mapping[str, Mapping[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class SpatialMap:
+    """A map within a network, and what follows it: what Grad-CAM needs (`jreid.visualize`).
+
+    Attributes:
+      map: float32 [B, h, w, C].
+      head: the map -> a feature [B, D] that the system retrieves by, or a part of it.
+      mask: float32 [B, h, w] in [0, 1], the attention that the network itself gave the map's positions; None where it has none.
+    """
+
+    map: Array
+    head: Callable[[Array], Array]
+    mask: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,11 +180,16 @@ class Method:
         batch normalisation. The average over batches is AdaBN.
       describe: (variables, images, domain) -> name -> [B, ...], what a refresh reads of each image; None where nothing is refreshed.
       refresh: (key, params, extra, source, target, source_identity, last) -> Refreshed; `source` and `target` hold what `describe` gave for every
-        training image, and its `camera`; `last` says whether it is the phase's last refresh.
+        training image, and its `camera` (None for a domain that `refresh_reads` leaves out); `last` says whether it is the phase's last refresh.
+      refresh_reads: the domains whose images a refresh describes.
+      label_columns: pseudo labels an image.
       group: names of a parameter's path -> group of learning rates.
       score: (variables, query, gallery) -> [q, g] similarity, for systems that compare pairs rather than features.
       normalise: whether features are L2-normalised before distances are taken.
       backbones: top-level names of the parameters that imported weights are put into.
+      maps: (variables, images, domain) -> name -> SpatialMap, for figures; None for the maps that the backbones give (`jreid.methods.maps`).
+      attributes: (variables, images, domain) -> float32 [B, M], probabilities of `Problem.attribute_names`; None where the system predicts none.
+      parsing: (variables, images, domain) -> float32 [B, h, w, classes], logits of part classes; None where the system predicts none.
     """
 
     name: str
@@ -171,7 +199,12 @@ class Method:
     statistics: Callable[[Tree, Array], Tree] | None = None
     describe: Callable[[Tree, Array, str], Mapping[str, Array]] | None = None
     refresh: Callable[..., Refreshed] | None = None
+    refresh_reads: tuple[str, ...] = (SOURCE, TARGET)
+    label_columns: int = 1
     group: Callable[[tuple[str, ...]], str] = lambda path: 'all'
     score: Callable[..., Array] | None = None
     normalise: bool = False
     backbones: tuple[str, ...] = ('backbone',)
+    maps: Callable[[Tree, Array, str], Mapping[str, SpatialMap]] | None = None
+    attributes: Callable[[Tree, Array, str], Array] | None = None
+    parsing: Callable[[Tree, Array, str], Array] | None = None

@@ -23,22 +23,22 @@ def initial(network: nn.Module, key: Array, image_size: tuple[int, int]) -> tupl
     return variables['params'], {SOURCE: statistics, TARGET: jax.tree.map(jnp.copy, statistics)}
 
 
-def forward(network: nn.Module, params: Tree, model_state: Tree, images: Array, domain: str) -> tuple[Any, Tree]:
-    """Training pass of one domain's images: (outputs, model_state with that domain's statistics moved)."""
-    outputs, updated = network.apply({'params': params, 'batch_stats': model_state[domain]}, images, train=True, mutable=['batch_stats'])
+def forward(network: nn.Module, params: Tree, model_state: Tree, images: Array, domain: str, **options: Any) -> tuple[Any, Tree]:
+    """Training pass of one domain's images: (outputs, model_state with that domain's statistics moved); `options` go to the network."""
+    outputs, updated = network.apply({'params': params, 'batch_stats': model_state[domain]}, images, train=True, mutable=['batch_stats'], **options)
     return outputs, {**model_state, domain: updated.get('batch_stats', {})}
 
 
-def forward_jointly(network: nn.Module, params: Tree, model_state: Tree, source: Array, target: Array) -> tuple[Any, Any, Tree]:
-    """Training pass of both domains as one batch with common statistics: (outputs of source, of target, model_state)."""
-    outputs, model_state = forward(network, params, model_state, jnp.concatenate([source, target]), TARGET)
+def forward_jointly(network: nn.Module, params: Tree, model_state: Tree, source: Array, target: Array, **options: Any) -> tuple[Any, Any, Tree]:
+    """Training pass of both domains as one batch with common statistics: (outputs of source, of target, model_state); `options` go to the network."""
+    outputs, model_state = forward(network, params, model_state, jnp.concatenate([source, target]), TARGET, **options)
     first, second = (jax.tree.map(lambda x: x[: len(source)], outputs), jax.tree.map(lambda x: x[len(source) :], outputs))
     return first, second, {SOURCE: model_state[TARGET], TARGET: model_state[TARGET]}
 
 
-def inference(network: nn.Module, variables: Tree, images: Array, domain: str) -> Any:
-    """Outputs with the running statistics of `domain`."""
-    return network.apply({'params': variables['params'], 'batch_stats': variables['model_state'][domain]}, images, train=False)
+def inference(network: nn.Module, variables: Tree, images: Array, domain: str, **options: Any) -> Any:
+    """Outputs with the running statistics of `domain`; `options` go to the network."""
+    return network.apply({'params': variables['params'], 'batch_stats': variables['model_state'][domain]}, images, train=False, **options)
 
 
 def batch_statistics(network: nn.Module, momentum: float) -> Callable[[Tree, Array], Tree]:
