@@ -185,6 +185,10 @@ def _check(problem: Problem, settings: Settings) -> None:
         )
     if settings.identification and _width(problem, settings) <= settings.classification_width + settings.attribute_width * bool(problem.attribute_names):
         raise ValueError(f'matching_width {settings.matching_width} leaves nothing for F_id beside F_cl and the attended attributes')
+    known = {'batch_norm': ('split', 'joint'), 'mmd': ('linear', 'rbf'), 'cluster_feature': ('classification', 'matching')}
+    for name, values in {**known, 'cluster_centring': ('camera', 'none')}.items():
+        if (found := getattr(settings, name)) not in values:
+            raise ValueError(f"{name} is '{found}'; expected '{values[0]}' or '{values[1]}'")
     if settings.given_identities and problem.target_identities is None:
         raise ValueError('given_identities (MTwNNet) needs the true number of target identities, and the target set does not say it')
 
@@ -325,6 +329,9 @@ def _follow(params: Tree, features: np.ndarray, clusters: np.ndarray, largest: i
     spread = np.mean(np.sum((used - used.mean(0)) ** 2, axis=1))
     scale = 4.0 / max(float(spread), 1e-12)
     kernel, bias = 2 * scale * means.T, -scale * np.sum(means**2, axis=1)
+    # A cluster without an image of the target has no mean: its logit lies below those of all images' own clusters, e^-4 of their probability for all such.
+    own = np.sum(features * kernel.T[clusters], axis=1) + bias[clusters]
+    bias[sizes == 0] = own.min() - 4 - np.log(max((sizes == 0).sum(), 1))
     return {**params, 'target_classifier': {'kernel': jnp.asarray(kernel, jnp.float32), 'bias': jnp.asarray(bias, jnp.float32)}}
 
 
@@ -342,7 +349,5 @@ def _centred(features: np.ndarray, camera: np.ndarray, centring: str) -> np.ndar
     """
     if centring == 'none':
         return features
-    if centring != 'camera':
-        raise ValueError(f"cluster_centring is '{centring}'; expected 'camera' or 'none'")
     _, numbers = np.unique(camera, return_inverse=True)
     return features - _means(features, numbers, numbers.max() + 1)[numbers]
