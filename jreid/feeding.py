@@ -1,6 +1,7 @@
 """The data of a run: both sets opened, the target without its labels, and loaders from plans to batches."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jreid.data import Index, Splits, load, samplers
-from jreid.methods.contract import SOURCE, Problem, Stream
+from jreid.data import Index, Splits, load, samplers, teacher_labels
+from jreid.methods.contract import SOURCE, TARGET, Problem, Stream
 
 log = logging.getLogger('jreid')
 
@@ -22,15 +23,17 @@ class Feed:
     Attributes:
       index: its images, without those that were left out as unreadable.
       images: (plan [steps, B]) -> iterator of uint8 images [B, H, W, 3], on the host or on the device.
+      masks: () -> uint8 [N, H, W], the part masks, made on the first call.
     """
 
     index: Index
     images: Callable[[np.ndarray], Iterator[Any]]
+    masks: Callable[[], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run reads. `target_train` has lost its labels; `target` keeps them, for evaluation only."""
+    """What a run reads. `target_train` has lost its labels; `target` keeps them, for evaluation only. `source_test` opens the source's test split."""
 
     source: Splits
     target: Splits
@@ -40,16 +43,19 @@ class Data:
     target_gallery: Feed
     source_query: Feed | None
     source_gallery: Feed | None
+    source_test: Callable[[], tuple[Feed, Feed]]
 
     def problem(self, size: tuple[int, int], *, given_identities: bool) -> Problem:
         """The sizes that a method is built for; the true number of target identities only where a variant is given it."""
-        names = self.source.train.attribute_names
+        trained = {SOURCE: self.source_train.index, TARGET: self.target_train.index}
         return Problem(
             image_size=size,
             source_identities=self.source.train.identities,
-            source_images=len(self.source_train.index),
-            target_images=len(self.target_train.index),
-            attribute_names=names,
+            source_images=len(trained[SOURCE]),
+            target_images=len(trained[TARGET]),
+            attribute_names=trained[SOURCE].attribute_names,
+            target_attribute_names=trained[TARGET].attribute_names,
+            mask_domains=tuple(domain for domain, index in trained.items() if index.mask_path is not None),
             target_identities=self.target.train.identities if given_identities else None,
         )
 
@@ -70,16 +76,19 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
     if select_on_source and not len(source.query):
         raise ValueError(f"evaluation.select='best' chooses on the source's test split, and {source.name} has none; use 'last'")
     feed = _feeder(settings)
+    source_test = functools.cache(lambda: (feed(source.query, 'source query'), feed(source.gallery, 'source gallery')))
+    chosen_on = source_test() if select_on_source else (None, None)
     return Data(
         source=source,
         target=target,
-        source_train=feed(source.train, 'source train'),
-        # From here on nothing in training can read a label of the target.
-        target_train=feed(target.train.without_labels(), 'target train'),
+        source_train=feed(teacher_labels.added(source.train, settings['source_teacher']), 'source train'),
+        # From here on nothing in training can read a label of the target; what a teacher said of its images is added.
+        target_train=feed(teacher_labels.added(target.train.without_labels(), settings['target_teacher']), 'target train'),
         target_query=feed(target.query, 'target query'),
         target_gallery=feed(target.gallery, 'target gallery'),
-        source_query=feed(source.query, 'source query') if select_on_source else None,
-        source_gallery=feed(source.gallery, 'source gallery') if select_on_source else None,
+        source_query=chosen_on[0],
+        source_gallery=chosen_on[1],
+        source_test=source_test,
     )
 
 
@@ -94,21 +103,26 @@ def _feeder(settings: Mapping[str, Any]) -> Callable[[Index, str], Feed]:
     if kind not in ('pack', 'device', 'tf'):
         raise ValueError(f"data.loader is '{kind}'; expected 'pack', 'device' or 'tf'")
 
+    def masks_of(index: Index, name: str) -> Callable[[], np.ndarray]:
+        from jreid.data import pack
+
+        return functools.cache(lambda: pack.open_masks(index, size, folder=settings['pack_folder'] or None, description=f'masks of {name}'))
+
     def from_files(index: Index, name: str) -> Feed:
         from jreid.data import pipeline
 
         del name
-        return Feed(index, lambda plan: (b['image'] for b in pipeline.batches(index, plan, size=size)))
+        return Feed(index, lambda plan: (b['image'] for b in pipeline.batches(index, plan, size=size)), masks_of(index, name))
 
     def from_pack(index: Index, name: str) -> Feed:
         from jreid.data import pack
 
         packed, kept = pack.open_pack(index, size, folder=settings['pack_folder'] or None, bad_files=settings['bad_files'], description=name)
         if kind == 'pack':
-            return Feed(kept, lambda plan: (b['image'] for b in packed.batches(kept, plan)))
+            return Feed(kept, lambda plan: (b['image'] for b in packed.batches(kept, plan)), masks_of(kept, name))
         images = jnp.asarray(packed.images)
         take = jax.jit(lambda rows: images[rows])
-        return Feed(kept, lambda plan: (take(rows) for rows in plan))
+        return Feed(kept, lambda plan: (take(rows) for rows in plan), masks_of(kept, name))
 
     return from_files if kind == 'tf' else from_pack
 
@@ -122,8 +136,9 @@ def plan(stream: Stream, index: Index, labels: np.ndarray, *, steps: int, seed: 
     """The rows of every step of an epoch, int32 [steps, batch], from (seed, epoch) alone.
 
     Args:
-      labels: identities the stream's sampler groups by: the source's own, or the target's pseudo labels.
+      labels: identities the stream's sampler groups by: the source's own, or the target's pseudo labels, [N] or [N, L].
     """
+    labels = sampled_by(labels)
     groups = stream.batch // stream.instances
     if stream.sampler == 'plain':
         return samplers.fit_plan(lambda r: samplers.plain_plan(len(index), batch=stream.batch, seed=seed, epoch=epoch, repeat=r), steps)
@@ -132,6 +147,16 @@ def plan(stream: Stream, index: Index, labels: np.ndarray, *, steps: int, seed: 
     elif stream.sampler != 'pxk':
         raise ValueError(f"sampler '{stream.sampler}' is not known; expected 'pxk', 'plain' or 'pseudo'")
     return samplers.fit_plan(lambda r: samplers.pxk_plan(labels, P=groups, K=stream.instances, seed=seed, epoch=epoch, repeat=r), steps)
+
+
+def no_labels(images: int, columns: int) -> np.ndarray:
+    """Pseudo labels before the first refresh: -1 everywhere, int32 [images], or [images, columns] for several an image."""
+    return np.full(images if columns == 1 else (images, columns), -1, np.int32)
+
+
+def sampled_by(labels: np.ndarray) -> np.ndarray:
+    """The labels that samplers and figures go by: the first of several an image."""
+    return labels if labels.ndim == 1 else labels[:, 0]
 
 
 def _with_loose_groups(labels: np.ndarray, K: int, seed: int, epoch: int) -> np.ndarray:
@@ -148,7 +173,11 @@ def _with_loose_groups(labels: np.ndarray, K: int, seed: int, epoch: int) -> np.
 
 def part(stream: Stream, feed: Feed, labels: np.ndarray, rows: np.ndarray, images: Any) -> dict[str, Any]:
     """One stream's share of a batch."""
-    values = {'image': images, 'identity': labels[rows], 'camera': feed.index.camera[rows], 'row': rows}
-    if stream.domain == SOURCE and feed.index.attributes is not None:
+    values = {'image': images, 'identity': sampled_by(labels)[rows], 'camera': feed.index.camera[rows], 'row': rows}
+    if labels.ndim > 1:
+        values['identities'] = labels[rows]
+    if feed.index.attributes is not None:
         values['attributes'] = feed.index.attributes[rows]
+    if stream.masks:
+        values['mask'] = feed.masks()[rows]
     return values

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jreid import backbone, evaluation, feeding, methods, optim, sharding, state, steps, summary
+from jreid import backbone, evaluation, feeding, methods, optim, sharding, start, state, steps, summary
 from jreid.checkpoint import Checkpoints
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase
 from jreid.position import Position, keep_config
@@ -73,10 +73,10 @@ class Run:
         self.method: Method = methods.build(config.method, module, self.problem)
         self.root = jax.random.key(config.seed)
         params, model_state, extra = self.method.init(jax.random.fold_in(self.root, 0))
-        # Restore: the latest readable checkpoint, else weights from a file, else the fresh parameters.
+        # Restore: the latest readable checkpoint, else another run's parameters or weights from a file, else the fresh parameters.
         self.checkpoints = Checkpoints(workdir / 'checkpoints', keep=config.checkpoint.keep, scored=config.evaluation.select == 'best')
         self.position = Position()
-        self.labels = np.full(len(self.data.target_train.index), -1, np.int32)
+        self.labels = feeding.no_labels(len(self.data.target_train.index), self.method.label_columns)
         self.state: state.TrainState
         restored = self.checkpoints.restore(lambda meta: self._template(meta, params, model_state, extra))
         if restored:
@@ -85,10 +85,7 @@ class Run:
             self.state = sharding.replicate(self.mesh, self.state)
             log.info('going on from checkpoint %d: phase %s, epoch %d', restored.number, self._phase_name(), self.position.epoch)
         else:
-            if config.model.weights:
-                params, model_state = backbone.load_weights(config.model.weights, config.model.backbone, self.method, params, model_state)
-            else:
-                log.warning('%s starts from random weights; model.weights names a file of ImageNet weights', config.model.backbone)
+            params, model_state = start.parameters(config, self.method, params, model_state)
             optimizer = self._optimizer(0)
             self.state = sharding.replicate(self.mesh, state.create(params, model_state, extra, optimizer))
         self.metrics = Metrics(workdir, step=int(self.state.step), position=self.position.metrics, active=self.first_host)
@@ -122,7 +119,7 @@ class Run:
         optimizer = self._optimizer(number)
         if not self.position.started:
             self.position.started = True
-            if number > 0:
+            if number > 0 or self.phase.restart_statistics:
                 old = self.state.replace(model_state=self._adapted_statistics()) if self.phase.restart_statistics else self.state
                 new = state.create(old.params, old.model_state, old.extra, optimizer, step=int(old.step))
                 self.state = sharding.replicate(self.mesh, new)
@@ -161,7 +158,8 @@ class Run:
         """Features of both training splits -> pseudo labels, heads and centroids; saved at once, since it can take long."""
         begun = time.time()
         described = {}
-        for domain, feed in self.feeds.items():
+        for domain in self.method.refresh_reads:
+            feed = self.feeds[domain]
             step = steps.describe_step(self.method, self.preparation, domain)
             found = evaluation.extract(step, self.state.variables, feed, batch=self.config.evaluation.batch, mesh=self.mesh, description=f'features of {domain}')
             described[domain] = {**found, 'camera': feed.index.camera}
@@ -170,7 +168,7 @@ class Run:
         local = sharding.local({'params': self.state.params, 'extra': self.state.extra})
         assert self.method.refresh is not None
         found = self.method.refresh(
-            key, local['params'], local['extra'], described[SOURCE], described[TARGET], self.data.source_train.index.identity, last, progress=self.first_host
+            key, local['params'], local['extra'], described.get(SOURCE), described.get(TARGET), self.data.source_train.index.identity, last, progress=self.first_host
         )
         self.labels = found.labels
         new = sharding.replicate(self.mesh, {'params': found.params, 'extra': found.extra})
@@ -189,7 +187,7 @@ class Run:
 
     def _pseudo_label_quality(self) -> dict[str, float]:
         """How well pseudo labels agree with the target's true ones: logged as evaluation, read by nothing."""
-        return evaluation.pseudo_label_quality(self.data.target.train, self.data.target_train.index, self.labels)
+        return evaluation.pseudo_label_quality(self.data.target.train, self.data.target_train.index, feeding.sampled_by(self.labels))
 
     def epoch(self) -> None:
         """The steps of an epoch from the position on."""
@@ -292,12 +290,24 @@ class Run:
         """Evaluate for a row of the summary."""
         last = self.position.phase == len(self.method.phases) - 1
         plain, again = self._evaluate(variables, domain, rerank=self.config.evaluation.rerank and last and name != 'adabn')
-        row = self.position.rows[name] = evaluation.as_row(plain)
+        row = self.position.rows[name] = {**evaluation.as_row(plain), **self._attributes(variables, domain)}
         if again is not None:
             self.position.rows[f'{name}_reranked'] = evaluation.as_row(again)
         prefix = '' if name == self.phase.row else f'{name}/'
         self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, {f'{prefix}{key}': value for key, value in evaluation.scalars(row).items()})
         log.info('%s on %s: mAP %.1f, rank-1 %.1f', name, self.data.target.name, row['mAP'], row['rank1'])
+
+    def _attributes(self, variables: Any, domain: str) -> dict[str, Any]:
+        """How well attributes are predicted, where the system predicts any: on the target, and on the source with the source's own statistics."""
+        if self.method.attributes is None:
+            return {}
+        data, settings = self.data, self.config.evaluation
+        feeds = {'target': (data.target_query, data.target_gallery)}
+        if domain == SOURCE and data.source.query.attributes is not None:
+            feeds['source'] = data.source_test()
+        step = steps.attribute_step(self.method, self.preparation, domain)
+        rows = evaluation.attribute_rows(step, variables, self.problem.attribute_names, feeds, batch=settings.batch, mesh=self.mesh)
+        return {'attributes': rows} if rows else {}
 
     def _source_score(self) -> float:
         """mAP on the source's own test split: what the best checkpoint is chosen by."""
@@ -359,7 +369,7 @@ class Run:
                 gallery=(data.target_gallery.index, drawn['gallery']),
                 has_cameras=data.target.has_cameras,
                 domains=(drawn[SOURCE], drawn[TARGET]),
-                labels=(data.source_train.index.identity, self.labels),
+                labels=(data.source_train.index.identity, feeding.sampled_by(self.labels)),
                 queries=config.figures.queries,
                 tsne_images=config.figures.tsne_images,
                 seed=config.seed,

@@ -28,13 +28,14 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
 
 
 def write_labels(path: pathlib.Path, image_paths: Sequence[str], labels: np.ndarray) -> None:
-    """A label file: `image,label` a row, label -1 where the image was left out of the identity losses."""
+    """A label file: `image,label` a row, label -1 where the image was left out of the identity losses; `label_2`, ... where an image has several."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     with open(temporary, 'w', newline='') as file:
         writer = csv.writer(file)
-        writer.writerow(['image', 'label'])
-        writer.writerows(zip(image_paths, labels.tolist(), strict=True))
+        columns = labels.reshape(len(labels), -1)
+        writer.writerow(['image', 'label', *(f'label_{i + 1}' for i in range(1, columns.shape[1]))])
+        writer.writerows([path, *row] for path, row in zip(image_paths, columns.tolist(), strict=True))
     os.replace(temporary, path)
 
 

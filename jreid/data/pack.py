@@ -1,4 +1,4 @@
-"""Images decoded once: a memory-mapped uint8 array [N, H, W, 3] that training reads instead of the files.
+"""Images decoded once: a memory-mapped uint8 array [N, H, W, 3] that training reads instead of the files. Part masks likewise, [N, H, W].
 
 A pack has a folder of its own under the cache folder, named by a digest of the files (path, size, time of change), the image size and Pillow's
 version, so that whatever changes makes a new pack. While it is made, the array is called `images.part` and the blocks of rows that are done are
@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import queue
@@ -16,7 +17,7 @@ import shutil
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -98,21 +99,51 @@ def open_pack(
         raise ValueError('an empty index has nothing to pack')
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f'size is {size}; expected (height, width) in pixels')
-    size = int(size[0]), int(size[1])
-    place = (pathlib.Path(folder).expanduser() if folder else cache_folder() / 'packs') / digest(index, size)[:32]
-    place.mkdir(parents=True, exist_ok=True)
-    with _locked(place / 'lock'):
-        bad = _finished(place, len(index), size)
-        if bad is None:
-            bad = _decode_all(index, size, place, workers or _cores(), description)
-            if not bad or (bad_files == 'skip' and len(bad) < len(index)):
-                _finish(place, len(index), size, bad)
+    place, bad = _packed(index.path, (int(size[0]), int(size[1]), 3), folder, decode, bad_files == 'skip', workers, description)
     if bad and (bad_files == 'error' or len(bad) == len(index)):
         named = '; '.join(reason for _, reason in bad[:3])
         raise BadImageError(f"{len(bad):,} of {len(index):,} images cannot be read: {named}. Mend or remove them, or pass bad_files='skip'")
     kept = np.ones(len(index), bool)
     kept[[row for row, _ in bad]] = False
     return Pack(np.load(place / 'images.npy', mmap_mode='r')), index.take(kept) if bad else index
+
+
+def open_masks(
+    index: Index, size: tuple[int, int], *, folder: str | os.PathLike | None = None, workers: int | None = None, description: str = 'decoding masks'
+) -> np.ndarray:
+    """The part masks of an index, uint8 [N, H, W], memory-mapped: the class of each pixel, resized by nearest neighbour; a pack as `open_pack` makes.
+
+    Raises:
+      ValueError: the index names no masks.
+      BadImageError: masks that cannot be read, counted and named.
+    """
+    if index.mask_path is None:
+        raise ValueError("these images have no part masks; name a folder of a teacher's label maps (data.source_teacher, data.target_teacher)")
+    place, bad = _packed(index.mask_path, (int(size[0]), int(size[1])), folder, decode_mask, False, workers, description)
+    if bad:
+        raise BadImageError(f'{len(bad):,} of {len(index):,} masks cannot be read: {"; ".join(reason for _, reason in bad[:3])}')
+    return np.load(place / 'images.npy', mmap_mode='r')
+
+
+def _packed(
+    paths: np.ndarray,
+    shape: tuple[int, ...],
+    folder: str | os.PathLike | None,
+    read: Callable[[str, tuple[int, int]], np.ndarray],
+    skip: bool,
+    workers: int | None,
+    description: str,
+) -> tuple[pathlib.Path, list[tuple[int, str]]]:
+    """The folder of the pack of `paths`, made if there is none, and (row, reason) of what cannot be read."""
+    place = (pathlib.Path(folder).expanduser() if folder else cache_folder() / 'packs') / _digest(paths, shape)[:32]
+    place.mkdir(parents=True, exist_ok=True)
+    with _locked(place / 'lock'):
+        bad = _finished(place, len(paths), shape)
+        if bad is None:
+            bad = _decode_all(paths, shape, place, read, workers or _cores(), description)
+            if not bad or (skip and len(bad) < len(paths)):
+                _finish(place, len(paths), shape, bad)
+    return place, bad
 
 
 def decode(path: str, size: tuple[int, int]) -> np.ndarray:
@@ -132,10 +163,30 @@ def decode(path: str, size: tuple[int, int]) -> np.ndarray:
         raise BadImageError(f'{path}: {reason}') from error
 
 
+def decode_mask(path: str, size: tuple[int, int]) -> np.ndarray:
+    """One part mask as uint8 [H, W], resized by nearest neighbour; the file's numbers are the classes (8-bit grey or palette).
+
+    Raises:
+      BadImageError: missing, damaged, or of another kind of image.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ('L', 'P'):
+                raise BadImageError(f"{path}: a mask of mode {image.mode}; expected 8-bit grey ('L') or palette ('P'), a pixel's number its class")
+            return np.asarray(image.resize((size[1], size[0]), Image.Resampling.NEAREST))
+    except UNREADABLE as error:
+        raise error if isinstance(error, BadImageError) else BadImageError(f'{path}: {error}') from error
+
+
 def digest(index: Index, size: tuple[int, int]) -> str:
     """sha256, hexadecimal, of what a pack is made from: paths, sizes and times of change of the files, image size, versions."""
-    total = hashlib.sha256(f'{VERSION} {PIL.__version__} {size[0]}x{size[1]}'.encode())
-    for path in index.path:
+    return _digest(index.path, (*size, 3))
+
+
+def _digest(paths: np.ndarray, shape: tuple[int, ...]) -> str:
+    kind = '' if len(shape) == 3 else ' masks'
+    total = hashlib.sha256(f'{VERSION} {PIL.__version__} {shape[0]}x{shape[1]}{kind}'.encode())
+    for path in paths:
         try:
             status = os.stat(path)
             total.update(f'\0{path}\0{status.st_size} {status.st_mtime_ns}'.encode())
@@ -151,38 +202,40 @@ def cache_folder() -> pathlib.Path:
     return pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'jreid'
 
 
-def _finished(place: pathlib.Path, n: int, size: tuple[int, int]) -> list[tuple[int, str]] | None:
+def _finished(place: pathlib.Path, n: int, shape: tuple[int, ...]) -> list[tuple[int, str]] | None:
     """The unreadable rows of a finished pack; None where it is not finished or not what it should be."""
     try:
         bad = [(int(row), str(reason)) for row, reason in json.loads((place / 'pack.json').read_text())['bad']]
         images = np.load(place / 'images.npy', mmap_mode='r')
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return bad if images.shape == (n - len(bad), *size, 3) and images.dtype == np.uint8 else None
+    return bad if images.shape == (n - len(bad), *shape) and images.dtype == np.uint8 else None
 
 
-def _decode_all(index: Index, size: tuple[int, int], place: pathlib.Path, workers: int, description: str) -> list[tuple[int, str]]:
+def _decode_all(
+    paths: np.ndarray, shape: tuple[int, ...], place: pathlib.Path, decoder: Callable[[str, tuple[int, int]], np.ndarray], workers: int, description: str
+) -> list[tuple[int, str]]:
     """Fills images.part, block by block, from where an earlier run was stopped; gives (row, reason) of what cannot be read."""
-    n, part, note = len(index), place / 'images.part', place / 'progress.json'
-    row_bytes = size[0] * size[1] * 3
-    done, bad, offset = _progress(part, note, n, size)
+    n, part, note = len(paths), place / 'images.part', place / 'progress.json'
+    row_bytes = math.prod(shape)
+    done, bad, offset = _progress(part, note, n, shape)
     if not done:
         need, free = n * row_bytes, shutil.disk_usage(place).free
         if need > free:
             raise OSError(f'the pack of {n:,} images takes {need / 2**30:.1f} GiB, but {place} has {free / 2**30:.1f} GiB left; give another pack folder')
         note.unlink(missing_ok=True)
-        offset = np.lib.format.open_memmap(part, 'w+', np.uint8, (n, *size, 3)).offset
+        offset = np.lib.format.open_memmap(part, 'w+', np.uint8, (n, *shape)).offset
 
     def read(path: str) -> np.ndarray | str:
         try:
-            return decode(path, size)
+            return decoder(path, (shape[0], shape[1]))
         except BadImageError as error:
             return str(error)
 
-    blank = np.zeros((*size, 3), np.uint8)
+    blank = np.zeros(shape, np.uint8)
     with open(part, 'r+b') as file, ThreadPoolExecutor(workers) as pool, tqdm(total=n, initial=done, desc=description, unit='image', delay=1) as bar:
         while done < n:
-            results = list(pool.map(read, index.path[done : done + BLOCK].tolist()))
+            results = list(pool.map(read, paths[done : done + BLOCK].tolist()))
             bad += [(done + i, r) for i, r in enumerate(results) if isinstance(r, str)]
             file.seek(offset + done * row_bytes)
             file.write(np.stack([blank if isinstance(r, str) else r for r in results]).tobytes())
@@ -194,7 +247,7 @@ def _decode_all(index: Index, size: tuple[int, int], place: pathlib.Path, worker
     return bad
 
 
-def _progress(part: pathlib.Path, note: pathlib.Path, n: int, size: tuple[int, int]) -> tuple[int, list[tuple[int, str]], int]:
+def _progress(part: pathlib.Path, note: pathlib.Path, n: int, shape: tuple[int, ...]) -> tuple[int, list[tuple[int, str]], int]:
     """(rows done, unreadable rows, offset of the data) of a stopped run; (0, [], 0) where there is none to go on with."""
     try:
         noted = json.loads(note.read_text())
@@ -202,17 +255,17 @@ def _progress(part: pathlib.Path, note: pathlib.Path, n: int, size: tuple[int, i
         images = np.load(part, mmap_mode='r')
     except (OSError, ValueError, KeyError, TypeError):
         return 0, [], 0
-    good = images.shape == (n, *size, 3) and images.dtype == np.uint8 and 0 < done <= n
+    good = images.shape == (n, *shape) and images.dtype == np.uint8 and 0 < done <= n
     return (done, bad, images.offset) if good else (0, [], 0)
 
 
-def _finish(place: pathlib.Path, n: int, size: tuple[int, int], bad: list[tuple[int, str]]) -> None:
+def _finish(place: pathlib.Path, n: int, shape: tuple[int, ...], bad: list[tuple[int, str]]) -> None:
     """Closes the gaps of unreadable rows and gives the array its name."""
     part = place / 'images.part'
     if bad:
         kept = np.delete(np.arange(n), [row for row, _ in bad])
         old = np.load(part, mmap_mode='r')
-        new = np.lib.format.open_memmap(place / 'images.kept', 'w+', np.uint8, (len(kept), *size, 3))
+        new = np.lib.format.open_memmap(place / 'images.kept', 'w+', np.uint8, (len(kept), *shape))
         for i in range(0, len(kept), BLOCK):
             new[i : i + BLOCK] = old[kept[i : i + BLOCK]]
         new.flush()
