@@ -9,11 +9,13 @@ import errno
 import logging
 import pathlib
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jreid.methods.contract import Tree
@@ -44,6 +46,7 @@ class Checkpoints:
 
     def __init__(self, folder: pathlib.Path, *, keep: int = 2, scored: bool = False, read_only: bool = False):
         self.folder = pathlib.Path(folder).absolute()
+        self._read_only = read_only
         logging.getLogger('absl').setLevel(logging.WARNING)  # orbax tells every file it touches
         latest, best = (
             preservation_policy.LatestN(keep),
@@ -92,39 +95,53 @@ class Checkpoints:
         Raises:
           CheckpointError: there are checkpoints, and none can be read.
         """
-        numbers = self.numbers() if number is None else [number]
-        failures = []
-        for candidate in reversed(numbers):
-            try:
-                meta = self._manager.restore(candidate, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))['meta']
-                shapes = jax.tree.map(_abstract, template(meta))
-                tree = self._manager.restore(candidate, args=ocp.args.Composite(tree=ocp.args.StandardRestore(shapes)))['tree']
-            except Exception as error:  # whatever a damaged file makes the reader raise, the one before may be whole
-                failures.append(f'checkpoint {candidate}: {str(error).splitlines()[0] if str(error) else type(error).__name__}')
-                warnings.warn(f'{self.folder} holds a checkpoint that cannot be read, trying the one before: {failures[-1]}', stacklevel=2)
-                continue
-            for broken in numbers[numbers.index(candidate) + 1 :]:
-                self._discard(broken)
-            return Restored(candidate, tree, meta)
-        if failures:
-            raise CheckpointError(f'no checkpoint in {self.folder} can be read ({"; ".join(failures)}); remove the folder to start afresh')
-        return None
+
+        def read(candidate: int) -> Restored:
+            meta = self._manager.restore(candidate, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))['meta']
+            shapes = jax.tree.map(_abstract, template(meta))
+            return Restored(candidate, self._manager.restore(candidate, args=ocp.args.Composite(tree=ocp.args.StandardRestore(shapes)))['tree'], meta)
+
+        found, damaged = self._first_readable(read, number)
+        for broken in damaged:
+            self._discard(broken)
+        return found
 
     def restore_model(self, *, number: int | None = None) -> Restored | None:
-        """`params` and `model_state` as numpy arrays, without a template: for using a finished run, not for going on with it."""
-        number = number if number is not None else max(self.numbers(), default=None)
-        if number is None:
-            return None
-        items = ocp.args.Composite(tree=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
-        found = self._manager.restore(number, args=items)
-        state = found['tree']['state']
-        return Restored(number, {'params': state['params'], 'model_state': state['model_state']}, found['meta'])
+        """`params` and `model_state`, without a template: for using a finished run, not for going on with it. Arguments, result and errors as `restore`."""
+
+        def read(candidate: int) -> Restored:
+            items = ocp.args.Composite(tree=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
+            found = self._manager.restore(candidate, args=items)
+            state = found['tree']['state']
+            return Restored(candidate, {'params': state['params'], 'model_state': state['model_state']}, found['meta'])
+
+        return self._first_readable(read, number)[0]
+
+    def _first_readable(self, read: Callable[[int], Restored], number: int | None) -> tuple[Restored | None, list[int]]:
+        """(the latest checkpoint that `read` can read, numbers of the damaged ones after it)."""
+        failures: dict[int, str] = {}
+        for candidate in reversed(self.numbers() if number is None else [number]):
+            try:
+                return read(candidate), list(failures)
+            except Exception as error:  # whatever a damaged file makes the reader raise, the one before may be whole
+                failures[candidate] = f'checkpoint {candidate}: {str(error).splitlines()[0] if str(error) else type(error).__name__}'
+                warnings.warn(f'{self.folder} holds a checkpoint that cannot be read, trying the one before: {failures[candidate]}', stacklevel=3)
+        if failures:
+            raise CheckpointError(f'no checkpoint in {self.folder} can be read ({"; ".join(failures.values())}); remove the folder to start afresh')
+        return None, []
 
     def _discard(self, number: int) -> None:
         """Move an unreadable checkpoint out of the way, so that the run can write that number again."""
-        damaged = self.folder / str(number)
-        if damaged.exists():
-            damaged.rename(self.folder.parent / f'damaged-checkpoint-{number}')
+        if self._read_only:
+            return
+        damaged, place, again = self.folder / str(number), self.folder.parent / f'damaged-checkpoint-{number}', 1
+        if jax.process_index() == 0 and damaged.exists():
+            while place.exists():
+                again += 1
+                place = place.with_name(f'damaged-checkpoint-{number}-{again}')
+            damaged.rename(place)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f'damaged checkpoint {number}')
         self._manager.reload()
 
     def close(self) -> None:
