@@ -134,7 +134,7 @@ class Run:
         """Evaluate for the summary's row and move to the next phase."""
         if self.phase.row:
             domain = self._domain()
-            self._row(self.phase.row, self.state.variables, domain)
+            self._row(self.phase.row, self._selected(), domain)
             if domain == SOURCE and self.config.evaluation.adabn and self.method.statistics is not None:
                 self._row('adabn', {**self.state.variables, 'model_state': self._adapted_statistics()}, TARGET)
         self.position = dataclasses.replace(
@@ -142,6 +142,14 @@ class Run:
         )
         if self.position.phase == len(self.method.phases):
             self.save()
+
+    def _selected(self) -> Any:
+        """The variables that the phase's row is for: the last, or in the last phase those of the best checkpoint where the config selects it."""
+        if self.config.evaluation.select == 'last' or self.position.phase < len(self.method.phases) - 1:
+            return self.state.variables
+        found = self.checkpoints.restore_model(number=self.checkpoints.best())
+        assert found is not None
+        return sharding.replicate(self.mesh, jax.tree.map(jax.numpy.asarray, found.tree))
 
     def _domain(self) -> str:
         """Whose batch-norm statistics the target's test images are embedded with: the target's as soon as a phase trains on it."""
@@ -258,7 +266,7 @@ class Run:
         if every and epoch % every == 0 and not last:
             metrics, _ = self._evaluate(self.state.variables, self._domain())
             self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, evaluation.scalars(evaluation.as_row(metrics)))
-        if self.config.evaluation.select == 'best':
+        if self.config.evaluation.select == 'best' and self.position.phase == len(self.method.phases) - 1:
             score = self._source_score()
         if last or epoch % self.config.checkpoint.every_epochs == 0:
             self.save(score=score)

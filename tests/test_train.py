@@ -122,3 +122,18 @@ def test_finished_run_is_loaded_in_one_line(finished):
         embed(images[:, :16])
     with pytest.raises(FileNotFoundError, match='holds no run'):
         jreid.load_run(finished / 'labels')
+
+
+def test_best_checkpoint_is_kept_and_evaluated(tiny_config, tmp_path):
+    """Chosen by the source's test split, among the last phase's epochs; kept although later ones follow."""
+    config = tiny_config()
+    config.evaluation.select = 'best'
+    config.checkpoint.keep = 1
+    trainer.train(config, tmp_path)
+    checkpoints = Checkpoints(tmp_path / 'checkpoints', scored=True, read_only=True)
+    records = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    scores = [(record['source_mAP'], record['step']) for record in records if 'source_mAP' in record]
+    assert len(scores) == 4
+    best = checkpoints.best()
+    assert best is not None
+    assert {step: score for score, step in scores}[best // 10] == max(scores)[0]
