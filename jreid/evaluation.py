@@ -3,7 +3,7 @@
 This is the only place outside `jreid.data` where labels of the target are read.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from sklearn.metrics import adjusted_rand_score
 from tqdm import tqdm
 
-from jreid import sharding
+from jreid import attributes, sharding
 from jreid.data import Index
 from jreid.data.samplers import evaluation_plan, plain_plan
 from jreid.feeding import Feed
@@ -100,6 +100,28 @@ def as_row(metrics: Metrics) -> dict[str, Any]:
 def scalars(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a row that are worth a curve."""
     return {name: row[name] for name in ('mAP', 'rank1', 'rank5', 'rank10', 'mINP')}
+
+
+def attribute_rows(
+    step: Callable[[Tree, jax.Array], jax.Array], variables: Tree, names: Sequence[str], feeds: Mapping[str, Sequence[Feed]], *, batch: int, mesh: Mesh
+) -> dict[str, Any]:
+    """How well attributes are predicted on test splits, wherever these label attributes of the same names: role -> `AttributeMetrics.as_row`.
+
+    Args:
+      step: images -> probabilities of `names`.
+      feeds: role ('source', 'target') -> its test splits.
+    """
+    rows = {}
+    for role, parts in feeds.items():
+        parts = [feed for feed in parts if feed.index.attributes is not None and not np.isnan(feed.index.attributes).all()]
+        ours, theirs, shared = attributes.shared_columns(names, parts[0].index.attribute_names if parts else ())
+        if not shared:
+            continue
+        found = [extract(step, variables, feed, batch=batch, mesh=mesh, description=f'attributes of {role}') for feed in parts]
+        predicted = np.concatenate(found)[:, ours]
+        labels = np.concatenate([np.asarray(feed.index.attributes)[:, theirs] for feed in parts])
+        rows[role] = attributes.measure(predicted, labels, shared).as_row()
+    return rows
 
 
 def pseudo_label_quality(truth: Index, images: Index, labels: np.ndarray) -> dict[str, float]:

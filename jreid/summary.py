@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import jreid
-from jreid import figures
+from jreid import attributes, figures
 from jreid.data import Index
 from jreid.retrieval import top_ranked
 from jreid.writers import write_atomically
@@ -21,6 +21,7 @@ log = logging.getLogger('jreid')
 TITLES = {
     'source_only': 'source only (direct transfer)',
     'adabn': 'source only + AdaBN',
+    'proxy': 'proxy tasks',
     'adapted': 'adapted',
     'adapted_reranked': 'adapted + re-ranking',
     'source_only_reranked': 'source only + re-ranking',
@@ -76,6 +77,9 @@ def write(
     text = table(rows, source=source, target=target, average_precision=average_precision)
     if 'identities_estimated' in result:
         text += f'\ntarget identities: {result["identities_estimated"]} estimated, {identities_true} true'
+    for name, row in rows.items():
+        for role, found in row.get('attributes', {}).items():
+            text += '\n' + attributes.table(found, title=f'{TITLES.get(name, name)}, attributes on the {role}')
     write_atomically(workdir / 'summary.txt', text + '\n')
     print(text, flush=True)
     return result

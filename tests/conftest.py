@@ -87,7 +87,7 @@ def tiny_config(people, monkeypatch, tmp_path_factory):
         config.figures.enabled = False
         small = {'source_epochs': 3, 'adapt_epochs': 4, 'relabel_every': 2, 'identities_a_batch': 4, 'images_an_identity': 4, 'learning_rate': 1e-2}
         small |= {'matching_width': 32, 'classification_width': 8, 'niec_coarse': 4, 'niec_refine': 1, 'niec_restarts': 1}
-        for name, value in {**small, **method}.items():
+        for name, value in {**{name: value for name, value in small.items() if name in config.method}, **method}.items():
             config.method[name] = value
         return config
 

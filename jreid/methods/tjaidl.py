@@ -178,9 +178,14 @@ def _check(problem: Problem, settings: Settings) -> None:
         raise ValueError(f"the source has no attribute labels, which '{settings.form}' learns from; give its attribute file, or use the variant tjaidl-id-only")
     if settings.frozen_statistics not in (SOURCE, TARGET):
         raise ValueError(f"method.frozen_statistics is '{settings.frozen_statistics}'; expected 'source' or 'target'")
-    trained = settings.joint_iterations + (settings.identity_iterations if settings.form in ('id-only', 'joint') else 0)
-    if trained < 1:
-        raise ValueError(f"method.joint_iterations is {settings.joint_iterations}, so nothing trains what '{settings.form}' retrieves by; expected 1 or more")
+    adapts = settings.form == 'tjaidl' and settings.adapt_iterations
+    if not settings.joint_iterations and (settings.identity_iterations or not adapts) and settings.form not in ('id-only', 'joint'):
+        raise ValueError(
+            'method.joint_iterations is 0, so nothing trains the attribute branch; expected 1 or more, or identity_iterations 0 too where init.run '
+            'names a run of step I to adapt'
+        )
+    if settings.identity_iterations + settings.joint_iterations + settings.adapt_iterations < 1:
+        raise ValueError('identity_iterations, joint_iterations and adapt_iterations are all 0; nothing would be trained')
     for name in ('identity_iterations', 'joint_iterations', 'adapt_iterations'):
         if getattr(settings, name) % settings.epoch_iterations:
             raise ValueError(f'method.{name} is {getattr(settings, name):,}, no multiple of epoch_iterations ({settings.epoch_iterations:,})')
@@ -201,7 +206,7 @@ def _phases(network: Network, settings: Settings) -> tuple[Phase, ...]:
     if settings.form in ('id-only', 'joint'):
         return (step_one('identity' if settings.form == 'id-only' else 'joint', before + together),)
     phases = [step_one('identity', before, 'identity_branch', '')] if before else []
-    phases.append(step_one('joint', together))
+    phases += [step_one('joint', together)] if together else []
     if settings.form == 'tjaidl' and settings.adapt_iterations:
         epochs = settings.adapt_iterations // size
         adapt = dataclasses.replace(optimizer, learning_rate=settings.adapt_learning_rate)
