@@ -32,7 +32,7 @@ def augment(
     erase_fill: str = 'mean',
     colour_jitter: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Float[Array, 'b h w 3']:
-    """Colour jitter, flip, pad and crop, normalisation, random erasing, in this order.
+    """Colour jitter, flip, pad and crop, normalisation, random erasing, in this order. `augment_masks` moves masks as the images are moved.
 
     Args:
       key: one key, of which image i takes fold_in(key, i); or [b] keys, one an image.
@@ -53,11 +53,8 @@ def augment(
     """
     n, height, width, _ = images.shape
     _check(pad, erase_probability, erase_area, erase_aspect, erase_fill, colour_jitter)
-    keys = key if _is_batch(key) else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
-    if len(keys) != n:
-        raise ValueError(f'{len(keys)} keys for {n} images; give one key, or one an image')
-    # One draw of all numbers of an image: a draw apiece takes about twice as long to compile.
-    draws = jax.vmap(lambda k: jax.random.uniform(k, (9 + 2 * ERASE_ATTEMPTS,)))(keys)
+    keys = _keys(key, n)
+    draws = _draws(keys)
     for_flip, for_crop, for_colour, for_rectangle = draws[:, 0], draws[:, 1:3], draws[:, 3:6], draws[:, 6:]
     if any(colour_jitter):
         images = _jitter(for_colour, images, colour_jitter)
@@ -70,6 +67,30 @@ def augment(
         inside = _rectangles(for_rectangle, height, width, erase_probability, erase_area, erase_aspect)
         out = jnp.where(inside[..., None], _fill(keys, out, erase_fill, mean, std), out)
     return out
+
+
+def augment_masks(key: Array, masks: UInt8[Array, 'b h w'], *, flip: bool = True, pad: int = 10) -> UInt8[Array, 'b h w']:
+    """Part masks flipped and cropped as `augment` does with images of the same key and settings.
+
+    Beyond the border is class 0, the background. Erased pixels of the image keep their class. Classes must be the same on either side of the body.
+    """
+    draws = _draws(_keys(key, masks.shape[0]))
+    masks = masks[..., None]
+    if flip:
+        masks = jnp.where((draws[:, 0] < 0.5)[:, None, None, None], masks[:, :, ::-1], masks)
+    return (_crop(draws[:, 1:3], masks, pad) if pad else masks)[..., 0]
+
+
+def _keys(key: Array, n: int) -> Array:
+    keys = key if _is_batch(key) else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+    if len(keys) != n:
+        raise ValueError(f'{len(keys)} keys for {n} images; give one key, or one an image')
+    return keys
+
+
+def _draws(keys: Array) -> Array:
+    """All numbers in [0, 1) of each image, in one draw: a draw apiece takes about twice as long to compile."""
+    return jax.vmap(lambda k: jax.random.uniform(k, (9 + 2 * ERASE_ATTEMPTS,)))(keys)
 
 
 def _crop(draws: Array, images: Array, pad: int) -> Array:

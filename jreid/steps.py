@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jreid.augment import augment, normalise
+from jreid.augment import augment, augment_masks, normalise
 from jreid.methods.contract import Array, Method, Phase, Tree
 from jreid.models import Backbone
 from jreid.state import TrainState
@@ -51,8 +51,10 @@ def train_step(
         key, key_objective = jax.random.split(jax.random.fold_in(key, state.step))
         ready = {}
         for i, (name, part) in enumerate(sorted(batch.items())):
-            images = _prepare(jax.random.fold_in(key, i), part['image'], preparation, phase.streams[name].augment)
-            ready[name] = {**part, 'image': images}
+            own, random = jax.random.fold_in(key, i), phase.streams[name].augment
+            ready[name] = {**part, 'image': _prepare(own, part['image'], preparation, random)}
+            if 'mask' in part and random:
+                ready[name]['mask'] = augment_masks(own, part['mask'], flip=preparation.flip, pad=preparation.pad)
         progress = (state.step - start).astype(jnp.float32) / steps
 
         def loss(params: Tree) -> tuple[Array, tuple[Tree, dict[str, Array]]]:
@@ -90,6 +92,13 @@ def describe_step(method: Method, preparation: Preparation, domain: str) -> Call
     describe = method.describe
     assert describe is not None
     return jax.jit(lambda variables, images: describe(variables, normalise(images, preparation.mean, preparation.std), domain))
+
+
+def attribute_step(method: Method, preparation: Preparation, domain: str) -> Callable[[Tree, Array], Array]:
+    """Jitted (variables, uint8 images) -> probabilities of attributes [B, M]."""
+    predict = method.attributes
+    assert predict is not None
+    return jax.jit(lambda variables, images: predict(variables, normalise(images, preparation.mean, preparation.std), domain))
 
 
 def statistics_step(method: Method, preparation: Preparation) -> Callable[[Tree, Array], Tree]:

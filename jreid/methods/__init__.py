@@ -6,12 +6,18 @@ from typing import Any
 
 from flax import linen as nn
 
-from jreid.methods import dien, dmtnet, tjaidl
+from jreid.methods import dien, dmtnet, ptl, ssg, tjaidl
 from jreid.methods.contract import Method, OptimizerSettings, Phase, Problem, Refreshed, Stream
 
 __all__ = ['METHODS', 'Method', 'OptimizerSettings', 'Phase', 'Problem', 'Refreshed', 'Stream', 'build']
 
-METHODS = {'dien': (dien.dien, dien.Settings), 'dmtnet': (dmtnet.dmtnet, dmtnet.Settings), 'tjaidl': (tjaidl.tjaidl, tjaidl.Settings)}
+METHODS = {
+    'dien': (dien.dien, dien.Settings),
+    'dmtnet': (dmtnet.dmtnet, dmtnet.Settings),
+    'ptl': (ptl.ptl, ptl.Settings),
+    'ssg': (ssg.ssg, ssg.Settings),
+    'tjaidl': (tjaidl.tjaidl, tjaidl.Settings),
+}
 
 
 def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) -> Method:
