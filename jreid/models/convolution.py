@@ -72,11 +72,9 @@ def _kernel_gradient(images: Array, cotangent: Array, k: int, stride: int, pads:
     batch, channels = images.shape[0], images.shape[-1]
     groups = next(g for g in (8, 7, 6, 5, 4, 3, 2, 1) if batch % g == 0)
     size = batch // groups
-    partial_sums = [0.0] * (k * k)
-    for group in range(groups):
-        rows = slice(group * size, (group + 1) * size)
-        partial_sums = [s + tap[rows] * cotangent[rows] for s, tap in zip(partial_sums, _taps(images, k, stride, pads), strict=True)]
-    return jnp.sum(jnp.stack(partial_sums).reshape(k * k, -1, channels), axis=1)
+    rows = [slice(group * size, (group + 1) * size) for group in range(groups)]
+    sums = [sum((tap[r] * cotangent[r] for r in rows[1:]), start=tap[rows[0]] * cotangent[rows[0]]) for tap in _taps(images, k, stride, pads)]
+    return jnp.sum(jnp.stack(sums).reshape(k * k, -1, channels), axis=1)
 
 
 def _images_gradient(cotangent: Array, kernel: Array, shape: tuple[int, ...], stride: int, pads: Pads) -> Array:

@@ -4,10 +4,9 @@ The opcodes are parsed by `pickletools.genops`, which executes no code, and inte
 closed table of what builds tensors; it is never imported.
 """
 
-import io
 import pickletools
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -112,7 +111,7 @@ class Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, stream: io.BufferedIOBase) -> Any:
+    def run(self, stream: IO[bytes]) -> Any:
         """The value of the next pickle of the stream, which is left after its end."""
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name == 'STOP':

@@ -15,7 +15,7 @@ import numpy as np
 from jreid.models.pretrained_tensors import WeightsError
 
 # Values of tensorflow.DataType that weights have.
-DTYPES = {1: np.dtype('<f4'), 2: np.dtype('<f8'), 3: np.dtype('<i4'), 9: np.dtype('<i8'), 19: np.dtype('<f2')}
+DTYPES: dict[object, np.dtype] = {1: np.dtype('<f4'), 2: np.dtype('<f8'), 3: np.dtype('<i4'), 9: np.dtype('<i8'), 19: np.dtype('<f2')}
 Field = tuple[int, int | memoryview]
 
 
@@ -66,9 +66,9 @@ def _tensor(data: memoryview) -> np.ndarray | None:
     content, floats = _messages(data, 4), _messages(data, 5)
     if code not in DTYPES:
         return None
-    dtype = DTYPES[code]  # type: ignore[index]
+    dtype = DTYPES[code]
     raw = b''.join(content) if content else b''.join(floats) if dtype == np.dtype('<f4') else b''
-    values = np.frombuffer(raw, dtype)
+    values: np.ndarray = np.frombuffer(raw, dtype)
     size = math.prod(shape)
     if values.size == 1 and size <= 1 << 24:
         values = np.repeat(values, size)

@@ -5,7 +5,7 @@ import os
 import struct
 import zipfile
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def _open_storage(raw: bytes, storage: Storage, swap: bool) -> np.ndarray:
     return storage_from_bytes(raw, storage.dtype, swap=swap)
 
 
-def _read_zip(stream: io.BufferedIOBase) -> tuple[Any, Callable[[Storage], np.ndarray]]:
+def _read_zip(stream: IO[bytes]) -> tuple[Any, Callable[[Storage], np.ndarray]]:
     archive = zipfile.ZipFile(stream)
     entries = {entry.filename: entry for entry in archive.infolist()}
     pickles = [name for name in entries if name.count('/') == 1 and name.endswith('/data.pkl')]
@@ -45,7 +45,7 @@ def _read_zip(stream: io.BufferedIOBase) -> tuple[Any, Callable[[Storage], np.nd
     return value, lambda s: _open_storage(take(f'data/{s.key}', s.size * s.dtype.itemsize), s, swap)
 
 
-def _read_legacy(stream: io.BufferedIOBase) -> tuple[Any, Callable[[Storage], np.ndarray]]:
+def _read_legacy(stream: IO[bytes]) -> tuple[Any, Callable[[Storage], np.ndarray]]:
     magic, protocol, system = (Machine().run(stream) for _ in range(3))
     if magic != LEGACY_MAGIC or protocol != LEGACY_PROTOCOL or not isinstance(system, dict):
         raise WeightsError('the file begins like a pickle, but not like one of torch.save; expected a PyTorch .pth file')
