@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 
-from jreid.data.datasets import dukemtmc, folder, market1501, msmt17, pku, synthetic, ward
+from jreid.data.datasets import cuhk01, cuhk03, dukemtmc, folder, grid, ilids, market1501, msmt17, pku, prid2011, synthetic, viper, ward
 from jreid.data.index import Splits
 
 LOADERS: dict[str, Callable[..., Splits]] = {
     'market1501': market1501.load,
     'dukemtmc': dukemtmc.load,
     'msmt17': msmt17.load,
+    'cuhk03': cuhk03.load,
+    'cuhk01': cuhk01.load,
+    'viper': viper.load,
+    'prid2011': prid2011.load,
+    'grid': grid.load,
+    'ilids': ilids.load,
     'ward': ward.load,
     'pku': pku.load,
     'folder': folder.load,

@@ -1,0 +1,127 @@
+"""CUHK03 (Li et al. 2014): 1,467 people, five pairs of cameras, boxes drawn by people ('labeled') or found by a detector."""
+
+import os
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+
+from jreid.data.datasets import listing, repeated
+from jreid.data.datasets.listing import Photo
+from jreid.data.index import Splits
+
+NAME = re.compile(r'(\d)_(\d{3})_([12])_\d{2}\.(?:png|jpg|jpeg)')
+EXAMPLE = '1_001_1_01.png'
+SPLITS = 20
+COUNTS = {
+    'labeled': {'train': (7368, 767), 'query': (1400, 700), 'gallery': (5328, 700)},
+    'detected': {'train': (7365, 767), 'query': (1400, 700), 'gallery': (5332, 700)},
+}
+FIELDS = ('filelist', 'labels', 'camId', 'train_idx', 'query_idx', 'gallery_idx')
+
+
+def load(
+    root: str | os.PathLike,
+    *,
+    images: str = 'labeled',
+    protocol: str = 'new',
+    annotations: str | None = None,
+    pairs: int = 5,
+    test_people: int = 100,
+    validation_people: int = 0,
+    split: int = 0,
+    split_seed: int = 0,
+    direction: str = 'a2b',
+    split_file: str | None = None,
+    write_splits: str | None = None,
+    expected: bool = True,
+    bad_files: str = 'error',
+) -> Splits:
+    """Reads the new protocol of Zhong et al. 2017 (767 people trained on, 700 tested), or one of the 20 splits of the classic one (1,367 and 100).
+
+    Args:
+      root: the folder that holds images_labeled and images_detected, with images like 1_001_1_01.png (camera pair, person, view, image) as they are taken from
+        cuhk-03.mat, or the folder above it.
+      images: 'labeled' or 'detected'.
+      protocol: 'new', from the authors' .mat file; 'classic': view 1 is searched for in one random image a person of view 2 (`direction` a2b), drawn from
+        (split_seed, split). The classic splits are drawn here; the authors' own can be given as a split file.
+      annotations: cuhk03_new_protocol_config_{labeled,detected}.mat; None where it lies in the set's folder or the folder above.
+      pairs: camera pairs that a classic split is drawn from: 5 (1,467 people), or 3 (the 1,360 people of pairs 1 to 3, as early papers had).
+      test_people: of a classic split.
+      validation_people: people of a classic split, drawn from (split_seed, split), who are neither trained on nor tested: 100 with pairs=3 for 1,160/100/100.
+      Others: see `jreid.data.datasets.viper.load`.
+
+    Both views of a pair are one camera each: camera = view - 1, as in the authors' file.
+    """
+    if images not in COUNTS:
+        raise ValueError(f"images is {images!r}; expected 'labeled' or 'detected'")
+    if protocol not in ('new', 'classic'):
+        raise ValueError(f"protocol is {protocol!r}; expected 'new' (767/700) or 'classic' (20 splits)")
+    sub = f'images_{images}'
+    folder = listing.find_folder(root, ('cuhk03', 'CUHK03', 'cuhk03_release'), (sub,), name='CUHK03', layout=f'{sub} with images like {EXAMPLE}')
+    if protocol == 'new':
+        splits = _new(folder, sub, _annotations(annotations, images, folder), bad_files)
+        if expected:
+            listing.check_counts(splits, COUNTS[images], 2)
+        return splits
+    photos = listing.scan(folder / sub, _parse, example=EXAMPLE, bad_files=bad_files)
+    if expected:
+        repeated.expect('cuhk03', {'people': len({p.identity for p in photos})}, {'people': 1467})
+    photos = [p for p in photos if p.identity < 1000 * (pairs + 1)]
+    views = [{p.identity for p in photos if p.camera == camera} for camera in (0, 1)]
+    people = views[0] & views[1]
+    size = len(people) - test_people
+    chosen = repeated.choose('cuhk03', people, split=split, train=size, splits=SPLITS, split_seed=split_seed, split_file=split_file, write_splits=write_splits)
+    if not 0 <= validation_people < len(chosen.train):
+        raise ValueError(f'validation_people is {validation_people}; expected at least 0 and fewer than the {len(chosen.train)} people trained on')
+    left_out = np.random.default_rng([split_seed, split, 2]).permutation(chosen.train)[:validation_people]
+    # A person of one view alone (the labeled images have one) cannot be tested, and is trained on in every split.
+    chosen = repeated.Split(tuple(sorted((set(chosen.train) | (views[0] ^ views[1])) - set(left_out.tolist()))), chosen.test)
+    shown = repeated.one_each(photos, seed=split_seed, split=split)
+    return repeated.across_cameras('cuhk03', photos, chosen, direction=direction, shown=shown)
+
+
+def _parse(base: str) -> tuple[int, int] | None:
+    """1000 times the camera pair plus the person's number in it, and the view."""
+    match = NAME.fullmatch(base)
+    return (1000 * int(match[1]) + int(match[2]), int(match[3]) - 1) if match else None
+
+
+def _annotations(given: str | None, images: str, folder: pathlib.Path) -> pathlib.Path:
+    filename = f'cuhk03_new_protocol_config_{images}.mat'
+    places = [pathlib.Path(given)] if given else [folder / filename, folder.parent / filename]
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(f"{' and '.join(map(str, places))} not found: the new protocol's file by Zhong et al. 2017; give its path (annotations=PATH)")
+
+
+def _new(folder: pathlib.Path, sub: str, path: pathlib.Path, bad_files: str) -> Splits:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content: dict[str, Any] = loadmat(path, squeeze_me=True)
+    except (MatReadError, ValueError, OSError) as error:
+        raise ValueError(f'{path} cannot be read as a MATLAB file: {error}') from error
+    if lacking := [field for field in FIELDS if field not in content]:
+        raise ValueError(f'{path} lacks {", ".join(lacking)}; expected the new protocol of CUHK03 with {", ".join(FIELDS)}')
+    names = [str(name) for name in content['filelist']]
+    if wrong := [name for name in names if not NAME.fullmatch(name)]:
+        raise ValueError(f'{path} lists {len(wrong):,} images with other names than {EXAMPLE}, e.g. {wrong[0]!r}')
+    parts, missing = {}, []
+    for split in ('train', 'query', 'gallery'):
+        rows = np.atleast_1d(content[f'{split}_idx']).astype(np.int64) - 1  # counted from 1
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(names):
+            raise ValueError(f'{path}: {split}_idx names image {rows.max() + 1:,}; the list has {len(names):,}')
+        photos = []
+        for row in rows:
+            file = folder / sub / names[row]
+            if file.is_file() and file.stat().st_size:
+                photos.append(Photo(str(file), int(content['labels'][row]), int(content['camId'][row]) - 1))
+            else:
+                missing.append(names[row])
+        parts[split] = photos
+    listing.report_bad(missing, sum(map(len, parts.values())) + len(missing), folder / sub, 'are missing or empty', bad_files)
+    return repeated.assemble('cuhk03', **parts)

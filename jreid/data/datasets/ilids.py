@@ -1,0 +1,55 @@
+"""i-LIDS (Zheng, Gong & Xiang 2009), QMUL: 119 people in an airport, 476 images; which camera took one is not known."""
+
+import os
+import re
+
+from jreid.data.datasets import listing, repeated
+from jreid.data.index import Splits
+
+NAME = re.compile(r'(\d{4})(\d{3})\.(?:jpg|jpeg|png|bmp)')
+EXAMPLE = '0001001.jpg'
+SPLITS = 10
+
+
+def load(
+    root: str | os.PathLike,
+    *,
+    split: int = 0,
+    split_seed: int = 0,
+    split_file: str | None = None,
+    write_splits: str | None = None,
+    expected: bool = True,
+    bad_files: str = 'error',
+) -> Splits:
+    """Reads one of 10 random splits: half of the people (59) are trained on; of each other one a random image is the gallery, the rest are queries.
+
+    The cameras are unknown, so no gallery image is left out for its camera. The gallery's images are drawn from (split_seed, split).
+
+    Args:
+      root: the folder i-LIDS_Person, with images like 0001001.jpg (person, image), or the folder above it.
+      Others: see `jreid.data.datasets.viper.load`.
+    """
+    layout = f'images like {EXAMPLE} (person, image) right in one folder'
+    folder = listing.find_images(root, ('i-LIDS_Person', 'ilids', 'iLIDS', 'i-LIDS', 'ilids/i-LIDS_Person'), name='i-LIDS', layout=layout)
+    photos = listing.scan(folder, _parse, example=EXAMPLE, bad_files=bad_files)
+    people = {p.identity for p in photos}
+    chosen = repeated.choose(
+        'ilids', people, split=split, train=len(people) // 2, splits=SPLITS, split_seed=split_seed, split_file=split_file, write_splits=write_splits
+    )
+    if expected:
+        repeated.expect('ilids', {'images': len(photos), 'people': len(people)}, {'images': 476, 'people': 119})
+    train, test = set(chosen.train), set(chosen.test)
+    tested = [p for p in photos if p.identity in test]
+    gallery = set(repeated.one_each(tested, seed=split_seed, split=split))
+    return repeated.assemble(
+        'ilids',
+        train=[p for p in photos if p.identity in train],
+        query=[p for p in tested if p not in gallery],
+        gallery=[p for p in tested if p in gallery],
+        has_cameras=False,
+    )
+
+
+def _parse(base: str) -> tuple[int, int] | None:
+    match = NAME.fullmatch(base)
+    return (int(match[1]), -1) if match else None

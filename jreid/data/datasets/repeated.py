@@ -1,0 +1,165 @@
+"""Seeded repeated splits of small sets: which people are trained on, kept in a file so that others can use the same ones."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import warnings
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from jreid.data.datasets import listing
+from jreid.data.datasets.listing import Photo
+from jreid.data.index import Splits
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split: the set's own ids, ascending, of the people trained on and of those searched for."""
+
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def draw(identities: Collection[int], *, train: int, splits: int, seed: int) -> tuple[Split, ...]:
+    """`splits` random splits, `train` people of each trained on and the others tested; from the sorted ids, the sizes and the seed alone.
+
+    Split k is the permutation of `numpy.random.default_rng([seed, k])`, so it does not depend on how many splits are drawn.
+    """
+    known = np.unique(np.asarray(list(identities), np.int64))
+    if not 0 < train < len(known):
+        raise ValueError(f'{len(known)} people cannot be split into {train} to train on and some to test')
+    drawn = []
+    for number in range(splits):
+        order = np.random.default_rng([seed, number]).permutation(known)
+        drawn.append(Split(tuple(sorted(order[:train].tolist())), tuple(sorted(order[train:].tolist()))))
+    return tuple(drawn)
+
+
+def write(path: str | os.PathLike, splits: Sequence[Split], *, name: str, seed: int) -> None:
+    """A JSON file `{"set", "seed", "splits": [{"train": [ids], "test": [ids]}, ...]}`.
+
+    A file that is there already stays.
+    """
+    path = pathlib.Path(path)
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    content = {'set': name, 'seed': seed, 'splits': [dataclasses.asdict(split) for split in splits]}
+    temporary.write_text(json.dumps(content) + '\n', encoding='utf-8')
+    os.replace(temporary, path)
+
+
+def read(path: str | os.PathLike, identities: Collection[int], *, name: str) -> tuple[Split, ...]:
+    """The splits of a file, checked against the people of the set.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is no split file, is another set's, or names people who are not in the set, or twice.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no split file {path}; it is written by {name} with write_splits={str(path)!r}')
+    wanted = '{"set", "seed", "splits": [{"train": [ids], "test": [ids]}, ...]}'
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        belongs = content['set']
+        splits = tuple(Split(*(tuple(int(i) for i in entry[part]) for part in ('train', 'test'))) for entry in content['splits'])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{path} is no split file: {type(error).__name__} {error}; expected {wanted}') from error
+    if belongs != name:
+        raise ValueError(f'{path} holds splits of {belongs!r}; expected those of {name!r}')
+    known = {int(i) for i in identities}
+    for number, split in enumerate(splits):
+        both = (*split.train, *split.test)
+        strangers = sorted(set(both) - known)
+        if strangers:
+            raise ValueError(f'{path}, split {number}: {len(strangers):,} people are not in the set, e.g. {strangers[:5]}')
+        if len(set(both)) < len(both) or not split.train or not split.test:
+            raise ValueError(f'{path}, split {number}: a part is empty, or a person is named twice')
+    return splits
+
+
+def choose(
+    name: str,
+    identities: Collection[int],
+    *,
+    split: int,
+    train: int,
+    splits: int,
+    split_seed: int,
+    split_file: str | os.PathLike | None,
+    write_splits: str | os.PathLike | None,
+) -> Split:
+    """The split of number `split`, drawn or read.
+
+    Args:
+      identities: the people who can be on either side.
+      train: people to train on, where splits are drawn.
+      splits: how many are drawn.
+      split_file: a file of splits, made here or elsewhere, to read instead.
+      write_splits: a file to write the drawn splits to; one that exists is read, and must hold the same.
+
+    Raises:
+      ValueError: no split of that number, both files named, or the file to be written holds other splits.
+    """
+    if split_file is not None and write_splits is not None:
+        raise ValueError('split_file and write_splits are both given; name the one file that is read, or the one that is written')
+    found = read(split_file, identities, name=name) if split_file is not None else draw(identities, train=train, splits=splits, seed=split_seed)
+    if write_splits is not None:
+        write(write_splits, found, name=name, seed=split_seed)
+        if read(write_splits, identities, name=name) != found:
+            raise ValueError(f'{write_splits} holds other splits than those of seed {split_seed}; read it with split_file, or write to another file')
+    if not 0 <= split < len(found):
+        raise ValueError(f'split is {split}; {name} has the splits 0..{len(found) - 1}')
+    return found[split]
+
+
+def assemble(name: str, *, train: Sequence[Photo], query: Sequence[Photo], gallery: Sequence[Photo], has_cameras: bool = True) -> Splits:
+    """`Splits` of photos.
+
+    Raises:
+      ValueError: a part is empty.
+    """
+    parts = {'train': train, 'query': query, 'gallery': gallery}
+    for part, photos in parts.items():
+        if not photos:
+            raise ValueError(f'{name}: the {part} split is empty; the split file names people of whom there is no such image')
+    return Splits(name=name, has_cameras=has_cameras, **{part: listing.build(photos, dense=part == 'train') for part, photos in parts.items()})
+
+
+def across_cameras(name: str, photos: Sequence[Photo], split: Split, *, direction: str, shown: Sequence[Photo] | None = None) -> Splits:
+    """Test people of one of two cameras are searched for in the other.
+
+    Args:
+      direction: 'a2b': queries from camera 0, gallery from camera 1; 'b2a': the other way round.
+      shown: the gallery's candidates, where not all photos are.
+    """
+    if direction not in ('a2b', 'b2a'):
+        raise ValueError(f"direction is {direction!r}; expected 'a2b' (queries from camera a, gallery from camera b) or 'b2a'")
+    camera = 'ab'.index(direction[0])
+    train, test = set(split.train), set(split.test)
+    return assemble(
+        name,
+        train=[p for p in photos if p.identity in train],
+        query=[p for p in photos if p.identity in test and p.camera == camera],
+        gallery=[p for p in (photos if shown is None else shown) if p.identity in test and p.camera != camera],
+    )
+
+
+def one_each(photos: Sequence[Photo], *, seed: int, split: int) -> list[Photo]:
+    """One random photo of each person and camera, the gallery of a single-shot protocol; from the names, the seed and the split alone."""
+    generator = np.random.default_rng([seed, split, 1])
+    groups: dict[tuple[int, int], list[Photo]] = {}
+    for photo in sorted(photos, key=lambda p: os.path.basename(p.path)):
+        groups.setdefault((photo.identity, photo.camera), []).append(photo)
+    return [group[generator.integers(len(group))] for _, group in sorted(groups.items())]
+
+
+def expect(name: str, found: dict[str, int], wanted: dict[str, int]) -> None:
+    """Warns, naming the differences, where counts are not those of the whole set."""
+    differences = [f'{what}: {found[what]:,}, the set has {number:,}' for what, number in wanted.items() if found[what] != number]
+    if differences:
+        warnings.warn(f'{name} is not the whole set ({"; ".join(differences)}). For a subset pass expected=False', stacklevel=3)
