@@ -1,5 +1,6 @@
 """From a finished run to features in one line."""
 
+import dataclasses
 import json
 import logging
 import pathlib
@@ -12,12 +13,24 @@ from ml_collections import ConfigDict
 from jreid import backbone, methods, steps
 from jreid.checkpoint import CheckpointError, Checkpoints
 from jreid.data.pack import decode
-from jreid.methods.contract import TARGET, Problem
+from jreid.methods.contract import SOURCE, TARGET, Method, Problem, Tree
 from jreid.position import to_config
 
 log = logging.getLogger('jreid')
 
 Images = np.ndarray | Sequence[str | pathlib.Path]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A run's system with its trained variables; `domain` is the one whose batch-norm statistics the run was evaluated with."""
+
+    method: Method
+    preparation: steps.Preparation
+    problem: Problem
+    variables: Tree
+    config: ConfigDict
+    domain: str
 
 
 def load_run(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', batch: int = 128) -> tuple[Callable[[Images], np.ndarray], ConfigDict]:
@@ -35,6 +48,27 @@ def load_run(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', batch: in
       FileNotFoundError: the folder holds no run.
       CheckpointError: the run has no readable checkpoint.
     """
+    model = load_model(workdir, checkpoint=checkpoint)
+    config, method, size = model.config, model.method, model.problem.image_size
+    step = steps.embed_step(method, model.preparation, model.domain, mirror=config.evaluation.mirror)
+
+    def embed(images: Images) -> np.ndarray:
+        features = []
+        for start in range(0, len(images), batch):
+            block = images[start : start + batch]
+            array = block if isinstance(block, np.ndarray) else np.stack([decode(str(path), size) for path in block])
+            if array.dtype != np.uint8 or array.shape[1:] != (*size, 3):
+                raise ValueError(f'images are {array.dtype} {array.shape}; expected uint8 [N, {size[0]}, {size[1]}, 3] or paths')
+            padded = np.concatenate([array, np.zeros((batch - len(array), *size, 3), np.uint8)])
+            features.append(np.asarray(step(model.variables, padded))[: len(array)])
+        found = np.concatenate(features) if features else np.zeros((0, 0), np.float32)
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12) if method.normalise else found
+
+    return embed, config
+
+
+def load_model(workdir: str | pathlib.Path, *, checkpoint: str = 'auto') -> Model:
+    """The model of a run; arguments and errors are those of `load_run`."""
     folder = pathlib.Path(workdir)
     if not (folder / 'config.json').is_file():
         raise FileNotFoundError(f'{folder} holds no run: config.json is missing; expected the --workdir of a run of jreid.main')
@@ -49,21 +83,8 @@ def load_run(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', batch: in
         raise CheckpointError(f'{folder} has no checkpoint yet')
     size = (config.data.height, config.data.width)
     module, record = backbone.build(config.model.backbone, config.model.options, compute_dtype=config.train.compute_dtype)
-    method = methods.build(config.method, module, Problem(**{**restored.meta['problem'], 'image_size': size}))
-    preparation = steps.preparation(record, config.augment)
-    step = steps.embed_step(method, preparation, TARGET, mirror=config.evaluation.mirror)
+    problem = Problem(**{**restored.meta['problem'], 'image_size': size})
+    method = methods.build(config.method, module, problem)
+    trained_on = {stream.domain for phase in method.phases for stream in phase.streams.values()}
     variables = jax.tree.map(jax.numpy.asarray, restored.tree)
-
-    def embed(images: Images) -> np.ndarray:
-        features = []
-        for start in range(0, len(images), batch):
-            block = images[start : start + batch]
-            array = block if isinstance(block, np.ndarray) else np.stack([decode(str(path), size) for path in block])
-            if array.dtype != np.uint8 or array.shape[1:] != (*size, 3):
-                raise ValueError(f'images are {array.dtype} {array.shape}; expected uint8 [N, {size[0]}, {size[1]}, 3] or paths')
-            padded = np.concatenate([array, np.zeros((batch - len(array), *size, 3), np.uint8)])
-            features.append(np.asarray(step(variables, padded))[: len(array)])
-        found = np.concatenate(features) if features else np.zeros((0, 0), np.float32)
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12) if method.normalise else found
-
-    return embed, config
+    return Model(method, steps.preparation(record, config.augment), problem, variables, config, TARGET if TARGET in trained_on else SOURCE)

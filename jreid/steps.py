@@ -101,6 +101,18 @@ def attribute_step(method: Method, preparation: Preparation, domain: str) -> Cal
     return jax.jit(lambda variables, images: predict(variables, normalise(images, preparation.mean, preparation.std), domain))
 
 
+def parsing_step(method: Method, preparation: Preparation, domain: str) -> Callable[[Tree, Array], Array]:
+    """Jitted (variables, uint8 images [B, H, W, 3]) -> part classes uint8 [B, H, W], of logits resized bilinearly to the images' size."""
+    parse = method.parsing
+    assert parse is not None
+
+    def predict(variables: Tree, images: Array) -> Array:
+        logits = parse(variables, normalise(images, preparation.mean, preparation.std), domain)
+        return jnp.argmax(jax.image.resize(logits, (*images.shape[:3], logits.shape[-1]), 'bilinear'), axis=-1).astype(jnp.uint8)
+
+    return jax.jit(predict)
+
+
 def statistics_step(method: Method, preparation: Preparation) -> Callable[[Tree, Array], Tree]:
     """Jitted (variables, uint8 images) -> model state with this batch's own statistics for the target."""
     statistics = method.statistics

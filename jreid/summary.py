@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import jreid
-from jreid import attributes, figures
+from jreid import attributes, figures, parsing
 from jreid.data import Index
 from jreid.retrieval import top_ranked
 from jreid.writers import write_atomically
@@ -30,6 +30,9 @@ TITLES = {
 
 def table(rows: Mapping[str, Mapping[str, Any]], *, source: str, target: str, average_precision: str) -> str:
     """The rows as a text table, percent."""
+    rows = {name: row for name, row in rows.items() if 'mAP' in row}
+    if not rows:
+        return f'{source} -> {target}'
     names = ('mAP', 'rank1', 'rank5', 'rank10', 'mINP')
     lines = [f'{source} -> {target}', f'{"":<32}' + ''.join(f'{name:>8}' for name in names)]
     lines += [f'{TITLES.get(name, name):<32}' + ''.join(f'{row[key]:>8.1f}' for key in names) for name, row in rows.items()]
@@ -80,6 +83,8 @@ def write(
     for name, row in rows.items():
         for role, found in row.get('attributes', {}).items():
             text += '\n' + attributes.table(found, title=f'{TITLES.get(name, name)}, attributes on the {role}')
+        for role, found in row.get('parsing', {}).items():
+            text += '\n' + parsing.table(found, title=f'{TITLES.get(name, name)}, parsing on the {role}')
     write_atomically(workdir / 'summary.txt', text + '\n')
     print(text, flush=True)
     return result

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jreid import backbone, evaluation, feeding, methods, optim, sharding, start, state, steps, summary
+from jreid import backbone, evaluation, feeding, methods, optim, predictions, sharding, start, state, steps, summary
 from jreid.checkpoint import Checkpoints
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase
 from jreid.position import Position, keep_config
@@ -169,15 +169,16 @@ class Run:
         for domain in self.method.refresh_reads:
             feed = self.feeds[domain]
             step = steps.describe_step(self.method, self.preparation, domain)
-            found = evaluation.extract(step, self.state.variables, feed, batch=self.config.evaluation.batch, mesh=self.mesh, description=f'features of {domain}')
+            options = {'batch': self.config.evaluation.batch, 'mesh': self.mesh}
+            found = evaluation.extract(step, self.state.variables, feed, **options, description=f'features of {domain}')
             described[domain] = {**found, 'camera': feed.index.camera}
         key = jax.random.fold_in(jax.random.fold_in(self.root, 1), self.position.refreshes)
         last = self.position.epoch + self.phase.refresh_every >= self.phase.epochs
         local = sharding.local({'params': self.state.params, 'extra': self.state.extra})
         assert self.method.refresh is not None
-        found = self.method.refresh(
-            key, local['params'], local['extra'], described.get(SOURCE), described.get(TARGET), self.data.source_train.index.identity, last, progress=self.first_host
-        )
+        domains = (described.get(SOURCE), described.get(TARGET))
+        identity = self.data.source_train.index.identity
+        found = self.method.refresh(key, local['params'], local['extra'], *domains, identity, last, progress=self.first_host)
         self.labels = found.labels
         new = sharding.replicate(self.mesh, {'params': found.params, 'extra': found.extra})
         self.state = self.state.replace(params=new['params'], extra=new['extra'])
@@ -297,25 +298,17 @@ class Run:
     def _row(self, name: str, variables: Any, domain: str) -> None:
         """Evaluate for a row of the summary."""
         last = self.position.phase == len(self.method.phases) - 1
+        said = predictions.rows(self.method, self.preparation, self.problem, self.data, variables, domain, batch=self.config.evaluation.batch, mesh=self.mesh)
+        if not self.method.retrieves:
+            self.position.rows[name] = said
+            return
         plain, again = self._evaluate(variables, domain, rerank=self.config.evaluation.rerank and last and name != 'adabn')
-        row = self.position.rows[name] = {**evaluation.as_row(plain), **self._attributes(variables, domain)}
+        row = self.position.rows[name] = {**evaluation.as_row(plain), **said}
         if again is not None:
             self.position.rows[f'{name}_reranked'] = evaluation.as_row(again)
         prefix = '' if name == self.phase.row else f'{name}/'
         self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, {f'{prefix}{key}': value for key, value in evaluation.scalars(row).items()})
         log.info('%s on %s: mAP %.1f, rank-1 %.1f', name, self.data.target.name, row['mAP'], row['rank1'])
-
-    def _attributes(self, variables: Any, domain: str) -> dict[str, Any]:
-        """How well attributes are predicted, where the system predicts any: on the target, and on the source with the source's own statistics."""
-        if self.method.attributes is None:
-            return {}
-        data, settings = self.data, self.config.evaluation
-        feeds = {'target': (data.target_query, data.target_gallery)}
-        if domain == SOURCE and data.source.query.attributes is not None:
-            feeds['source'] = data.source_test()
-        step = steps.attribute_step(self.method, self.preparation, domain)
-        rows = evaluation.attribute_rows(step, variables, self.problem.attribute_names, feeds, batch=settings.batch, mesh=self.mesh)
-        return {'attributes': rows} if rows else {}
 
     def _source_score(self) -> float:
         """mAP on the source's own test split: what the best checkpoint is chosen by."""
@@ -345,7 +338,7 @@ class Run:
         """Summary, figures, and the printout."""
         config, data, variables = self.config, self.data, self.state.variables
         drawn: dict[str, np.ndarray] = {}
-        if config.figures.enabled:
+        if config.figures.enabled and self.method.retrieves:
             domain = TARGET if any(stream.domain == TARGET for phase in self.method.phases for stream in phase.streams.values()) else SOURCE
             feeds = {'query': data.target_query, 'gallery': data.target_gallery, SOURCE: data.source_train, TARGET: data.target_train}
             for name, feed in feeds.items():

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from jreid.methods import dien, dmtnet, ptl, ssg, tjaidl
+from jreid.methods import dien, dmtnet, ptl, ssg, teacher, tjaidl
 from jreid.methods.contract import Method, OptimizerSettings, Phase, Problem, Refreshed, Stream
 
 __all__ = ['METHODS', 'Method', 'OptimizerSettings', 'Phase', 'Problem', 'Refreshed', 'Stream', 'build']
@@ -16,6 +16,7 @@ METHODS = {
     'dmtnet': (dmtnet.dmtnet, dmtnet.Settings),
     'ptl': (ptl.ptl, ptl.Settings),
     'ssg': (ssg.ssg, ssg.Settings),
+    'teacher': (teacher.teacher, teacher.Settings),
     'tjaidl': (tjaidl.tjaidl, tjaidl.Settings),
 }
 

@@ -185,6 +185,7 @@ class Method:
       label_columns: pseudo labels an image.
       group: names of a parameter's path -> group of learning rates.
       score: (variables, query, gallery) -> [q, g] similarity, for systems that compare pairs rather than features.
+      retrieves: False for teachers, whose rows say how well they predict and whose features nobody compares.
       normalise: whether features are L2-normalised before distances are taken.
       backbones: top-level names of the parameters that imported weights are put into.
       maps: (variables, images, domain) -> name -> SpatialMap, for figures; None for the maps that the backbones give (`jreid.methods.maps`).
@@ -203,6 +204,7 @@ class Method:
     label_columns: int = 1
     group: Callable[[tuple[str, ...]], str] = lambda path: 'all'
     score: Callable[..., Array] | None = None
+    retrieves: bool = True
     normalise: bool = False
     backbones: tuple[str, ...] = ('backbone',)
     maps: Callable[[Tree, Array, str], Mapping[str, SpatialMap]] | None = None

@@ -1,0 +1,72 @@
+"""What systems say of people beside who they are, attributes and body parts, measured on test splits that are labelled with them."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jreid import evaluation, parsing, steps
+from jreid.feeding import Data, Feed
+from jreid.methods.contract import SOURCE, Method, Problem, Tree
+
+BLOCK = 8192
+"""Images whose predicted label maps are held at a time."""
+
+
+def rows(
+    method: Method, preparation: steps.Preparation, problem: Problem, data: Data, variables: Tree, domain: str, *, batch: int, mesh: Mesh
+) -> dict[str, Any]:
+    """`attributes` and `parsing`, each role ('target', 'source') -> plain numbers; empty where the system predicts neither or no split is labelled.
+
+    The source's test split is read only with the source's own statistics.
+
+    Args:
+      domain: whose batch-norm statistics are used.
+    """
+    if method.attributes is None and method.parsing is None:
+        return {}
+    feeds = {'target': (data.target_query, data.target_gallery)}
+    if domain == SOURCE and len(data.source.query):
+        feeds['source'] = data.source_test()
+    found = {}
+    if method.attributes is not None:
+        step = steps.attribute_step(method, preparation, domain)
+        found['attributes'] = evaluation.attribute_rows(step, variables, problem.attribute_names, feeds, batch=batch, mesh=mesh)
+    if method.parsing is not None:
+        found['parsing'] = parsing_rows(steps.parsing_step(method, preparation, domain), variables, feeds, batch=batch, mesh=mesh)
+    return {name: row for name, row in found.items() if row}
+
+
+def parsing_rows(
+    step: Callable[[Tree, jax.Array], jax.Array], variables: Tree, feeds: Mapping[str, Sequence[Feed]], *, batch: int, mesh: Mesh
+) -> dict[str, Any]:
+    """How well people are parsed on test splits, wherever these have part masks: role -> `ParsingMetrics.as_row`.
+
+    Args:
+      step: (variables, images) -> part classes uint8 [B, H, W].
+      feeds: role -> its test splits.
+    """
+    found = {}
+    for role, parts in feeds.items():
+        labelled = [feed for feed in parts if feed.index.mask_path is not None]
+        if labelled:
+            total = sum(
+                parsing.count(predicted, feed.masks()[rows_now])
+                for feed in labelled
+                for rows_now, predicted in label_maps(step, variables, feed, batch=batch, mesh=mesh, description=f'parsing of {role}')
+            )
+            found[role] = parsing.ParsingMetrics(total).as_row()
+    return found
+
+
+def label_maps(
+    step: Callable[[Tree, jax.Array], jax.Array], variables: Tree, feed: Feed, *, batch: int, mesh: Mesh, description: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows, label maps uint8 [rows, H, W]) of a split, a block at a time: those of a whole gallery would take a third of its images' memory."""
+    for start in range(0, len(feed.index), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(feed.index)))
+        part = dataclasses.replace(feed, index=feed.index.take(block), images=lambda plan, start=start: feed.images(plan + start))
+        yield block, evaluation.extract(step, variables, part, batch=batch, mesh=mesh, description=description)
