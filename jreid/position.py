@@ -48,18 +48,19 @@ def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
     path, new = workdir / 'config.json', json.loads(config.to_json_best_effort())
     if path.exists():
         old = json.loads(path.read_text())
-        differing = [name for name in sorted({*_flat(old), *_flat(new)}) if _flat(old).get(name) != _flat(new).get(name)]
+        differing = [name for name in sorted({*flat_config(old), *flat_config(new)}) if flat_config(old).get(name) != flat_config(new).get(name)]
         if differing:
-            told = '; '.join(f'{name}: {_flat(old).get(name)!r} there, {_flat(new).get(name)!r} now' for name in differing[:5])
+            told = '; '.join(f'{name}: {flat_config(old).get(name)!r} there, {flat_config(new).get(name)!r} now' for name in differing[:5])
             raise ValueError(f'{workdir} holds a run of another config ({told}); choose another --workdir or remove it')
         return
     write_atomically(path, json.dumps(new, indent=2) + '\n')
 
 
-def _flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+def flat_config(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    """The fields of a config as dotted names."""
     flat = {}
     for name, value in tree.items():
-        flat.update(_flat(value, f'{prefix}{name}.') if isinstance(value, dict) and value else {f'{prefix}{name}': value})
+        flat.update(flat_config(value, f'{prefix}{name}.') if isinstance(value, dict) and value else {f'{prefix}{name}': value})
     return flat
 
 

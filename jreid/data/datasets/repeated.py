@@ -99,16 +99,16 @@ def choose(
       identities: the people who can be on either side.
       train: people to train on, where splits are drawn.
       splits: how many are drawn.
-      split_file: a file of splits, made here or elsewhere, to read instead.
+      split_file: a file of splits, made here or elsewhere, to read instead; None or '' for none.
       write_splits: a file to write the drawn splits to; one that exists is read, and must hold the same.
 
     Raises:
       ValueError: no split of that number, both files named, or the file to be written holds other splits.
     """
-    if split_file is not None and write_splits is not None:
+    if split_file and write_splits:
         raise ValueError('split_file and write_splits are both given; name the one file that is read, or the one that is written')
-    found = read(split_file, identities, name=name) if split_file is not None else draw(identities, train=train, splits=splits, seed=split_seed)
-    if write_splits is not None:
+    found = read(split_file, identities, name=name) if split_file else draw(identities, train=train, splits=splits, seed=split_seed)
+    if write_splits:
         write(write_splits, found, name=name, seed=split_seed)
         if read(write_splits, identities, name=name) != found:
             raise ValueError(f'{write_splits} holds other splits than those of seed {split_seed}; read it with split_file, or write to another file')
