@@ -1,5 +1,6 @@
 """`python -m jreid.main --config=configs/PAIR.py:VARIANT --workdir=DIR [--config.field=value ...]`: one training run."""
 
+import difflib
 import logging
 import pathlib
 import sys
@@ -7,14 +8,23 @@ import warnings
 
 import jax
 from absl import app, flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
+
+def _config_argument(argv: list[str]) -> str:
+    """What `--config` is given, as one word or as two; '' where it is missing."""
+    for argument, following in zip(argv, [*argv[1:], ''], strict=True):
+        if argument in ('--config', '-config'):
+            return following
+        if argument.startswith(('--config=', '-config=')):
+            return argument.split('=', 1)[1]
+    return ''
+
+
 # A config file imports `configs.base`; its folder's parent may not be on the path when the command runs elsewhere.
-for _argument in sys.argv[1:]:
-    if _argument.startswith('--config='):
-        _file = pathlib.Path(_argument.removeprefix('--config=').rsplit(':', 1)[0]).absolute()
-        sys.path.append(str(_file.parent.parent))
+if _config_argument(sys.argv):
+    sys.path.append(str(pathlib.Path(_config_argument(sys.argv).split(':', 1)[0]).absolute().parent.parent))
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'File of the config, with :VARIANT for an ablation or another system.', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; runs/<pair>-<variant>-<seed> where none is given.')
@@ -56,5 +66,45 @@ def main(argv: list[str]) -> None:
     train(config, workdir)
 
 
+def _parsed(argv: list[str]) -> list[str]:
+    """The arguments without flags; ends the program where the config file is missing, or a field is set that it does not have."""
+    if wrong := _missing_file(argv):
+        sys.exit(wrong)
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        sys.exit(_wrong_field(argv) or f'{type(error).__name__}: {error}')
+
+
+def _missing_file(argv: list[str]) -> str:
+    file = pathlib.Path(_config_argument(argv).split(':', 1)[0])
+    if file.name in ('', '.') or file.is_file():
+        return ''
+    others = sorted(str(path) for path in file.parent.glob('*.py') if path.stem not in ('__init__', 'base', 'variants'))
+    near = difflib.get_close_matches(str(file), others, 1)
+    return f'config file {file} does not exist' + (f' (did you mean {near[0]}?)' if near else '') + (f'; there are: {", ".join(others)}' if others else '')
+
+
+def _wrong_field(argv: list[str]) -> str:
+    """What is wrong with the first `--config.FIELD` that the config does not have; '' where all are there."""
+    known = fields(flags.FLAGS['config'].parser.parse(_config_argument(argv)))
+    for argument in argv[1:]:
+        name = argument.split('=', 1)[0].lstrip('-').removeprefix('config.')
+        if argument.lstrip('-').startswith('config.') and name not in known:
+            last = name.rsplit('.', 1)[-1]
+            near = [field for field in known if field.rsplit('.', 1)[-1] == last] + difflib.get_close_matches(name, known, 3)
+            hint = f'did you mean {" or ".join(dict.fromkeys(near))}?' if near else f'there are: {", ".join(known)}'
+            return f'the config has no field {name} ({argument}); {hint}'
+    return ''
+
+
+def fields(config: ConfigDict, prefix: str = '') -> list[str]:
+    """Names of all fields, those of inner groups with dots."""
+    names = []
+    for name, value in config.items():
+        names += fields(value, f'{prefix}{name}.') if isinstance(value, ConfigDict) and value else [f'{prefix}{name}']
+    return names
+
+
 if __name__ == '__main__':
-    app.run(main)
+    app.run(main, flags_parser=_parsed)
