@@ -18,6 +18,7 @@ from jreid.data.samplers import evaluation_plan, plain_plan
 from jreid.feeding import Feed
 from jreid.methods.contract import Tree
 from jreid.retrieval import Metrics, evaluate, evaluate_distances, rerank
+from jreid.retrieval.metrics import AveragePrecision
 
 
 def extract(step: Callable[[Tree, jax.Array], Any], variables: Tree, feed: Feed, *, batch: int, mesh: Mesh, description: str = '') -> Any:
@@ -54,7 +55,7 @@ def adapt_statistics(step: Callable[[Tree, jax.Array], Tree], variables: Tree, f
 
 
 def metrics_of(
-    query: np.ndarray, gallery: np.ndarray, query_feed: Feed, gallery_feed: Feed, *, normalise: bool, average_precision: str, has_cameras: bool
+    query: np.ndarray, gallery: np.ndarray, query_feed: Feed, gallery_feed: Feed, *, normalise: bool, average_precision: AveragePrecision, has_cameras: bool
 ) -> Metrics:
     """CMC, mAP and mINP of features; Euclidean distance, after L2 normalisation where the method says so."""
     if normalise:
@@ -70,7 +71,7 @@ def reranked(
     gallery_feed: Feed,
     *,
     normalise: bool,
-    average_precision: str,
+    average_precision: AveragePrecision,
     has_cameras: bool,
     k1: int,
     k2: int,

@@ -111,7 +111,6 @@ def _feeder(settings: Mapping[str, Any]) -> Callable[[Index, str], Feed]:
     def from_files(index: Index, name: str) -> Feed:
         from jreid.data import pipeline
 
-        del name
         return Feed(index, lambda plan: (b['image'] for b in pipeline.batches(index, plan, size=size)), masks_of(index, name))
 
     def from_pack(index: Index, name: str) -> Feed:

@@ -60,7 +60,7 @@ def load_run(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', batch: in
             if array.dtype != np.uint8 or array.shape[1:] != (*size, 3):
                 raise ValueError(f'images are {array.dtype} {array.shape}; expected uint8 [N, {size[0]}, {size[1]}, 3] or paths')
             padded = np.concatenate([array, np.zeros((batch - len(array), *size, 3), np.uint8)])
-            features.append(np.asarray(step(model.variables, padded))[: len(array)])
+            features.append(np.asarray(step(model.variables, jax.numpy.asarray(padded)))[: len(array)])
         found = np.concatenate(features) if features else np.zeros((0, 0), np.float32)
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12) if method.normalise else found
 

@@ -64,7 +64,7 @@ def train_step(
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         metrics = {'loss': value, **metrics, 'gradient_norm': optax.tree.norm(gradients)}
         params = optax.apply_updates(state.params, updates)
-        return state.replace(step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state), metrics
+        return dataclasses.replace(state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state), metrics
 
     return jax.jit(step, donate_argnums=0)
 

@@ -120,7 +120,7 @@ class Run:
         if not self.position.started:
             self.position.started = True
             if number > 0 or self.phase.restart_statistics:
-                old = self.state.replace(model_state=self._adapted_statistics()) if self.phase.restart_statistics else self.state
+                old = dataclasses.replace(self.state, model_state=self._adapted_statistics()) if self.phase.restart_statistics else self.state
                 new = state.create(old.params, old.model_state, old.extra, optimizer, step=int(old.step))
                 self.state = sharding.replicate(self.mesh, new)
                 self.save()
@@ -181,7 +181,7 @@ class Run:
         found = self.method.refresh(key, local['params'], local['extra'], *domains, identity, last, progress=self.first_host)
         self.labels = found.labels
         new = sharding.replicate(self.mesh, {'params': found.params, 'extra': found.extra})
-        self.state = self.state.replace(params=new['params'], extra=new['extra'])
+        self.state = dataclasses.replace(self.state, params=new['params'], extra=new['extra'])
         self.position.report = dict(found.report)
         self.metrics.write(int(self.state.step), 'refresh', self.phase.name, {**found.report, **self._pseudo_label_quality()})
         if self.first_host:
@@ -210,7 +210,9 @@ class Run:
             plans[name] = plan[self.position.step :, sharding.local_columns(self.mesh, stream.batch)]
             iterators[name] = feed.images(plans[name])
         images_a_step = sum(stream.batch for stream in phase.streams.values())
-        bar = progress_bar(total * images_a_step, f'{phase.name} {self.position.epoch + 1}/{phase.epochs}', active=self.first_host, initial=self.position.step * images_a_step)
+        bar = progress_bar(
+            total * images_a_step, f'{phase.name} {self.position.epoch + 1}/{phase.epochs}', active=self.first_host, initial=self.position.step * images_a_step
+        )
         pending: tuple[int, Any] | None = None
         with bar:
             for i in range(total - self.position.step):
@@ -251,7 +253,7 @@ class Run:
         if wrong:
             raise FloatingPointError(
                 f'step {number} (phase {self.phase.name}): {", ".join(wrong)} not finite; the last checkpoint is of step '
-                f'{(self.checkpoints.numbers() or [0])[-1] // 10}. Lower the learning rate or the term\'s weight.'
+                f"{(self.checkpoints.numbers() or [0])[-1] // 10}. Lower the learning rate or the term's weight."
             )
         self.window.add(values)
         if number % self.config.train.log_every == 0:
@@ -289,11 +291,11 @@ class Run:
         """(metrics on the target's test split, the same after re-ranking or None)."""
         data, settings = self.data, self.config.evaluation
         features = self._features(variables, domain, data.target_query, data.target_gallery)
-        options = {'normalise': self.method.normalise, 'average_precision': settings.average_precision, 'has_cameras': data.target.has_cameras}
+        options: dict[str, Any] = {'normalise': self.method.normalise, 'average_precision': settings.average_precision, 'has_cameras': data.target.has_cameras}
         feeds = (data.target_query, data.target_gallery)
         plain = evaluation.metrics_of(*features, *feeds, **options)
-        k = {'k1': settings.rerank_k1, 'k2': settings.rerank_k2, 'lambda_value': settings.rerank_lambda}
-        return plain, evaluation.reranked(*features, *feeds, **options, **k) if rerank else None
+        k: dict[str, Any] = {'k1': settings.rerank_k1, 'k2': settings.rerank_k2, 'lambda_value': settings.rerank_lambda}
+        return plain, evaluation.reranked(*features, *feeds, **{**options, **k}) if rerank else None
 
     def _row(self, name: str, variables: Any, domain: str) -> None:
         """Evaluate for a row of the summary."""
@@ -316,7 +318,7 @@ class Run:
         assert query is not None
         assert gallery is not None
         features = self._features(self.state.variables, SOURCE, query, gallery)
-        options = {'normalise': self.method.normalise, 'average_precision': self.config.evaluation.average_precision}
+        options: dict[str, Any] = {'normalise': self.method.normalise, 'average_precision': self.config.evaluation.average_precision}
         metrics = evaluation.metrics_of(*features, query, gallery, **options, has_cameras=self.data.source.has_cameras)
         self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, {'source_mAP': 100 * float(metrics.mAP)})
         return float(metrics.mAP)

@@ -35,8 +35,7 @@ def same_runs(one, two):
 @pytest.fixture(scope='module')
 def reference(people, tmp_path_factory):
     """A run that went through, with figures."""
-    workdir = tmp_path_factory.mktemp('reference')
-    return workdir
+    return tmp_path_factory.mktemp('reference')
 
 
 @pytest.fixture

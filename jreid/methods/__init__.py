@@ -1,7 +1,7 @@
 """The systems, one file a paper, as records of pure functions (`jreid.methods.contract.Method`)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax import linen as nn
@@ -11,7 +11,7 @@ from jreid.methods.contract import Method, OptimizerSettings, Phase, Problem, Re
 
 __all__ = ['METHODS', 'Method', 'OptimizerSettings', 'Phase', 'Problem', 'Refreshed', 'Stream', 'build']
 
-METHODS = {
+METHODS: dict[str, tuple[Callable[..., Method], type]] = {
     'dien': (dien.dien, dien.Settings),
     'dmtnet': (dmtnet.dmtnet, dmtnet.Settings),
     'ptl': (ptl.ptl, ptl.Settings),

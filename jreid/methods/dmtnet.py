@@ -13,6 +13,7 @@ Differs from the paper: a source without attribute labels has no attribute head,
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +69,7 @@ class Settings:
     niec_coarse: int
     niec_refine: int
     niec_refinements: int
-    niec_rule: str
+    niec_rule: Literal['mean', 'accuracy', 'silhouette']
     niec_restarts: int
     niec_iterations: int
     niec_probe_fraction: float
@@ -209,8 +210,7 @@ def _largest_total(problem: Problem, settings: Settings) -> int:
 def _source_losses(out: Mapping[str, Array], batch: Mapping[str, Array], settings: Settings) -> dict[str, Array]:
     """L_cl (Eq. 2), L_at (Eq. 3) and L_mat (Eq. 7) on labelled source images, each with its weight."""
     losses = {
-        'classification': settings.weight_classification
-        * cross_entropy(out['source_logits'], batch['identity'], label_smoothing=settings.label_smoothing),
+        'classification': settings.weight_classification * cross_entropy(out['source_logits'], batch['identity'], label_smoothing=settings.label_smoothing),
         'matching': settings.weight_matching
         * batch_hard_triplet(out['matching'], batch['identity'], margin=settings.margin, squared=settings.squared_distance),
     }
@@ -231,7 +231,7 @@ def _source_objective(network: nn.Module, settings: Settings) -> Callable:
 
 
 def _adapt_objective(network: nn.Module, settings: Settings) -> Callable:
-    mmd = {'linear': linear_mmd, 'rbf': rbf_mmd}[settings.mmd]
+    mmd = linear_mmd if settings.mmd == 'linear' else rbf_mmd
 
     def objective(params, model_state, batch, key, progress, extra):
         del key, progress
@@ -251,11 +251,9 @@ def _adapt_objective(network: nn.Module, settings: Settings) -> Callable:
             new['matching'], target['identity'], margin=settings.margin, squared=settings.squared_distance
         )
         shared = [name for name in ('base', 'attributes', 'matching') if name in out]
-        losses['mmd'] = settings.weight_mmd * sum(mmd(out[name], new[name]) for name in shared)  # Eq. 8
+        losses['mmd'] = settings.weight_mmd * jnp.sum(jnp.stack([mmd(out[name], new[name]) for name in shared]))  # Eq. 8
         if settings.weight_kl:
-            losses['kl'] = settings.weight_kl * _assignment_divergence(
-                out[settings.cluster_feature], new[settings.cluster_feature], extra, settings.alpha
-            )
+            losses['kl'] = settings.weight_kl * _assignment_divergence(out[settings.cluster_feature], new[settings.cluster_feature], extra, settings.alpha)
         return sum(losses.values()), (model_state, losses)
 
     return objective
@@ -279,7 +277,7 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
         identity = jnp.asarray(source_identity)
         tables = {}
         known = int(extra['valid'].sum())  # clusters of the refresh before, 0 at the first
-        effort = {'n_init': settings.niec_restarts, 'max_iterations': settings.niec_iterations}
+        effort: dict[str, Any] = {'n_init': settings.niec_restarts, 'max_iterations': settings.niec_iterations}
         if settings.given_identities or (known and not settings.estimate_every_refresh and not last):
             total = known or problem.source_identities + int(problem.target_identities or 0)
             found = cluster_target(key, features, identity, new, total, k_max=largest, **effort)
