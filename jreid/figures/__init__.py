@@ -4,10 +4,11 @@ Every function returns the path it wrote, writes atomically (a reader never sees
 state alone, so that it is safe inside a training loop. Matplotlib, Pillow and scikit-learn load on the first call.
 """
 
+from jreid.figures.attention import attention_sheet, overlay
 from jreid.figures.cmc import plot_cmc
 from jreid.figures.curves import plot_curves
 from jreid.figures.niec import plot_niec
 from jreid.figures.ranked import pick_queries, ranked_sheet
 from jreid.figures.tsne import plot_tsne, tsne_coordinates
 
-__all__ = ['pick_queries', 'plot_cmc', 'plot_curves', 'plot_niec', 'plot_tsne', 'ranked_sheet', 'tsne_coordinates']
+__all__ = ['attention_sheet', 'overlay', 'pick_queries', 'plot_cmc', 'plot_curves', 'plot_niec', 'plot_tsne', 'ranked_sheet', 'tsne_coordinates']
