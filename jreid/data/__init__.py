@@ -16,7 +16,8 @@ def load(name: str, root: str | os.PathLike | None = None, **options) -> Splits:
     """Reads a data set's file names and annotations.
 
     Args:
-      name: 'market1501', 'dukemtmc', 'msmt17', 'cuhk03', 'cuhk01', 'viper', 'prid2011', 'grid', 'ilids', 'ward', 'pku', 'folder' or 'synthetic'.
+      name: 'market1501', 'dukemtmc', 'msmt17', 'cuhk03', 'cuhk01', 'viper', 'prid2011', 'grid', 'ilids', 'ward', 'pku', 'folder' or
+        'synthetic'; for teachers, without identities, 'peta', 'rap' or 'densepose'.
       root: the folder that holds the set, or the set's folder itself; 'synthetic' generates its own where root is None.
       **options: the set's own, see `jreid.data.datasets.<name>.load`.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jreid.data.datasets import cuhk01, cuhk03, dukemtmc, folder, grid, ilids, market1501, msmt17, pku, prid2011, synthetic, viper, ward
+from jreid.data.datasets import cuhk01, cuhk03, densepose, dukemtmc, folder, grid, ilids, market1501, msmt17, peta, pku, prid2011, rap, synthetic, viper, ward
 from jreid.data.index import Splits
 
 LOADERS: dict[str, Callable[..., Splits]] = {
@@ -17,6 +17,9 @@ LOADERS: dict[str, Callable[..., Splits]] = {
     'ilids': ilids.load,
     'ward': ward.load,
     'pku': pku.load,
+    'peta': peta.load,
+    'rap': rap.load,
+    'densepose': densepose.load,
     'folder': folder.load,
     'synthetic': synthetic.load,
 }
