@@ -27,6 +27,10 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
         joint_iterations=1000,
         adapt_iterations=500,
         epoch_iterations=250,
+        rounds=6,  # SSG's
+        round_epochs=2,
+        group_learning_rate=5e-4,
+        rho=1.6e-3 * 12_936 / 1_536,  # as many pairs an image as on Market's 12,936
     )
     data = config.data
     data.source, data.target = 'synthetic', 'synthetic'

@@ -22,6 +22,11 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
         weight_mmd=0.05,  # see configs/demo.py
         cluster_feature='matching',
         cluster_centring='camera',
+        rounds=8,  # SSG's
+        round_epochs=2,
+        group_identities=8,
+        group_learning_rate=1e-4,
+        rho=1.6e-3 * 12_936 / 1_248,  # as many pairs an image as on Market's 12,936
     )
     config.data.source, config.data.target = 'pku', 'ward'
     config.data.height, config.data.width = 128, 64
