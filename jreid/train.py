@@ -266,7 +266,7 @@ class Run:
         epoch, every = self.position.epoch, self.config.evaluation.every
         last = epoch == self.phase.epochs
         score = None
-        if every and epoch % every == 0 and not last:
+        if every and epoch % every == 0 and not last and self.method.retrieves:
             metrics, _ = self._evaluate(self.state.variables, self._domain())
             self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, evaluation.scalars(evaluation.as_row(metrics)))
         if self.config.evaluation.select == 'best' and self.position.phase == len(self.method.phases) - 1:

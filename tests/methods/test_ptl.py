@@ -1,0 +1,127 @@
+"""PTL through the trainer, from a teacher's run over its label files to proxy tasks on the target."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import variants
+from jreid import feeding, label, methods
+from jreid import train as trainer
+from jreid.load import load_model
+from jreid.methods.contract import SOURCE, Problem
+from jreid.models import BACKBONES
+
+SMALL = {'source_epochs': 2, 'parsing_width': 8, 'attribute_width': 4}
+
+
+def last_losses(workdir):
+    records = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    return [record for record in records if record['kind'] == 'train'][-1]
+
+
+@pytest.fixture(scope='module')
+def taught(people, tmp_path_factory):
+    """Label files for both domains as another program may write them: the image's halves are its two parts, two attributes by number."""
+    root = tmp_path_factory.mktemp('taught')
+    for domain in ('one', 'two'):
+        images = sorted((people / domain).rglob('*.jpg'))
+        for path in images:
+            target = root / domain / 'masks' / path.parent.name / f'{path.stem}.png'
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.repeat(np.uint8([1, 5]), 32)[:, None].repeat(32, axis=1)).save(target)
+        numbers = np.asarray([int(path.name[:4]) for path in images])
+        values = np.stack([numbers % 2, numbers % 3 / 2], 1).clip(0.05, 0.95)
+        np.savez(root / domain / 'attributes.npz', path=[str(path) for path in images], names=['odd', 'third'], attributes=values)
+    return root
+
+
+def test_both_tasks_on_both_domains(tiny_config, taught, tmp_path):
+    config = tiny_config('ptl', **SMALL, parsing='both', attributes='both', target_batch=8)
+    config.data.source_teacher, config.data.target_teacher = str(taught / 'one'), str(taught / 'two')
+    summary = trainer.train(config, tmp_path)
+    assert summary['adapted']['queries'] == 12
+    losses = last_losses(tmp_path)
+    assert {'identity', 'triplet', 'parsing_source', 'parsing_target', 'attributes_source', 'attributes_target'} <= set(losses)
+    # Halves of the image are easy: the loss (its weight is 0.1) leaves ln 8, that of chance.
+    assert losses['parsing_target'] < 0.1 * np.log(8)
+
+
+def test_baseline_reads_nothing_of_the_target_and_is_no_teacher(tiny_config, tmp_path):
+    config = tiny_config('ptl-bl', **{**SMALL, 'source_epochs': 1})
+    summary = trainer.train(config, tmp_path)
+    assert {'source_only', 'adabn'} <= set(summary)
+    assert not {name for name in last_losses(tmp_path) if name.endswith('_target')}
+    model = load_model(tmp_path)
+    assert model.domain == SOURCE
+    with pytest.raises(ValueError, match='predicts neither parts nor attributes'):
+        label.label(model, config, tmp_path / 'out')
+
+
+@pytest.mark.parametrize(
+    ('variant', 'message'),
+    [
+        ('ptl-hp-t', 'human parsing on the target needs label maps.*data.target_teacher'),
+        ('ptl-hp-s', 'human parsing on the source needs label maps.*data.source_teacher'),
+        ('ptl-attr-t', 'attributes on the target needs labels'),
+        ('teacher-parsing', 'a parsing teacher needs part masks'),
+        ('teacher-attributes', 'an attribute teacher needs attributes'),
+    ],
+)
+def test_tasks_without_labels_are_refused(variant, message):
+    problem = Problem((32, 16), 20, 100, 100)
+    with pytest.raises(ValueError, match=message):
+        methods.build(variants.method_settings(variant), BACKBONES['tiny_cnn'].constructor(), problem)
+
+
+def test_two_teachers_with_other_attributes_are_refused():
+    problem = Problem((32, 16), 20, 100, 100, attribute_names=('a', 'b'), target_attribute_names=('a', 'c'))
+    with pytest.raises(ValueError, match='label both with one teacher'):
+        methods.build(variants.method_settings('ptl-attr-st'), BACKBONES['tiny_cnn'].constructor(), problem)
+
+
+def teacher_config(tiny_config, variant):
+    """A teacher on a tiny synthetic set; its target is another domain of it."""
+    config = tiny_config(variant, **SMALL, batch=16)
+    config.data.source = config.data.target = 'synthetic'
+    config.data.source_root = config.data.target_root = ''
+    tiny = {'identities': 4, 'test_identities': 2, 'cameras': 2, 'images_per_camera': 4, 'distractors': 0, 'junk': 0, 'size': (32, 16)}
+    config.data.source_options, config.data.target_options = {'domain': 'station', **tiny}, {'domain': 'campus', **tiny}
+    return config
+
+
+def test_teachers_from_training_to_label_files(tiny_config, tmp_path):
+    config = tiny_config('ptl', **SMALL, target_batch=8)
+    out = tmp_path / 'labels'
+    for variant, said in (('teacher-parsing', 'parsing'), ('teacher-attributes', 'attributes')):
+        summary = trainer.train(teacher_config(tiny_config, variant), tmp_path / variant)
+        assert set(summary['teacher']) == {said}
+        assert set(summary['teacher'][said]) == {'source', 'target'}
+        model = load_model(tmp_path / variant)
+        label.label(model, config, out)
+    assert 0 < json.loads((tmp_path / 'teacher-parsing' / 'summary.json').read_text())['teacher']['parsing']['source']['miou'] <= 100
+    assert 'parsing on the target: mean IoU' in (tmp_path / 'teacher-parsing' / 'summary.txt').read_text()
+    files = sorted((out / 'masks').rglob('*.png'))
+    assert len(files) == 96
+    assert np.asarray(Image.open(files[0])).shape == (32, 16)
+    # Soft labels in 0..1, and not those of another image: images of one person differ.
+    with np.load(out / 'attributes.npz') as found:
+        assert found['attributes'].shape == (96, 27)
+        assert (found['attributes'] > 0).all()
+        assert (found['attributes'] < 1).all()
+        assert found['attributes'].std(axis=0).min() > 0
+    config.data.target_teacher = str(out)
+    assert 'adapted' in trainer.train(config, tmp_path / 'ptl')
+
+
+def test_true_masks_and_attributes_of_the_target_are_not_seen(tiny_config):
+    data = feeding.open_data(teacher_config(tiny_config, 'teacher-parsing').data, select_on_source=False)
+    assert data.target.train.mask_path is not None
+    assert data.target.train.attributes is not None
+    assert data.target_train.index.mask_path is None
+    assert data.target_train.index.attributes is None
+    problem = data.problem((32, 16), given_identities=False)
+    assert tuple(problem.mask_domains) == (SOURCE,)
+    assert len(problem.attribute_names) == 27
+    assert problem.target_attribute_names == ()
