@@ -1,6 +1,7 @@
 """What systems say of people beside who they are, attributes and body parts, measured on test splits that are labelled with them."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -53,12 +54,12 @@ def parsing_rows(
     for role, parts in feeds.items():
         labelled = [feed for feed in parts if feed.index.mask_path is not None]
         if labelled:
-            total = sum(
+            counts = [
                 parsing.count(predicted, feed.masks()[rows_now])
                 for feed in labelled
                 for rows_now, predicted in label_maps(step, variables, feed, batch=batch, mesh=mesh, description=f'parsing of {role}')
-            )
-            found[role] = parsing.ParsingMetrics(total).as_row()
+            ]
+            found[role] = parsing.ParsingMetrics(np.sum(counts, axis=0)).as_row()
     return found
 
 
@@ -68,5 +69,10 @@ def label_maps(
     """(rows, label maps uint8 [rows, H, W]) of a split, a block at a time: those of a whole gallery would take a third of its images' memory."""
     for start in range(0, len(feed.index), BLOCK):
         block = np.arange(start, min(start + BLOCK, len(feed.index)))
-        part = dataclasses.replace(feed, index=feed.index.take(block), images=lambda plan, start=start: feed.images(plan + start))
+        part = dataclasses.replace(feed, index=feed.index.take(block), images=functools.partial(_shifted, feed, start))
         yield block, evaluation.extract(step, variables, part, batch=batch, mesh=mesh, description=description)
+
+
+def _shifted(feed: Feed, start: int, plan: np.ndarray) -> Iterator[Any]:
+    """The images of a split of which the plan's rows count from `start`."""
+    return feed.images(plan + start)

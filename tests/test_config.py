@@ -12,12 +12,14 @@ from jreid import backbone, feeding, methods, optim, steps
 from jreid.methods.contract import Problem
 from jreid.position import keep_config, to_config
 
-FILES = sorted(path.stem for path in (pathlib.Path(base.__file__).parent).glob('*.py') if path.stem not in ('__init__', 'base', 'variants'))
+SKIPPED = ('__init__', 'base', 'variants', 'teacher_parsing', 'teacher_attributes')
+FILES = sorted(path.stem for path in (pathlib.Path(base.__file__).parent).glob('*.py') if path.stem not in SKIPPED)
 
 
 def problem(config, **sizes):
     size = (config.data.height, config.data.width)
     given = {'source_identities': 700, 'source_images': 12000, 'target_images': 9000, 'attribute_names': ('hat', 'bag'), 'target_identities': 700}
+    given |= {'target_attribute_names': ('hat', 'bag'), 'mask_domains': ('source', 'target')}
     return Problem(image_size=size, **{**given, **sizes})
 
 
@@ -56,6 +58,18 @@ def test_every_variant_makes_a_method_that_the_trainer_can_run(variant):
             assert stream.batch % stream.instances == 0
             assert feeding.epoch_steps(stream, 12000) >= 1
     steps.preparation(record, config.augment)
+
+
+@pytest.mark.parametrize(('file', 'data'), [('teacher_parsing', 'densepose'), ('teacher_attributes', 'peta'), ('teacher_attributes', 'rap')])
+def test_teachers_are_picked_by_their_data(file, data):
+    module = importlib.import_module(f'configs.{file}')
+    config = module.get_config(data)
+    assert (config.data.source, config.data.target, config.method.name) == (data, data, 'teacher')
+    demo = module.get_config('synthetic')
+    assert demo.data.source_options.domain == 'station'
+    assert demo.method.task == file.removeprefix('teacher_')
+    with pytest.raises(ValueError, match="there is no teacher for 'coco'; there are: .*, synthetic"):
+        module.get_config('coco')
 
 
 @pytest.mark.parametrize(('wrong', 'near'), [('dmtnett', 'dmtnet'), ('mtwcne', 'mtwcnet')])

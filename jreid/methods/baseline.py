@@ -123,7 +123,7 @@ def parsing_loss(logits: Array, mask: Array) -> Array:
       logits: [b, h, w, classes].
       mask: [b, H, W] integers, taken at the nearest pixel for each of h x w; `UNLABELLED` pixels are left out.
     """
-    labels = resize_nearest(mask, logits.shape[1:3]).astype(jnp.int32)
+    labels = resize_nearest(mask, (logits.shape[1], logits.shape[2])).astype(jnp.int32)
     return cross_entropy(logits, labels, where=labels != UNLABELLED)
 
 

@@ -117,7 +117,8 @@ def _refresh(settings: Settings) -> Callable[..., Refreshed]:
 
     def refresh(key, params, extra, source, target, source_identity, last, *, progress=False) -> Refreshed:
         del key, source_identity, last
-        labels, kept, report = [], [], {}
+        labels, kept = [], []
+        report: dict[str, float] = {}
         for name, eps in zip(PARTS, np.asarray(extra['eps']), strict=True):
             features = np.asarray(target[name])
             if settings.rerank:

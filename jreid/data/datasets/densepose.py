@@ -20,7 +20,7 @@ ANNOTATIONS = {'train': 'densepose_coco_2014_train.json', 'test': 'densepose_coc
 LAYOUT = f'annotations/ with {" and ".join(ANNOTATIONS.values())}, train2014/ and val2014/ with the images'
 SIDE = 256
 """Height and width of the set's part masks, which span a person's box."""
-CLASSES = np.uint8([0, 2, 4, 4, 7, 7, 5, 5, 6, 6, 3, 3, 4, 4, 1])
+CLASSES = np.array([0, 2, 4, 4, 7, 7, 5, 5, 6, 6, 3, 3, 4, 4, 1], np.uint8)
 """The set's 14 parts (torso, hands, feet, upper legs, lower legs, upper arms, lower arms, head; 0 the background) as the 8 classes of `jreid.parsing`."""
 VERSION = 1
 
