@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
+from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jreid.methods.contract import Tree
@@ -110,7 +111,9 @@ class Checkpoints:
         """`params` and `model_state`, without a template: for using a finished run, not for going on with it. Arguments, result and errors as `restore`."""
 
         def read(candidate: int) -> Restored:
-            items = ocp.args.Composite(tree=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
+            items = ocp.args.Composite(
+                tree=ocp.args.StandardRestore(fallback_sharding=SingleDeviceSharding(jax.local_devices()[0])), meta=ocp.args.JsonRestore()
+            )
             found = self._manager.restore(candidate, args=items)
             state = found['tree']['state']
             return Restored(candidate, {'params': state['params'], 'model_state': state['model_state']}, found['meta'])
@@ -149,7 +152,6 @@ class Checkpoints:
         self._manager.close()
 
 
-def _abstract(leaf: Any) -> Any:
-    if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, 'sharding', None))
-    return np.asarray(leaf)
+def _abstract(leaf: Any) -> np.ndarray:
+    """Arrays are read as numpy, so that a run goes on, and is used, on other devices than it was saved on."""
+    return np.zeros(np.shape(leaf), leaf.dtype)

@@ -103,6 +103,9 @@ def _feeder(settings: Mapping[str, Any]) -> Callable[[Index, str], Feed]:
     if kind not in ('pack', 'device', 'tf'):
         raise ValueError(f"data.loader is '{kind}'; expected 'pack', 'device' or 'tf'")
 
+    if kind == 'tf' and settings['bad_files'] == 'skip':
+        raise ValueError("data.bad_files='skip' needs data.loader 'pack' or 'device', which read every image before training; 'tf' reads them as they come")
+
     def masks_of(index: Index, name: str) -> Callable[[], np.ndarray]:
         from jreid.data import pack
 

@@ -12,6 +12,8 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
+from jreid import sharding
+
 
 def _config_argument(argv: list[str]) -> str:
     """What `--config` is given, as one word or as two; '' where it is missing."""
@@ -55,9 +57,10 @@ def main(argv: list[str]) -> None:
     log.propagate = False
     logging.captureWarnings(True)
     logging.getLogger('py.warnings').addHandler(handler)
+    logging.getLogger('py.warnings').propagate = False  # absl's root handler would print them again
     warnings.simplefilter('default', UserWarning)
     if _COORDINATOR.value:
-        jax.distributed.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+        sharding.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     from jreid.train import train
 
     config = _CONFIG.value

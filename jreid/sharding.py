@@ -2,9 +2,22 @@
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jreid.methods.contract import Tree
+
+
+def connect(coordinator: str, processes: int, process: int) -> None:
+    """Join the processes of a run on several hosts, before anything else touches a device.
+
+    Args:
+      coordinator: HOST:PORT of process 0.
+    """
+    jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+    jax.distributed.initialize(coordinator, processes, process)
+    # Now, while all have just met: the first collective has a deadline of seconds, and reading data can take one host longer than another.
+    multihost_utils.sync_global_devices('connected')
 
 
 def make_mesh() -> Mesh:
@@ -49,6 +62,4 @@ def gathered(array: jax.Array) -> np.ndarray:
     """A global array, whole, as numpy on every host."""
     if array.is_fully_addressable:
         return np.asarray(array)
-    from jax.experimental import multihost_utils
-
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -1,0 +1,148 @@
+"""One, two and four devices, and two processes, train alike: the same losses, the same pseudo labels, files of the first process alone.
+
+Run as a program, this file is one process of such a run.
+"""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def work(config: str, workdir: str, stop: str, *cluster: str) -> None:
+    """Train as the config file says; `stop` > 0 dies after so many checkpoints. `cluster`: coordinator, processes, number of this one."""
+    import jax
+
+    jax.config.update('jax_compilation_cache_dir', str(ROOT / '.jax_cache'))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+    from jreid import sharding
+
+    if cluster:
+        sharding.connect(cluster[0], int(cluster[1]), int(cluster[2]))
+    from jreid import train as trainer
+    from jreid.position import to_config
+
+    save, after_epoch, count = trainer.Run.save, trainer.Run.after_epoch, 0
+
+    def checked(self):
+        assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(self.state))
+        after_epoch(self)
+
+    def dies(self, **options):
+        nonlocal count
+        save(self, **options)
+        count += 1
+        if count == int(stop):
+            multihost_utils.sync_global_devices('the last one alive')
+            os._exit(9)
+
+    if int(stop):
+        from jax.experimental import multihost_utils
+
+        trainer.Run.save = dies
+    trainer.Run.after_epoch = checked
+    trainer.train(to_config(json.loads(pathlib.Path(config).read_text())), workdir)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(('127.0.0.1', 0))
+        return found.getsockname()[1]
+
+
+def run(config, workdir, *, devices=1, processes=1, stop=0):
+    """Train in subprocesses; returns their exit codes."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / 'asked.json').write_text(config.to_json_best_effort())
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'OMP_NUM_THREADS': '1'}
+    environment['XLA_FLAGS'] = f'--xla_force_host_platform_device_count={devices}'
+    cluster = [f'127.0.0.1:{free_port()}', str(processes)] if processes > 1 else []
+    started = []
+    for number in range(processes):
+        command = [sys.executable, __file__, str(workdir / 'asked.json'), str(workdir), str(stop), *cluster, *([str(number)] if cluster else [])]
+        with open(workdir / f'output-{number}.txt', 'w') as output:
+            started.append(subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=workdir))
+    try:
+        codes = [process.wait() for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    told = ''.join((workdir / f'output-{number}.txt').read_text()[-3000:] for number in range(processes))
+    assert set(codes) == ({9} if stop else {0}), told
+    return told
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp('devices')
+
+
+@pytest.fixture
+def config(tiny_config):
+    config = tiny_config(source_epochs=1, adapt_epochs=2, relabel_every=1, learning_rate=1e-3)
+    config.train.log_every = 1
+    return config
+
+
+@pytest.fixture
+def alone(runs, config):
+    """The run of one process on one device that the others are compared with."""
+    if not (runs / 'alone').exists():
+        run(config, runs / 'alone')
+    return runs / 'alone'
+
+
+def compare(one, two):
+    records = [[json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()] for folder in (one, two)]
+    assert [(r['step'], r['kind'], r['phase']) for r in records[0]] == [(r['step'], r['kind'], r['phase']) for r in records[1]]
+    assert sum(r['kind'] == 'train' for r in records[0]) == 18  # 6 steps an epoch
+    for a, b in zip(*records, strict=True):
+        assert a.keys() == b.keys()
+        if a['kind'] == 'train':
+            for name in ('loss', 'classification', 'matching', 'target_matching', 'mmd', 'kl'):
+                if name in a:
+                    np.testing.assert_allclose(b[name], a[name], rtol=1e-5, atol=1e-5, err_msg=f'step {a["step"]}: {name}')
+    labels = sorted(path.name for path in (one / 'labels').glob('target_*.csv'))
+    assert labels == sorted(path.name for path in (two / 'labels').glob('target_*.csv'))
+    assert labels
+    for name in labels:
+        assert (one / 'labels' / name).read_text() == (two / 'labels' / name).read_text(), name
+    rows = [json.loads((folder / 'summary.json').read_text()) for folder in (one, two)]
+    for row in ('source_only', 'adabn', 'adapted'):
+        assert rows[0][row]['mAP'] == pytest.approx(rows[1][row]['mAP'], abs=0.5)
+
+
+@pytest.mark.slow
+def test_four_devices_train_as_one(alone, config, runs):
+    run(config, runs / 'four', devices=4)
+    compare(alone, runs / 'four')
+    assert json.loads((runs / 'four' / 'summary.json').read_text())['machine']['devices'] == 4
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_also_when_killed_and_resumed(alone, config, runs):
+    run(config, runs / 'two', processes=2, stop=2)
+    assert not (runs / 'two' / 'summary.json').exists()
+    told = run(config, runs / 'two', processes=2)
+    compare(alone, runs / 'two')
+    assert told.count('mAP   rank1') <= 1  # one table
+    assert len(list((runs / 'two' / 'tensorboard').iterdir())) == 2  # one file a start, of the first process
+
+
+@pytest.mark.slow
+def test_run_goes_on_with_another_number_of_devices(alone, config, runs):
+    run(config, runs / 'moved', devices=1, stop=2)
+    run(config, runs / 'moved', devices=2)
+    compare(alone, runs / 'moved')
+
+
+if __name__ == '__main__':
+    work(*sys.argv[1:])
