@@ -146,6 +146,12 @@ def plan(stream: Stream, index: Index, labels: np.ndarray, *, steps: int, seed: 
         return samplers.fit_plan(lambda r: samplers.plain_plan(len(index), batch=stream.batch, seed=seed, epoch=epoch, repeat=r), steps)
     if stream.sampler == 'pseudo':
         labels = _with_loose_groups(labels, stream.instances, seed, epoch)
+        found = len(np.unique(labels))
+        if found < groups:
+            # A refresh that finds few clusters must not end a run: each batch then shows all of them, some twice.
+            log.warning('%d pseudo identities for P = %d: batches repeat some', found, groups)
+            few = dataclasses.replace(stream, batch=found * stream.instances)
+            return plan(few, index, labels, steps=steps, seed=seed, epoch=epoch)[:, np.arange(stream.batch) % few.batch]
     elif stream.sampler != 'pxk':
         raise ValueError(f"sampler '{stream.sampler}' is not known; expected 'pxk', 'plain' or 'pseudo'")
     return samplers.fit_plan(lambda r: samplers.pxk_plan(labels, P=groups, K=stream.instances, seed=seed, epoch=epoch, repeat=r), steps)

@@ -85,6 +85,8 @@ def load_model(workdir: str | pathlib.Path, *, checkpoint: str = 'auto') -> Mode
     module, record = backbone.build(config.model.backbone, config.model.options, compute_dtype=config.train.compute_dtype)
     problem = Problem(**{**restored.meta['problem'], 'image_size': size})
     method = methods.build(config.method, module, problem)
-    trained_on = {stream.domain for phase in method.phases for stream in phase.streams.values()}
+    # Of a run that has not come to the target yet, the target's statistics are those of no image.
+    begun = method.phases[: restored.meta['position']['phase'] + 1]
+    trained_on = {stream.domain for phase in begun for stream in phase.streams.values()}
     variables = jax.tree.map(jax.numpy.asarray, restored.tree)
     return Model(method, steps.preparation(record, config.augment), problem, variables, config, TARGET if TARGET in trained_on else SOURCE)

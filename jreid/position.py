@@ -39,20 +39,36 @@ class Position:
     report: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
+FREE = ('figures.', 'checkpoint.', 'data.root', 'data.source_root', 'data.target_root', 'data.pack_folder', 'data.loader', 'evaluation.batch')
+"""Fields (or groups) that a resumed run may have otherwise: they change where things lie or how often they are written, not what is trained."""
+
+
+def check(config: ConfigDict) -> None:
+    """Raise ValueError for a field that would stop the run, or be passed over, only after hours of training."""
+    choices = {'select': ('last', 'best'), 'average_precision': ('rank', 'trapezoid')}
+    for name, values in choices.items():
+        if config.evaluation[name] not in values:
+            raise ValueError(f"evaluation.{name} is '{config.evaluation[name]}'; expected '{values[0]}' or '{values[1]}'")
+    for group, name in (('train', 'log_every'), ('checkpoint', 'every_epochs'), ('checkpoint', 'keep'), ('evaluation', 'batch')):
+        if config[group][name] < 1:
+            raise ValueError(f'{group}.{name} is {config[group][name]}; expected 1 or more')
+
+
 def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Write `config.json`, or check that the folder's run is the same.
+    """Write `config.json`, or check that the folder's run is the same; a folder without a checkpoint has no run yet.
 
     Raises:
       ValueError: the folder holds a run of another config; names the fields that differ.
     """
     path, new = workdir / 'config.json', json.loads(config.to_json_best_effort())
-    if path.exists():
-        old = json.loads(path.read_text())
-        differing = [name for name in sorted({*flat_config(old), *flat_config(new)}) if flat_config(old).get(name) != flat_config(new).get(name)]
+    begun = any(child.name.isdigit() for child in (workdir / 'checkpoints').glob('*'))
+    if path.exists() and begun:
+        old = flat_config(json.loads(path.read_text()))
+        fresh = flat_config(new)
+        differing = [name for name in sorted({*old, *fresh}) if old.get(name) != fresh.get(name) and not name.startswith(FREE)]
         if differing:
-            told = '; '.join(f'{name}: {flat_config(old).get(name)!r} there, {flat_config(new).get(name)!r} now' for name in differing[:5])
+            told = '; '.join(f'{name}: {old.get(name)!r} there, {fresh.get(name)!r} now' for name in differing[:5])
             raise ValueError(f'{workdir} holds a run of another config ({told}); choose another --workdir or remove it')
-        return
     write_atomically(path, json.dumps(new, indent=2) + '\n')
 
 

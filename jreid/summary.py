@@ -105,6 +105,8 @@ def draw(
     seed: int,
     source_identities: int,
     identities_true: int,
+    rule: str = 'mean',
+    normalise: bool = False,
 ) -> None:
     """CMC, NIEC sweeps, curves, ranked sheets and t-SNE, as PNG files in `figures/`.
 
@@ -117,30 +119,36 @@ def draw(
     figures.plot_cmc(folder / 'cmc.png', {TITLES.get(n, n): (np.asarray(r['cmc']), r['mAP'] / 100) for n, r in rows.items()}, title=title)
     figures.plot_curves(folder / 'curves.png', workdir / 'metrics.jsonl', title=title)
     for path in sorted((workdir / 'labels').glob('niec_*.csv')):
-        _draw_sweep(path, folder / f'{path.stem}.png', source_identities, identities_true)
-    _draw_ranked(folder / 'ranked.png', query, gallery, has_cameras, queries, seed, title)
+        _draw_sweep(path, folder / f'{path.stem}.png', source_identities, identities_true, rule)
+    _draw_ranked(folder / 'ranked.png', query, gallery, has_cameras, queries, seed, title, normalise)
     figures.plot_tsne(folder / 'tsne.png', *domains, source_labels=labels[0], target_labels=labels[1], count=tsne_images, seed=seed)
     log.info('figures in %s', folder)
 
 
-def _draw_sweep(path: pathlib.Path, figure: pathlib.Path, source_identities: int, identities_true: int) -> None:
-    """The sweep of NIEC with C*, the mean of the two scores' best totals."""
+def _draw_sweep(path: pathlib.Path, figure: pathlib.Path, source_identities: int, identities_true: int, rule: str) -> None:
+    """The sweep of NIEC with C* by the run's rule."""
     values = np.genfromtxt(path, delimiter=',', names=True)
     total, accuracy, silhouette = (np.atleast_1d(values[name]) for name in ('total', 'accuracy', 'silhouette'))
     total = total.astype(int)
-    chosen = int(np.floor((total[np.argmax(accuracy)] + total[np.argmax(silhouette)]) / 2 + 0.5))
-    figures.plot_niec(
-        figure, total, accuracy, silhouette, chosen=chosen, source_identities=source_identities, true=identities_true, title=path.stem
-    )
+    best = {'accuracy': total[np.argmax(accuracy)], 'silhouette': total[np.argmax(silhouette)]}
+    chosen = int(best[rule] if rule in best else np.floor(sum(best.values()) / 2 + 0.5))
+    figures.plot_niec(figure, total, accuracy, silhouette, chosen=chosen, source_identities=source_identities, true=identities_true, title=path.stem)
 
 
 def _draw_ranked(
-    path: pathlib.Path, query: tuple[Index, np.ndarray], gallery: tuple[Index, np.ndarray], has_cameras: bool, count: int, seed: int, title: str
+    path: pathlib.Path,
+    query: tuple[Index, np.ndarray],
+    gallery: tuple[Index, np.ndarray],
+    has_cameras: bool,
+    count: int,
+    seed: int,
+    title: str,
+    normalise: bool,
 ) -> None:
     """Queries over the whole range of average precision, with their ten nearest gallery images."""
     (query_index, query_features), (gallery_index, gallery_features) = query, gallery
     cameras = (query_index.camera, gallery_index.camera) if has_cameras else (None, None)
-    found = top_ranked(query_features, gallery_features, query_index.identity, gallery_index.identity, *cameras, k=10)
+    found = top_ranked(query_features, gallery_features, query_index.identity, gallery_index.identity, *cameras, k=10, normalise=normalise)
     correct = np.asarray(found.correct)
     chosen = figures.pick_queries(correct.mean(axis=1), count=count, seed=seed)
     figures.ranked_sheet(

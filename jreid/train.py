@@ -10,6 +10,7 @@ import json
 import logging
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,24 +20,25 @@ from ml_collections import ConfigDict
 from jreid import backbone, evaluation, feeding, methods, optim, predictions, sharding, start, state, steps, summary
 from jreid.checkpoint import Checkpoints
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase
-from jreid.position import Position, keep_config
+from jreid.position import Position, check, keep_config
 from jreid.writers import Metrics, Window, progress_bar, write_labels, write_table
 
 log = logging.getLogger('jreid')
 
 
-def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+def train(config: ConfigDict, workdir: str | pathlib.Path, *, edit: Callable[[Method], Method] = lambda method: method) -> dict[str, Any]:
     """Run, or go on with, the training that `config` describes; returns what `summary.json` holds.
 
     Args:
       config: see `configs/base.py`.
       workdir: the run's folder: config, metrics, labels, checkpoints, figures, summary.
+      edit: a change of the method that the config names, e.g. one more term in an objective; the same when the run is started again.
 
     Raises:
       ValueError: the config cannot be run, or the folder holds a run of another config.
       FloatingPointError: a loss term is not finite; names the step and the term.
     """
-    run = Run(config, pathlib.Path(workdir))
+    run = Run(config, pathlib.Path(workdir), edit)
     try:
         for number in range(run.position.phase, len(run.method.phases)):
             run.begin_phase(number)
@@ -54,8 +56,9 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
 class Run:
     """The state of the loop above; its methods are the loop's steps in their order."""
 
-    def __init__(self, config: ConfigDict, workdir: pathlib.Path):
+    def __init__(self, config: ConfigDict, workdir: pathlib.Path, edit: Callable[[Method], Method] = lambda method: method):
         self.config, self.workdir = config, workdir
+        check(config)
         self.first_host = jax.process_index() == 0
         self.started = time.time()
         if self.first_host:
@@ -70,7 +73,7 @@ class Run:
         # Model.
         module, record = backbone.build(config.model.backbone, config.model.options, compute_dtype=config.train.compute_dtype)
         self.preparation = steps.preparation(record, config.augment)
-        self.method: Method = methods.build(config.method, module, self.problem)
+        self.method: Method = edit(methods.build(config.method, module, self.problem))
         self.root = jax.random.key(config.seed)
         params, model_state, extra = self.method.init(jax.random.fold_in(self.root, 0))
         # Restore: the latest readable checkpoint, else another run's parameters or weights from a file, else the fresh parameters.
@@ -338,7 +341,7 @@ class Run:
 
     def finish(self) -> dict[str, Any]:
         """Summary, figures, and the printout."""
-        config, data, variables = self.config, self.data, self.state.variables
+        config, data, variables = self.config, self.data, self._selected()
         drawn: dict[str, np.ndarray] = {}
         if config.figures.enabled and self.method.retrieves:
             domain = TARGET if any(stream.domain == TARGET for phase in self.method.phases for stream in phase.streams.values()) else SOURCE
@@ -378,6 +381,8 @@ class Run:
                 seed=config.seed,
                 source_identities=data.source.train.identities,
                 identities_true=data.target.train.identities,
+                rule=config.method.niec_rule if 'niec_rule' in config.method else 'mean',
+                normalise=self.method.normalise,
             )
         return result
 

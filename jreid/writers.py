@@ -70,9 +70,9 @@ class Metrics:
         self._events_file = open(events / f'events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}', 'wb')  # noqa: SIM115
         self._events = RecordWriter(self._events_file)
         self._events.write(event_pb2.Event(wall_time=time.time(), file_version='brain.Event:2').SerializeToString())
-        # TensorBoard drops what an earlier file of the run says of later steps.
+        # TensorBoard drops what an earlier file of the run says of this step and later ones.
         restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._events.write(event_pb2.Event(wall_time=time.time(), step=step, session_log=restart).SerializeToString())
+        self._events.write(event_pb2.Event(wall_time=time.time(), step=step + 1, session_log=restart).SerializeToString())
 
     @property
     def position(self) -> int:

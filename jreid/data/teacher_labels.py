@@ -67,8 +67,7 @@ def match(paths: Sequence[str], keys: Sequence[str], *, source: str) -> np.ndarr
     for bad, problem in ((lacking, 'have no entry'), (unclear, 'fit several entries equally well')):
         if bad:
             raise ValueError(
-                f'{len(bad):,} of {len(paths):,} images {problem} in {source}, e.g. {bad[0]}; '
-                f'entries are like {keys[0] if keys else "none at all"!r}'
+                f'{len(bad):,} of {len(paths):,} images {problem} in {source}, e.g. {bad[0]}; entries are like {keys[0] if keys else "none at all"!r}'
             )
     numbers, counts = np.unique(chosen, return_counts=True)
     if (counts > 1).any():

@@ -31,7 +31,7 @@ def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) ->
     name = settings.pop('name')
     if name not in METHODS:
         raise ValueError(f"method '{name}' does not exist; there are: {', '.join(METHODS)}")
-    make, Settings = METHODS[name]  # noqa: N806  a class
+    make, Settings = METHODS[name]
     fields = {field.name for field in dataclasses.fields(Settings)}
     if fields != set(settings):
         raise ValueError(f"settings of '{name}': not known {sorted(set(settings) - fields)}, missing {sorted(fields - set(settings))}")

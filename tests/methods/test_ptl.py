@@ -13,12 +13,12 @@ from jreid.load import load_model
 from jreid.methods.contract import SOURCE, Problem
 from jreid.models import BACKBONES
 
-SMALL = {'source_epochs': 2, 'parsing_width': 8, 'attribute_width': 4}
+SMALL = {'source_epochs': 2, 'schedule': 'constant', 'warmup': 0.0, 'parsing_width': 8, 'attribute_width': 4}
 
 
-def last_losses(workdir):
+def losses_of(workdir):
     records = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-    return [record for record in records if record['kind'] == 'train'][-1]
+    return [record for record in records if record['kind'] == 'train']
 
 
 @pytest.fixture(scope='module')
@@ -42,17 +42,17 @@ def test_both_tasks_on_both_domains(tiny_config, taught, tmp_path):
     config.data.source_teacher, config.data.target_teacher = str(taught / 'one'), str(taught / 'two')
     summary = trainer.train(config, tmp_path)
     assert summary['adapted']['queries'] == 12
-    losses = last_losses(tmp_path)
-    assert {'identity', 'triplet', 'parsing_source', 'parsing_target', 'attributes_source', 'attributes_target'} <= set(losses)
-    # Halves of the image are easy: the loss (its weight is 0.1) leaves ln 8, that of chance.
-    assert losses['parsing_target'] < 0.1 * np.log(8)
+    losses = losses_of(tmp_path)
+    assert {'identity', 'triplet', 'parsing_source', 'parsing_target', 'attributes_source', 'attributes_target'} <= set(losses[-1])
+    # Halves of the image are easy: within a few steps the loss (its weight is 0.1) falls, to below ln 8, that of chance.
+    assert losses[-1]['parsing_target'] < min(0.8 * losses[0]['parsing_target'], 0.1 * np.log(8))
 
 
 def test_baseline_reads_nothing_of_the_target_and_is_no_teacher(tiny_config, tmp_path):
     config = tiny_config('ptl-bl', **{**SMALL, 'source_epochs': 1})
     summary = trainer.train(config, tmp_path)
     assert {'source_only', 'adabn'} <= set(summary)
-    assert not {name for name in last_losses(tmp_path) if name.endswith('_target')}
+    assert not {name for name in losses_of(tmp_path)[-1] if name.endswith('_target')}
     model = load_model(tmp_path)
     assert model.domain == SOURCE
     with pytest.raises(ValueError, match='predicts neither parts nor attributes'):
@@ -64,7 +64,7 @@ def test_baseline_reads_nothing_of_the_target_and_is_no_teacher(tiny_config, tmp
     [
         ('ptl-hp-t', 'human parsing on the target needs label maps.*data.target_teacher'),
         ('ptl-hp-s', 'human parsing on the source needs label maps.*data.source_teacher'),
-        ('ptl-attr-t', 'attributes on the target needs labels'),
+        ('ptl-attr-t', 'attributes on the target need labels'),
         ('teacher-parsing', 'a parsing teacher needs part masks'),
         ('teacher-attributes', 'an attribute teacher needs attributes'),
     ],
