@@ -60,6 +60,8 @@ def main(argv: list[str]) -> None:
     logging.getLogger('py.warnings').propagate = False  # absl's root handler would print them again
     warnings.simplefilter('default', UserWarning)
     if _COORDINATOR.value:
+        if _PROCESSES.value is None or _PROCESS.value is None:
+            raise app.UsageError('--coordinator needs --processes (how many) and --process (which one this is)')
         sharding.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     from jreid.train import train
 

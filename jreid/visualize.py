@@ -80,7 +80,7 @@ def visualize(workdir: str | pathlib.Path, images: Sequence[str | pathlib.Path],
         pixels = np.stack([decode(path, size) for path in files])
         # Every sheet has the same shape, so that the step is compiled once.
         padded = np.concatenate([pixels, np.zeros((min(ROWS, len(images)) - len(pixels), *size, 3), np.uint8)])
-        for kind, heats in zip(('grad_cam', 'masks'), step(run.variables, padded), strict=True):
+        for kind, heats in zip(('grad_cam', 'masks'), step(run.variables, jnp.asarray(padded)), strict=True):
             if heats:
                 found = {name: np.asarray(heat)[: len(files)] for name, heat in heats.items()}
                 names = [pathlib.Path(path).name for path in files]

@@ -137,7 +137,8 @@ class Network(nn.Module):
             self.attention(first, maps.shape[1:])
             self.put_variable('batch_stats', 'passes', self._fresh_statistics(maps))
         # Parameters as plain arrays: the passes are one scan with shared weights, whose statistics alone differ.
-        attention, weights = self.attention.unbind()
+        unbound: tuple[Any, Any] = self.attention.unbind()
+        attention, weights = unbound
 
         def look_again(carry: tuple[Array, Array], statistics: Tree) -> tuple[tuple[Array, Array], tuple[Array, Array, Array, Tree]]:
             die, current = carry
@@ -293,7 +294,7 @@ def _objective(network: Network, settings: Settings) -> Callable:
         metrics = {**terms, 'source_accuracy': jnp.mean(jnp.argmax(out['logits'], -1) == source['identity'])}
         if new is not None:
             metrics['centre_distance'] = linear_mmd(unit(out['die']), unit(new['die']), squared=False)
-        if settings.domain_classifier:
+        if settings.domain_classifier and new is not None:
             metrics['domain_accuracy'] = (jnp.mean(out['domain'] < 0) + jnp.mean(new['domain'] >= 0)) / 2
         return sum(terms.values()), (model_state, metrics)
 
@@ -305,7 +306,8 @@ def _maps(network: Network) -> Callable[..., Mapping[str, SpatialMap]]:
 
     def maps(variables: Tree, images: Array, domain: str) -> dict[str, SpatialMap]:
         bound: dict[str, Any] = {'params': variables['params'], 'batch_stats': variables['model_state'][domain]}
-        _, current, spatial, channel = network.apply(bound, images, method='glimpses')
+        glimpses: Any = network.apply(bound, images, method='glimpses')
+        _, current, spatial, channel = glimpses
         found = {}
         for number in range(network.settings.passes + 1):
             mask = None
@@ -314,7 +316,7 @@ def _maps(network: Network) -> Callable[..., Mapping[str, SpatialMap]]:
             attended = current if mask is None else current * mask
             if network.settings.accumulate_masks:
                 current = attended
-            head = lambda x, number=number: network.apply(bound, x, number, method='finish')  # noqa: E731
+            head: Any = lambda x, number=number: network.apply(bound, x, number, method='finish')  # noqa: E731
             found[f'T = {number}'] = SpatialMap(attended, head, None if mask is None else mask.mean(-1))
         return found
 

@@ -35,7 +35,8 @@ def spatial_maps(method: Method, variables: Tree, images: Array, domain: str) ->
 
         _, seen = run(None)
         if len(seen) == 1 and jnp.ndim(seen[0]) == 4:
-            found[name] = SpatialMap(seen[0], lambda x, run=run: run(x)[0])
+            head: Any = lambda x, run=run: run(x)[0]  # noqa: E731
+            found[name] = SpatialMap(seen[0], head)
     if not found:
         raise ValueError(f"method '{method.name}' has no spatial map that its feature follows from; give it Method.maps")
     return found

@@ -17,6 +17,7 @@ are kept a domain. Ablations train each branch for as many iterations as TJ-AIDL
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ from jreid.methods import domains
 from jreid.methods.contract import SOURCE, TARGET, Array, Method, OptimizerSettings, Phase, Problem, Refreshed, Stream, Tree
 from jreid.models.heads import average_pool
 
-BRANCHES = {
+BRANCHES: dict[str, dict[str, tuple[str, ...]]] = {
     'tjaidl': {'identity_branch': ('identity',), 'attribute_branch': ('attributes',)},
     'attribute-only': {'attribute_branch': ('attributes',)},
     'id-only': {'identity_branch': ('identity',)},
@@ -133,7 +134,7 @@ def tjaidl(backbone: nn.Module, problem: Problem, settings: Settings, *, momentu
     _check(problem, settings)
     supervision = BRANCHES[settings.form]
     attributes = len(problem.attribute_names)
-    branches = {name: backbone.clone() if name in supervision else None for name in ('identity_branch', 'attribute_branch', 'shared_branch')}
+    branches: dict[str, Any] = {name: backbone.clone() if name in supervision else None for name in ('identity_branch', 'attribute_branch', 'shared_branch')}
     network = Network(**branches, form=settings.form, identities=problem.source_identities, attributes=attributes, encoder_widths=settings.encoder_widths)
     predicts = next((name for name, labels in supervision.items() if 'attributes' in labels), None)
     # Table 2: both features for independent supervision, else the last branch's: the attribute branch's wherever there is one.

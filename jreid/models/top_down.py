@@ -33,6 +33,8 @@ class TopDownAttention(nn.Module):
 
 def _grow(x: Float[Array, 'b i j c'], width: int, size: tuple[int, int], gain: float, name: str) -> Float[Array, 'b h w d']:
     """A transposed convolution to `size`: from a single position with a kernel of that size, else 4x4; a side that is as long already keeps its length."""
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
     if x.shape[1:3] == (1, 1):
         kernel = strides = size
     else:

@@ -124,4 +124,4 @@ def _new(folder: pathlib.Path, sub: str, path: pathlib.Path, bad_files: str) -> 
                 missing.append(names[row])
         parts[split] = photos
     listing.report_bad(missing, sum(map(len, parts.values())) + len(missing), folder / sub, 'are missing or empty', bad_files)
-    return repeated.assemble('cuhk03', **parts)
+    return repeated.assemble('cuhk03', train=parts['train'], query=parts['query'], gallery=parts['gallery'])
