@@ -9,6 +9,7 @@ the attended feature is divided by the number of attributes; L_KL compares the t
 NIEC found on both; batch-norm statistics are kept a domain (`batch_norm='split'`) or common ('joint').
 
 Differs from the paper: a source without attribute labels has no attribute head, and F_id takes its width.
+Differs from the paper: without attention (MTwAANet) no loss reads attribute labels, since L_at is a loss of the attention, and the paper says no more.
 """
 
 import dataclasses
@@ -273,8 +274,10 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
     """NIEC and the pseudo labels it gives, see `jreid.clustering.estimate_identities`."""
 
     def refresh(key, params, extra, source, target, source_identity, last, *, progress=False) -> Refreshed:
+        labelled = np.asarray(source_identity) >= 0  # a user's own set may hold images of nobody known
+        source = {name: values[labelled] for name, values in source.items()}
         features, new = (_centred(domain['feature'], domain['camera'], settings.cluster_centring) for domain in (source, target))
-        identity = jnp.asarray(source_identity)
+        identity = jnp.asarray(np.asarray(source_identity)[labelled])
         tables = {}
         known = int(extra['valid'].sum())  # clusters of the refresh before, 0 at the first
         effort: dict[str, Any] = {'n_init': settings.niec_restarts, 'max_iterations': settings.niec_iterations}
@@ -320,7 +323,7 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
 def _follow(params: Tree, features: np.ndarray, clusters: np.ndarray, largest: int) -> Tree:
     """Set the target's classifier to the nearest-mean classifier of the new clusters, whose numbers mean nothing from one refresh to the next.
 
-    -s ||f - mu||^2 = 2 s f.mu - s ||mu||^2 + const is linear in f; s makes the typical margin between two neighbouring means 4 nats.
+    -s ||f - mu||^2 = 2 s f.mu - s ||mu||^2 + const is linear in f; s makes the mean squared distance of a mean to the centre of all 4 nats.
     """
     means, sizes = _means(features, clusters, largest), np.bincount(clusters, minlength=largest)
     used = means[sizes > 0]
