@@ -10,10 +10,10 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def command(*arguments, cwd=ROOT, timeout=240, **environment):
+def command(*arguments, cwd=ROOT, **environment):
     """The program's exit code and what it said."""
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', **environment}
-    done = subprocess.run([sys.executable, '-m', 'jreid.main', *arguments], capture_output=True, text=True, timeout=timeout, env=environment, cwd=cwd)
+    done = subprocess.run([sys.executable, '-m', 'jreid.main', *arguments], capture_output=True, text=True, env=environment, cwd=cwd)
     return done.returncode, done.stdout + done.stderr
 
 
