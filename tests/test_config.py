@@ -115,7 +115,11 @@ def test_folder_keeps_its_config_and_names_what_differs(tmp_path):
     keep_config(config, tmp_path)
     keep_config(base.get_config(), tmp_path)  # the same run goes on
     config.method.margin, config.seed = 0.5, 3
-    with pytest.raises(ValueError, match=r'method\.margin: 0\.35 there, 0\.5 now; seed: 0 there, 3 now\); choose another --workdir or remove it'):
+    keep_config(config, tmp_path)  # nothing was trained yet: a first start that failed may be put right
+    keep_config(base.get_config(), tmp_path)
+    (tmp_path / 'checkpoints' / '10').mkdir(parents=True)
+    config.data.root = 'elsewhere'  # where the data lies changes nothing that is trained
+    with pytest.raises(ValueError, match=r'config \(method\.margin: 0\.35 there, 0\.5 now; seed: 0 there, 3 now\); choose another --workdir or remove it'):
         keep_config(config, tmp_path)
 
 
