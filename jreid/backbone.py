@@ -50,5 +50,5 @@ def load_weights(weights: str, name: str, method: Method, params: Tree, model_st
         loaded, report = pretrained.load_into(variables, path, backbone=name)
         params = {**params, part: loaded['params']}
         model_state = {domain: {**state, part: jax.tree.map(jnp.copy, loaded['batch_stats'])} for domain, state in model_state.items()}
-    log.info('weights: %s', report.summary())
+    log.log(logging.WARNING if report.unset else logging.INFO, 'weights: %s', report.summary())
     return params, model_state

@@ -60,7 +60,8 @@ class Checkpoints:
             create=not read_only,
             read_only=read_only,
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=('tree', 'meta'))
+        handlers = {'tree': ocp.StandardCheckpointHandler(), 'meta': ocp.JsonCheckpointHandler()}  # named, so that another process can read what a save holds
+        self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def numbers(self) -> list[int]:
         """Numbers of the whole checkpoints, oldest first."""
@@ -94,12 +95,13 @@ class Checkpoints:
           template: function from a checkpoint's meta to a tree of the shapes to read.
 
         Raises:
-          CheckpointError: there are checkpoints, and none can be read.
+          CheckpointError: there are checkpoints, and none can be read; or the latest is whole but of another network or data, and is left alone.
         """
 
         def read(candidate: int) -> Restored:
             meta = self._manager.restore(candidate, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))['meta']
             shapes = jax.tree.map(_abstract, template(meta))
+            self._check_fits(candidate, shapes)
             return Restored(candidate, self._manager.restore(candidate, args=ocp.args.Composite(tree=ocp.args.StandardRestore(shapes)))['tree'], meta)
 
         found, damaged = self._first_readable(read, number)
@@ -126,12 +128,25 @@ class Checkpoints:
         for candidate in reversed(self.numbers() if number is None else [number]):
             try:
                 return read(candidate), list(failures)
+            except (CheckpointError, MemoryError):  # not the files' fault
+                raise
             except Exception as error:  # whatever a damaged file makes the reader raise, the one before may be whole
                 failures[candidate] = f'checkpoint {candidate}: {str(error).splitlines()[0] if str(error) else type(error).__name__}'
                 warnings.warn(f'{self.folder} holds a checkpoint that cannot be read, trying the one before: {failures[candidate]}', stacklevel=3)
         if failures:
             raise CheckpointError(f'no checkpoint in {self.folder} can be read ({"; ".join(failures.values())}); remove the folder to start afresh')
         return None, []
+
+    def _check_fits(self, number: int, expected: Any) -> None:
+        """Raise CheckpointError where a readable checkpoint holds other arrays than the run: it is no damage, and must not be treated as such."""
+        stored, own = (_shapes(tree) for tree in (self._manager.item_metadata(number)['tree'].tree, expected))
+        differing = [name for name in sorted({*stored, *own}) if stored.get(name) != own.get(name)]
+        if differing:
+            told = '; '.join(f'{name}: {stored.get(name, "nothing")} there, {own.get(name, "nothing")} now' for name in differing[:3])
+            raise CheckpointError(
+                f'checkpoint {number} of {self.folder} does not fit this run ({len(differing)} arrays differ: {told}); the code or the data changed since '
+                'it was written. Choose another --workdir, or remove this one to start afresh'
+            )
 
     def _discard(self, number: int) -> None:
         """Move an unreadable checkpoint out of the way, so that the run can write that number again."""
@@ -155,3 +170,8 @@ class Checkpoints:
 def _abstract(leaf: Any) -> np.ndarray:
     """Arrays are read as numpy, so that a run goes on, and is used, on other devices than it was saved on."""
     return np.zeros(np.shape(leaf), leaf.dtype)
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Path -> shape of every array of a tree."""
+    return {jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}

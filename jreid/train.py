@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from jreid import backbone, evaluation, feeding, methods, optim, predictions, sharding, start, state, steps, summary
 from jreid.checkpoint import Checkpoints
+from jreid.clock import Clock
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase
 from jreid.position import Position, check, keep_config
 from jreid.writers import Metrics, Window, progress_bar, write_labels, write_table
@@ -60,7 +61,7 @@ class Run:
         self.config, self.workdir = config, workdir
         check(config)
         self.first_host = jax.process_index() == 0
-        self.started = time.time()
+        self.clock = Clock(workdir)
         if self.first_host:
             keep_config(config, workdir)
         # Data.
@@ -93,8 +94,6 @@ class Run:
             self.state = sharding.replicate(self.mesh, state.create(params, model_state, extra, optimizer))
         self.metrics = Metrics(workdir, step=int(self.state.step), position=self.position.metrics, active=self.first_host)
         self.window = Window(self.position.window)
-        self.trained_images = self.first_images = 0
-        self.step_seconds = 0.0
 
     # -- phases ---------------------------------------------------------------------------------------------------------------------------------
 
@@ -219,19 +218,18 @@ class Run:
         pending: tuple[int, Any] | None = None
         with bar:
             for i in range(total - self.position.step):
-                batch = {}
+                begun, batch = time.perf_counter(), {}
                 for name, stream in phase.streams.items():
                     feed = self.feeds[stream.domain]
                     labels = self.labels if stream.domain == TARGET else feed.index.identity
                     batch[name] = feeding.part(stream, feed, labels, plans[name][i], next(iterators[name]))
-                begun = time.perf_counter()
                 self.state, metrics = self.step(self.state, sharding.spread(self.mesh, batch), self.root)
                 # Metrics are read a step late, so that the device never waits for the host.
                 if pending:
                     self._account(*pending)
                 pending = (self.position.phase_start + self.position.epoch * total + self.position.step + 1, metrics)
                 self.position.step += 1
-                self._time(time.perf_counter() - begun, images_a_step, compiles=i == 0)
+                self.clock.step(time.perf_counter() - begun, images_a_step, compiles=i == 0)
                 bar.update(images_a_step)
                 every = self.config.checkpoint.every_steps
                 if every and self.position.step % every == 0 and self.position.step < total:
@@ -242,27 +240,19 @@ class Run:
                 self._account(*pending)
         self.position = dataclasses.replace(self.position, epoch=self.position.epoch + 1, step=0, refreshed=False)
 
-    def _time(self, seconds: float, images: int, *, compiles: bool) -> None:
-        """Seconds and images of the steps; those that compile are kept apart."""
-        self.trained_images += images
-        if compiles:
-            self.first_images += images
-        else:
-            self.step_seconds += seconds
-
     def _account(self, number: int, metrics: Any) -> None:
         values = {name: float(sharding.local(value)) for name, value in metrics.items()}
         wrong = [name for name, value in values.items() if not np.isfinite(value)]
         if wrong:
             raise FloatingPointError(
                 f'step {number} (phase {self.phase.name}): {", ".join(wrong)} not finite; the last checkpoint is of step '
-                f"{(self.checkpoints.numbers() or [0])[-1] // 10}. Lower the learning rate or the term's weight."
+                f"{(self.checkpoints.numbers() or [0])[-1] // 10}. In a new --workdir, lower the learning rate or the term's weight."
             )
         self.window.add(values)
         if number % self.config.train.log_every == 0:
             values = self.window.means()
             values['learning_rate'] = float(self.rate(number - self.position.phase_start - 1))
-            self.metrics.write(number, 'train', self.phase.name, values, timing={'seconds': time.time() - self.started})
+            self.metrics.write(number, 'train', self.phase.name, values, timing=self.clock.session())
 
     def after_epoch(self) -> None:
         """Evaluation and checkpoint, where due."""
@@ -338,6 +328,7 @@ class Run:
             'config': json.loads(self.config.to_json_best_effort()),
         }
         self.checkpoints.save(number, {'state': self.state, 'labels': self.labels}, meta, score=score)
+        self.metrics.time(int(self.state.step), self._phase_name(), self.clock)
 
     def finish(self) -> dict[str, Any]:
         """Summary, figures, and the printout."""
@@ -347,12 +338,12 @@ class Run:
             domain = TARGET if any(stream.domain == TARGET for phase in self.method.phases for stream in phase.streams.values()) else SOURCE
             feeds = {'query': data.target_query, 'gallery': data.target_gallery, SOURCE: data.source_train, TARGET: data.target_train}
             for name, feed in feeds.items():
-                step = steps.embed_step(self.method, self.preparation, SOURCE if name == SOURCE else domain)
+                own = SOURCE if name == SOURCE else domain
+                step = steps.embed_step(self.method, self.preparation, own, mirror=config.evaluation.mirror)
                 drawn[name] = evaluation.extract(step, variables, feed, batch=config.evaluation.batch, mesh=self.mesh, description='features for figures')
         if not self.first_host:
             return {}
-        seconds = time.time() - self.started
-        throughput = (self.trained_images - self.first_images) / self.step_seconds if self.step_seconds else 0.0
+        self.metrics.time(int(self.state.step), self._phase_name(), self.clock)
         result = summary.write(
             self.workdir,
             self.position.rows,
@@ -364,7 +355,7 @@ class Run:
             report=self.position.report,
             identities_true=data.target.train.identities,
             steps=int(self.state.step),
-            timing={'seconds': seconds, 'train_images_per_second': throughput},
+            timing=self.clock.totals(),
         )
         if drawn:
             summary.draw(

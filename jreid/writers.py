@@ -18,6 +18,8 @@ from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tqdm import tqdm
 
+from jreid.clock import Clock
+
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
     """Write a whole file or leave the old one."""
@@ -92,6 +94,11 @@ class Metrics:
         event = event_pb2.Event(wall_time=time.time(), step=step, summary=summary_pb2.Summary(value=entries))
         self._events.write(event.SerializeToString())
         self._events.flush()
+
+    def time(self, step: int, phase: str, clock: Clock) -> None:
+        """What the session took so far, in `timing.jsonl`; nothing for one that only looks at a finished run."""
+        if self._active and clock.steps:
+            self._timing.write(json.dumps({'step': step, 'phase': phase, **clock.session()}) + '\n')
 
     def close(self) -> None:
         """Close the files."""

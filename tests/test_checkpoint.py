@@ -107,6 +107,26 @@ def test_best_is_kept_beside_the_latest(tmp_path):
     np.testing.assert_array_equal(reader.restore_model(number=2).tree['params']['b'], [2, 3, 4])
 
 
+def test_checkpoint_of_another_network_is_no_damage_and_stays(tmp_path):
+    checkpoints = fill(tmp_path, [1, 2])
+    other = tree(0)
+    other['state']['params']['w'] = jnp.zeros((40, 51))
+    with pytest.raises(CheckpointError, match=r'checkpoint 2 .* does not fit this run \(1 arrays differ: state/params/w: \(40, 50\) there, \(40, 51\) now'):
+        checkpoints.restore(lambda meta: other)
+    same(restored(checkpoints), 2)
+
+
+def test_error_of_the_program_itself_is_not_taken_for_damage(tmp_path):
+    checkpoints = fill(tmp_path, [1, 2])
+
+    def template(meta):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        checkpoints.restore(template)
+    same(restored(checkpoints), 2)
+
+
 FAULTS = ['truncated', 'bit flipped', 'emptied', 'meta removed', 'tree removed', 'meta half written']
 
 

@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from jreid import feeding, train
 from jreid.checkpoint import Checkpoints
@@ -24,23 +25,70 @@ def relabelled(index, rng):
     return dataclasses.replace(index, identity=labels)
 
 
-@pytest.mark.parametrize('change', ['shuffled', 'removed'])
-def test_labels_of_the_target_change_no_parameter(change, tiny_config, tmp_path, monkeypatch):
-    config = tiny_config()
-    train.train(config, tmp_path / 'true')
+SHORT = {
+    'dien': {'joint_epochs': 2, 'embedding_width': 16, 'attention_width': 8, 'domain_width': 4, 'identities_a_batch': 4, 'target_batch': 16},
+    'ptl-hp-s': {'source_epochs': 2, 'identities_a_batch': 4, 'target_batch': 8, 'parsing_width': 8},
+    'bl-ssg-dagger': {'source_epochs': 2, 'rounds': 2, 'round_epochs': 1, 'group_identities': 4, 'group_images': 4, 'joint_width': 8, 'rho': 0.05},
+    'tjaidl': {'identity_iterations': 4, 'joint_iterations': 4, 'adapt_iterations': 4, 'epoch_iterations': 4, 'encoder_widths': (16, 12), 'batch': 16},
+}
+
+
+def train_twice(config, change, tmp_path, monkeypatch, *, extras=False):
+    """A run with the target's true labels, and one with others or none. `extras`: source and true target have attributes and part masks, too."""
     original, rng = feeding.load, np.random.default_rng(5)
 
-    def load(name, root, **options):
-        splits = original(name, root, **options)
-        if 'two' not in str(root):
-            return splits
-        train_split = splits.train.without_labels() if change == 'removed' else relabelled(splits.train, rng)
-        return dataclasses.replace(splits, train=train_split, query=relabelled(splits.query, rng), gallery=relabelled(splits.gallery, rng))
+    def with_extras(index, mask):
+        attributes = (index.identity[:, None] >> np.arange(3) & 1).astype(np.float32)
+        return dataclasses.replace(index, attributes=attributes, attribute_names=('hat', 'bag', 'coat'), mask_path=np.full(len(index), str(mask)))
 
-    monkeypatch.setattr(feeding, 'load', load)
-    train.train(config, tmp_path / 'other')
+    def loader(change):
+        def load(name, root, **options):
+            splits = original(name, root, **options)
+            source = 'two' not in str(root)
+            parts = {part: getattr(splits, part) for part in ('train', 'query', 'gallery')}
+            if extras and (source or change == 'none'):
+                mask = tmp_path / 'mask.png'
+                Image.fromarray(np.eye(32, 16, dtype=np.uint8)).save(mask)
+                parts = {part: with_extras(index, mask) for part, index in parts.items()}
+            if source:
+                return dataclasses.replace(splits, **parts)
+            if change != 'none':
+                parts = {part: relabelled(index, rng) for part, index in parts.items()}
+            if change == 'removed':
+                parts['train'] = splits.train.without_labels()
+            return dataclasses.replace(splits, **parts)
+
+        return load
+
+    for folder, how in (('true', 'none'), ('other', change)):
+        monkeypatch.setattr(feeding, 'load', loader(how))
+        train.train(config, tmp_path / folder)
+
+
+def assert_same_training(tmp_path, row='adapted'):
     for a, b in zip(parameters(tmp_path / 'true'), parameters(tmp_path / 'other'), strict=True):
         np.testing.assert_array_equal(a, b)
     # The evaluation did see other labels, or this test would show nothing.
-    rows = [json.loads((tmp_path / run / 'summary.json').read_text())['adapted'] for run in ('true', 'other')]
+    rows = [json.loads((tmp_path / run / 'summary.json').read_text())[row] for run in ('true', 'other')]
     assert rows[0]['cmc'] != rows[1]['cmc']
+
+
+@pytest.mark.parametrize('change', ['shuffled', 'removed'])
+def test_labels_of_the_target_change_no_parameter(change, tiny_config, tmp_path, monkeypatch):
+    train_twice(tiny_config(), change, tmp_path, monkeypatch)
+    assert_same_training(tmp_path)
+
+
+def test_neither_do_attributes_and_masks_nor_the_choice_of_the_best_checkpoint(tiny_config, tmp_path, monkeypatch):
+    config = tiny_config(attribute_width=8)
+    config.evaluation.select = 'best'
+    train_twice(config, 'shuffled', tmp_path, monkeypatch, extras=True)
+    best = [Checkpoints(tmp_path / run / 'checkpoints', scored=True, read_only=True).best() for run in ('true', 'other')]
+    assert best[0] == best[1]
+    assert_same_training(tmp_path)
+
+
+@pytest.mark.parametrize('variant', SHORT)
+def test_labels_of_the_target_change_no_parameter_of_the_other_systems(variant, tiny_config, tmp_path, monkeypatch):
+    train_twice(tiny_config(variant, **SHORT[variant]), 'shuffled', tmp_path, monkeypatch, extras=True)
+    assert_same_training(tmp_path, 'source_only' if variant == 'ptl-hp-s' else 'adapted')

@@ -43,6 +43,7 @@ SETTINGS = {
     'niec_restarts': 3,  # of each k-means
     'niec_iterations': 100,  # of each k-means
     'niec_probe_fraction': 0.2,  # share of source identities whose labels are hidden (anchors : probes = 4 : 1)
+    'niec_probe_splits': 0,  # disjoint sets of probes whose scores are averaged: 1 as the paper; 0: as many as give 40 probes in all
     'niec_silhouette_sample': 5000,  # target images that the silhouette is taken on
 }
 

@@ -14,7 +14,7 @@ Differs from the paper: without attention (MTwAANet) no loss reads attribute lab
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,55 +26,8 @@ from jreid.losses import attribute_attention, batch_hard_triplet, cross_entropy,
 from jreid.losses.distances import unit
 from jreid.methods import domains
 from jreid.methods.contract import SOURCE, TARGET, Array, Method, OptimizerSettings, Phase, Problem, Refreshed, Stream, Tree
+from jreid.methods.dmtnet_settings import Settings, check, matched_width
 from jreid.models.heads import BNNeck
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Fields of `config.method` for DMTNet; the base config says what each one is."""
-
-    source_epochs: int
-    adapt_epochs: int
-    relabel_every: int
-    identities_a_batch: int
-    images_an_identity: int
-    learning_rate: float
-    adapt_learning_rate: float
-    schedule: str
-    warmup: float
-    weight_decay: float
-    classification_width: int
-    attribute_width: int
-    matching_width: int
-    attention: bool
-    target_classification: bool
-    identification: bool
-    given_identities: bool
-    margin: float
-    squared_distance: bool
-    label_smoothing: float
-    weight_classification: float
-    weight_attributes: float
-    weight_matching: float
-    weight_mmd: float
-    weight_kl: float
-    mmd: str
-    alpha: float
-    batch_norm: str
-    neck: bool
-    normalise: bool
-    cluster_feature: str
-    cluster_centring: str
-    estimate_every_refresh: bool
-    niec_images_per_identity: tuple[float, float]
-    niec_coarse: int
-    niec_refine: int
-    niec_refinements: int
-    niec_rule: Literal['mean', 'accuracy', 'silhouette']
-    niec_restarts: int
-    niec_iterations: int
-    niec_probe_fraction: float
-    niec_silhouette_sample: int
 
 
 class Network(nn.Module):
@@ -131,9 +84,9 @@ def dmtnet(backbone: nn.Module, problem: Problem, settings: Settings, *, momentu
       momentum: of the backbone's batch normalisation.
 
     Raises:
-      ValueError: P x K exceeds what the source has, K is 1, or the widths leave nothing for F_id.
+      ValueError: see `jreid.methods.dmtnet_settings.check`.
     """
-    _check(problem, settings)
+    check(problem, settings)
     largest = _largest_total(problem, settings)
     network = Network(backbone, problem.source_identities, largest, len(problem.attribute_names), settings)
     batch, images = settings.identities_a_batch * settings.images_an_identity, settings.images_an_identity
@@ -159,7 +112,7 @@ def dmtnet(backbone: nn.Module, problem: Problem, settings: Settings, *, momentu
 
     def init(key: Array) -> tuple[Tree, Tree, Tree]:
         params, model_state = domains.initial(network, key, problem.image_size)
-        centroids = jnp.zeros((largest, settings.classification_width if settings.cluster_feature == 'classification' else _width(problem, settings)))
+        centroids = jnp.zeros((largest, settings.classification_width if settings.cluster_feature == 'classification' else matched_width(problem, settings)))
         return params, model_state, {'centroids': centroids, 'valid': jnp.zeros(largest, bool)}
 
     def describe(variables: Tree, images: Array, domain: str) -> Mapping[str, Array]:
@@ -177,31 +130,6 @@ def dmtnet(backbone: nn.Module, problem: Problem, settings: Settings, *, momentu
     )
 
 
-def _check(problem: Problem, settings: Settings) -> None:
-    if settings.images_an_identity < 2:
-        raise ValueError(f'K = {settings.images_an_identity} images an identity leaves the triplet loss without positives; expected 2 or more')
-    if settings.identities_a_batch > problem.source_identities:
-        raise ValueError(
-            f'a batch of P = {settings.identities_a_batch} identities cannot be drawn from the {problem.source_identities} of the source; '
-            'lower method.identities_a_batch'
-        )
-    if settings.identification and _width(problem, settings) <= settings.classification_width + settings.attribute_width * bool(problem.attribute_names):
-        raise ValueError(f'matching_width {settings.matching_width} leaves nothing for F_id beside F_cl and the attended attributes')
-    known = {'batch_norm': ('split', 'joint'), 'mmd': ('linear', 'rbf'), 'cluster_feature': ('classification', 'matching')}
-    for name, values in {**known, 'cluster_centring': ('camera', 'none')}.items():
-        if (found := getattr(settings, name)) not in values:
-            raise ValueError(f"{name} is '{found}'; expected '{values[0]}' or '{values[1]}'")
-    if settings.given_identities and problem.target_identities is None:
-        raise ValueError('given_identities (MTwNNet) needs the true number of target identities, and the target set does not say it')
-
-
-def _width(problem: Problem, settings: Settings) -> int:
-    """Width of F_mat with the parts that the variant keeps."""
-    attribute = settings.attribute_width if problem.attribute_names else 0
-    identification = settings.matching_width - settings.classification_width - attribute if settings.identification else 0
-    return identification + attribute + (settings.classification_width if settings.target_classification else 0)
-
-
 def _largest_total(problem: Problem, settings: Settings) -> int:
     """The most clusters that any sweep can ask for; heads and centroids have this static size."""
     most = round(problem.target_images / settings.niec_images_per_identity[0])
@@ -216,7 +144,8 @@ def _source_losses(out: Mapping[str, Array], batch: Mapping[str, Array], setting
         * batch_hard_triplet(out['matching'], batch['identity'], margin=settings.margin, squared=settings.squared_distance),
     }
     if 'attention' in out:
-        losses['attributes'] = settings.weight_attributes * attribute_attention(out['attention'], batch['attributes'])
+        annotated = ~jnp.isnan(batch['attributes']).any(axis=-1)
+        losses['attributes'] = settings.weight_attributes * attribute_attention(out['attention'], batch['attributes'], where=annotated)
     return losses
 
 
@@ -296,6 +225,7 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
                 refinements=settings.niec_refinements,
                 rule=settings.niec_rule,
                 probe_fraction=settings.niec_probe_fraction,
+                probe_splits=settings.niec_probe_splits or None,
                 silhouette_sample=settings.niec_silhouette_sample,
                 progress=progress,
                 **effort,

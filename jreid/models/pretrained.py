@@ -103,6 +103,7 @@ def place_weights(
     flat = traverse_util.flatten_dict(dict(variables))
     inside = {key for key in flat if key[1 : 1 + len(scope)] == tuple(scope) and key[0] in ('params', 'batch_stats')}
     loaded: dict[tuple[str, ...], Any] = {}
+    names: dict[tuple[str, ...], str] = {}
     unused = []
     for name, array in weights.items():
         found = own_name(name, array)
@@ -115,6 +116,11 @@ def place_weights(
         if np.shape(flat[target]) != found[1].shape:
             shapes = f'{found[1].shape} in the file (as {name}), {np.shape(flat[target])} in the network'
             raise WeightsError(f'{path}: {"/".join(target)} has shape {shapes}; these are the weights of another network than {backbone}')
+        if target in names:
+            raise WeightsError(
+                f'{path}: both {names[target]} and {name} are {"/".join(target)} of the network; the file holds more than one network, name one by its prefix'
+            )
+        names[target] = name
         loaded[target] = jnp.asarray(found[1], flat[target].dtype)
     unset = tuple(sorted('/'.join(key) for key in inside - set(loaded)))
     if not loaded:

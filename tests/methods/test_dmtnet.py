@@ -109,6 +109,18 @@ def test_attention_is_equation_4_and_its_loss_equation_3(ready, batch):
     np.testing.assert_allclose(metrics['attributes'], frobenius.mean(), rtol=1e-4)
 
 
+def test_images_that_nobody_annotated_do_not_count_in_equation_3(ready, batch):
+    method, params, state, extra = ready
+    source = {**batch['source'], 'attributes': batch['source']['attributes'].at[jnp.array([1, 6])].set(jnp.nan)}
+    objective = jax.jit(jax.value_and_grad(method.phases[0].objective, has_aux=True))
+    (_, (_, metrics)), gradient = objective(params, state, {'source': source}, jax.random.key(0), 0.0, extra)
+    kept = np.array([0, 2, 3, 4, 5, 7])
+    out = network().apply({'params': params}, batch['source']['image'], train=False)
+    expected = np.linalg.norm(np.asarray(out['attention'] - batch['source']['attributes'][:, :, None]).reshape(8, -1), axis=1)[kept].mean()
+    np.testing.assert_allclose(metrics['attributes'], expected, rtol=1e-4)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
 def log_softmax(x):
     x = x - x.max(-1, keepdims=True)
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
@@ -328,6 +340,14 @@ def test_centring_takes_out_what_a_camera_adds():
         ({'batch_norm': 'splitt'}, PROBLEM, "batch_norm is 'splitt'; expected 'split' or 'joint'"),
         ({'mmd': 'lineal'}, PROBLEM, "mmd is 'lineal'; expected 'linear' or 'rbf'"),
         ({'cluster_feature': 'match'}, PROBLEM, "cluster_feature is 'match'; expected"),
+        ({'given_identities': True}, dataclasses.replace(PROBLEM, target_identities=0), 'needs the true number of target identities'),
+        ({'niec_rule': 'means'}, PROBLEM, "niec_rule is 'means'; expected 'mean' or 'accuracy' or 'silhouette'"),
+        ({'niec_images_per_identity': (40.0, 4.0)}, PROBLEM, r'niec_images_per_identity is \(40.0, 4.0\)'),
+        ({'niec_probe_fraction': 1.0}, PROBLEM, 'niec_probe_fraction is 1.0'),
+        ({'niec_restarts': 0}, PROBLEM, 'niec_restarts is 0; expected 1 or more'),
+        ({'relabel_every': 0}, PROBLEM, 'relabel_every is 0; expected 1 or more'),
+        ({'niec_silhouette_sample': 0}, PROBLEM, 'niec_silhouette_sample 0; expected 0 and 1, or more'),
+        ({'identification': False, 'target_classification': False}, dataclasses.replace(PROBLEM, attribute_names=()), 'F_mat has no part'),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_training(edits, problem, message):
