@@ -20,16 +20,16 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
 
     data = config.data = ConfigDict()
     data.root = 'data'  # folder that holds the data sets' folders
-    data.source = 'dukemtmc'  # labelled set, a name of `jreid.data.load`
+    data.source = 'dukemtmc'  # labelled set, a name of `jreid.data.load`; 'tfds' for a set of TensorFlow Datasets, source_options.builder says which
     data.target = 'market1501'  # set to adapt to; its labels are read in evaluation only
     data.source_root = data.target_root = ''  # where one of them lies elsewhere than under root
     data.source_teacher = data.target_teacher = ''  # folders of what teachers said of the images (`python -m jreid.label`): masks/, attributes.npz
-    data.source_options = ConfigDict()  # options of the source's loader
+    data.source_options = ConfigDict()  # options of the source's loader, see `jreid/data/datasets/<name>.py`
     data.target_options = ConfigDict()
     data.height, data.width = 256, 128  # pixels
     data.loader = 'pack'  # 'pack' (decoded once, memory-mapped), 'device' (the pack on the device), 'tf' (tf.data from the files)
     data.pack_folder = ''  # where packs are kept; '' for the user's cache folder
-    data.bad_files = 'error'  # 'skip' leaves unreadable images out, and names them
+    data.bad_files = 'error'  # 'skip' leaves images out that are misnamed, empty or damaged, and names them
 
     model = config.model = ConfigDict()
     model.backbone = 'resnet50'  # a name of `jreid.models.BACKBONES`

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -11,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jreid.data import Index, Splits, load, samplers, teacher_labels
+from jreid.data.datasets import LOADERS
 from jreid.methods.contract import SOURCE, TARGET, Problem, Stream
+from jreid.retrieval.relevance import relevance
 
 log = logging.getLogger('jreid')
 
@@ -66,15 +69,21 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
     Args:
       settings: `config.data`.
       select_on_source: whether the source's test split is needed, for choosing the best checkpoint.
+
+    Raises:
+      ValueError: a set or a setting that cannot be used; among them a test split in which no query has a match.
+      BadImageError: images that cannot be read.
     """
-    source = load(settings['source'], _root(settings, 'source'), **dict(settings['source_options']))
-    target = load(settings['target'], _root(settings, 'target'), **dict(settings['target_options']))
+    source = load(settings['source'], _root(settings, 'source'), **_options(settings, 'source'))
+    target = load(settings['target'], _root(settings, 'target'), **_options(settings, 'target'))
     for role, splits in (('source', source), ('target', target)):
         log.info('%s: %s', role, splits.summary())
     if not len(target.query):
         raise ValueError(f'the target {target.name} has no query images to evaluate on')
     if select_on_source and not len(source.query):
         raise ValueError(f"evaluation.select='best' chooses on the source's test split, and {source.name} has none; use 'last'")
+    for splits in (target, source) if select_on_source else (target,):
+        check_matches(splits)
     feed = _feeder(settings)
     source_test = functools.cache(lambda: (feed(source.query, 'source query'), feed(source.gallery, 'source gallery')))
     chosen_on = source_test() if select_on_source else (None, None)
@@ -90,6 +99,38 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
         source_gallery=chosen_on[1],
         source_test=source_test,
     )
+
+
+def check_matches(splits: Splits) -> None:
+    """Find out before training whether the test split can be evaluated: how many queries have a match in the gallery.
+
+    Sets without identities, for teachers, are passed over.
+
+    Raises:
+      ValueError: no query has one.
+    """
+    query, gallery = splits.query, splits.gallery
+    if not query.identities:
+        return
+    cameras = (query.camera, gallery.camera) if splits.has_cameras else (None, None)
+    lacking = int((relevance(query.identity, gallery.identity, *cameras).matches == 0).sum())
+    where = "of another camera than the query's" if splits.has_cameras else 'in the gallery'
+    if lacking == len(query):
+        seen = len(np.union1d(query.camera, gallery.camera))
+        rule = f"; its test split has {seen} camera{'s'[: seen != 1]}, and images of the query's own camera are left out" if splits.has_cameras else ''
+        hint = '. Where the cameras do not matter, leave them out (of the CSV, say): the rule is then off' if splits.has_cameras else ''
+        raise ValueError(f'{splits.name} cannot be evaluated: none of {len(query):,} queries has an image of the same identity {where}{rule}{hint}')
+    if lacking:
+        log.warning('%s: %d of %d queries have no image of the same identity %s; they count in no figure', splits.name, lacking, len(query), where)
+
+
+def _options(settings: Mapping[str, Any], role: str) -> dict[str, Any]:
+    """Options of a set's loader; `data.bad_files` is handed to those that know it, unless the options say otherwise."""
+    options = dict(settings[f'{role}_options'])
+    loader = LOADERS.get(settings[role])
+    if loader and 'bad_files' in inspect.signature(loader).parameters:
+        options.setdefault('bad_files', settings['bad_files'])
+    return options
 
 
 def _root(settings: Mapping[str, Any], role: str) -> str | None:

@@ -12,7 +12,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
-from jreid import sharding
+from jreid import options, sharding
 
 
 def _config_argument(argv: list[str]) -> str:
@@ -34,6 +34,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; runs/<pair>-
 _COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first process, for training on several hosts.')
 _PROCESSES = flags.DEFINE_integer('processes', None, 'Number of processes, with --coordinator.')
 _PROCESS = flags.DEFINE_integer('process', None, 'Number of this process, with --coordinator.')
+_OPTIONS: dict[str, str] = {}  # of loaders and backbones, taken from the command line by `_parsed`
 
 
 class _Lines(logging.Handler):
@@ -66,6 +67,7 @@ def main(argv: list[str]) -> None:
     from jreid.train import train
 
     config = _CONFIG.value
+    options.put(config, _OPTIONS)
     pair = pathlib.Path(flags.FLAGS['config'].config_filename).stem if hasattr(flags.FLAGS['config'], 'config_filename') else 'run'
     workdir = _WORKDIR.value or f'runs/{pair}-{config.variant}-{config.seed}'
     log.info('devices: %s', ', '.join(f'{d.platform} {d.device_kind}' for d in jax.devices()))
@@ -77,6 +79,10 @@ def _parsed(argv: list[str]) -> list[str]:
     if wrong := _missing_file(argv):
         sys.exit(wrong)
     try:
+        if any(f'config.{group}.' in argument for argument in argv for group in options.GROUPS):
+            argv, found = options.split(argv, fields(flags.FLAGS['config'].parser.parse(_config_argument(argv))))
+            _OPTIONS.update(found)
+            sys.argv = argv  # where the config's own parser looks for its fields
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         sys.exit(_wrong_field(argv) or f'{type(error).__name__}: {error}')

@@ -176,6 +176,84 @@ def test_settings_that_no_loader_has_are_refused(tiny_config, damaged):
         opened(tiny_config(), bad_files='ignore')
 
 
+def test_misnamed_and_empty_images_are_refused_or_left_out_by_data_bad_files(tiny_config, people, tmp_path):
+    """`data.bad_files` reaches the loaders too, not the pack alone."""
+    import shutil
+
+    shutil.copytree(people / 'two', tmp_path / 'two')
+    first, second = sorted((tmp_path / 'two' / 'bounding_box_train').iterdir())[:2]
+    first.rename(first.with_name('no-identity.jpg'))
+    with pytest.raises(ValueError, match=r"1 of 96 images in .*have no identity and camera in their name.*'no-identity.jpg'.*bad_files='skip'"):
+        opened(tiny_config(), target_root=str(tmp_path / 'two'))
+    with pytest.warns(UserWarning, match="left out: 1 of 96 images in .*'no-identity.jpg'"):
+        data = opened(tiny_config(), target_root=str(tmp_path / 'two'), bad_files='skip')
+    assert len(data.target_train.index) == 95
+    second.write_bytes(b'')
+    with pytest.warns(UserWarning, match='left out') as told:
+        data = opened(tiny_config(), target_root=str(tmp_path / 'two'), bad_files='skip')
+    assert any('are empty files' in str(warning.message) and second.name in str(warning.message) for warning in told)
+    assert len(data.target_train.index) == 94
+    # What the loader's own options say wins.
+    config = tiny_config()
+    config.data.target_options.bad_files = 'error'
+    with pytest.raises(ValueError, match='have no identity'):
+        opened(config, target_root=str(tmp_path / 'two'), bad_files='skip')
+
+
+def test_truncated_images_are_refused_by_name_or_left_out(tiny_config, people, tmp_path):
+    import shutil
+
+    shutil.copytree(people / 'one', tmp_path / 'one')
+    paths = sorted((tmp_path / 'one' / 'bounding_box_train').iterdir())[3:5]
+    for path in paths:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BadImageError, match=f'2 of 96 images cannot be read: {paths[0]}: .*; {paths[1]}'):
+        opened(tiny_config(), source_root=str(tmp_path / 'one'))
+    data = opened(tiny_config(), source_root=str(tmp_path / 'one'), bad_files='skip')
+    assert len(data.source_train.index) == 94
+
+
+def test_test_split_without_a_match_is_told_before_training(tiny_config, people, tmp_path, caplog):
+    import shutil
+
+    def target(keep):
+        shutil.rmtree(tmp_path / 'two', ignore_errors=True)
+        shutil.copytree(people / 'two', tmp_path / 'two')
+        for part in ('bounding_box_test', 'query'):
+            for path in (tmp_path / 'two' / part).iterdir():
+                if not keep(part, path.name):
+                    path.unlink()
+        return str(tmp_path / 'two')
+
+    with pytest.raises(
+        ValueError, match=r'market1501 cannot be evaluated: none of 6 queries has an image of the same identity of another camera.*1 camera, and .*own camera'
+    ):
+        opened(tiny_config(), target_root=target(lambda part, name: '_c1' in name))
+    with caplog.at_level('WARNING', 'jreid'):
+        opened(tiny_config(), target_root=target(lambda part, name: part == 'query' or '_c1' in name))  # half of the queries are of camera 1
+    assert "market1501: 6 of 12 queries have no image of the same identity of another camera than the query's; they count in no figure" in caplog.text
+    with pytest.raises(ValueError, match='the query split is empty'):
+        opened(tiny_config(), target_root=target(lambda part, name: part != 'query'))
+
+
+def test_match_rule_of_sets_without_cameras():
+    from jreid.data import Splits
+
+    def splits(query, gallery, cameras=False):
+        def made(identities):
+            paths = np.array([f'/{i}.jpg' for i in range(len(identities))])
+            return Index(paths, np.asarray(identities), np.zeros(len(identities), int) if cameras else np.full(len(identities), -1))
+
+        return Splits('mine', made([0, 0]), made(query), made(gallery), has_cameras=cameras)
+
+    feeding.check_matches(splits([3], [3, 4]))
+    feeding.check_matches(splits([-1], [-1]))  # a teacher's set: nobody is searched for
+    with pytest.raises(ValueError, match='none of 1 queries has an image of the same identity in the gallery$'):
+        feeding.check_matches(splits([3], [4, 5]))
+    with pytest.raises(ValueError, match='leave them out'):
+        feeding.check_matches(splits([3], [3, 4], cameras=True))
+
+
 def test_missing_folder_of_a_set_is_named(tiny_config, tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere'):
         opened(tiny_config(), target_root=str(pathlib.Path(tmp_path) / 'nowhere'))

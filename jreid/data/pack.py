@@ -137,7 +137,7 @@ def _packed(
     """The folder of the pack of `paths`, made if there is none, and (row, reason) of what cannot be read."""
     place = (pathlib.Path(folder).expanduser() if folder else cache_folder() / 'packs') / _digest(paths, shape)[:32]
     place.mkdir(parents=True, exist_ok=True)
-    with _locked(place / 'lock'):
+    with locked(place / 'lock'):
         bad = _finished(place, len(paths), shape)
         if bad is None:
             bad = _decode_all(paths, shape, place, read, workers or _cores(), description)
@@ -283,7 +283,7 @@ def _write(path: pathlib.Path, value: dict) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: pathlib.Path) -> Iterator[None]:
+def locked(path: pathlib.Path) -> Iterator[None]:
     """One process at a time, where the system has locks: the processes of one machine make a pack once."""
     try:
         import fcntl

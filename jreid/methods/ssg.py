@@ -60,6 +60,8 @@ def ssg(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: 
       ValueError: a setting out of its range, or a proxy task without labels to learn it from.
     """
     ptl.check(problem, settings)
+    if settings.group_images < 2:
+        raise ValueError(f'K = {settings.group_images} images a group leaves the triplet loss without positives; expected method.group_images of 2 or more')
     network = ptl.build_network(backbone, problem, settings, joint_width=settings.joint_width)
     first = ptl.phase(network, settings)
     first = dataclasses.replace(first, row='proxy' if first.row == 'adapted' else first.row)

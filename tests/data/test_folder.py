@@ -114,6 +114,9 @@ def test_dots_inside_the_folder_are_fine(write):
     [
         (ROWS, 'image,person,camera,split', r"has no column identity, it has \['image', 'person', 'camera', 'split'\]. The layout: either index.csv"),
         (ROWS, 'image,identity,identity,split', 'has a column twice'),
+        (['a/1.jpg;1;1;train'], 'image;identity;camera;split', "its values are separated by ';', expected commas"),
+        (['a/1.jpg\t1\t1\ttrain'], 'image\tidentity\tcamera\tsplit', r"its values are separated by '\\t', expected commas"),
+        (ROWS, 'image,identity, identity,split', 'has a column twice'),
         ([*ROWS, ROWS[0]], HEADER, "line 8: 'a/1.jpg' was named before"),
         ([*ROWS[:-1], 'g/2.jpg,4,1,test'], HEADER, "line 7: split is 'test'; expected train, query, gallery"),
         ([*ROWS[:-1], 'g/2.jpg,4'], HEADER, 'line 7: expected 4 values, image,identity,camera,split'),
@@ -128,6 +131,25 @@ def test_dots_inside_the_folder_are_fine(write):
 def test_bad_csv(write, rows, header, message):
     with pytest.raises(ValueError, match=message):
         jreid.data.load('folder', write(rows, header))
+
+
+def test_spaces_around_column_names_are_no_part_of_them(write):
+    plain, spaced = (jreid.data.load('folder', write(ROWS, header)) for header in (HEADER, ' image, identity , camera,split '))
+    assert spaced.train.path.tolist() == plain.train.path.tolist()
+    assert spaced.train.camera.tolist() == plain.train.camera.tolist()
+
+
+def test_csv_of_another_name_is_told(tmp_path):
+    for name in ('labels.csv', 'all.CSV', 'notes.txt'):
+        (tmp_path / name).write_text('x')
+    with pytest.raises(
+        FileNotFoundError, match=r'nor the folders train, query, gallery, but all.CSV, labels.csv: name one of them index.csv, or give its path as root'
+    ):
+        jreid.data.load('folder', tmp_path)
+    with pytest.raises(FileNotFoundError, match='no such file'):
+        jreid.data.load('folder', tmp_path / 'other.csv')
+    with pytest.raises(FileNotFoundError, match='no such folder'):
+        jreid.data.load('folder', tmp_path / 'nowhere')
 
 
 def test_csv_in_another_encoding(write):

@@ -2,7 +2,25 @@
 
 from collections.abc import Callable
 
-from jreid.data.datasets import cuhk01, cuhk03, densepose, dukemtmc, folder, grid, ilids, market1501, msmt17, peta, pku, prid2011, rap, synthetic, viper, ward
+from jreid.data.datasets import (
+    cuhk01,
+    cuhk03,
+    densepose,
+    dukemtmc,
+    folder,
+    grid,
+    ilids,
+    market1501,
+    msmt17,
+    peta,
+    pku,
+    prepared,
+    prid2011,
+    rap,
+    synthetic,
+    viper,
+    ward,
+)
 from jreid.data.index import Splits
 
 LOADERS: dict[str, Callable[..., Splits]] = {
@@ -22,5 +40,6 @@ LOADERS: dict[str, Callable[..., Splits]] = {
     'densepose': densepose.load,
     'folder': folder.load,
     'synthetic': synthetic.load,
+    'tfds': prepared.load,
 }
 """Name -> (root, **options) -> Splits."""

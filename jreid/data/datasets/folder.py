@@ -53,8 +53,16 @@ def load(root: str | os.PathLike, *, title: str = 'folder', camera_pattern: str 
     elif all((root / split).is_dir() for split in wanted):
         rows = {split: _read_folder(root / split, re.compile(camera_pattern), bad_files) for split in wanted}
     else:
-        raise FileNotFoundError(f'{root} holds neither index.csv nor the folders {", ".join(wanted)}. The layout: {LAYOUT}')
+        raise FileNotFoundError(f'{root} holds neither index.csv nor the folders {", ".join(wanted)}{_others(root)}. The layout: {LAYOUT}')
     return _splits(title, {split: rows.get(split, []) if split in wanted else [] for split in SPLITS}, names, wanted, str(root))
+
+
+def _others(root: pathlib.Path) -> str:
+    """What of CSV files there is instead of index.csv, and what to do with it."""
+    if root.suffix.lower() == '.csv' or not root.is_dir():
+        return ' (no such file)' if root.suffix.lower() == '.csv' else ' (no such folder)'
+    found = sorted(entry.name for entry in root.iterdir() if entry.suffix.lower() == '.csv')
+    return f', but {", ".join(found[:5])}: name one of them index.csv, or give its path as root' if found else ''
 
 
 def _splits(name: str, rows: dict[str, list[Row]], names: tuple[str, ...], wanted: Sequence[str], where: str) -> Splits:
@@ -118,9 +126,12 @@ def _read_rows(table: pathlib.Path, bad_files: str) -> tuple[dict[str, list[Row]
     missing, empty, seen = [], [], set()
     with open(table, newline='', encoding='utf-8-sig') as file:
         reader = csv.DictReader(file, strict=True)
-        columns = [str(column) for column in reader.fieldnames or ()]
+        columns = [str(column).strip() for column in reader.fieldnames or ()]
+        reader.fieldnames = columns
         if lacking := [c for c in ('image', 'identity', 'split') if c not in columns]:
-            raise ValueError(f'{table} has no column {", ".join(lacking)}, it has {columns}. The layout: {LAYOUT}')
+            other = next((mark for mark in (';', '\t', '|') if len(columns) == 1 and mark in columns[0]), '')
+            hint = f'; its values are separated by {other!r}, expected commas' if other else ''
+            raise ValueError(f'{table} has no column {", ".join(lacking)}, it has {columns}{hint}. The layout: {LAYOUT}')
         if len(set(columns)) < len(columns):
             raise ValueError(f'{table} has a column twice: {columns}')
         names = tuple(c for c in columns if c not in ('image', 'identity', 'camera', 'split'))
