@@ -25,6 +25,7 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
     data.source_root = data.target_root = ''  # where one of them lies elsewhere than under root
     data.source_teacher = data.target_teacher = ''  # folders of what teachers said of the images (`python -m jreid.label`): masks/, attributes.npz
     data.source_options = ConfigDict()  # options of the source's loader, see `jreid/data/datasets/<name>.py`
+    data.target_labels = False  # True: training reads the target's labels; for systems that are supervised on it (MTDnet), others refuse
     data.target_options = ConfigDict()
     data.height, data.width = 256, 128  # pixels
     data.loader = 'pack'  # 'pack' (decoded once, memory-mapped), 'device' (the pack on the device), 'tf' (tf.data from the files)
@@ -58,7 +59,10 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
     evaluation.every = 0  # epochs between evaluations on the target, 0 for only when a phase ends
     evaluation.batch = 128  # images
     evaluation.average_precision = 'rank'  # or 'trapezoid', the original Market-1501 code's
-    evaluation.mirror = False  # average features with the mirrored image's
+    evaluation.mirror = False  # average features with the mirrored image's, and pair scores over the mirror images of both sides
+    evaluation.pairs = 2048  # pairs of images compared at a time, of systems that score pairs
+    evaluation.single_shot = ''  # 'exact' or 'repeats': CMC with one random gallery image an identity besides, its expectation or over seeded draws
+    evaluation.single_shot_repeats = 10  # random galleries a query
     evaluation.adabn = True  # a row for the source-only model with batch-norm statistics re-estimated on the target
     evaluation.rerank = variants.reranked(variant)  # a row with k-reciprocal re-ranking
     evaluation.rerank_k1, evaluation.rerank_k2, evaluation.rerank_lambda = 20, 6, 0.3

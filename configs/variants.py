@@ -7,9 +7,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs.systems import dien, dmtnet, ptl, ssg, teacher, tjaidl
+from configs.systems import dien, dmtnet, mtdnet, ptl, ssg, teacher, tjaidl
 
-SYSTEMS = (dmtnet, dien, tjaidl, ptl, ssg, teacher)
+SYSTEMS = (dmtnet, dien, tjaidl, mtdnet, ptl, ssg, teacher)
 
 # variant -> (settings of the system, what the variant changes, row of the paper)
 VARIANTS = {name: (system.SETTINGS, *variant) for system in SYSTEMS for name, variant in system.VARIANTS.items()}

@@ -46,9 +46,11 @@ def load_weights(weights: str, name: str, method: Method, params: Tree, model_st
 
     path = pretrained.default_weights(name) if weights == 'package' else weights
     for part in method.backbones:
-        variables = {'params': params[part], 'batch_stats': next(iter(model_state.values()))[part]}
+        # A network without batch normalisation has no statistics.
+        variables = {'params': params[part], 'batch_stats': next(iter(model_state.values())).get(part, {})}
         loaded, report = pretrained.load_into(variables, path, backbone=name)
         params = {**params, part: loaded['params']}
-        model_state = {domain: {**state, part: jax.tree.map(jnp.copy, loaded['batch_stats'])} for domain, state in model_state.items()}
+        if statistics := loaded.get('batch_stats'):
+            model_state = {domain: {**state, part: jax.tree.map(jnp.copy, statistics)} for domain, state in model_state.items()}
     log.log(logging.WARNING if report.unset else logging.INFO, 'weights: %s', report.summary())
     return params, model_state

@@ -63,7 +63,7 @@ def metrics_of(
     """CMC, mAP and mINP of features; Euclidean distance, after L2 normalisation where the method says so."""
     if normalise:
         query, gallery = _unit(query), _unit(gallery)
-    labels = _labels(query_feed, gallery_feed, has_cameras)
+    labels = labels_of(query_feed, gallery_feed, has_cameras)
     return evaluate(query, gallery, *labels, average_precision=average_precision)
 
 
@@ -84,7 +84,7 @@ def reranked(
     if normalise:
         query, gallery = _unit(query), _unit(gallery)
     distances = rerank(query, gallery, k1=k1, k2=k2, lambda_value=lambda_value)
-    return evaluate_distances(distances, *_labels(query_feed, gallery_feed, has_cameras), average_precision=average_precision)
+    return evaluate_distances(distances, *labels_of(query_feed, gallery_feed, has_cameras), average_precision=average_precision)
 
 
 def as_row(metrics: Metrics) -> dict[str, Any]:
@@ -150,6 +150,7 @@ def _unit(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
-def _labels(query: Feed, gallery: Feed, has_cameras: bool) -> tuple:
+def labels_of(query: Feed, gallery: Feed, has_cameras: bool) -> tuple:
+    """Identities and cameras as the retrieval room takes them; cameras None where the camera rule is off."""
     cameras = (query.index.camera, gallery.index.camera) if has_cameras else (None, None)
     return query.index.identity, gallery.index.identity, *cameras

@@ -36,7 +36,10 @@ class Feed:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run reads. `target_train` has lost its labels; `target` keeps them, for evaluation only. `source_test` opens the source's test split."""
+    """What a run reads. `target_train` has lost its labels, unless training is to read them; `target` keeps them, for evaluation only.
+
+    `source_test` opens the source's test split.
+    """
 
     source: Splits
     target: Splits
@@ -60,6 +63,7 @@ class Data:
             target_attribute_names=trained[TARGET].attribute_names,
             mask_domains=tuple(domain for domain, index in trained.items() if index.mask_path is not None),
             target_identities=self.target.train.identities if given_identities else None,
+            target_labelled=bool((trained[TARGET].identity >= 0).any()),
         )
 
 
@@ -84,6 +88,9 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
         raise ValueError(f"evaluation.select='best' chooses on the source's test split, and {source.name} has none; use 'last'")
     for splits in (target, source) if select_on_source else (target,):
         check_matches(splits)
+    if settings['target_labels']:
+        log.info("supervised: training reads the labels of the target's %d training images", len(target.train))
+    shown = target.train if settings['target_labels'] else target.train.without_labels()
     feed = _feeder(settings)
     source_test = functools.cache(lambda: (feed(source.query, 'source query'), feed(source.gallery, 'source gallery')))
     chosen_on = source_test() if select_on_source else (None, None)
@@ -91,8 +98,8 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
         source=source,
         target=target,
         source_train=feed(teacher_labels.added(source.train, settings['source_teacher']), 'source train'),
-        # From here on nothing in training can read a label of the target; what a teacher said of its images is added.
-        target_train=feed(teacher_labels.added(target.train.without_labels(), settings['target_teacher']), 'target train'),
+        # Unless the target's labels are asked for, nothing in training can read one from here on; what a teacher said of its images is added.
+        target_train=feed(teacher_labels.added(shown, settings['target_teacher']), 'target train'),
         target_query=feed(target.query, 'target query'),
         target_gallery=feed(target.gallery, 'target gallery'),
         source_query=chosen_on[0],
@@ -185,6 +192,12 @@ def plan(stream: Stream, index: Index, labels: np.ndarray, *, steps: int, seed: 
     groups = stream.batch // stream.instances
     if stream.sampler == 'plain':
         return samplers.fit_plan(lambda r: samplers.plain_plan(len(index), batch=stream.batch, seed=seed, epoch=epoch, repeat=r), steps)
+    if stream.sampler == 'triplets':
+        camera = index.camera if (index.camera >= 0).any() else None
+        negatives = stream.instances - 2
+        return samplers.fit_plan(
+            lambda r: samplers.triplet_plan(labels, camera, anchors=groups, triplets_per_pair=negatives, seed=seed, epoch=epoch, repeat=r), steps
+        )
     if stream.sampler == 'pseudo':
         labels = _with_loose_groups(labels, stream.instances, seed, epoch)
         found = len(np.unique(labels))
@@ -194,13 +207,16 @@ def plan(stream: Stream, index: Index, labels: np.ndarray, *, steps: int, seed: 
             few = dataclasses.replace(stream, batch=found * stream.instances)
             return plan(few, index, labels, steps=steps, seed=seed, epoch=epoch)[:, np.arange(stream.batch) % few.batch]
     elif stream.sampler != 'pxk':
-        raise ValueError(f"sampler '{stream.sampler}' is not known; expected 'pxk', 'plain' or 'pseudo'")
+        raise ValueError(f"sampler '{stream.sampler}' is not known; expected 'pxk', 'plain', 'pseudo' or 'triplets'")
     return samplers.fit_plan(lambda r: samplers.pxk_plan(labels, P=groups, K=stream.instances, seed=seed, epoch=epoch, repeat=r), steps)
 
 
-def no_labels(images: int, columns: int) -> np.ndarray:
-    """Pseudo labels before the first refresh: -1 everywhere, int32 [images], or [images, columns] for several an image."""
-    return np.full(images if columns == 1 else (images, columns), -1, np.int32)
+def first_labels(index: Index, columns: int) -> np.ndarray:
+    """The target's labels before the first refresh, int32 [images], or [images, columns] for several an image.
+
+    They are those of its index: -1 everywhere, or its own where `data.target_labels` lets training read them.
+    """
+    return index.identity.copy() if columns == 1 else np.repeat(index.identity[:, None], columns, axis=1)
 
 
 def sampled_by(labels: np.ndarray) -> np.ndarray:

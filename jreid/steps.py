@@ -118,3 +118,33 @@ def statistics_step(method: Method, preparation: Preparation) -> Callable[[Tree,
     statistics = method.statistics
     assert statistics is not None
     return jax.jit(lambda variables, images: statistics(variables, normalise(images, preparation.mean, preparation.std)))
+
+
+def pair_input_step(method: Method, preparation: Preparation, domain: str, side: str, *, mirror: bool = False) -> Callable[[Tree, Array], Array]:
+    """Jitted (variables, uint8 images [B, H, W, 3]) -> what `Method.score` reads of them, [B, 1, ...]; with `mirror` [B, 2, ...], the mirrored image second."""
+    read = method.pair_input
+    assert read is not None
+
+    def inputs(variables: Tree, images: Array) -> Array:
+        ready = normalise(images, preparation.mean, preparation.std)
+        views = (ready, ready[:, :, ::-1]) if mirror else (ready,)
+        return jnp.stack([read(variables, view, domain, side) for view in views], axis=1)
+
+    return jax.jit(inputs)
+
+
+def pair_distance_step(method: Method) -> Callable[[Tree, Array, Array], Array]:
+    """Jitted (variables, query [q, m, ...], gallery [g, m, ...]) -> [g, q], the probability that two images show different people, over all m x m views.
+
+    It orders as the probability of the same person does the other way round, but keeps its digits where that is near 1, at the head of the list.
+    """
+    score = method.score
+    assert score is not None
+
+    def distances(variables: Tree, query: Array, gallery: Array) -> Array:
+        views = query.shape[1]
+        flat = [x.reshape(-1, *x.shape[2:]) for x in (query, gallery)]
+        different = jax.nn.sigmoid(-score(variables, *flat)).T
+        return jnp.mean(different.reshape(gallery.shape[0], views, query.shape[0], views), axis=(1, 3))
+
+    return jax.jit(distances)

@@ -23,6 +23,7 @@ TITLES = {
     'adabn': 'source only + AdaBN',
     'proxy': 'proxy tasks',
     'adapted': 'adapted',
+    'supervised': 'supervised on the target',
     'adapted_reranked': 'adapted + re-ranking',
     'source_only_reranked': 'source only + re-ranking',
 }
@@ -81,6 +82,9 @@ def write(
     if 'identities_estimated' in result:
         text += f'\ntarget identities: {result["identities_estimated"]} estimated, {identities_true} true'
     for name, row in rows.items():
+        if shot := row.get('single_shot'):
+            how = 'exact expectation' if shot['repeats'] is None else f'{shot["repeats"]} random galleries a query'
+            text += f'\n{TITLES.get(name, name)}, single gallery shot ({how}): ' + ', '.join(f'rank-{k} {shot[f"rank{k}"]:.1f}' for k in (1, 5, 10, 20))
         for role, found in row.get('attributes', {}).items():
             text += '\n' + attributes.table(found, title=f'{TITLES.get(name, name)}, attributes on the {role}')
         for role, found in row.get('parsing', {}).items():

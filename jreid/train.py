@@ -22,6 +22,7 @@ from jreid.checkpoint import Checkpoints
 from jreid.clock import Clock
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase
 from jreid.position import Position, check, keep_config
+from jreid.ranking import Measured, Ranker
 from jreid.writers import Metrics, Window, progress_bar, write_labels, write_table
 
 log = logging.getLogger('jreid')
@@ -75,12 +76,13 @@ class Run:
         module, record = backbone.build(config.model.backbone, config.model.options, compute_dtype=config.train.compute_dtype)
         self.preparation = steps.preparation(record, config.augment)
         self.method: Method = edit(methods.build(config.method, module, self.problem))
+        self.ranker = Ranker(self.method, self.preparation, config.evaluation, self.mesh, config.seed)
         self.root = jax.random.key(config.seed)
         params, model_state, extra = self.method.init(jax.random.fold_in(self.root, 0))
         # Restore: the latest readable checkpoint, else another run's parameters or weights from a file, else the fresh parameters.
         self.checkpoints = Checkpoints(workdir / 'checkpoints', keep=config.checkpoint.keep, scored=config.evaluation.select == 'best')
         self.position = Position()
-        self.labels = feeding.no_labels(len(self.data.target_train.index), self.method.label_columns)
+        self.labels = feeding.first_labels(self.data.target_train.index, self.method.label_columns)
         self.state: state.TrainState
         restored = self.checkpoints.restore(lambda meta: self._template(meta, params, model_state, extra))
         if restored:
@@ -121,9 +123,10 @@ class Run:
         optimizer = self._optimizer(number)
         if not self.position.started:
             self.position.started = True
-            if number > 0 or self.phase.restart_statistics:
+            if number > 0 or self.phase.restart_statistics or self.phase.start:
                 old = dataclasses.replace(self.state, model_state=self._adapted_statistics()) if self.phase.restart_statistics else self.state
-                new = state.create(old.params, old.model_state, old.extra, optimizer, step=int(old.step))
+                params = self.phase.start(old.params) if self.phase.start else old.params
+                new = state.create(params, old.model_state, old.extra, optimizer, step=int(old.step))
                 self.state = sharding.replicate(self.mesh, new)
                 self.save()
         steps_an_epoch = self._epoch_steps(self.phase)
@@ -260,8 +263,8 @@ class Run:
         last = epoch == self.phase.epochs
         score = None
         if every and epoch % every == 0 and not last and self.method.retrieves:
-            metrics, _ = self._evaluate(self.state.variables, self._domain())
-            self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, evaluation.scalars(evaluation.as_row(metrics)))
+            row = self._evaluate(self.state.variables, self._domain()).row()
+            self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, evaluation.scalars(row))
         if self.config.evaluation.select == 'best' and self.position.phase == len(self.method.phases) - 1:
             score = self._source_score()
         if last or epoch % self.config.checkpoint.every_epochs == 0:
@@ -274,21 +277,10 @@ class Run:
         batch, seed = self.config.evaluation.batch, self.config.seed
         return evaluation.adapt_statistics(step, self.state.variables, self.data.target_train, batch=batch, mesh=self.mesh, seed=seed)
 
-    def _features(self, variables: Any, domain: str, query: feeding.Feed, gallery: feeding.Feed) -> tuple[np.ndarray, np.ndarray]:
-        step = steps.embed_step(self.method, self.preparation, domain, mirror=self.config.evaluation.mirror)
-        batch = self.config.evaluation.batch
-        first = evaluation.extract(step, variables, query, batch=batch, mesh=self.mesh, description='query features')
-        return first, evaluation.extract(step, variables, gallery, batch=batch, mesh=self.mesh, description='gallery features')
-
-    def _evaluate(self, variables: Any, domain: str, *, rerank: bool = False) -> tuple[Any, Any]:
-        """(metrics on the target's test split, the same after re-ranking or None)."""
-        data, settings = self.data, self.config.evaluation
-        features = self._features(variables, domain, data.target_query, data.target_gallery)
-        options: dict[str, Any] = {'normalise': self.method.normalise, 'average_precision': settings.average_precision, 'has_cameras': data.target.has_cameras}
-        feeds = (data.target_query, data.target_gallery)
-        plain = evaluation.metrics_of(*features, *feeds, **options)
-        k: dict[str, Any] = {'k1': settings.rerank_k1, 'k2': settings.rerank_k2, 'lambda_value': settings.rerank_lambda}
-        return plain, evaluation.reranked(*features, *feeds, **{**options, **k}) if rerank else None
+    def _evaluate(self, variables: Any, domain: str, *, rerank: bool = False) -> Measured:
+        """The model's numbers on the target's test split."""
+        data = self.data
+        return self.ranker.measure(variables, domain, data.target_query, data.target_gallery, has_cameras=data.target.has_cameras, rerank=rerank)
 
     def _row(self, name: str, variables: Any, domain: str) -> None:
         """Evaluate for a row of the summary."""
@@ -297,10 +289,10 @@ class Run:
         if not self.method.retrieves:
             self.position.rows[name] = said
             return
-        plain, again = self._evaluate(variables, domain, rerank=self.config.evaluation.rerank and last and name != 'adabn')
-        row = self.position.rows[name] = {**evaluation.as_row(plain), **said}
-        if again is not None:
-            self.position.rows[f'{name}_reranked'] = evaluation.as_row(again)
+        found = self._evaluate(variables, domain, rerank=self.config.evaluation.rerank and last and name != 'adabn')
+        row = self.position.rows[name] = {**found.row(), **said}
+        if found.reranked is not None:
+            self.position.rows[f'{name}_reranked'] = evaluation.as_row(found.reranked)
         prefix = '' if name == self.phase.row else f'{name}/'
         self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, {f'{prefix}{key}': value for key, value in evaluation.scalars(row).items()})
         log.info('%s on %s: mAP %.1f, rank-1 %.1f', name, self.data.target.name, row['mAP'], row['rank1'])
@@ -310,9 +302,7 @@ class Run:
         query, gallery = self.data.source_query, self.data.source_gallery
         assert query is not None
         assert gallery is not None
-        features = self._features(self.state.variables, SOURCE, query, gallery)
-        options: dict[str, Any] = {'normalise': self.method.normalise, 'average_precision': self.config.evaluation.average_precision}
-        metrics = evaluation.metrics_of(*features, query, gallery, **options, has_cameras=self.data.source.has_cameras)
+        metrics = self.ranker.measure(self.state.variables, SOURCE, query, gallery, has_cameras=self.data.source.has_cameras).metrics
         self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, {'source_mAP': 100 * float(metrics.mAP)})
         return float(metrics.mAP)
 

@@ -19,6 +19,7 @@ FILES = sorted(path.stem for path in (pathlib.Path(base.__file__).parent).glob('
 def problem(config, **sizes):
     size = (config.data.height, config.data.width)
     given = {'source_identities': 700, 'source_images': 12000, 'target_images': 9000, 'attribute_names': ('hat', 'bag'), 'target_identities': 700}
+    given |= {'target_labelled': config.data.target_labels}
     given |= {'target_attribute_names': ('hat', 'bag'), 'mask_domains': ('source', 'target')}
     return Problem(image_size=size, **{**given, **sizes})
 

@@ -92,7 +92,9 @@ def evaluation_plan(n: int, batch: int) -> np.ndarray:
     return rows.reshape(-1, batch)
 
 
-def triplet_plan(identity: np.ndarray, camera: np.ndarray, *, anchors: int, triplets_per_pair: int = 10, seed: int, epoch: int, repeat: int = 0) -> np.ndarray:
+def triplet_plan(
+    identity: np.ndarray, camera: np.ndarray | None, *, anchors: int, triplets_per_pair: int = 10, seed: int, epoch: int, repeat: int = 0
+) -> np.ndarray:
     """Positive pairs from two cameras, each with several negatives from the second: (A1, A2, B2).
 
     Every image whose identity was seen by another camera is A1 once an epoch, in random order; A2 is a random image of the same identity from
@@ -100,7 +102,8 @@ def triplet_plan(identity: np.ndarray, camera: np.ndarray, *, anchors: int, trip
     repeat only where there are fewer than that. The remainder of an epoch is dropped; where all pairs together do not fill one step, they repeat.
 
     Args:
-      identity, camera: [N] integers; rows with either below 0 are left out.
+      identity, camera: [N] integers; rows with either below 0 are left out. Camera None where no camera is known: then any two images of a person
+        are a pair, and a negative is any image of another person.
       anchors: pairs a step.
 
     Returns:
@@ -111,7 +114,8 @@ def triplet_plan(identity: np.ndarray, camera: np.ndarray, *, anchors: int, trip
 
     Source: Chen et al. 2017 (MTDnet), section "Network architecture" and its footnote 2: A, B are people, 1, 2 cameras.
     """
-    identity, camera = np.asarray(identity), np.asarray(camera)
+    identity, known_cameras = np.asarray(identity), camera is not None
+    camera = np.zeros(identity.shape, np.int64) if camera is None else np.asarray(camera)
     _at_least_one(anchors=anchors, triplets_per_pair=triplets_per_pair)
     if identity.shape != camera.shape:
         raise ValueError(f'identity has shape {identity.shape}, camera {camera.shape}; expected one of each an image')
@@ -122,7 +126,7 @@ def triplet_plan(identity: np.ndarray, camera: np.ndarray, *, anchors: int, trip
     pairs = []
     for a1 in generator.permutation(known):
         same = of[int(identity[a1])]
-        positives = same[camera[same] != camera[a1]]
+        positives = same[camera[same] != camera[a1]] if known_cameras else same[same != a1]
         if not len(positives):
             continue
         a2 = generator.choice(positives)

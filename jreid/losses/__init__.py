@@ -18,7 +18,7 @@ from jreid.losses.contrastive import pair_contrastive
 from jreid.losses.masking import masked_mean
 from jreid.losses.mmd import linear_mmd, rbf_mmd
 from jreid.losses.reversal import gradient_reversal, reversal_schedule
-from jreid.losses.triplet import batch_hard_triplet, centering_constrained_triplet, hhl_triplet
+from jreid.losses.triplet import batch_hard_triplet, centering_constrained_triplet, hhl_triplet, listed_triplet
 
 __all__ = [
     'attribute_attention',
@@ -29,6 +29,7 @@ __all__ = [
     'gradient_reversal',
     'hhl_triplet',
     'linear_mmd',
+    'listed_triplet',
     'masked_mean',
     'pair_contrastive',
     'rbf_mmd',

@@ -1,4 +1,6 @@
-"""Batch-hard triplet losses: within one labelled set, and across a labelled source and an unlabelled target."""
+"""Triplet losses: of given triplets, batch-hard within one labelled set, and batch-hard across a labelled source and an unlabelled target."""
+
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,28 @@ from jaxtyping import Bool, Float, Int
 from jreid.losses.arrays import AnyArray, Scalar, as_float
 from jreid.losses.distances import cross_squared, paired_squared, safe_sqrt, unit
 from jreid.losses.masking import masked_mean
+
+
+def listed_triplet(
+    anchors: Float[AnyArray, 'n d'],
+    positives: Float[AnyArray, 'n d'],
+    negatives: Float[AnyArray, 'n d'],
+    *,
+    margin: Scalar = 1.0,
+    squared: bool = True,
+    reduction: Literal['mean', 'sum'] = 'mean',
+) -> Float[jax.Array, '']:
+    """Triplet loss of triplets that are given one by one: mean or sum over i of max(0, margin + D(a_i, p_i) - D(a_i, n_i)).
+
+    D is the squared Euclidean distance, or the distance with `squared=False`.
+
+    Source: Schroff, Kalenichenko & Philbin 2015 (FaceNet), Eq. 2; Chen et al. 2017 (MTDnet), Eq. 1, both with the sum.
+    """
+    near, far = paired_squared(anchors, positives), paired_squared(anchors, negatives)
+    if not squared:
+        near, far = safe_sqrt(near), safe_sqrt(far)
+    values = jnp.maximum(margin + near - far, 0)
+    return jnp.sum(values) if reduction == 'sum' else masked_mean(values)
 
 
 def _batch_hard(

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from jreid.methods import dien, dmtnet, ptl, ssg, teacher, tjaidl
+from jreid.methods import dien, dmtnet, mtdnet, ptl, ssg, teacher, tjaidl
 from jreid.methods.contract import Method, OptimizerSettings, Phase, Problem, Refreshed, Stream
 
 __all__ = ['METHODS', 'Method', 'OptimizerSettings', 'Phase', 'Problem', 'Refreshed', 'Stream', 'build']
@@ -14,6 +14,7 @@ __all__ = ['METHODS', 'Method', 'OptimizerSettings', 'Phase', 'Problem', 'Refres
 METHODS: dict[str, tuple[Callable[..., Method], type]] = {
     'dien': (dien.dien, dien.Settings),
     'dmtnet': (dmtnet.dmtnet, dmtnet.Settings),
+    'mtdnet': (mtdnet.mtdnet, mtdnet.Settings),
     'ptl': (ptl.ptl, ptl.Settings),
     'ssg': (ssg.ssg, ssg.Settings),
     'teacher': (teacher.teacher, teacher.Settings),
@@ -25,7 +26,7 @@ def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) ->
     """The method that `settings['name']` names, with the other settings.
 
     Raises:
-      ValueError: no such method, or a setting that it does not have or lacks.
+      ValueError: no such method, a setting that it does not have or lacks, or target labels for a system that must not see any.
     """
     settings = dict(settings)
     name = settings.pop('name')
@@ -35,4 +36,7 @@ def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) ->
     fields = {field.name for field in dataclasses.fields(Settings)}
     if fields != set(settings):
         raise ValueError(f"settings of '{name}': not known {sorted(set(settings) - fields)}, missing {sorted(fields - set(settings))}")
-    return make(backbone, problem, Settings(**settings))
+    method = make(backbone, problem, Settings(**settings))
+    if problem.target_labelled and not method.reads_target_labels:
+        raise ValueError(f"data.target_labels is True, but '{name}' adapts to a target without labels; set it to False")
+    return method

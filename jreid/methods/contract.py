@@ -32,6 +32,7 @@ class Problem:
       mask_domains: the domains whose training images have part masks; the target's are a teacher's.
       target_identities: the true number of the target's identities, given only to systems that the paper gives it to
         (`MTwNNet`), else None.
+      target_labelled: whether training reads the target's labels (`config.data.target_labels`), for systems supervised on it.
     """
 
     image_size: tuple[int, int]
@@ -42,6 +43,7 @@ class Problem:
     target_attribute_names: tuple[str, ...] = ()
     mask_domains: tuple[str, ...] = ()
     target_identities: int | None = None
+    target_labelled: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +53,10 @@ class Stream:
     Attributes:
       domain: 'source' or 'target', the training split that the images are taken from.
       sampler: 'pxk' (P identities of K images), 'plain' (each image once an epoch, in random order), 'pseudo' (P x K on the pseudo
-        labels of the last refresh; before the first refresh nothing can be drawn) or 'triplets' (images from different cameras).
+        labels of the last refresh; before the first refresh nothing can be drawn) or 'triplets' (groups A1, A2, B2, B2, ...: a person from two
+        cameras, then others from the second one).
       batch: images a batch; P is batch / instances.
-      instances: K, images an identity (samplers 'pxk' and 'pseudo').
+      instances: K, images an identity (samplers 'pxk' and 'pseudo'), or images a group ('triplets').
       augment: whether the device-side augmentation is applied.
       masks: whether part masks come with the images, flipped and cropped as they are.
     """
@@ -118,6 +121,7 @@ class Phase:
       refresh_every: epochs between two calls of `Method.refresh`, the first before the phase's first epoch; 0 for never.
       row: name of the summary's row that the model is evaluated for when the phase ends; '' for none.
       restart_statistics: estimate the target's batch-norm statistics on target images before the phase's first step.
+      start: params -> params, applied before the phase's first step (a copy of what was trained so far, say); None for none.
     """
 
     name: str
@@ -129,6 +133,7 @@ class Phase:
     refresh_every: int = 0
     row: str = ''
     restart_statistics: bool = False
+    start: Callable[[Tree], Tree] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,9 +189,12 @@ class Method:
       refresh_reads: the domains whose images a refresh describes.
       label_columns: pseudo labels an image.
       group: names of a parameter's path -> group of learning rates.
-      score: (variables, query, gallery) -> [q, g] similarity, for systems that compare pairs rather than features.
+      pair_input: (variables, images, domain, side) -> [B, ...], what `score` reads of an image, computed once an image; `side` is 'query' or 'gallery'.
+      score: (variables, query, gallery) -> [q, g] log-odds that two images show the same person, from what `pair_input` gave, for systems that
+        compare pairs rather than features; None for those that compare `embed`'s features.
       retrieves: False for teachers, whose rows say how well they predict and whose features nobody compares.
       normalise: whether features are L2-normalised before distances are taken.
+      reads_target_labels: True for systems that are supervised on the target; no other may be given its labels.
       backbones: top-level names of the parameters that imported weights are put into.
       maps: (variables, images, domain) -> name -> SpatialMap, for figures; None for the maps that the backbones give (`jreid.methods.maps`).
       attributes: (variables, images, domain) -> float32 [B, M], probabilities of `Problem.attribute_names`; None where the system predicts none.
@@ -203,9 +211,11 @@ class Method:
     refresh_reads: tuple[str, ...] = (SOURCE, TARGET)
     label_columns: int = 1
     group: Callable[[tuple[str, ...]], str] = lambda path: 'all'
-    score: Callable[..., Array] | None = None
+    pair_input: Callable[[Tree, Array, str, str], Array] | None = None
+    score: Callable[[Tree, Array, Array], Array] | None = None
     retrieves: bool = True
     normalise: bool = False
+    reads_target_labels: bool = False
     backbones: tuple[str, ...] = ('backbone',)
     maps: Callable[[Tree, Array, str], Mapping[str, SpatialMap]] | None = None
     attributes: Callable[[Tree, Array, str], Array] | None = None

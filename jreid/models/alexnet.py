@@ -1,16 +1,46 @@
 """AlexNet (Krizhevsky et al. 2012) as Caffe has it: groups of 2 in conv2, conv4, conv5, local response normalisation, pooling that rounds sizes up."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv
 
 Maps = Float[Array, 'b h w c']
+Initial = Literal['caffe', 'he']
+
+# Caffe's random start: deviation of the weights, inputs of a unit in the whole network, constant bias.
+_CAFFE = {
+    'conv1': (0.01, 363, 0.0),
+    'conv2': (0.01, 1200, 0.1),
+    'conv3': (0.01, 2304, 0.0),
+    'conv4': (0.01, 1728, 0.1),
+    'conv5': (0.01, 1728, 0.1),
+    'fc6': (0.005, 9216, 0.1),
+    'fc7': (0.005, 4096, 0.1),
+    'fc8': (0.01, 4096, 0.0),
+}
+
+
+def initial(layer: str, how: Initial) -> dict[str, nn.initializers.Initializer]:
+    """`kernel_init` and `bias_init` of a layer ('conv1' ... 'fc8') of a network without imported weights.
+
+    'caffe': normal weights of the published deviations, divided by sqrt(inputs / inputs of the whole network) in a narrower one, so that its signals have
+    the same size; made for 90 epochs of ImageNet. 'he' (He et al. 2015): signals of unit variance from images of deviation 58, for short trainings.
+    """
+    deviation, inputs, bias = _CAFFE[layer]
+    if how == 'caffe':
+        kernel = nn.initializers.variance_scaling(deviation**2 * inputs, 'fan_in', 'normal')
+        return {'kernel_init': kernel, 'bias_init': nn.initializers.constant(bias)}
+    if how != 'he':
+        raise ValueError(f"the initial weights are '{how}'; expected 'caffe' or 'he'")
+    scale = {'conv1': 2 / 58**2, 'fc8': 0.01}.get(layer, 2.0)
+    return {'kernel_init': nn.initializers.variance_scaling(scale, 'fan_in', 'normal'), 'bias_init': nn.initializers.zeros_init()}
 
 
 def local_response_norm(x: Maps, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Maps:
@@ -24,71 +54,107 @@ def local_response_norm(x: Maps, *, size: int = 5, alpha: float = 1e-4, beta: fl
 def max_pool_ceil(x: Maps, *, size: int = 3, stride: int = 2) -> Maps:
     """Max pooling whose last window may hang over the edge: ceil((h - size) / stride) + 1 rows, as in Caffe and PyTorch's `ceil_mode`."""
 
+    if min(x.shape[1:3]) < size - 1:
+        raise ValueError(f'a map of {x.shape[1]}x{x.shape[2]} is too small to be pooled by {size}x{size}; use larger images, or a smaller first_stride')
+
     def hang(length: int) -> tuple[int, int]:
         windows = math.ceil((length - size) / stride) + 1
         windows -= (windows - 1) * stride >= length
         return 0, max(0, (windows - 1) * stride + size - length)
 
     pads = ((0, 0), hang(x.shape[1]), hang(x.shape[2]), (0, 0))
-    return lax.reduce_window(x, jnp.asarray(-jnp.inf, x.dtype), lax.max, (1, size, size, 1), (1, stride, stride, 1), pads)
+    # A traced start value would make it a reduction that has no derivative.
+    return lax.reduce_window(x, np.asarray(-np.inf, x.dtype), lax.max, (1, size, size, 1), (1, stride, stride, 1), pads)
 
 
 class AlexNetStem(nn.Module):
-    """conv1 and conv2: 224x224 images to the 13x13x256 map after pool2."""
+    """conv1 and conv2: 224x224 images to the 13x13x256 map after pool2.
 
+    Attributes:
+      widths: channels of conv1 and conv2.
+      first_stride: of conv1; 2 gives images of half the size the grid of whole ones.
+      initial: see `initial`.
+    """
+
+    widths: tuple[int, int] = (96, 256)
+    first_stride: int = 4
+    initial: Initial = 'caffe'
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images: Maps) -> Maps:
-        x = nn.relu(Conv(96, 11, 4, 0, use_bias=True, dtype=self.dtype, name='conv1')(images))
+        first, second = ({'use_bias': True, 'dtype': self.dtype, 'name': name, **initial(name, self.initial)} for name in ('conv1', 'conv2'))
+        x = nn.relu(Conv(self.widths[0], 11, self.first_stride, 0, **first)(images))
         x = max_pool_ceil(local_response_norm(x))
-        x = nn.relu(Conv(256, 5, 1, 2, groups=2, use_bias=True, dtype=self.dtype, name='conv2')(x))
+        x = nn.relu(Conv(self.widths[1], 5, 1, 2, groups=2, **second)(x))
         return max_pool_ceil(local_response_norm(x)).astype(jnp.float32)
 
 
 class AlexNetTrunk(nn.Module):
-    """conv3 to pool5: a 13x13 map of any number of channels to 6x6x256 (MTDnet feeds it two images' maps, 512 channels)."""
+    """conv3 to pool5: a 13x13 map of any number of channels to 6x6x256.
 
+    `widths` are the channels of conv3 to conv5; of two, those of conv4 and conv5, and the map is conv3's after its ReLU.
+    """
+
+    widths: tuple[int, ...] = (384, 384, 256)
+    initial: Initial = 'caffe'
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
-        x = nn.relu(Conv(384, 3, 1, 1, use_bias=True, dtype=self.dtype, name='conv3')(x))
-        x = nn.relu(Conv(384, 3, 1, 1, groups=2, use_bias=True, dtype=self.dtype, name='conv4')(x))
-        x = nn.relu(Conv(256, 3, 1, 1, groups=2, use_bias=True, dtype=self.dtype, name='conv5')(x))
+        for name, width in zip(('conv3', 'conv4', 'conv5')[-len(self.widths) :], self.widths, strict=True):
+            groups = 1 if name == 'conv3' else 2
+            x = nn.relu(Conv(width, 3, 1, 1, groups=groups, use_bias=True, dtype=self.dtype, name=name, **initial(name, self.initial))(x))
         return max_pool_ceil(x).astype(jnp.float32)
 
 
 class AlexNetDense(nn.Module):
-    """fc6 and fc7 with ReLU and dropout: a map to [b, width]. Training needs the random stream 'dropout'."""
+    """fc6 and fc7 with ReLU, and dropout between them: a map to fc7's responses [b, width].
+
+    Dropout is on where the caller gives the random stream 'dropout'; the one after fc7 is the caller's.
+    """
 
     width: int = 4096
     rate: float = 0.5
+    initial: Initial = 'caffe'
 
     @nn.compact
-    def __call__(self, x: Maps, train: bool = False) -> Float[Array, 'b d']:
+    def __call__(self, x: Maps) -> Float[Array, 'b d']:
         x = x.reshape(x.shape[0], -1)
-        for name in ('fc6', 'fc7'):
-            x = nn.relu(nn.Dense(self.width, kernel_init=nn.initializers.he_normal(), name=name)(x))
-            x = nn.Dropout(self.rate, deterministic=not train)(x)
-        return x
+        x = nn.relu(nn.Dense(self.width, name='fc6', **initial('fc6', self.initial))(x))
+        x = nn.Dropout(self.rate, deterministic=not self.has_rng('dropout'))(x)
+        return nn.relu(nn.Dense(self.width, name='fc7', **initial('fc7', self.initial))(x))
 
 
 class AlexNet(nn.Module):
     """The convolutional part: images [b, 224, 224, 3], RGB minus the mean, to the map after pool5 [b, 6, 6, 256]. It has no batch statistics.
 
     `last_stride` is there for the contract of the backbones and must be 1: the network has no strided last stage.
+
+    Attributes:
+      widths: channels of conv1 to conv5, even numbers.
+      first_stride: of conv1; 2 for images of half the size.
+      initial: random start without weights from a file, 'caffe' or 'he' (`initial`).
     """
 
-    features: int = 256
+    widths: tuple[int, ...] = (96, 256, 384, 384, 256)
+    first_stride: int = 4
+    initial: Initial = 'caffe'
     last_stride: int = 1
     dtype: Any = jnp.float32
+
+    @property
+    def features(self) -> int:
+        """Channels of the feature map."""
+        return self.widths[-1]
 
     def setup(self) -> None:
         if self.last_stride != 1:
             raise ValueError(f'last_stride is {self.last_stride}; AlexNet has no strided last stage, so it must be 1')
-        self.stem = AlexNetStem(self.dtype)
-        self.trunk = AlexNetTrunk(self.dtype)
+        if len(self.widths) != 5 or any(width % 2 for width in self.widths):
+            raise ValueError(f'widths are {self.widths}; expected five even numbers, the channels of conv1 to conv5')
+        self.stem = AlexNetStem(self.widths[:2], self.first_stride, self.initial, self.dtype)
+        self.trunk = AlexNetTrunk(self.widths[2:], self.initial, self.dtype)
 
     def __call__(self, images: Maps, train: bool = False) -> Maps:
         """The feature map, float32."""

@@ -126,6 +126,7 @@ class Conv(nn.Module):
     dtype: Any = jnp.float32
     writing: Writing = 'auto'
     kernel_init: nn.initializers.Initializer = he_normal
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros_init()
 
     @nn.compact
     def __call__(self, images: Float[Array, 'b h w c']) -> Float[Array, 'b i j d']:
@@ -144,7 +145,7 @@ class Conv(nn.Module):
         else:
             out = _convolve(images, kernel, self.stride, pads, groups=self.groups)
         if self.use_bias:
-            out = out + self.param('bias', nn.initializers.zeros_init(), (self.features,), jnp.float32).astype(self.dtype)
+            out = out + self.param('bias', self.bias_init, (self.features,), jnp.float32).astype(self.dtype)
         return out
 
     def _shifts(self) -> bool:

@@ -72,6 +72,14 @@ def _triplet(name, labels=LABELS, hand=0.0, unseen=(), **options):
     return Case(name, loss, check, (E, labels), ('a', 'a'), ((LINE, PAIRS), hand), unseen=unseen, nothing=nothing)
 
 
+def _listed(name, hand, **options):
+    options = {'margin': 1.5} | options
+    loss, check = partial(losses.listed_triplet, **options), partial(reference.listed_triplet, **options)
+    arrays = (E, F, _random.normal(size=(N, D)).astype(np.float32))
+    line = (np.zeros((3, 1), np.float32), np.array([[1.0], [2.0], [1.0]], np.float32), np.array([[1.0], [-1.0], [3.0]], np.float32))
+    return Case(name, loss, check, arrays, ('a', 'a', 'a'), (line, hand), floats=(0, 1, 2), nothing=(_empty(*arrays),))
+
+
 _LINE_SOURCE = (np.array([[0.0], [1.0], [3.0], [2.5]], np.float32), np.array([0, 0, 1, -1], np.int32), np.array([1, 1, 1, 0], bool))
 _CORNERS = (np.array([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]], np.float32), np.array([0, 0, 7], np.int32), np.array([1, 1, 0], bool))
 _MMD_HAND = (np.array([[0.0, 0.0], [2.0, 0.0]], np.float32), np.array([[1.0, 3.0], [1.0, 5.0]], np.float32))
@@ -178,6 +186,8 @@ CASES = [
         unseen=((1, 1), (1, 4)),
         rowwise=True,
     ),
+    _listed('listed_triplet', ((1.5 + 1 - 1) + (1.5 + 4 - 1) + 0) / 3),
+    _listed('listed_triplet-sum', (1.5 + 1 - 1) + (1.5 + 2 - 1) + 0, squared=False, reduction='sum'),
     Case(
         'pair_contrastive',
         losses.pair_contrastive,

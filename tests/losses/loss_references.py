@@ -132,3 +132,11 @@ def binary_cross_entropy(logits, targets, where=None):
 
 def masked_mean(values, where):
     return mean_or_zero(values[where])
+
+
+def listed_triplet(anchors, positives, negatives, *, margin, squared=True, reduction='mean'):
+    values = []
+    for a, p, n in zip(anchors, positives, negatives, strict=True):
+        near, far = np.sum((a - p) ** 2), np.sum((a - n) ** 2)
+        values.append(max(0.0, margin + (near - far if squared else np.sqrt(near) - np.sqrt(far))))
+    return sum(values) if reduction == 'sum' or not values else sum(values) / len(values)

@@ -1,0 +1,53 @@
+"""MTDnet and the forms of its Table 1 (Chen et al. 2017)."""
+
+# Fields of the base config that the system comes with; a pair's own values win.
+BASE = {
+    'data.target_labels': True,  # supervised on the small target: the one system that reads its training labels
+    'data.height': 224,
+    'data.width': 224,
+    'model.backbone': 'alexnet',
+    'augment.pad': 0,  # each image and its mirror, and no other change
+    'augment.erase_probability': 0.0,
+    'evaluation.mirror': True,  # scores averaged over the mirror images of both sides
+    'evaluation.single_shot': 'exact',
+    'evaluation.adabn': False,
+}
+
+SETTINGS = {
+    'name': 'mtdnet',
+    'form': 'multi',  # both tasks; 'classification' or 'ranking' alone (then conv3 to fc8 are on single images)
+    'test': 'pairs',  # what ranks the gallery: the probability that a pair shows one person; 'feature': the ranking feature
+    'target_training': 'finetune',  # of the source-trained network on the target; 'augment': on both sets' images; 'cross': two coupled copies
+    'source_iterations': 20_000,  # paper: silent. 0 where init.run names a source-trained run
+    'target_iterations': 5_000,  # paper: silent. 0 for the source-trained network alone
+    'epoch_iterations': 1000,  # iterations between checkpoints, "epochs" of the trainer; the two above are multiples of it
+    'pairs_a_batch': 12,  # positive pairs; paper: silent
+    'triplets_a_pair': 10,  # negatives of each positive pair: a batch has 12 x (2 + 10) images, 120 triplets
+    'learning_rate': 1e-3,  # in both phases
+    'schedule': 'constant',
+    'momentum': 0.9,
+    'weight_decay': 5e-4,  # paper: silent; AlexNet's
+    'clip': 0.0,  # largest gradient norm, 0 for none
+    'pair_widths': (384, 384, 256),  # channels of conv3 to conv5
+    'dense_width': 4096,  # fc6 and fc7
+    'feature_width': 512,  # the ranking feature
+    'dropout': 0.5,  # after fc6 and fc7; paper: silent; AlexNet's
+    'initial': 'caffe',  # random start of what follows the shared layers: Caffe's for AlexNet; 'he' for short trainings from scratch
+    'normalise': True,  # ranking feature of unit length, as FaceNet's; the paper does not say
+    'triplet_margin': 1.0,  # the authors' published setting, as are the weights and the contrastive margin
+    'triplet_reduction': 'sum',  # over a batch's triplets, Eq. 1; 'mean'
+    'contrastive_margin': 1.0,  # on fc7's responses of unit length
+    'weight_triplet': 1.0,
+    'weight_classification': 1.0,
+    'weight_contrastive': 1.0,
+}
+
+# variant -> (what it changes, row of the paper)
+VARIANTS = {
+    'mtdnet': ({}, 'MTDnet'),
+    'mtdnet-rnk': ({'form': 'ranking', 'test': 'feature'}, 'MTDnet-rnk'),
+    'mtdnet-cls': ({'form': 'classification'}, 'MTDnet-cls'),
+    'mtdnet-trp': ({'test': 'feature'}, 'MTDnet-trp'),
+    'mtdnet-aug': ({'target_training': 'augment'}, 'MTDnet-aug'),
+    'mtdnet-cross': ({'target_training': 'cross'}, 'MTDnet-cross'),
+}

@@ -1,0 +1,98 @@
+"""A model's numbers on a test split: by the distances of its features, or of pairs where it compares those."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from jreid import evaluation, steps
+from jreid.feeding import Feed
+from jreid.methods.contract import Method, Tree
+from jreid.pairs import pair_distances
+from jreid.retrieval import Metrics, SingleShot, evaluate_distances, single_shot_cmc, single_shot_cmc_distances
+
+SINGLE_SHOT = ('', 'exact', 'repeats')
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What `Ranker.measure` gives.
+
+    Attributes:
+      metrics: CMC, mAP and mINP.
+      single_shot: CMC with one random gallery image an identity, where the config asks for it.
+      reranked: the metrics after k-reciprocal re-ranking, where asked for.
+    """
+
+    metrics: Metrics
+    single_shot: SingleShot | None = None
+    reranked: Metrics | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Plain numbers of a summary's row."""
+        row = evaluation.as_row(self.metrics)
+        if self.single_shot is not None:
+            ranks = {f'rank{k}': round(100 * self.single_shot.rank(k), 4) for k in self.single_shot.ranks}
+            row['single_shot'] = {**ranks, 'repeats': self.single_shot.repeats}
+        return row
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranker:
+    """How a system's test images are compared.
+
+    Attributes:
+      method: the system.
+      preparation: of its images.
+      settings: `config.evaluation`.
+      mesh: the devices.
+      seed: of the draws of single-shot galleries.
+    """
+
+    method: Method
+    preparation: steps.Preparation
+    settings: Mapping[str, Any]
+    mesh: Mesh
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.settings['single_shot'] not in SINGLE_SHOT:
+            raise ValueError(f"evaluation.single_shot is '{self.settings['single_shot']}'; expected {', '.join(map(repr, SINGLE_SHOT))}")
+        if self.method.score is not None and self.settings['rerank']:
+            raise ValueError(f'evaluation.rerank re-ranks by features, and {self.method.name} compares pairs of images; set it to False')
+
+    def features(self, variables: Tree, domain: str, feed: Feed, *, description: str) -> np.ndarray:
+        """Features [N, D] of a split's images, averaged with the mirror images' where the config says so."""
+        step = steps.embed_step(self.method, self.preparation, domain, mirror=self.settings['mirror'])
+        return evaluation.extract(step, variables, feed, batch=self.settings['batch'], mesh=self.mesh, description=description)
+
+    def pair_distances(self, variables: Tree, domain: str, query: Feed, gallery: Feed) -> np.ndarray:
+        """Distances [q, g] of a system that compares pairs."""
+        settings = {name: self.settings[name] for name in ('batch', 'pairs', 'mirror')}
+        return pair_distances(self.method, self.preparation, variables, query, gallery, domain=domain, mesh=self.mesh, **settings)
+
+    def measure(self, variables: Tree, domain: str, query: Feed, gallery: Feed, *, has_cameras: bool, rerank: bool = False) -> Measured:
+        """The numbers of a test split.
+
+        Args:
+          domain: whose batch-norm statistics the images are embedded with.
+          has_cameras: whether gallery images of the query's own camera and identity are left out.
+          rerank: re-rank as well.
+        """
+        labels = evaluation.labels_of(query, gallery, has_cameras)
+        average_precision, repeats = self.settings['average_precision'], self.settings['single_shot_repeats']
+        shot: dict[str, Any] = {'repeats': repeats if self.settings['single_shot'] == 'repeats' else None, 'seed': self.seed}
+        if self.method.score is not None:
+            distances = self.pair_distances(variables, domain, query, gallery)
+            single = single_shot_cmc_distances(distances, *labels, **shot) if self.settings['single_shot'] else None
+            return Measured(evaluate_distances(distances, *labels, average_precision=average_precision), single)
+        features = [self.features(variables, domain, feed, description=f'{name} features') for name, feed in (('query', query), ('gallery', gallery))]
+        options: dict[str, Any] = {'normalise': self.method.normalise, 'average_precision': average_precision, 'has_cameras': has_cameras}
+        k: dict[str, Any] = {'k1': self.settings['rerank_k1'], 'k2': self.settings['rerank_k2'], 'lambda_value': self.settings['rerank_lambda']}
+        return Measured(
+            evaluation.metrics_of(*features, query, gallery, **options),
+            single_shot_cmc(*features, *labels, **shot, normalise=self.method.normalise) if self.settings['single_shot'] else None,
+            evaluation.reranked(*features, query, gallery, **options, **k) if rerank else None,
+        )
