@@ -2,6 +2,7 @@
 
 SETTINGS = {
     'name': 'dien',
+    'identity_epochs': 0,  # with L_IC alone before; for a backbone from random weights, which the paper does not have
     'joint_epochs': 60,  # of source identities; paper: silent. Every row of the table takes as many steps
     'identities_a_batch': 8,  # P
     'images_an_identity': 4,  # K; paper: silent

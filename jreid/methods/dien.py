@@ -35,6 +35,7 @@ from jreid.models.top_down import TopDownAttention
 class Settings:
     """Fields of `config.method` for DIEN; `configs/systems/dien.py` says what each one is."""
 
+    identity_epochs: int
     joint_epochs: int
     identities_a_batch: int
     images_an_identity: int
@@ -214,15 +215,21 @@ def dien(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum:
         multipliers={name: rate / settings.learning_rate_heads for name, rate in rates.items()},
     )
     # The target's sampler takes as many steps as the source's epoch, so that every row of the table is trained for as many.
-    name, row = ('joint', 'adapted') if settings.adapts else ('source', 'source_only')
-    phase = Phase(name, settings.joint_epochs, streams, _objective(network, settings), optimizer, row=row)
+    alone = _objective(network, dataclasses.replace(settings, triplet='none', domain_classifier=False))
+    if settings.adapts:
+        phases = [Phase('joint', settings.joint_epochs, streams, _objective(network, settings), optimizer, row='adapted')]
+        if settings.identity_epochs:
+            first = dataclasses.replace(optimizer, schedule='constant')
+            phases.insert(0, Phase('source', settings.identity_epochs, {'source': streams['source']}, alone, first, row='source_only'))
+    else:
+        phases = [Phase('source', settings.identity_epochs + settings.joint_epochs, streams, alone, optimizer, row='source_only')]
 
     def init(key: Array) -> tuple[Tree, Tree, Tree]:
         return *domains.initial(network, key, problem.image_size), {}
 
     return Method(
         name='dien',
-        phases=(phase,),
+        phases=tuple(phases),
         init=init,
         # Unit length: the paper retrieves by "DIE features after L2-normalization".
         embed=lambda variables, images, domain: unit(domains.inference(network, variables, images, domain)['die']),

@@ -317,7 +317,24 @@ def test_every_pair_takes_every_variant(pair):
         problem = dataclasses.replace(PROBLEM, image_size=(config.data.height, config.data.width), source_identities=1000)
         method = methods.build(config.method, BACKBONES['tiny_cnn'].constructor(), problem)
         assert method.name == 'dien'
-        assert list(method.phases[0].streams) == (['source'] if name == 'dien-base' else ['source', 'target'])
+        assert list(method.phases[-1].streams) == (['source'] if name == 'dien-base' else ['source', 'target'])
+        # Every row of a pair's table sees as many steps.
+        assert sum(phase.epochs for phase in method.phases) == config.method.identity_epochs + config.method.joint_epochs
+
+
+def test_identity_epochs_come_first_and_see_the_identity_loss_alone():
+    _, _, method, params, model_state = build(identity_epochs=2, joint_epochs=3)
+    first, joint = method.phases
+    assert (first.epochs, first.row, list(first.streams)) == (2, 'source_only', ['source'])
+    assert (joint.epochs, joint.row, list(joint.streams)) == (3, 'adapted', ['source', 'target'])
+    # Plain rates before, the paper's fall in the joint phase only.
+    assert [optim.learning_rate(phase.optimizer, 300)(299) for phase in (first, joint)] == pytest.approx([0.1, 0.01])
+    source = {'image': images(0), 'identity': jnp.arange(8) % PROBLEM.source_identities}
+    _, (_, metrics) = first.objective(params, model_state, {'source': source}, jax.random.key(0), 0.0, {})
+    assert {'triplet', 'domain'}.isdisjoint(metrics)
+    assert metrics['identity'] > 0
+    alone = build('dien-base', identity_epochs=2, joint_epochs=3)[2]
+    assert [(phase.epochs, phase.row) for phase in alone.phases] == [(5, 'source_only')]
 
 
 @pytest.mark.parametrize(
