@@ -22,6 +22,7 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
         weight_mmd=0.05,  # see configs/demo.py
         cluster_feature='matching',
         cluster_centring='camera',
+        joint_epochs=12,  # DIEN's; its rates are the paper's
         rounds=8,  # SSG's
         round_epochs=2,
         group_identities=8,
