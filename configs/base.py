@@ -28,7 +28,7 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
     data.target_labels = False  # True: training reads the target's labels; for systems that are supervised on it (MTDnet), others refuse
     data.target_options = ConfigDict()
     data.height, data.width = 256, 128  # pixels
-    data.loader = 'pack'  # 'pack' (decoded once, memory-mapped), 'device' (the pack on the device), 'tf' (tf.data from the files)
+    data.loader = 'auto'  # 'pack' (decoded once, memory-mapped), 'device' (the pack on the device), 'auto' (one of these by size), 'tf' (from the files)
     data.pack_folder = ''  # where packs are kept; '' for the user's cache folder
     data.bad_files = 'error'  # 'skip' leaves images out that are misnamed, empty or damaged, and names them
 
@@ -53,7 +53,9 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
 
     train = config.train = ConfigDict()
     train.log_every = 20  # steps
-    train.compute_dtype = 'float32'  # or 'bfloat16'; parameters and losses stay float32
+    train.compute_dtype = 'float32'  # of the backbone, or 'bfloat16'; parameters, heads and losses stay float32
+    train.accumulate = 1  # parts that a batch is computed in, one after the other, for less memory; losses of pairs and batch norm see a part
+    train.remat = False  # compute the inside of the backbone's blocks again in the backward pass, for less memory
 
     evaluation = config.evaluation = ConfigDict()
     evaluation.every = 0  # epochs between evaluations on the target, 0 for only when a phase ends

@@ -111,14 +111,21 @@ class Checkpoints:
 
     def restore_model(self, *, number: int | None = None) -> Restored | None:
         """`params` and `model_state`, without a template: for using a finished run, not for going on with it. Arguments, result and errors as `restore`."""
+        found = self.restore_whole(number=number)
+        if found is None:
+            return None
+        state = found.tree['state']
+        return dataclasses.replace(found, tree={'params': state['params'], 'model_state': state['model_state']})
+
+    def restore_whole(self, *, number: int | None = None) -> Restored | None:
+        """All arrays as they were saved, without a template, on this process's first device. Arguments, result and errors as `restore`."""
 
         def read(candidate: int) -> Restored:
             items = ocp.args.Composite(
                 tree=ocp.args.StandardRestore(fallback_sharding=SingleDeviceSharding(jax.local_devices()[0])), meta=ocp.args.JsonRestore()
             )
             found = self._manager.restore(candidate, args=items)
-            state = found['tree']['state']
-            return Restored(candidate, {'params': state['params'], 'model_state': state['model_state']}, found['meta'])
+            return Restored(candidate, found['tree'], found['meta'])
 
         return self._first_readable(read, number)[0]
 

@@ -3,20 +3,24 @@
 import dataclasses
 import functools
 import inspect
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from jreid import sharding
 from jreid.data import Index, Splits, load, samplers, teacher_labels
 from jreid.data.datasets import LOADERS
 from jreid.methods.contract import SOURCE, TARGET, Problem, Stream
 from jreid.retrieval.relevance import relevance
 
 log = logging.getLogger('jreid')
+
+DEVICE_SHARE = 0.15
+"""Of a device's memory, the most that one split's images may take with data.loader='auto': there are two training and two test splits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +31,17 @@ class Feed:
       index: its images, without those that were left out as unreadable.
       images: (plan [steps, B]) -> iterator of uint8 images [B, H, W, 3], on the host or on the device.
       masks: () -> uint8 [N, H, W], the part masks, made on the first call.
+      pool: all its images, uint8 [N, H, W, 3], on every device, where the training step gathers its batches from them; else None.
     """
 
     index: Index
     images: Callable[[np.ndarray], Iterator[Any]]
     masks: Callable[[], np.ndarray]
+    pool: Any = None
+
+    def for_steps(self, plan: np.ndarray) -> Iterator[Any]:
+        """What the training step gets of each batch's images: themselves, or None where it gathers them from the pool."""
+        return self.images(plan) if self.pool is None else itertools.repeat(None, len(plan))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +150,12 @@ def _options(settings: Mapping[str, Any], role: str) -> dict[str, Any]:
     return options
 
 
+def fits_device(size: int) -> bool:
+    """Whether `size` bytes of images may lie on the device: at most DEVICE_SHARE of its memory; never on a CPU, whose memory the pack is mapped into."""
+    statistics = jax.local_devices()[0].memory_stats() if jax.default_backend() != 'cpu' else None
+    return bool(statistics) and size <= DEVICE_SHARE * statistics.get('bytes_limit', 0)
+
+
 def _root(settings: Mapping[str, Any], role: str) -> str | None:
     """Where a set lies; the synthetic set makes its own tree unless a root is named for it."""
     return settings[f'{role}_root'] or (None if settings[role] == 'synthetic' else settings['root'])
@@ -148,11 +164,13 @@ def _root(settings: Mapping[str, Any], role: str) -> str | None:
 def _feeder(settings: Mapping[str, Any]) -> Callable[[Index, str], Feed]:
     size = (settings['height'], settings['width'])
     kind = settings['loader']
-    if kind not in ('pack', 'device', 'tf'):
-        raise ValueError(f"data.loader is '{kind}'; expected 'pack', 'device' or 'tf'")
+    if kind not in ('auto', 'pack', 'device', 'tf'):
+        raise ValueError(f"data.loader is '{kind}'; expected 'auto', 'pack', 'device' or 'tf'")
 
     if kind == 'tf' and settings['bad_files'] == 'skip':
-        raise ValueError("data.bad_files='skip' needs data.loader 'pack' or 'device', which read every image before training; 'tf' reads them as they come")
+        raise ValueError(
+            "data.bad_files='skip' needs data.loader 'auto', 'pack' or 'device', which read every image before training; 'tf' reads them as they come"
+        )
 
     def masks_of(index: Index, name: str) -> Callable[[], np.ndarray]:
         from jreid.data import pack
@@ -168,11 +186,12 @@ def _feeder(settings: Mapping[str, Any]) -> Callable[[Index, str], Feed]:
         from jreid.data import pack
 
         packed, kept = pack.open_pack(index, size, folder=settings['pack_folder'] or None, bad_files=settings['bad_files'], description=name)
-        if kind == 'pack':
+        if kind == 'pack' or (kind == 'auto' and not fits_device(packed.images.nbytes)):
             return Feed(kept, lambda plan: (b['image'] for b in packed.batches(kept, plan)), masks_of(kept, name))
-        images = jnp.asarray(packed.images)
-        take = jax.jit(lambda rows: images[rows])
-        return Feed(kept, lambda plan: (take(rows) for rows in plan), masks_of(kept, name))
+        pool = sharding.replicate(sharding.make_mesh(), packed.images)
+        own = pool.addressable_data(0)  # what this process computes alone must not wait for the others
+        take = jax.jit(lambda images, rows: images[rows])
+        return Feed(kept, lambda plan: (take(own, rows) for rows in plan), masks_of(kept, name), pool)
 
     return from_files if kind == 'tf' else from_pack
 
@@ -237,8 +256,10 @@ def _with_loose_groups(labels: np.ndarray, K: int, seed: int, epoch: int) -> np.
 
 
 def part(stream: Stream, feed: Feed, labels: np.ndarray, rows: np.ndarray, images: Any) -> dict[str, Any]:
-    """One stream's share of a batch."""
-    values = {'image': images, 'identity': sampled_by(labels)[rows], 'camera': feed.index.camera[rows], 'row': rows}
+    """One stream's share of a batch; without `image` where `images` is None, since the step gathers them (`Feed.pool`)."""
+    values = {'identity': sampled_by(labels)[rows], 'camera': feed.index.camera[rows], 'row': rows}
+    if images is not None:
+        values['image'] = images
     if labels.ndim > 1:
         values['identities'] = labels[rows]
     if feed.index.attributes is not None:

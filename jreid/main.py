@@ -71,7 +71,8 @@ def main(argv: list[str]) -> None:
     pair = pathlib.Path(flags.FLAGS['config'].config_filename).stem if hasattr(flags.FLAGS['config'], 'config_filename') else 'run'
     workdir = _WORKDIR.value or f'runs/{pair}-{config.variant}-{config.seed}'
     log.info('devices: %s', ', '.join(f'{d.platform} {d.device_kind}' for d in jax.devices()))
-    train(config, workdir)
+    with sharding.stopping_together():
+        train(config, workdir)
 
 
 def _parsed(argv: list[str]) -> list[str]:

@@ -45,11 +45,12 @@ FREE = ('figures.', 'checkpoint.', 'data.root', 'data.source_root', 'data.target
 
 def check(config: ConfigDict) -> None:
     """Raise ValueError for a field that would stop the run, or be passed over, only after hours of training."""
-    choices = {'select': ('last', 'best'), 'average_precision': ('rank', 'trapezoid')}
-    for name, values in choices.items():
-        if config.evaluation[name] not in values:
-            raise ValueError(f"evaluation.{name} is '{config.evaluation[name]}'; expected '{values[0]}' or '{values[1]}'")
-    for group, name in (('train', 'log_every'), ('checkpoint', 'every_epochs'), ('checkpoint', 'keep'), ('evaluation', 'batch')):
+    choices = {'evaluation.select': ('last', 'best'), 'evaluation.average_precision': ('rank', 'trapezoid'), 'train.compute_dtype': ('float32', 'bfloat16')}
+    for field, values in choices.items():
+        group, name = field.split('.')
+        if config[group][name] not in values:
+            raise ValueError(f"{field} is '{config[group][name]}'; expected '{values[0]}' or '{values[1]}'")
+    for group, name in (('train', 'log_every'), ('train', 'accumulate'), ('checkpoint', 'every_epochs'), ('checkpoint', 'keep'), ('evaluation', 'batch')):
         if config[group][name] < 1:
             raise ValueError(f'{group}.{name} is {config[group][name]}; expected 1 or more')
 

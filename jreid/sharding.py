@@ -1,4 +1,10 @@
-"""The device mesh and batches spread over it."""
+"""The device mesh and batches spread over it; processes that start together and stop together."""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -7,17 +13,45 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jreid.methods.contract import Tree
 
+HEARTBEAT = 30
+"""Seconds without a sign of life after which a process counts as dead."""
+
 
 def connect(coordinator: str, processes: int, process: int) -> None:
     """Join the processes of a run on several hosts, before anything else touches a device.
+
+    From then on a process that dies, or stops answering, is missed after HEARTBEAT seconds at the latest, and the others end.
 
     Args:
       coordinator: HOST:PORT of process 0.
     """
     jax.config.update('jax_cpu_collectives_implementation', 'gloo')
-    jax.distributed.initialize(coordinator, processes, process)
+    # At the end the others wait for the first host, which draws the figures.
+    jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=3600)
     # Now, while all have just met: the first collective has a deadline of seconds, and reading data can take one host longer than another.
     multihost_utils.sync_global_devices('connected')
+
+
+@contextlib.contextmanager
+def stopping_together() -> Iterator[None]:
+    """End this process at once where an error ends its part of a run on several hosts.
+
+    Left to itself, Python would wait at its exit for the others, which wait for this one in the middle of a step.
+    """
+    try:
+        yield
+    except BaseException:
+        if jax.process_count() == 1:
+            raise
+        traceback.print_exc()
+        where = f'process {jax.process_index()} of {jax.process_count()}'
+        print(
+            f'{where} stops. Where the error is of a connection, another process ended first: its log says why. '
+            'Started again, the same command goes on from the last checkpoint, on any number of processes.',
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
 
 
 def make_mesh() -> Mesh:

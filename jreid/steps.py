@@ -7,7 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
+from jreid import accumulation
 from jreid.augment import augment, augment_masks, normalise
 from jreid.methods.contract import Array, Method, Phase, Tree
 from jreid.models import Backbone
@@ -36,31 +38,35 @@ def preparation(backbone: Backbone, augmentation: Mapping[str, Any]) -> Preparat
 
 
 def train_step(
-    phase: Phase, optimizer: optax.GradientTransformation, preparation: Preparation, *, start: int, steps: int
-) -> Callable[[TrainState, Mapping[str, Mapping[str, Array]], Array], tuple[TrainState, dict[str, Array]]]:
-    """The jitted step of a phase: (state, batch of raw images, root key) -> (state, metrics).
+    phase: Phase, optimizer: optax.GradientTransformation, preparation: Preparation, *, start: int, steps: int, parts: int = 1, mesh: Mesh | None = None
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    """The jitted step of a phase: (state, batch of raw images, root key, pools) -> (state, metrics).
 
+    `pools` maps a stream's name to all images of its split, uint8 [N, H, W, 3], where they lie on the device; the step then gathers its batch by `row`.
     The state is donated. The key is folded with the state's step, so a step depends on nothing but its number, the state and the batch.
 
     Args:
       start: number of the phase's first step.
       steps: steps in the phase, over which `progress` runs from 0 to 1.
+      parts, mesh: of gradient accumulation, see `jreid.accumulation`.
     """
 
-    def step(state: TrainState, batch: Mapping[str, Mapping[str, Array]], key: Array) -> tuple[TrainState, dict[str, Array]]:
+    def step(
+        state: TrainState, batch: Mapping[str, Mapping[str, Array]], key: Array, pools: dict[str, Array] | None = None
+    ) -> tuple[TrainState, dict[str, Array]]:
+        pools = pools or {}
         key, key_objective = jax.random.split(jax.random.fold_in(key, state.step))
         ready = {}
         for i, (name, part) in enumerate(sorted(batch.items())):
             own, random = jax.random.fold_in(key, i), phase.streams[name].augment
-            ready[name] = {**part, 'image': _prepare(own, part['image'], preparation, random)}
+            images = pools[name][part['row']] if name in pools else part['image']
+            ready[name] = {**part, 'image': _prepare(own, images, preparation, random)}
             if 'mask' in part and random:
                 ready[name]['mask'] = augment_masks(own, part['mask'], flip=preparation.flip, pad=preparation.pad)
         progress = (state.step - start).astype(jnp.float32) / steps
-
-        def loss(params: Tree) -> tuple[Array, tuple[Tree, dict[str, Array]]]:
-            return phase.objective(params, state.model_state, ready, key_objective, progress, state.extra)
-
-        (value, (model_state, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+        (value, (model_state, metrics)), gradients = accumulation.value_and_gradient(
+            phase.objective, state.params, state.model_state, ready, key_objective, progress, state.extra, parts=parts, mesh=mesh
+        )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         metrics = {'loss': value, **metrics, 'gradient_norm': optax.tree.norm(gradients)}
         params = optax.apply_updates(state.params, updates)

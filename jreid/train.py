@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jreid import backbone, evaluation, feeding, methods, optim, predictions, sharding, start, state, steps, summary
+from jreid import backbone, evaluation, feeding, methods, optim, predictions, preflight, sharding, start, state, steps, summary
 from jreid.checkpoint import Checkpoints
 from jreid.clock import Clock
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase
@@ -73,10 +73,11 @@ class Run:
         given = 'given_identities' in config.method and config.method.given_identities
         self.problem = self.data.problem(size, given_identities=given)
         # Model.
-        module, record = backbone.build(config.model.backbone, config.model.options, compute_dtype=config.train.compute_dtype)
+        module, record = backbone.build(config.model.backbone, config.model.options, compute_dtype=config.train.compute_dtype, remat=config.train.remat)
         self.preparation = steps.preparation(record, config.augment)
         self.method: Method = edit(methods.build(config.method, module, self.problem))
         self.ranker = Ranker(self.method, self.preparation, config.evaluation, self.mesh, config.seed)
+        preflight.check_phases(self.method, self.feeds, parts=config.train.accumulate, devices=self.mesh.size)
         self.root = jax.random.key(config.seed)
         params, model_state, extra = self.method.init(jax.random.fold_in(self.root, 0))
         # Restore: the latest readable checkpoint, else another run's parameters or weights from a file, else the fresh parameters.
@@ -131,7 +132,8 @@ class Run:
                 self.save()
         steps_an_epoch = self._epoch_steps(self.phase)
         total = steps_an_epoch * self.phase.epochs
-        self.step = steps.train_step(self.phase, optimizer, self.preparation, start=self.position.phase_start, steps=total)
+        parts = {'parts': self.config.train.accumulate, 'mesh': self.mesh}
+        self.step = steps.train_step(self.phase, optimizer, self.preparation, start=self.position.phase_start, steps=total, **parts)
         self.rate = optim.learning_rate(self.phase.optimizer, total)
         log.info('phase %s: %d epochs of %d steps', self.phase.name, self.phase.epochs, steps_an_epoch)
 
@@ -213,11 +215,12 @@ class Run:
             seed = 64 * self.config.seed + 8 * self.position.phase + i
             plan = feeding.plan(stream, feed.index, labels, steps=total, seed=seed, epoch=self.position.epoch)
             plans[name] = plan[self.position.step :, sharding.local_columns(self.mesh, stream.batch)]
-            iterators[name] = feed.images(plans[name])
+            iterators[name] = feed.for_steps(plans[name])
         images_a_step = sum(stream.batch for stream in phase.streams.values())
         bar = progress_bar(
             total * images_a_step, f'{phase.name} {self.position.epoch + 1}/{phase.epochs}', active=self.first_host, initial=self.position.step * images_a_step
         )
+        pools = {name: self.feeds[stream.domain].pool for name, stream in phase.streams.items() if self.feeds[stream.domain].pool is not None}
         pending: tuple[int, Any] | None = None
         with bar:
             for i in range(total - self.position.step):
@@ -226,7 +229,7 @@ class Run:
                     feed = self.feeds[stream.domain]
                     labels = self.labels if stream.domain == TARGET else feed.index.identity
                     batch[name] = feeding.part(stream, feed, labels, plans[name][i], next(iterators[name]))
-                self.state, metrics = self.step(self.state, sharding.spread(self.mesh, batch), self.root)
+                self.state, metrics = self.step(self.state, sharding.spread(self.mesh, batch), self.root, pools)
                 # Metrics are read a step late, so that the device never waits for the host.
                 if pending:
                     self._account(*pending)

@@ -103,6 +103,33 @@ def test_loaders_give_the_same_images(tiny_config):
     np.testing.assert_array_equal(tail, found['pack'][1:])
 
 
+def test_device_is_chosen_by_size(tiny_config, monkeypatch):
+    assert not feeding.fits_device(1)  # a CPU
+
+    class Card:
+        def __init__(self, size):
+            self.size = size
+
+        def memory_stats(self):
+            return {'bytes_limit': self.size}
+
+    size = 96 * 32 * 16 * 3
+    for memory, fits in ((size / feeding.DEVICE_SHARE + 1, True), (size / feeding.DEVICE_SHARE - 100, False)):
+        with monkeypatch.context() as patch:
+            patch.setattr('jax.default_backend', lambda: 'gpu')
+            patch.setattr('jax.local_devices', lambda memory=memory: [Card(memory)])
+            assert feeding.fits_device(size) == fits
+    assert opened(tiny_config()).source_train.pool is None
+    with monkeypatch.context() as patch:
+        patch.setattr(feeding, 'fits_device', lambda size: True)
+        data = opened(tiny_config())
+    assert data.source_train.pool.shape == (96, 32, 16, 3)
+    plan = np.zeros((3, 4), np.int32)
+    assert list(data.source_train.for_steps(plan)) == [None] * 3
+    part = feeding.part(Stream('source', 'plain', 4), data.source_train, data.source_train.index.identity, plan[0], None)
+    assert 'image' not in part
+
+
 def test_target_is_opened_without_its_labels(tiny_config):
     data = opened(tiny_config())
     assert set(data.target_train.index.identity) == {-1}
@@ -168,9 +195,9 @@ def test_unreadable_images_are_left_out_on_demand(loader, tiny_config, damaged):
 
 
 def test_settings_that_no_loader_has_are_refused(tiny_config, damaged):
-    with pytest.raises(ValueError, match="data.loader is 'packs'; expected 'pack', 'device' or 'tf'"):
+    with pytest.raises(ValueError, match="data.loader is 'packs'; expected 'auto', 'pack', 'device' or 'tf'"):
         opened(tiny_config(), loader='packs')
-    with pytest.raises(ValueError, match="data.bad_files='skip' needs data.loader 'pack' or 'device'"):
+    with pytest.raises(ValueError, match="data.bad_files='skip' needs data.loader 'auto', 'pack' or 'device'"):
         opened(tiny_config(), loader='tf', bad_files='skip')
     with pytest.raises(ValueError, match="bad_files is 'ignore'; expected 'error' or 'skip'"):
         opened(tiny_config(), bad_files='ignore')

@@ -9,6 +9,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -17,7 +18,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def work(config: str, workdir: str, stop: str, *cluster: str) -> None:
-    """Train as the config file says; `stop` > 0 dies after so many checkpoints. `cluster`: coordinator, processes, number of this one."""
+    """Train as the config file says. `cluster`: coordinator, processes, number of this one.
+
+    Args:
+      stop: N > 0 for dying after N checkpoints, all together; -1 - N for an error in process N alone, at the first refresh.
+    """
     import jax
 
     jax.config.update('jax_compilation_cache_dir', str(ROOT / '.jax_cache'))
@@ -43,12 +48,19 @@ def work(config: str, workdir: str, stop: str, *cluster: str) -> None:
             multihost_utils.sync_global_devices('the last one alive')
             os._exit(9)
 
-    if int(stop):
+    if int(stop) > 0:
         from jax.experimental import multihost_utils
 
         trainer.Run.save = dies
     trainer.Run.after_epoch = checked
-    trainer.train(to_config(json.loads(pathlib.Path(config).read_text())), workdir)
+    if int(stop) < 0 and jax.process_index() == -int(stop) - 1:
+        trainer.Run.refresh = fails
+    with sharding.stopping_together():
+        trainer.train(to_config(json.loads(pathlib.Path(config).read_text())), workdir)
+
+
+def fails(self):
+    raise OSError('this host cannot read its disk')
 
 
 def free_port():
@@ -57,8 +69,8 @@ def free_port():
         return found.getsockname()[1]
 
 
-def run(config, workdir, *, devices=1, processes=1, stop=0):
-    """Train in subprocesses; returns their exit codes."""
+def start(config, workdir, *, devices=1, processes=1, stop=0):
+    """Subprocesses that train; whoever calls ends them."""
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / 'asked.json').write_text(config.to_json_best_effort())
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'OMP_NUM_THREADS': '1'}
@@ -69,12 +81,22 @@ def run(config, workdir, *, devices=1, processes=1, stop=0):
         command = [sys.executable, __file__, str(workdir / 'asked.json'), str(workdir), str(stop), *cluster, *([str(number)] if cluster else [])]
         with open(workdir / f'output-{number}.txt', 'w') as output:
             started.append(subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=workdir))
+    return started
+
+
+def end(started):
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def run(config, workdir, *, devices=1, processes=1, stop=0):
+    """Train in subprocesses; returns what they said."""
+    started = start(config, workdir, devices=devices, processes=processes, stop=stop)
     try:
         codes = [process.wait() for process in started]
     finally:
-        for process in started:
-            process.kill()
-            process.wait()
+        end(started)
     told = ''.join((workdir / f'output-{number}.txt').read_text()[-3000:] for number in range(processes))
     assert set(codes) == ({9} if stop else {0}), told
     return told
@@ -121,7 +143,8 @@ def compare(one, two):
 
 
 @pytest.mark.slow
-def test_four_devices_train_as_one(alone, config, runs):
+def test_four_devices_train_as_one_also_with_the_images_on_them(alone, config, runs):
+    config.data.loader = 'device'
     run(config, runs / 'four', devices=4)
     compare(alone, runs / 'four')
     assert json.loads((runs / 'four' / 'summary.json').read_text())['machine']['devices'] == 4
@@ -142,6 +165,48 @@ def test_run_goes_on_with_another_number_of_devices(alone, config, runs):
     run(config, runs / 'moved', devices=1, stop=2)
     run(config, runs / 'moved', devices=2)
     compare(alone, runs / 'moved')
+
+
+def survivor_of(started, workdir, dying, seconds=60):
+    """(exit code, what it said) of the other process, which must end within so many seconds."""
+    other = 1 - dying
+    code = started[other].wait(timeout=seconds)
+    return code, (workdir / f'output-{other}.txt').read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('dying', [0, 1])
+def test_process_that_is_killed_stops_the_other_within_a_minute_and_the_run_goes_on_with_one(dying, alone, config, runs):
+    workdir = runs / f'killed-{dying}'
+    config.checkpoint.every_steps = 2
+    started = start(config, workdir, processes=2)
+    try:
+        until = time.monotonic() + 200
+        while time.monotonic() < until and not list((workdir / 'labels').glob('target_*.csv')):
+            assert started[dying].poll() is None, (workdir / f'output-{dying}.txt').read_text()[-3000:]
+            time.sleep(0.05)
+        started[dying].kill()
+        code, told = survivor_of(started, workdir, dying)
+    finally:
+        end(started)
+    assert code != 0
+    assert 'another process ended first' in told or 'another task died' in told, told[-3000:]
+    config.checkpoint.every_steps = 0
+    run(config, workdir)
+    compare(alone, workdir)
+
+
+@pytest.mark.slow
+def test_error_in_one_process_stops_the_other_within_a_minute(config, runs):
+    started = start(config, runs / 'error', processes=2, stop=-2)
+    try:
+        assert started[1].wait(timeout=200) == 1
+        code, told = survivor_of(started, runs / 'error', 1)
+    finally:
+        end(started)
+    assert 'OSError: this host cannot read its disk' in (runs / 'error' / 'output-1.txt').read_text()
+    assert code != 0
+    assert 'another process ended first' in told or 'another task died' in told, told[-3000:]
 
 
 if __name__ == '__main__':

@@ -10,18 +10,20 @@ from jreid import train as trainer
 from jreid.checkpoint import Checkpoints
 
 
-def final_state(workdir):
-    """Every array of the last checkpoint."""
-    checkpoints = Checkpoints(workdir / 'checkpoints', read_only=True)
-    found = checkpoints.restore_model()
+def last_checkpoint(workdir):
+    """The last checkpoint, whole: parameters, statistics, optimizer, extra arrays, step, labels, and the position beside them."""
+    found = Checkpoints(workdir / 'checkpoints', read_only=True).restore_whole()
     assert found is not None
-    return jax.tree.leaves(found.tree)
+    return found
 
 
 def same_runs(one, two):
-    """Parameters, metrics, labels and rows are bit for bit the same."""
-    for a, b in zip(final_state(one), final_state(two), strict=True):
-        np.testing.assert_array_equal(a, b)
+    """Every array of the last checkpoints, their positions, metrics, labels and rows are bit for bit the same."""
+    first, second = last_checkpoint(one), last_checkpoint(two)
+    assert {'params', 'model_state', 'opt_state', 'extra', 'step'} <= set(first.tree['state'])
+    assert jax.tree.structure(first.tree) == jax.tree.structure(second.tree)
+    jax.tree.map(np.testing.assert_array_equal, first.tree, second.tree)
+    assert (first.number, first.meta['position']) == (second.number, second.meta['position'])
     assert (one / 'metrics.jsonl').read_bytes() == (two / 'metrics.jsonl').read_bytes()
     names = sorted(path.name for path in (one / 'labels').iterdir())
     assert names == sorted(path.name for path in (two / 'labels').iterdir())

@@ -8,7 +8,6 @@ lie in another folder, by another program, are found too.
 import dataclasses
 import os
 import pathlib
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -85,8 +84,10 @@ def read_attributes(path: str | os.PathLike, images: Sequence[str]) -> tuple[np.
     try:
         with np.load(path, allow_pickle=False) as file:
             keys, names, values = (file[name] for name in ('path', 'names', 'attributes'))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f'{path}: {error}; expected an .npz with path [N], names [M] and attributes [N, M]') from error
+    except Exception as error:  # whatever a damaged file makes the parsers of zip and npy stumble over
+        raise ValueError(f'{path}: {error or type(error).__name__}; expected an .npz with path [N], names [M] and attributes [N, M]') from error
+    if keys.ndim != 1 or names.ndim != 1 or {keys.dtype.kind, names.dtype.kind} != {'U'}:
+        raise ValueError(f'{path}: path is {keys.dtype} {keys.shape} and names {names.dtype} {names.shape}; expected lists of text')
     if values.shape != (len(keys), len(names)) or not np.issubdtype(values.dtype, np.number):
         raise ValueError(f'{path}: attributes has shape {values.shape} and type {values.dtype}; expected numbers ({len(keys)}, {len(names)}), a row a path')
     rows = match(images, keys.tolist(), source=str(path))

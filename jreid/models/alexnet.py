@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv
+from jreid.models.remat import block
 
 Maps = Float[Array, 'b h w c']
 Initial = Literal['caffe', 'he']
@@ -142,6 +143,7 @@ class AlexNet(nn.Module):
     initial: Initial = 'caffe'
     last_stride: int = 1
     dtype: Any = jnp.float32
+    remat: bool = False
 
     @property
     def features(self) -> int:
@@ -162,11 +164,11 @@ class AlexNet(nn.Module):
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
         """The map after pool2."""
-        return self.stem(images)
+        return block(self, lambda network, y: network.stem(y), images, train)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
         """conv3 to pool5 applied to the map after pool2."""
-        return self.trunk(x)
+        return block(self, lambda network, y: network.trunk(y), x, train)
 
 
 def alexnet(**options: Any) -> AlexNet:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv, Writing
 from jreid.models.norm import BatchNorm
+from jreid.models.remat import block
 
 Maps = Float[Array, 'b h w c']
 
@@ -72,6 +73,7 @@ class EfficientNetLite(nn.Module):
     dtype: Any = jnp.float32
     momentum: float = 0.9
     writing: Writing = 'auto'
+    remat: bool = False
 
     def setup(self) -> None:
         norm = partial(BatchNorm, 'relu6', epsilon=1e-3, momentum=self.momentum, dtype=self.dtype)
@@ -95,15 +97,17 @@ class EfficientNetLite(nn.Module):
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
         """The map before the last strided stage, [b, h/16, w/16, 112], which DIEN may mask."""
         x = self.bn0(self.conv_stem(images), train)
-        for block in self.blocks[: _blocks_before(LAST_STRIDED_STAGE)]:
-            x = block(x, train)
-        return x.astype(jnp.float32)
+        return self._blocks(range(_blocks_before(LAST_STRIDED_STAGE)), x, train).astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
         """The last strided stage, the one after it and the head, applied to the map of `stem_to_stage3`."""
-        for block in self.blocks[_blocks_before(LAST_STRIDED_STAGE) :]:
-            x = block(x, train)
+        x = self._blocks(range(_blocks_before(LAST_STRIDED_STAGE), len(self.blocks)), x, train)
         return self.bn1(self.conv_head(x), train).astype(jnp.float32)
+
+    def _blocks(self, indices: range, x: Maps, train: bool) -> Maps:
+        for index in indices:
+            x = block(self, lambda network, y, i=index: network.blocks[i](y, train), x, train)
+        return x
 
 
 def _blocks_before(stage: int) -> int:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv, Writing
 from jreid.models.norm import BatchNorm
+from jreid.models.remat import block
 
 Maps = Float[Array, 'b h w c']
 
@@ -43,6 +44,7 @@ class MobileNetV1(nn.Module):
     dtype: Any = jnp.float32
     momentum: float = 0.9
     writing: Writing = 'auto'
+    remat: bool = False
 
     def setup(self) -> None:
         self.conv0 = Conv(32, 3, 2, 'SAME', dtype=self.dtype)
@@ -57,15 +59,16 @@ class MobileNetV1(nn.Module):
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
         """The map before the last strided convolution, [b, h/16, w/16, 512], which DIEN may mask."""
         x = self.bn0(self.conv0(images), train)
-        for block in self.blocks[:LAST_STRIDED]:
-            x = block(x, train)
-        return x.astype(jnp.float32)
+        return self._blocks(range(LAST_STRIDED), x, train).astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
         """The last two separable convolutions applied to the map of `stem_to_stage3`."""
-        for block in self.blocks[LAST_STRIDED:]:
-            x = block(x, train)
-        return x.astype(jnp.float32)
+        return self._blocks(range(LAST_STRIDED, len(BLOCKS)), x, train).astype(jnp.float32)
+
+    def _blocks(self, indices: range, x: Maps, train: bool) -> Maps:
+        for index in indices:
+            x = block(self, lambda network, y, i=index: network.blocks[i](y, train), x, train)
+        return x
 
 
 def mobilenet_v1(**options: Any) -> MobileNetV1:

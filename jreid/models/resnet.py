@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv
 from jreid.models.norm import BatchNorm
+from jreid.models.remat import block
 
 Maps = Float[Array, 'b h w c']
 
@@ -61,6 +62,7 @@ class ResNet(nn.Module):
     features: int
     last_stride: int = 1
     dtype: Any = jnp.float32
+    remat: bool = False
 
     def setup(self) -> None:
         self.conv1 = Conv(64, 7, 2, 3, dtype=self.dtype)
@@ -78,15 +80,18 @@ class ResNet(nn.Module):
         """The third stage's map [b, h/16, w/16, c], which DIEN may mask before the fourth."""
         x = self.bn1(self.conv1(images), train)
         x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-        for layer in (*self.layer1, *self.layer2, *self.layer3):
-            x = layer(x, train)
+        for stage in (1, 2, 3):
+            x = self._stage(stage, x, train)
         return x.astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
         """The fourth stage applied to a third-stage map."""
-        for layer in self.layer4:
-            x = layer(x, train)
-        return x.astype(jnp.float32)
+        return self._stage(4, x, train).astype(jnp.float32)
+
+    def _stage(self, stage: int, x: Maps, train: bool) -> Maps:
+        for index in range(self.blocks[stage - 1]):
+            x = block(self, lambda network, y, i=index: getattr(network, f'layer{stage}')[i](y, train), x, train)
+        return x
 
 
 def resnet18(**options: Any) -> ResNet:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv
 from jreid.models.norm import BatchNorm
+from jreid.models.remat import block
 
 Maps = Float[Array, 'b h w c']
 
@@ -22,6 +23,7 @@ class SmallCNN(nn.Module):
     widths: tuple[int, ...] = (32, 48, 96, 160, 256)
     last_stride: int = 1
     dtype: Any = jnp.float32
+    remat: bool = False
 
     @property
     def features(self) -> int:
@@ -40,13 +42,16 @@ class SmallCNN(nn.Module):
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
         """The map before the last block, which DIEN may mask."""
         x = images
-        for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
-            x = norm(conv(x), train)
+        for index in range(len(self.widths) - 1):
+            x = self._block(index, x, train)
         return x.astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
         """The last block applied to the map of `stem_to_stage3`."""
-        return self.norms[-1](self.convs[-1](x), train).astype(jnp.float32)
+        return self._block(len(self.widths) - 1, x, train).astype(jnp.float32)
+
+    def _block(self, index: int, x: Maps, train: bool) -> Maps:
+        return block(self, lambda network, y: network.norms[index](network.convs[index](y), train), x, train)
 
 
 def small_cnn(**options: Any) -> SmallCNN:

@@ -6,6 +6,7 @@ import pytest
 
 from jreid.clustering import cluster_accuracy, cluster_target, estimate_identities, identities, lloyd
 from jreid.clustering.identities import between, probe_accuracy, probe_identities
+from jreid.clustering.silhouette import silhouette_rows
 
 SOURCE, TARGET, IMAGES, WIDTH = 40, 30, 20, 64
 
@@ -112,6 +113,27 @@ def test_a_probe_in_an_anchors_cluster_is_wrong():
     assert probe_accuracy(true, np.array([5, 5, 5, 4, 4, 4]), 5) == 0.5
     assert probe_accuracy(true, np.array([5, 5, 4, 6, 6, 5]), 5) == pytest.approx(4 / 6)
     assert probe_accuracy(true, np.array([0, 0, 0, 1, 1, 1]), 5) == 0
+
+
+def test_sweep_over_twenty_totals_compiles_once():
+    """The total is an argument of one program, padded to the largest; a second sweep over other totals compiles nothing at all."""
+    source, labels, target, _ = people(0, 0.3)
+    options = {'n_init': 1, 'max_iterations': 5, 'silhouette_sample': 64, 'probe_splits': 1}
+    programs = (lloyd._fit, silhouette_rows)
+    for program in programs:
+        program.clear_cache()
+    first = estimate_identities(jax.random.key(0), source, labels, target, candidates=range(41, 119, 4), **options)
+    assert len(first.curve.total) == 20
+    assert [program._cache_size() for program in programs] == [1, 1]
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, seconds, **about: compiled.append(event) if 'jaxpr_to_mlir' in event else None)
+    jax.jit(lambda x: x + 17)(np.float32(1))
+    assert compiled  # compilations are seen
+    compiled.clear()
+    second = estimate_identities(jax.random.key(1), source, labels, target, candidates=[*range(42, 80, 2), 117], **options)
+    assert len(second.curve.total) == 20
+    assert [program._cache_size() for program in programs] == [1, 1]
+    assert len(compiled) <= 1  # the result is cut to its own number of clusters
 
 
 def test_refinement_lies_between_neighbours():

@@ -196,6 +196,15 @@ def test_folders_with_a_pattern(tmp_path, photos):
     assert (splits.query.camera.tolist(), splits.gallery.camera.tolist()) == ([0], [1])
 
 
+def test_names_with_control_characters_are_refused(tmp_path, photos):
+    photos(tmp_path, [f'{split}/{person}/{camera}_c{camera}.jpg' for split in ('train', 'query', 'gallery') for person in '12' for camera in (1, 2)])
+    photos(tmp_path, ['train/1/\x1b[2Jx_c1.jpg'])
+    with pytest.raises(ValueError, match=r"1 of 3 images in .* have control characters in their name; e.g. '\\x1b\[2Jx_c1.jpg'"):
+        jreid.data.load('folder', tmp_path)
+    with pytest.warns(UserWarning, match='control characters'):
+        assert len(jreid.data.load('folder', tmp_path, bad_files='skip').train) == 4
+
+
 def test_loose_images(tmp_path, photos):
     photos(tmp_path, [*TREE, 'gallery/loose.jpg'])
     with pytest.raises(ValueError, match="1 of 3 images in .*gallery lie in no folder of an identity; e.g. 'loose.jpg'"):

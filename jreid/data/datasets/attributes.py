@@ -58,22 +58,24 @@ def read(path: str | os.PathLike, *, age: str = 'binary') -> tuple[Table, Table]
     if age not in ('binary', 'scaled', 'levels'):
         raise ValueError(f"age is {age!r}; expected 'binary' (adult or old), 'scaled' (0, 1/3, 2/3, 1) or 'levels' (one column a level)")
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f'no attribute file {path}')
     try:
         variables = loadmat(path, squeeze_me=True, struct_as_record=False)
-    except (MatReadError, ValueError, OSError) as error:
-        raise ValueError(f'{path} cannot be read as a MATLAB file: {error}') from error
+    except Exception as error:  # whatever a damaged file makes the parser stumble over
+        raise ValueError(f'{path} cannot be read as a MATLAB file: {error or type(error).__name__}') from error
     structs = [value for key, value in variables.items() if not key.startswith('__') and hasattr(value, 'train') and hasattr(value, 'test')]
     if len(structs) != 1:
         raise ValueError(f'{path} holds {sorted(k for k in variables if not k.startswith("__"))}; expected one struct with the parts train and test')
     parts = structs[0].train, structs[0].test
-    fields = [[f for f in part._fieldnames if f != 'image_index'] for part in parts]
-    if set(fields[0]) != set(fields[1]):
-        raise ValueError(f'{path}: the fields {sorted(set(fields[0]) ^ set(fields[1]))} are in one of train and test only')
-    train, test = (_table(part, fields[0], age, str(path)) for part in parts)
+    try:
+        fields = [[f for f in part._fieldnames if f != 'image_index'] for part in parts]
+        if set(fields[0]) != set(fields[1]):
+            raise ValueError(f'{path}: the fields {sorted(set(fields[0]) ^ set(fields[1]))} are in one of train and test only')
+        train, test = (_table(part, fields[0], age, str(path)) for part in parts)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f'{path}: train or test is not as expected, a struct of image_index and one array a field: {error}') from error
     return train, test
 
 

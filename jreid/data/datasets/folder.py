@@ -167,7 +167,7 @@ def _image(table: pathlib.Path, name: str, at: str) -> str:
 
 def _label(text: str, at: str) -> str:
     label = text.strip()
-    if any(ord(c) < 32 or ord(c) == 127 for c in label):
+    if listing.control_characters(label):
         raise ValueError(f'{at}: {label!r} holds control characters; expected a number or a word')
     return '' if label == '-1' else label
 

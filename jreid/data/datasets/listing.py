@@ -49,15 +49,18 @@ def scan(folder: pathlib.Path, parse: Callable[[str], tuple[int, int] | None], *
     """
     with os.scandir(folder) as entries:
         files = sorted((e.name, e.path, e.stat().st_size) for e in entries if is_image(e.name) and e.is_file())
-    photos, misnamed, empty = [], [], []
+    photos, misnamed, empty, unsafe = [], [], [], []
     for name, path, size in files:
         parsed = parse(name)
-        if parsed is None:
+        if control_characters(name):
+            unsafe.append(name)
+        elif parsed is None:
             misnamed.append(name)
         elif not size:
             empty.append(name)
         else:
             photos.append(Photo(path, *parsed))
+    report_bad(unsafe, len(files), folder, 'have control characters in their name', bad_files)
     report_bad(misnamed, len(files), folder, f'have no identity and camera in their name; expected names like {example!r}', bad_files)
     report_bad(empty, len(files), folder, 'are empty files', bad_files)
     return photos
@@ -184,9 +187,14 @@ def half_splits(name: str, photos: Sequence[Photo], *, split_seed: int) -> Split
     )
 
 
+def control_characters(text: str) -> bool:
+    """Whether a text holds characters that move a cursor, clear a screen, or end a line."""
+    return any(ord(c) < 32 or ord(c) == 127 for c in text)
+
+
 def inside(folder: pathlib.Path, name: str) -> str | None:
     """The absolute path of a file named in a list; None where the name leads out of the folder or holds control characters."""
-    if not name or any(ord(c) < 32 or ord(c) == 127 for c in name):
+    if not name or control_characters(name):
         return None
     path = os.path.normpath(os.path.join(folder, name))
     return path if os.path.commonpath([path, folder]) == str(folder) else None

@@ -1,0 +1,23 @@
+"""Blocks whose inside is computed again in the backward pass: memory for time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+Maps = Float[Array, 'b h w c']
+
+
+def block(network: Any, apply: Callable[[Any, Maps], Maps], x: Maps, train: bool) -> Maps:
+    """apply(network, x); where `network.remat`, only x is kept for the backward pass, which computes the block once more.
+
+    The parameters and the values are those without it. A whole network that is recomputed as one block would save nothing: its inside would be in
+    memory at once when the backward pass comes to it.
+
+    Args:
+      apply: (network, x) -> the block's output; it takes its layers from the network it is given.
+    """
+    if network.remat and train and not network.is_initializing():
+        return nn.remat(apply)(network, x)
+    return apply(network, x)

@@ -1,0 +1,39 @@
+"""What would stop a run after hours, found before its first step."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from jreid.feeding import Feed
+from jreid.methods.contract import SOURCE, Method
+
+
+def check_phases(method: Method, feeds: Mapping[str, Feed], *, parts: int, devices: int) -> None:
+    """Whether every phase's batches can be drawn, spread over the devices and computed in parts.
+
+    Args:
+      feeds: domain -> its training images.
+      parts: `config.train.accumulate`.
+
+    Raises:
+      ValueError: more identities a batch than the source has, or a batch that does not divide; names the phase and the stream.
+    """
+    for phase in method.phases:
+        for name, stream in phase.streams.items():
+            where = f"phase '{phase.name}', stream '{name}'"
+            groups = stream.batch // stream.instances
+            if stream.sampler == 'pxk' and stream.domain == SOURCE:
+                labels = feeds[SOURCE].index.identity
+                known = len(np.unique(labels[labels >= 0]))
+                if groups > known:
+                    raise ValueError(f'{where}: a batch of P = {groups} identities cannot be drawn from the {known} of the source; lower P')
+            if stream.batch % (parts * devices):
+                raise ValueError(
+                    f'{where}: a batch of {stream.batch} images does not divide into {parts} parts (train.accumulate) over {devices} devices; '
+                    f'choose a multiple of {parts * devices}'
+                )
+            if parts > 1 and stream.instances > 1 and (groups % parts or groups // parts < 2):
+                raise ValueError(
+                    f'{where}: P = {groups} identities do not divide into {parts} parts (train.accumulate) of two or more, which losses of pairs need; '
+                    f'choose P as a multiple of {parts}, at least {2 * parts}'
+                )

@@ -1,0 +1,98 @@
+"""Files that are cut or changed at random: every reader gives an error of ours or what can be read, never another exception and never a hang."""
+
+import contextlib
+import io
+import json
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.io import savemat
+
+import jreid.data
+from jreid.data import pack, teacher_labels
+from jreid.data.datasets import attributes, repeated
+
+
+def png() -> bytes:
+    made = io.BytesIO()
+    Image.fromarray(np.arange(24 * 12, dtype=np.uint8).reshape(24, 12)).save(made, format='png')
+    return made.getvalue()
+
+
+def jpeg() -> bytes:
+    made = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 12, 3), np.uint8)).save(made, format='jpeg')
+    return made.getvalue()
+
+
+def matlab() -> bytes:
+    made = io.BytesIO()
+    part = {'age': np.array([1, 4], np.uint8), 'hat': np.array([1, 2], np.uint8), 'image_index': np.array(['0001', '0002'], object)}
+    savemat(made, {'market_attribute': {'train': part, 'test': part}})
+    return made.getvalue()
+
+
+def arrays() -> bytes:
+    made = io.BytesIO()
+    np.savez(made, path=np.array(['a', 'b']), names=np.array(['hat']), attributes=np.zeros((2, 1), np.float32))
+    return made.getvalue()
+
+
+TABLE = b'image,identity,camera,split,hat\na.jpg,1,1,train,1\nb.jpg,2,2,query,0\nc.jpg,2,1,gallery,1\n'
+SPLIT = json.dumps({'set': 'viper', 'seed': 0, 'splits': [{'train': [1, 2], 'test': [3, 4]}]}).encode()
+
+READERS = {
+    'image': ('x.jpg', jpeg(), lambda path: pack.decode(str(path), (8, 4))),
+    'png': ('x.png', png(), lambda path: pack.decode(str(path), (8, 4))),
+    'mask': ('x.png', png(), lambda path: pack.decode_mask(str(path), (8, 4))),
+    'table': ('index.csv', TABLE, lambda path: jreid.data.load('folder', path)),
+    'attributes': ('market_attribute.mat', matlab(), lambda path: attributes.read(path)),
+    'teacher': ('attributes.npz', arrays(), lambda path: teacher_labels.read_attributes(path, ['/x/a.jpg', '/x/b.jpg'])),
+    'split': ('split.json', SPLIT, lambda path: repeated.read(path, [1, 2, 3, 4], name='viper')),
+}
+
+
+@pytest.mark.parametrize('kind', sorted(READERS))
+def test_untouched_file_is_read(kind, tmp_path):
+    name, raw, read = READERS[kind]
+    prepare(tmp_path, name, raw)
+    assert read(tmp_path / name) is not None
+
+
+def prepare(folder, name, raw):
+    for image in ('a', 'b', 'c'):
+        (folder / f'{image}.jpg').write_bytes(b'x')
+    (folder / name).write_bytes(raw)
+
+
+@pytest.mark.parametrize('kind', sorted(READERS))
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_mangled_file_gives_our_error_or_what_can_be_read(kind, tmp_path, data):
+    name, raw, read = READERS[kind]
+    changed = bytearray(raw)
+    for _ in range(data.draw(st.integers(0, 5))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    del changed[data.draw(st.integers(0, len(changed))) :]
+    prepare(tmp_path, name, bytes(changed) + data.draw(st.binary(max_size=8)))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # Pillow's and SciPy's, of odd files
+        with contextlib.suppress(ValueError, FileNotFoundError):
+            read(tmp_path / name)
+
+
+def test_archive_with_objects_is_refused(tmp_path):
+    np.savez(tmp_path / 'attributes.npz', path=np.array(['a', 'b']), names=np.array(['hat']), attributes=np.array([[{}], [{}]], object))
+    with pytest.raises(ValueError, match=r'expected an .npz with path'):
+        teacher_labels.read_attributes(tmp_path / 'attributes.npz', ['/x/a.jpg', '/x/b.jpg'])
+
+
+def test_image_of_immense_size_is_refused_unread(tmp_path, monkeypatch):
+    Image.new('L', (40, 40)).save(tmp_path / 'x.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    with pytest.raises(pack.BadImageError, match='decompression bomb'):
+        pack.decode(str(tmp_path / 'x.png'), (8, 4))
