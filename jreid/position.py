@@ -39,7 +39,7 @@ class Position:
     report: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-FREE = ('figures.', 'checkpoint.', 'data.root', 'data.source_root', 'data.target_root', 'data.pack_folder', 'data.loader', 'evaluation.batch')
+FREE = ('figures.', 'checkpoint.', 'train.remat', 'data.root', 'data.source_root', 'data.target_root', 'data.pack_folder', 'data.loader', 'evaluation.batch')
 """Fields (or groups) that a resumed run may have otherwise: they change where things lie or how often they are written, not what is trained."""
 
 
