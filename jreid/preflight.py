@@ -32,8 +32,9 @@ def check_phases(method: Method, feeds: Mapping[str, Feed], *, parts: int, devic
                     f'{where}: a batch of {stream.batch} images does not divide into {parts} parts (train.accumulate) over {devices} devices; '
                     f'choose a multiple of {parts * devices}'
                 )
-            if parts > 1 and stream.instances > 1 and (groups % parts or groups // parts < 2):
+            least = 2 if stream.sampler in ('pxk', 'pseudo') and stream.instances > 1 else 1  # a negative is of another identity
+            if parts > 1 and (groups % parts or groups // parts < least):
                 raise ValueError(
-                    f'{where}: P = {groups} identities do not divide into {parts} parts (train.accumulate) of two or more, which losses of pairs need; '
-                    f'choose P as a multiple of {parts}, at least {2 * parts}'
+                    f'{where}: {groups} groups of {stream.instances} images (P identities of K, say) do not divide into {parts} parts (train.accumulate) '
+                    f'of {least} or more; choose a multiple of {parts}, at least {least * parts}'
                 )

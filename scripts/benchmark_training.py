@@ -30,6 +30,7 @@ import numpy as np
 import optax
 from PIL import Image
 
+from configs import base
 from jreid import backbone, feeding, sharding, state, steps
 from jreid.losses import batch_hard_triplet, cross_entropy
 from jreid.methods.contract import Phase, Stream
@@ -102,7 +103,7 @@ def data_table(options: argparse.Namespace) -> None:
         write_set(pathlib.Path(folder) / 'set')
         for loader, name in (('tf', 'tf.data from the files'), ('pack', 'pack from memory map'), ('device', 'pack on the device')):
             sets = {f'{role}_{what}': value for role in ('source', 'target') for what, value in (('root', f'{folder}/set'), ('options', {'expected': False}))}
-            settings = {'source': 'market1501', 'target': 'market1501', 'source_teacher': '', 'target_teacher': '', 'bad_files': 'error', **sets}
+            settings = {**base.get_config().data, 'source': 'market1501', 'target': 'market1501', **sets}
             settings |= {'height': options.size[0], 'width': options.size[1], 'loader': loader, 'pack_folder': f'{folder}/packs'}
             try:
                 feed = feeding.open_data(settings, select_on_source=False).source_train

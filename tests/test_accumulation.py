@@ -139,8 +139,8 @@ def phases(**changes):
         ({'batch': 36}, 1, 1, r"phase 'warm', stream 'faces': a batch of P = 9 identities cannot be drawn from the 8 of the source"),
         ({}, 3, 1, r'a batch of 16 images does not divide into 3 parts \(train.accumulate\) over 1 devices; choose a multiple of 3'),
         ({}, 1, 3, 'does not divide into 1 parts .* over 3 devices'),
-        ({}, 4, 1, r'P = 4 identities do not divide into 4 parts .* of two or more, .* multiple of 4, at least 8'),
-        ({'batch': 24}, 4, 1, 'P = 6 identities do not divide into 4 parts'),
+        ({}, 4, 1, r'4 groups of 4 images \(P identities of K, say\) do not divide into 4 parts .* of 2 or more; choose a multiple of 4, at least 8'),
+        ({'batch': 24}, 4, 1, '6 groups of 4 images .* do not divide into 4 parts'),
     ],
 )
 def test_batches_that_cannot_be_drawn_or_divided_are_told_before_the_first_step(changes, parts, devices, message):
@@ -162,7 +162,7 @@ def test_run_with_accumulation_trains_and_one_that_cannot_stops_at_once(tiny_con
     records = [json.loads(line) for line in (tmp_path / 'two' / 'metrics.jsonl').read_text().splitlines()]
     losses = [record['classification'] for record in records if record['kind'] == 'train']
     assert losses[-1] < losses[0]
-    for value, message in ((4, 'P = 4 identities do not divide into 4 parts'), (0, 'train.accumulate is 0; expected 1 or more')):
+    for value, message in ((4, '4 groups of 4 images .* do not divide into 4 parts'), (0, 'train.accumulate is 0; expected 1 or more')):
         config.train.accumulate = value
         with pytest.raises(ValueError, match=message):
             trainer.train(config, tmp_path / f'refused{value}')
