@@ -156,6 +156,23 @@ def fits_device(size: int) -> bool:
     return bool(statistics) and size <= DEVICE_SHARE * statistics.get('bytes_limit', 0)
 
 
+def open_test(settings: Mapping[str, Any], role: str) -> tuple[Splits, Feed, Feed]:
+    """A set of `config.data` with its query and gallery images, for looking at a trained model; its training images are not opened.
+
+    Args:
+      role: 'source' or 'target'.
+
+    Raises:
+      ValueError: the set has no query images.
+    """
+    splits = load(settings[role], _root(settings, role), **_options(settings, role))
+    if not len(splits.query):
+        raise ValueError(f'the {role} {splits.name} has no query images to evaluate on')
+    check_matches(splits)
+    feed = _feeder(settings)
+    return splits, feed(splits.query, f'{role} query'), feed(splits.gallery, f'{role} gallery')
+
+
 def _root(settings: Mapping[str, Any], role: str) -> str | None:
     """Where a set lies; the synthetic set makes its own tree unless a root is named for it."""
     return settings[f'{role}_root'] or (None if settings[role] == 'synthetic' else settings['root'])

@@ -67,12 +67,12 @@ def load_run(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', batch: in
     return embed, config
 
 
-def load_model(workdir: str | pathlib.Path, *, checkpoint: str = 'auto') -> Model:
-    """The model of a run; arguments and errors are those of `load_run`."""
+def load_model(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', edit: Callable[[ConfigDict], ConfigDict] = lambda config: config) -> Model:
+    """The model of a run; arguments and errors are those of `load_run`. `edit` changes the config, what the model was trained with aside."""
     folder = pathlib.Path(workdir)
     if not (folder / 'config.json').is_file():
         raise FileNotFoundError(f'{folder} holds no run: config.json is missing; expected the --workdir of a run of jreid.main')
-    config = to_config(json.loads((folder / 'config.json').read_text()))
+    config = edit(to_config(json.loads((folder / 'config.json').read_text())))
     checkpoints = Checkpoints(folder / 'checkpoints', scored=config.evaluation.select == 'best', read_only=True)
     which = config.evaluation.select if checkpoint == 'auto' else checkpoint
     number = checkpoints.best() if which == 'best' else None

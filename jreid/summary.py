@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 import jreid
-from jreid import attributes, figures, parsing
+from jreid import attributes, figures, parsing, retrieved
 from jreid.data import Index
-from jreid.retrieval import top_ranked
+from jreid.retrieval.metrics import AveragePrecision
 from jreid.writers import write_atomically
 
 log = logging.getLogger('jreid')
@@ -54,6 +54,7 @@ def write(
     report: Mapping[str, float],
     identities_true: int,
     steps: int,
+    images_seen: int,
     timing: Mapping[str, float],
 ) -> dict[str, Any]:
     """Print the table and write `summary.json`; returns what it holds.
@@ -61,6 +62,7 @@ def write(
     Args:
       report: of the last refresh, empty where a method has none.
       identities_true: number of identities of the target's training split; read here, for comparison only.
+      images_seen: training images of all steps, each as often as it came.
       timing: seconds and images/s of the run.
     """
     result: dict[str, Any] = {'variant': variant, 'source': source, 'target': target, 'seed': seed, 'average_precision': average_precision}
@@ -68,7 +70,7 @@ def write(
     if 'identities_estimated' in report:
         result['identities_estimated'] = round(report['identities_estimated'])
     result['identities_true'] = identities_true
-    result['steps'] = steps
+    result['steps'], result['images_seen'] = steps, images_seen
     result['timing'] = {name: round(value, 3) for name, value in timing.items()}
     result['machine'] = {
         'device': jax.devices()[0].device_kind,
@@ -109,13 +111,16 @@ def draw(
     seed: int,
     source_identities: int,
     identities_true: int,
+    average_precision: AveragePrecision,
+    distances: np.ndarray | None = None,
     rule: str = 'mean',
     normalise: bool = False,
 ) -> None:
-    """CMC, NIEC sweeps, curves, ranked sheets and t-SNE, as PNG files in `figures/`.
+    """CMC, NIEC sweeps, curves, ranked sheets and t-SNE, as PNG files in `figures/`; and `ranked.npz`, what a report browses.
 
     Args:
       query, gallery: the target's test splits and their features.
+      distances: of each query to each gallery image, for a system that compares pairs; else features are compared.
       domains: features of the source's and the target's training images.
       labels: identities of the source's, pseudo labels of the target's training images.
     """
@@ -124,7 +129,10 @@ def draw(
     figures.plot_curves(folder / 'curves.png', workdir / 'metrics.jsonl', title=title)
     for path in sorted((workdir / 'labels').glob('niec_*.csv')):
         _draw_sweep(path, folder / f'{path.stem}.png', source_identities, identities_true, rule)
-    _draw_ranked(folder / 'ranked.png', query, gallery, has_cameras, queries, seed, title, normalise)
+    options: dict[str, Any] = {'has_cameras': has_cameras, 'normalise': normalise, 'average_precision': average_precision}
+    found = retrieved.rank(query[0], gallery[0], (query[1], gallery[1]), distances=distances, **options)
+    found.save(workdir)
+    _draw_ranked(folder / 'ranked.png', found, queries, seed, title)
     figures.plot_tsne(folder / 'tsne.png', *domains, source_labels=labels[0], target_labels=labels[1], count=tsne_images, seed=seed)
     log.info('figures in %s', folder)
 
@@ -139,26 +147,14 @@ def _draw_sweep(path: pathlib.Path, figure: pathlib.Path, source_identities: int
     figures.plot_niec(figure, total, accuracy, silhouette, chosen=chosen, source_identities=source_identities, true=identities_true, title=path.stem)
 
 
-def _draw_ranked(
-    path: pathlib.Path,
-    query: tuple[Index, np.ndarray],
-    gallery: tuple[Index, np.ndarray],
-    has_cameras: bool,
-    count: int,
-    seed: int,
-    title: str,
-    normalise: bool,
-) -> None:
-    """Queries over the whole range of average precision, with their ten nearest gallery images."""
-    (query_index, query_features), (gallery_index, gallery_features) = query, gallery
-    cameras = (query_index.camera, gallery_index.camera) if has_cameras else (None, None)
-    found = top_ranked(query_features, gallery_features, query_index.identity, gallery_index.identity, *cameras, k=10, normalise=normalise)
-    correct = np.asarray(found.correct)
+def _draw_ranked(path: pathlib.Path, found: retrieved.Ranking, count: int, seed: int, title: str) -> None:
+    """Queries over the whole range of what is right among their ten nearest gallery images, with these."""
+    correct = found.correct[:, :10]
     chosen = figures.pick_queries(correct.mean(axis=1), count=count, seed=seed)
     figures.ranked_sheet(
         path,
-        [str(query_index.path[i]) for i in chosen],
-        [[str(gallery_index.path[j]) if j >= 0 else None for j in found.rows[i]] for i in chosen],
+        [str(found.query_path[i]) for i in chosen],
+        [[str(found.gallery_path[j]) if j >= 0 else None for j in found.rows[i, :10]] for i in chosen],
         [[bool(x) for x in correct[i]] for i in chosen],
         title=title,
     )

@@ -216,7 +216,7 @@ class Run:
             plan = feeding.plan(stream, feed.index, labels, steps=total, seed=seed, epoch=self.position.epoch)
             plans[name] = plan[self.position.step :, sharding.local_columns(self.mesh, stream.batch)]
             iterators[name] = feed.for_steps(plans[name])
-        images_a_step = sum(stream.batch for stream in phase.streams.values())
+        images_a_step = phase.images_a_step
         bar = progress_bar(
             total * images_a_step, f'{phase.name} {self.position.epoch + 1}/{phase.epochs}', active=self.first_host, initial=self.position.step * images_a_step
         )
@@ -332,8 +332,9 @@ class Run:
             feeds = {'query': data.target_query, 'gallery': data.target_gallery, SOURCE: data.source_train, TARGET: data.target_train}
             for name, feed in feeds.items():
                 own = SOURCE if name == SOURCE else domain
-                step = steps.embed_step(self.method, self.preparation, own, mirror=config.evaluation.mirror)
-                drawn[name] = evaluation.extract(step, variables, feed, batch=config.evaluation.batch, mesh=self.mesh, description='features for figures')
+                drawn[name] = self.ranker.features(variables, own, feed, description='features for figures')
+            if self.method.score is not None:
+                drawn['distances'] = self.ranker.pair_distances(variables, domain, data.target_query, data.target_gallery)
         if not self.first_host:
             return {}
         self.metrics.time(int(self.state.step), self._phase_name(), self.clock)
@@ -348,6 +349,7 @@ class Run:
             report=self.position.report,
             identities_true=data.target.train.identities,
             steps=int(self.state.step),
+            images_seen=sum(phase.epochs * self._epoch_steps(phase) * phase.images_a_step for phase in self.method.phases),
             timing=self.clock.totals(),
         )
         if drawn:
@@ -365,6 +367,8 @@ class Run:
                 seed=config.seed,
                 source_identities=data.source.train.identities,
                 identities_true=data.target.train.identities,
+                average_precision=config.evaluation.average_precision,
+                distances=drawn.get('distances'),
                 rule=config.method.niec_rule if 'niec_rule' in config.method else 'mean',
                 normalise=self.method.normalise,
             )

@@ -42,13 +42,9 @@ def plot_curves(path: PathLike, metrics: PathLike | Iterable[Record], *, losses:
     ValueError where there is no record, a line is no JSON (a half-written last line is ignored), or there is nothing to draw.
     """
     records, name = _load(metrics)
-    history: dict[tuple[str, float], dict[str, Any]] = {}
-    for record in records:
-        if _is_number(record.get('step')):
-            history.setdefault((str(record.get('kind', 'train')), record['step']), {}).update(record)
-    if not history:
+    ordered = _merged(records)
+    if not ordered:
         raise ValueError(f'found {len(records)} records in {name}, none with a step; expected lines such as {{"step": 10, "kind": "train", "loss": 1.5}}')
-    ordered = sorted(history.values(), key=lambda r: r['step'])
     axis = _axis(ordered)
     lines = _lines(ordered, axis, losses)
     panels = [panel for panel in PANEL_LABELS if lines[panel]]
@@ -66,6 +62,20 @@ def plot_curves(path: PathLike, metrics: PathLike | Iterable[Record], *, losses:
     if title:
         figure.suptitle(title.replace('$', r'\$'), fontsize=13)
     return save(figure, path)
+
+
+def lines_by_panel(records: Iterable[Record]) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """What `plot_curves` draws, against the step: panel ('loss', 'rate', 'score') -> name -> (positions, values)."""
+    return _lines(_merged(records), 'step', None)
+
+
+def _merged(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """One record a kind and step, by step."""
+    history: dict[tuple[str, float], dict[str, Any]] = {}
+    for record in records:
+        if _is_number(record.get('step')):
+            history.setdefault((str(record.get('kind', 'train')), record['step']), {}).update(record)
+    return sorted(history.values(), key=lambda r: r['step'])
 
 
 def _load(metrics: PathLike | Iterable[Record]) -> tuple[Sequence[Record], str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jreid.figures.canvas import BLUE, GREEN, VERMILLION, PathLike, atomic_png
+from jreid.figures.canvas import BLUE, GREEN, GREY, VERMILLION, PathLike, atomic_png
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
@@ -46,7 +46,7 @@ def ranked_sheet(
     path: PathLike,
     queries: Sequence[PathLike],
     ranked: Sequence[Sequence[PathLike | None]],
-    correct: Sequence[Sequence[bool | None]],
+    correct: Sequence[Sequence[bool | None]] | None,
     *,
     identities: Captions | None = None,
     cameras: Captions | None = None,
@@ -57,7 +57,8 @@ def ranked_sheet(
     """Draws one row a query: the query in a blue frame, then its first `top` gallery images in a frame and with their rank.
 
     `queries` [Q] and `ranked` [Q, k] are image files, nearest first, without the images the protocol leaves out; `correct`
-    [Q, k] says which show the query's identity: green frame and a tick, else red frame and a cross. A short row ends in None.
+    [Q, k] says which show the query's identity: green frame and a tick, else red frame and a cross; None where nobody
+    knows: grey frames. A short row ends in None.
     `identities` and `cameras` are pairs (of the queries [Q], of the ranked images [Q, k]) that become captions.
     `cell` is an image's [height, width] in pixels; images keep their proportions.
 
@@ -92,13 +93,15 @@ def ranked_sheet(
         y = head + row * step_y
         words = [f'{word} {pair[0][row]}' for word, pair in (('id', identities), ('cam', cameras)) if pair is not None]
         put(query, GAP, y, BLUE, 'query', words)
-        for rank, (file, right) in enumerate(zip(ranked[row][:shown], correct[row][:shown], strict=True)):
+        flags = [None] * len(ranked[row]) if correct is None else correct[row]
+        for rank, (file, right) in enumerate(zip(ranked[row][:shown], flags[:shown], strict=True)):
             if file is None:
                 continue
             x = GAP + step_x * (rank + 1) + left
             words = [f'{word} {pair[1][row][rank]}' for word, pair in (('id', identities), ('cam', cameras)) if pair is not None]
-            put(file, x, y, GREEN if right else VERMILLION, str(rank + 1), words)
-            _mark(draw, x + width + FRAME - 12, y + 3, bool(right))
+            put(file, x, y, GREY if right is None else GREEN if right else VERMILLION, str(rank + 1), words)
+            if right is not None:
+                _mark(draw, x + width + FRAME - 12, y + 3, bool(right))
     with atomic_png(path) as temporary:
         sheet.save(temporary)
     return pathlib.Path(path)
@@ -124,13 +127,14 @@ def _check(queries: Sequence[PathLike], ranked: Any, correct: Any, **captions: C
     """Rejects rows that do not belong together, before any image is read."""
     if len(queries) == 0:
         raise ValueError('found 0 queries; expected at least one image file (pick_queries chooses some)')
-    if not len(queries) == len(ranked) == len(correct):
-        raise ValueError(f'found {len(queries)} queries, {len(ranked)} ranked rows and {len(correct)} rows of flags; expected as many of each')
-    for row, (files, flags) in enumerate(zip(ranked, correct, strict=True)):
+    rows = len(ranked) if correct is None else len(correct)
+    if not len(queries) == len(ranked) == rows:
+        raise ValueError(f'found {len(queries)} queries, {len(ranked)} ranked rows and {rows} rows of flags; expected as many of each')
+    for row, (files, flags) in enumerate(zip(ranked, ranked if correct is None else correct, strict=True)):
         if len(files) != len(flags):
             raise ValueError(f'row {row} has {len(files)} ranked images and {len(flags)} flags; expected a flag for each image')
         for rank, (file, flag) in enumerate(zip(files, flags, strict=True)):
-            if file is not None and flag is None:
+            if correct is not None and file is not None and flag is None:
                 raise ValueError(f'row {row} has no flag at rank {rank + 1} for {os.fspath(file)!r}; None is for a missing image only')
     for name, pair in captions.items():
         if pair is None:

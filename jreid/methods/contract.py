@@ -135,6 +135,11 @@ class Phase:
     restart_statistics: bool = False
     start: Callable[[Tree], Tree] | None = None
 
+    @property
+    def images_a_step(self) -> int:
+        """Images of all streams' batches together."""
+        return sum(stream.batch for stream in self.streams.values())
+
 
 @dataclasses.dataclass(frozen=True)
 class Refreshed:

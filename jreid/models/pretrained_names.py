@@ -22,7 +22,7 @@ _STATISTICS = {'running_mean': 'mean', 'running_var': 'var'}
 
 
 def own_name(name: str, array: np.ndarray) -> Placed | None:
-    """The names that `scripts/convert_weights.py` writes: the path joined by slashes, 'params/conv1/kernel'."""
+    """The names that `jreid.models.convert` writes: the path joined by slashes, 'params/conv1/kernel'."""
     path = tuple(name.split('/'))
     return (path, array) if len(path) > 1 and path[0] in ('params', 'batch_stats') else None
 

@@ -5,7 +5,7 @@ from jreid.retrieval.evaluation import evaluate, evaluate_distances
 from jreid.retrieval.metrics import Metrics
 from jreid.retrieval.neighbours import Neighbours, nearest
 from jreid.retrieval.protocols import SingleShot, single_shot_cmc, single_shot_cmc_distances
-from jreid.retrieval.ranked import Ranked, top_ranked
+from jreid.retrieval.ranked import Ranked, top_ranked, top_ranked_distances
 from jreid.retrieval.reranking import jaccard, rerank
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     'single_shot_cmc',
     'single_shot_cmc_distances',
     'top_ranked',
+    'top_ranked_distances',
 ]

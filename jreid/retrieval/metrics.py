@@ -81,12 +81,7 @@ def metrics_from_ranks(ranks_of_matches: np.ndarray, matches: np.ndarray, *, ran
     last = np.cumsum(count) - 1
     first = last - count + 1
     r = ranks_of_matches.astype(np.float64)
-    k = np.arange(1, r.shape[0] + 1) - np.repeat(first, count)
-    precision = k / r
-    if average_precision == 'trapezoid':
-        before = np.where(r > 1, (k - 1) / np.where(r > 1, r - 1, 1), 1.0)
-        precision = (precision + before) / 2
-    ap = np.add.reduceat(precision, first) / count
+    ap = average_precisions(ranks_of_matches, count, average_precision=average_precision)
     length = max(CURVE, *shown)
     hits = np.bincount(np.minimum(ranks_of_matches[first], length + 1), minlength=length + 2)[1 : length + 1]
     return Metrics(
@@ -98,3 +93,16 @@ def metrics_from_ranks(ranks_of_matches: np.ndarray, matches: np.ndarray, *, ran
         average_precision=average_precision,
         ranks=shown,
     )
+
+
+def average_precisions(ranks_of_matches: np.ndarray, count: np.ndarray, *, average_precision: AveragePrecision) -> np.ndarray:
+    """The AP of every query that has a match, float64; `count` are their numbers of matches, all above 0. Definitions: `metrics_from_ranks`."""
+    check_definition(average_precision)
+    first = np.cumsum(count) - count
+    r = ranks_of_matches.astype(np.float64)
+    k = np.arange(1, r.shape[0] + 1) - np.repeat(first, count)
+    precision = k / r
+    if average_precision == 'trapezoid':
+        before = np.where(r > 1, (k - 1) / np.where(r > 1, r - 1, 1), 1.0)
+        precision = (precision + before) / 2
+    return np.add.reduceat(precision, first) / count

@@ -1,13 +1,15 @@
 """The first gallery images of every query's list, for figures and for looking at errors."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float, Integer
 
 from jreid.retrieval.checks import Array, check_pair, check_positive
 from jreid.retrieval.distances import BLOCK, Distance, blocks, unit
-from jreid.retrieval.relevance import check_sizes, relevance
+from jreid.retrieval.evaluation import row_blocks
+from jreid.retrieval.relevance import Relevance, check_sizes, relevance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +50,35 @@ def top_ranked(
         x, y = unit(x), unit(y)
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes((x.shape[0], y.shape[0]), related)
-    qid, gid = np.asarray(query_ids), np.asarray(gallery_ids)
-    rows = np.full((x.shape[0], k), -1, np.int32)
-    distances = np.full((x.shape[0], k), np.inf, np.float32)
-    for start, block in blocks(x, y, distance=distance, block_size=block_size, progress=progress):
+    found = blocks(x, y, distance=distance, block_size=block_size, progress=progress)
+    return _first(found, related, np.asarray(query_ids), np.asarray(gallery_ids), k)
+
+
+def top_ranked_distances(
+    distances: Float[Array, 'q g'],
+    query_ids: Integer[Array, ' q'],
+    gallery_ids: Integer[Array, ' g'],
+    query_cameras: Integer[Array, ' q'] | None = None,
+    gallery_cameras: Integer[Array, ' g'] | None = None,
+    *,
+    k: int = 10,
+    block_size: int = BLOCK,
+) -> Ranked:
+    """The same by a distance matrix (smaller is nearer).
+
+    Raises:
+      ValueError: for sizes that do not fit, or k below 1.
+    """
+    check_positive(k=k)
+    related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
+    check_sizes(distances.shape, related)
+    return _first(row_blocks(distances, block_size=block_size, progress=False), related, np.asarray(query_ids), np.asarray(gallery_ids), k)
+
+
+def _first(found: Iterable[tuple[int, np.ndarray]], related: Relevance, qid: np.ndarray, gid: np.ndarray, k: int) -> Ranked:
+    rows = np.full((qid.shape[0], k), -1, np.int32)
+    distances = np.full((qid.shape[0], k), np.inf, np.float32)
+    for start, block in found:
         hidden = related.hide(block, start)
         last = min(k, hidden.shape[1]) - 1
         limit = np.partition(hidden, last, axis=1)[:, last, None]

@@ -8,10 +8,10 @@ from jreid.data.synthetic.plan import TreeParameters
 from jreid.data.synthetic.tree import write_tree
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     default = TreeParameters()
     parser = argparse.ArgumentParser(
-        prog='python -m jreid.data.synthetic',
+        prog=prog,
         description='Generates pedestrians in the layout of Market-1501: bounding_box_train, query, bounding_box_test, market_attribute.mat (27 attributes) '
         'and masks/<folder>/<name>.png (0 background, 1 head, 2 torso, 3 upper arm, 4 lower arm, 5 upper leg, 6 lower leg, 7 foot). '
         'The same arguments give the same images.',
@@ -32,9 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid.data.synthetic') -> None:
     """Parses the arguments, writes the tree, prints its counts."""
-    options = vars(_parser().parse_args(arguments))
+    options = vars(_parser(prog).parse_args(arguments))
     options['size'] = tuple(options['size'])
     counts = write_tree(options.pop('out'), options.pop('domain'), **options)
     for split, count in counts.items():

@@ -1,0 +1,165 @@
+"""What a run's folder says of it, as plain values for a page."""
+
+import csv
+import json
+import logging
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jreid.figures import curves
+from jreid.position import flat_config
+from jreid.retrieved import Ranking
+from jreid.summary import TITLES
+
+log = logging.getLogger('jreid')
+
+Number = Callable[[str], int]
+"""An image's path -> its number on the page."""
+
+
+def run(folder: pathlib.Path, number: Number, ranking: Ranking | None, *, queries: int, top: int, clusters: int, cluster_images: int) -> dict[str, Any]:
+    """All of a run that the page shows.
+
+    Args:
+      folder: the run's.
+      number: where images are registered.
+      ranking: its ranked results, None for a run without retrieval.
+      queries, top: at most so many queries (evenly over their average precision) with so many gallery images; 0 queries for all.
+      clusters, cluster_images: at most so many clusters, the largest, with so many images; 0 clusters for all.
+
+    Raises:
+      FileNotFoundError: the folder holds no finished run.
+    """
+    missing = [name for name in ('summary.json', 'config.json') if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f'{folder} holds no finished run: {", ".join(missing)} missing')
+    summary = json.loads((folder / 'summary.json').read_text())
+    rows = {TITLES.get(name, name): row for name, row in summary.items() if isinstance(row, dict) and ('mAP' in row or 'attributes' in row or 'parsing' in row)}
+    labels = sorted((folder / 'labels').glob('target_*.csv'))
+    return {
+        'name': folder.name,
+        'title': f'{summary["source"]} to {summary["target"]}, {summary["variant"]}, seed {summary.get("seed", 0)}',
+        'summary': {name: value for name, value in summary.items() if not isinstance(value, dict)},
+        'timing': summary.get('timing', {}),
+        'machine': summary.get('machine', {}),
+        'rows': {name: {key: value for key, value in row.items() if not isinstance(value, list | dict)} for name, row in rows.items() if 'mAP' in row},
+        'cmc': {name: row['cmc'] for name, row in rows.items() if row.get('cmc')},
+        'attributes': [
+            predicted(name, role, row[kind][role]) for name, row in rows.items() for kind in ('attributes', 'parsing') for role in row.get(kind, {})
+        ],
+        'config': {name: json.dumps(value) for name, value in flat_config(json.loads((folder / 'config.json').read_text())).items()},
+        'curves': history(folder / 'metrics.jsonl'),
+        'sweeps': [sweep(path) for path in sorted((folder / 'labels').glob('niec_*.csv'))],
+        'ranked': ranked(ranking, number, queries=queries, top=top) if ranking is not None else None,
+        'clusters': grouped(labels[-1], number, clusters=clusters, images=cluster_images) if labels else None,
+    }
+
+
+def history(path: pathlib.Path) -> dict[str, Any]:
+    """Panels of the run's curves, and the steps where labels were refreshed and phases began."""
+    records = [json.loads(line) for line in path.read_text().splitlines() if line.endswith('}')] if path.is_file() else []
+    panels = curves.lines_by_panel(records)
+    events, before = [], None
+    for record in records:
+        if record.get('kind') == 'refresh':
+            events.append({'at': record['step'], 'what': 'refresh'})
+        if record.get('phase') != before:
+            before = record.get('phase')
+            events.append({'at': record['step'], 'what': f'phase {before}'})
+    plain = {panel: [{'name': name, 'x': _plain(x), 'y': _plain(y)} for name, (x, y) in named.items()] for panel, named in panels.items() if named}
+    return {'panels': plain, 'events': events}
+
+
+def predicted(row: str, role: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of what is predicted of people: attributes with their columns, or body parts with the IoU of each."""
+    if 'miou' in found:
+        body = [[name, [value]] for name, value in found['each'].items()]
+        columns, last = ['IoU'], [found['miou']]
+        words = f'body parts on the {role}, pixels right: {found["pixel_accuracy"]:.1f} %'
+    else:
+        columns = ['positives', 'accuracy', 'balanced_accuracy', 'f1']
+        body = [[name, [values[column] for column in columns]] for name, values in found['each'].items()]
+        last = [found.get(column) for column in columns]
+        words = f'attributes on the {role}, {found["images"]:,} images'
+    return {'title': f'{row}: {words}, percent', 'columns': [column.replace('_', ' ') for column in columns], 'body': body, 'last': last}
+
+
+def sweep(path: pathlib.Path) -> dict[str, Any]:
+    """A sweep of the number of identities."""
+    values = np.genfromtxt(path, delimiter=',', names=True)
+    columns = {name: np.atleast_1d(values[name]) for name in ('total', 'accuracy', 'silhouette')}
+    order = np.argsort(columns['total'], kind='stable')
+    return {'name': path.stem.replace('niec_', 'refresh '), **{name: _plain(column[order]) for name, column in columns.items()}}
+
+
+def ranked(found: Ranking, number: Number, *, queries: int, top: int) -> dict[str, Any]:
+    """Queries with their lists: rank-1 wrong, camera and identity can be filtered."""
+    chosen = even(found.average_precision, queries)
+    rows = []
+    for i in chosen:
+        listed = [j for j in found.rows[i, :top] if j >= 0]
+        ap = float(found.average_precision[i])
+        rows.append(
+            {
+                'image': number(str(found.query_path[i])),
+                'id': int(found.query_identity[i]),
+                'camera': int(found.query_camera[i]),
+                'name': pathlib.Path(str(found.query_path[i])).name,
+                'ap': None if np.isnan(ap) else round(100 * ap, 1),
+                'images': [number(str(found.gallery_path[j])) for j in listed],
+                'ids': [int(found.gallery_identity[j]) for j in listed],
+                'cameras': [int(found.gallery_camera[j]) for j in listed],
+                'right': [int(x) for x in found.correct[i, : len(listed)]],
+                'distances': [round(float(x), 3) for x in found.distances[i, : len(listed)]],
+            }
+        )
+    return {'queries': rows, 'total': len(found.query_path)}
+
+
+def even(scores: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` rows in order, evenly from the lowest to the highest score; all for 0. Rows without a score come last and first fall out."""
+    if not count or count >= len(scores):
+        return np.arange(len(scores))
+    order = np.argsort(scores, kind='stable')  # NaN is last
+    valid = order[: int((~np.isnan(scores)).sum())]
+    pool = valid if len(valid) >= count else order
+    return np.sort(pool[np.linspace(0, len(pool) - 1, count).round().astype(int)])
+
+
+def grouped(path: pathlib.Path, number: Number, *, clusters: int, images: int) -> dict[str, Any]:
+    """The pseudo labels of a file: the largest clusters with some of their images, and how many images have no label."""
+    members: dict[int, list[str]] = {}
+    with open(path, newline='') as file:
+        for row in csv.DictReader(file):
+            members.setdefault(int(row['label']), []).append(row['image'])
+    outside = members.pop(-1, [])
+    order = sorted(members, key=lambda label: (-len(members[label]), label))
+    shown = order[:clusters] if clusters else order
+    return {
+        'file': path.name,
+        'total': len(members),
+        'outside': {'count': len(outside), 'images': [number(image) for image in _spread(outside, images)]},
+        'sizes': [len(members[label]) for label in order],
+        'clusters': [{'label': label, 'count': len(members[label]), 'images': [number(image) for image in _spread(members[label], images)]} for label in shown],
+    }
+
+
+def _spread(values: list[str], count: int) -> list[str]:
+    """At most `count` of the values, evenly."""
+    if len(values) <= count:
+        return values
+    return [values[i] for i in np.linspace(0, len(values) - 1, count).round().astype(int)]
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    """Numbers of five digits, None for what is no number."""
+    return [float(f'{value:.5g}') if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
+
+
+def differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the config fields in which runs differ."""
+    names = sorted({name for found in runs for name in found['config']})
+    return [name for name in names if len({found['config'].get(name) for found in runs}) > 1]

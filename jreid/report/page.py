@@ -1,0 +1,46 @@
+"""The HTML file: style, script, data and pictures in one."""
+
+import html
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Nothing is fetched: a page with pictures of people tells nobody that it was opened.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def render(title: str, data: Mapping[str, Any], pictures: Sequence[str]) -> str:
+    """The page of `data` (see `page.js`) with its pictures."""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{html.escape(title)}</title>
+<link rel="icon" href="data:,">
+<style>{_asset('page.css')}</style>
+</head>
+<body>
+<a class="skip" href="#main">Skip to the content</a>
+<header><h1>{html.escape(title)}</h1><nav id="nav" aria-label="Sections"></nav></header>
+<main id="main"><noscript>This page draws its tables and figures with the script that it holds; switch JavaScript on for this file.</noscript></main>
+<footer>Made by jreid {html.escape(str(data.get('version', '')))}. Images show people: keep and share this file as the law and their consent allow.</footer>
+<script type="application/json" id="data">{_embedded(data)}</script>
+<script type="application/json" id="pictures">{_embedded(pictures)}</script>
+<script>{_asset('charts.js')}</script>
+<script>{_asset('page.js')}</script>
+</body>
+</html>
+"""
+
+
+def _asset(name: str) -> str:
+    return importlib.resources.files('jreid.report').joinpath(name).read_text(encoding='utf-8')
+
+
+def _embedded(value: Any) -> str:
+    """JSON that no string within it can break out of."""
+    text = json.dumps(value, separators=(',', ':'), allow_nan=False)
+    return text.replace('<', '\\u003c').replace('\u2028', '\\u2028').replace('\u2029', '\\u2029')

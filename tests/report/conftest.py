@@ -1,0 +1,64 @@
+"""Two finished runs, written by hand: 60 queries of 6 people from 3 cameras, and a run without images."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jreid import retrieved
+
+WRONG = (3, 17, 42)
+"""Queries whose first gallery image shows another person."""
+
+
+def write_run(folder, images, *, seed, rate):
+    rng = np.random.default_rng(seed)
+    files = []
+    images.mkdir(exist_ok=True)
+    for i in range(12):
+        files.append(images / f'{i % 6:04d}_c{i % 3 + 1}_{i}.jpg')
+        Image.fromarray(rng.integers(0, 255, (64, 32, 3), np.uint8)).save(files[-1])
+    paths = np.asarray(list(map(str, files)))
+    identity, camera = np.arange(60) % 6, np.arange(60) // 6 % 3
+    rows = np.stack([(identity + k) % 6 for k in range(5)], axis=1)
+    rows[list(WRONG), :2] = rows[list(WRONG)][:, [1, 0]]
+    kept = retrieved.Ranking(
+        query_path=paths[6 + identity],
+        query_identity=identity.astype(np.int32),
+        query_camera=camera.astype(np.int32),
+        gallery_path=paths[:6],
+        gallery_identity=np.arange(6, dtype=np.int32),
+        gallery_camera=np.full(6, 4, np.int32),
+        rows=rows.astype(np.int32),
+        distances=np.tile(np.arange(5, dtype=np.float32), (60, 1)),
+        correct=rows == identity[:, None],
+        average_precision=np.where(np.isin(np.arange(60), WRONG), 0.5, 1.0).astype(np.float32),
+    )
+    (folder / 'labels').mkdir(parents=True)
+    kept.save(folder)
+    ranks = {'rank1': 95.0, 'rank5': 100.0, 'rank10': 100.0, 'rank20': 100.0, 'cmc': [0.95, 0.97, 1.0]}
+    row = {'mAP': 40.0 + seed, **ranks, 'mINP': 20.0, 'queries': 60, 'skipped': 0}
+    each = {'hat': {'positives': 20.0, 'accuracy': 81.25, 'balanced_accuracy': None, 'f1': 40.0}}
+    predicted = {'target': {'images': 60, 'accuracy': 81.25, 'balanced_accuracy': None, 'f1': 40.0, 'each': each}}
+    summary = {'variant': 'dmtnet', 'source': 'plaza', 'target': 'campus </script><b>', 'seed': seed, 'average_precision': 'rank'}
+    summary['adapted'] = {**row, 'attributes': predicted}
+    summary |= {'identities_estimated': 7, 'identities_true': 6, 'steps': 30, 'timing': {'seconds': 90.0}, 'machine': {'device': 'cpu', 'devices': 1}}
+    (folder / 'summary.json').write_text(json.dumps(summary))
+    (folder / 'config.json').write_text(json.dumps({'seed': seed, 'method': {'name': 'dmtnet', 'learning_rate': rate, 'boundaries': [0.5, 0.8]}}))
+    terms = [(s, {'loss': 3 / s, 'matching': 200 / s, 'learning_rate': rate}) for s in range(2, 31, 2)]
+    records = [{'step': s, 'kind': 'train', 'phase': 'adapt' if s >= 20 else 'source', **values} for s, values in terms]
+    records.append({'step': 20, 'kind': 'refresh', 'phase': 'adapt', 'identities_estimated': 7})
+    records.append({'step': 30, 'kind': 'evaluation', 'phase': 'adapt', 'mAP': 40.0, 'rank1': 95.0})
+    (folder / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, records)) + '\n{"step": 3')
+    (folder / 'labels' / 'niec_000.csv').write_text('total,accuracy,silhouette\n9,0.8,0.2\n7,0.9,0.1\n12,0.7,nan\n')
+    (folder / 'labels' / 'target_000.csv').write_text('image,label\n' + '\n'.join(f'{path},{i % 4 - 1}' for i, path in enumerate(paths)) + '\n')
+
+
+@pytest.fixture(scope='session')
+def runs(tmp_path_factory):
+    """(a run, another run of the same name in another folder)."""
+    place = tmp_path_factory.mktemp('report')
+    for name, seed, rate in (('a', 0, 0.1), ('b', 1, 0.2)):
+        write_run(place / name / 'run', place / 'images', seed=seed, rate=rate)
+    return place / 'a' / 'run', place / 'b' / 'run'

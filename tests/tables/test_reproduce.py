@@ -1,0 +1,233 @@
+"""Running, resuming and collecting tables, with a stand-in for the training; and two rows for real."""
+
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from jreid.tables import catalogue, command, jobs, results, runner, writing
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# Writes what a run writes: 50 + the seed for the source-only row, a point more for the adapted one; fails where a file says so.
+STAND_IN = """
+import json, pathlib, sys
+words = dict(word.split('=', 1) for word in sys.argv[1:])
+folder = pathlib.Path(words['--workdir'])
+(folder / 'checkpoints').mkdir(parents=True, exist_ok=True)
+with open(folder.parents[2] / 'ran.txt', 'a') as file:
+    file.write(f'{folder.relative_to(folder.parents[2])}\\n')
+if (folder.parents[2] / f'break-{folder.parent.name}').exists():
+    sys.exit('ValueError: out of luck')
+seed = float(words['--config.seed'])
+row = {name: 50 + seed for name in ('mAP', 'rank1', 'rank5', 'rank10', 'rank20', 'mINP')}
+rows = {'source_only': row, 'adabn': {'mAP': 1.0}, 'adapted': {name: value + 1 for name, value in row.items()}}
+rows['adapted_reranked'] = {name: value + 2 for name, value in row.items()}
+machine = {'device': 'cpu', 'devices': 1}
+(folder / 'config.json').write_text(pathlib.Path(words['--config-json']).read_text())
+(folder / 'summary.json').write_text(json.dumps({**rows, 'images_seen': 1000, 'timing': {'seconds': 61.0}, 'machine': machine}))
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """Trainings are replaced; returns the folder of the runs."""
+    script = tmp_path / 'stand_in.py'
+    script.write_text(STAND_IN)
+    workdir = tmp_path / 'runs'
+    workdir.mkdir()
+    monkeypatch.setattr(runner, 'POLL', 0.01)
+
+    def program(given):
+        config = tmp_path / 'config.json'
+        config.write_text(jobs.read_config([word for word in given.arguments if word.startswith('--config')]).to_json_best_effort())
+        return [sys.executable, str(script), *given.arguments, f'--config-json={config}']
+
+    def run(arguments):
+        return command.main([*arguments, f'--workdir={workdir}'], prog='reproduce')
+
+    monkeypatch.setattr(runner.run_all, '__kwdefaults__', {'start': program, 'progress': False})
+    return workdir, run
+
+
+def read_csv(path):
+    with open(path, newline='') as file:
+        return {row['row']: row for row in csv.DictReader(file)}
+
+
+def ran(workdir):
+    path = workdir / 'ran.txt'
+    return path.read_text().split() if path.exists() else []
+
+
+def test_table_of_a_paper_with_differences(stand_in, capsys):
+    workdir, run = stand_in
+    assert run(['--table=dmtnet-3', '--pair=duke2market', '--seeds=3']) == 0
+    rows = read_csv(workdir / 'tables' / 'dmtnet-3-duke2market.csv')
+    assert len(ran(workdir)) == 18
+    dmtnet = rows['DMTNet']
+    assert (dmtnet['rank-1 paper'], dmtnet['rank-1 mean'], dmtnet['rank-1 deviation'], dmtnet['rank-1 values']) == ('71.5', '52', '1', '51 52 53')
+    assert float(dmtnet['rank-1 difference']) == pytest.approx(52 - 71.5)
+    assert float(rows['DMTNet+ReRanking']['rank-1 mean']) == 53
+    assert (dmtnet['images seen'], dmtnet['wall seconds'], dmtnet['device'], dmtnet['runs']) == ('1000', '61', 'cpu', '3')
+    assert 'at least 15.3 rank-1 below DMTNet' in rows['MTwINet']['note']
+    text = (workdir / 'tables' / 'dmtnet-3-duke2market.md').read_text()
+    assert '| DMTNet | 42.3 | 52.0 ± 1.0 | +9.7 | 71.5 | 52.0 ± 1.0 | -19.5 | 3/3 | 1,000 | 1 min 01 s | cpu |' in text
+    assert text in capsys.readouterr().out
+    page = (workdir / 'tables' / 'dmtnet-3-duke2market.html').read_text()
+    assert '<th scope="row">DMTNet+ReRanking</th>' in page
+    assert 'src=' not in page
+
+
+def test_finished_runs_are_not_run_again_and_a_failure_stops_no_other(stand_in, capsys):
+    workdir, run = stand_in
+    arguments = ['--table=dien-1', '--pair=demo', '--row=Base', '--row=dien-base-dc', '--row=dien', '--seeds=2']
+    (workdir / 'break-dien-base-dc').touch()
+    assert run(arguments) == 1
+    said = capsys.readouterr()
+    assert '2 of 6 runs failed' in said.err
+    assert 'out of luck' in said.err
+    first = ran(workdir)
+    assert len(first) == 6
+    rows = read_csv(workdir / 'tables' / 'dien-1-demo.csv')
+    assert (rows['Base']['runs'], rows['Base+DC']['runs']) == ('2', '0')
+    assert 'out of luck' in rows['Base+DC']['note']
+    assert rows['Base']['mAP difference'] == ''  # the paper has other data
+    (workdir / 'break-dien-base-dc').unlink()
+    assert run([*arguments, '--collect']) == 0
+    assert ran(workdir) == first
+    assert run(arguments) == 0
+    assert ran(workdir)[6:] == ['demo/dien-base-dc/0', 'demo/dien-base-dc/1']
+    rows = read_csv(workdir / 'tables' / 'dien-1-demo.csv')
+    assert rows['Base+DC']['note'] == ''
+    text = (workdir / 'tables' / 'dien-1-demo.md').read_text()
+    assert 'not comparable' in text
+    assert '+3.4 / +0.0' in text  # the gain in mAP over Base: paper's 24.2 - 20.8, and ours
+
+
+def test_a_folder_with_a_run_of_another_config_is_refused(stand_in, capsys):
+    workdir, run = stand_in
+    arguments = ['--table=dien-1', '--pair=demo', '--row=Base']
+    assert run(arguments) == 0
+    assert run([*arguments, '--config.method.momentum=0.5']) == 1
+    assert 'holds a finished run of another config (method.momentum: 0.9 there, 0.5 now)' in capsys.readouterr().err
+
+
+def test_shards_are_a_partition(stand_in, capsys):
+    workdir, run = stand_in
+    arguments = ['--table=dien-1,tjaidl-2', '--pair=demo', '--seeds=2', '--dry-run']
+
+    def told(shard):
+        assert run([*arguments, f'--shard={shard}']) == 0
+        return [line.split('--workdir=')[1] for line in capsys.readouterr().out.splitlines() if 'jreid.main' in line]
+
+    parts = [told(f'{i}/4') for i in (1, 2, 3, 4)]
+    assert sorted(sum(parts, [])) == sorted(told('1/1'))
+    assert {len(part) for part in parts} == {6, 7}
+    assert ran(workdir) == []
+    assert run([*arguments, '--shard=5/4']) == 2
+
+
+def test_a_run_that_another_process_does_is_left_alone(stand_in, capsys):
+    workdir, run = stand_in
+    with runner._alone(workdir / 'demo' / 'dien-base' / '0') as free:
+        assert free
+        assert run(['--table=dien-1', '--pair=demo', '--row=Base']) == 1
+    assert 'another process is running' in capsys.readouterr().err
+    assert ran(workdir) == []
+
+
+def test_teachers_come_once_before_the_rows_that_read_their_labels(tmp_path):
+    todo, _ = jobs.plan([catalogue.get('ptl-3')], workdir=tmp_path, pairs=['demo'], seeds=(0, 1))
+    by_variant = {job.row.variant: job for job in todo if job.repetition == 1}
+    assert by_variant['ptl-bl'].steps == ()
+    (teacher, label) = by_variant['ptl-attr-t'].steps
+    assert teacher.command.arguments[0].endswith('teacher_attributes.py:synthetic')
+    assert label.command.module == 'jreid.label'
+    assert by_variant['ptl-attr-t'].config.data.target_teacher == str(label.folder)
+    both = by_variant['ptl-attr-st']
+    assert [step.command.module for step in both.steps] == ['jreid.main', 'jreid.label', 'jreid.label']
+    assert both.config.data.source_teacher != both.config.data.target_teacher
+    given, _ = jobs.plan([catalogue.get('ptl-3')], workdir=tmp_path, pairs=['demo'], rows=['ptl-attr-t'], edits=['--config.data.target_teacher=mine'])
+    assert given[0].steps == ()
+    assert given[0].config.data.target_teacher == 'mine'
+
+
+def test_random_splits_are_the_repetitions(tmp_path):
+    todo, _ = jobs.plan([catalogue.get('tjaidl-1')], workdir=tmp_path, pairs=['market2prid'], seeds=(0, 4))
+    assert [job.config.data.target_options.split for job in todo] == [0, 4]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--table=dien'], "table 'dien' does not exist"),
+        ([], '--table is missing'),
+        (['--table=dien-1', '--pair=demos'], "pair 'demos' has no config file"),
+        (['--table=dien-1', '--seeds=0'], "--seeds is '0'"),
+        (['--table=dien-1', '--shard=0/2'], "--shard is '0/2'"),
+        (['--table=dien-1', '--pair=demo', '--config.method.momentom=1'], 'momentom'),
+        (['--table=dien-1', '--what'], 'unknown arguments --what'),
+    ],
+)
+def test_wrong_arguments_are_told(arguments, message, capsys, tmp_path):
+    code = command.main([*arguments, f'--workdir={tmp_path}', '--dry-run'])
+    said = capsys.readouterr()
+    assert message in said.err + said.out
+    assert code == 2 or 'no run' in said.out
+
+
+def test_summary_row_of_a_variant():
+    rows = {'source_only': {'mAP': 1.0}, 'adabn': {'mAP': 2.0}, 'timing': {'seconds': 1}, 'adapted': {'mAP': 3.0}, 'adapted_reranked': {'mAP': 4.0}}
+    assert results.summary_row(rows, reranked=False)['mAP'] == 3
+    assert results.summary_row(rows, reranked=True)['mAP'] == 4
+    rows['adapted'] |= {'rank1': 9.0, 'single_shot': {'rank1': 8.0, 'repeats': None}}
+    assert results.summary_row(rows, reranked=False)['rank1'] == 8
+    del rows['adapted']
+    assert results.summary_row(rows, reranked=False)['mAP'] == 1
+    assert results.summary_row({}, reranked=False) == {}
+
+
+def test_one_run_has_no_deviation_and_bars_in_names_survive(tmp_path):
+    row = catalogue.Row('a|b', 'dien', '', {'p': {'mAP': 10.0}}, {})
+    score = {'mAP': results.Score(12.5, None, (12.5,))}
+    line = results.Line(row, 'p', {'mAP': 10.0}, score, 1, 1, None, 3725.0, ('gpu',), '')
+    table = catalogue.Table('dien-9', 'DIEN', ('p',), (row,))
+    assert r'| a\|b | 10.0 | 12.5 | +2.5 | 1/1 |  | 1 h 02 min | gpu |  |' in writing.markdown(table, [line])
+
+
+@pytest.mark.slow
+def test_two_rows_for_real_from_another_folder(people, tmp_path):
+    """The program as a user starts it, on a pair of one's own in a file; the second time nothing runs."""
+    text = (ROOT / 'configs' / 'duke2market.py').read_text()
+    edits = [
+        f'data.source_root, config.data.target_root = {str(people / "one")!r}, {str(people / "two")!r}',
+        "data.source = config.data.target = 'market1501'",
+        "data.source_options = config.data.target_options = {'attributes': False, 'expected': False}",
+        'data.height, config.data.width = 32, 16',
+        "model.backbone = 'tiny_cnn'",
+        'method.joint_epochs = 1',
+        'method.identities_a_batch = 4',
+        'method.target_batch = 12',
+        'method.embedding_width = 16',
+        'figures.enabled = False',
+    ]
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'tiny.py').write_text(text.replace('    return config', '\n'.join(f'    config.{edit}' for edit in edits) + '\n    return config'))
+    arguments = ['--table=dien-1', '--pair=mine/tiny.py', '--row=Base', '--row=Base+DC', '--workdir=runs']
+    environment = {'JREID_CACHE': str(people / 'cache'), 'JAX_PLATFORMS': 'cpu', 'PATH': '/usr/bin:/bin', 'HOME': str(tmp_path)}
+    words = [sys.executable, str(ROOT / 'scripts' / 'reproduce.py'), *arguments]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = read_csv(tmp_path / 'runs' / 'tables' / 'dien-1-tiny.csv')
+    for name, variant in (('Base', 'dien-base'), ('Base+DC', 'dien-base-dc')):
+        summary = json.loads((tmp_path / 'runs' / 'tiny' / variant / '0' / 'summary.json').read_text())
+        assert float(rows[name]['mAP mean']) == pytest.approx(summary['adapted' if 'adapted' in summary else 'source_only']['mAP'], abs=1e-3)
+        assert summary['images_seen'] > 0
+        assert float(rows[name]['images seen']) == summary['images_seen']
+    before = (tmp_path / 'runs' / 'tiny' / 'dien-base' / '0' / 'log.txt').stat().st_mtime_ns
+    assert subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True).returncode == 0
+    assert (tmp_path / 'runs' / 'tiny' / 'dien-base' / '0' / 'log.txt').stat().st_mtime_ns == before

@@ -1,0 +1,75 @@
+"""The documentation's example of a system trains, and what its pages name is there."""
+
+import importlib.util
+import pathlib
+import re
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from jreid import cli, methods, train
+from jreid.data.datasets import LOADERS
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOCS = ROOT / 'docs'
+PAGES = sorted(DOCS.rglob('*.md'))
+EXAMPLE = DOCS / 'examples' / 'coral.py'
+
+
+@pytest.fixture
+def coral(monkeypatch):
+    """The example as a module, registered for this test only."""
+    monkeypatch.setattr(methods, 'METHODS', dict(methods.METHODS))
+    spec = importlib.util.spec_from_file_location('coral', EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_coral_loss_against_numpy(coral):
+    x, y = np.random.default_rng(0).normal(size=(2, 12, 5)).astype(np.float32)
+    y = 2 * y
+    expected = np.sum((np.cov(x.T) - np.cov(y.T)) ** 2) / (4 * 5**2)
+    np.testing.assert_allclose(coral.coral_loss(x, y), expected, rtol=1e-5)
+    assert float(coral.coral_loss(x, x + 3)) == pytest.approx(0, abs=1e-8)
+
+
+def test_sixth_system_trains_and_evaluates(coral, tiny_config, tmp_path):
+    """In under 100 lines, with the one trainer: it learns the source and gives a row of the summary."""
+    assert len(EXAMPLE.read_text().splitlines()) < 100
+    config = tiny_config()
+    config.variant, config.method = 'coral', ConfigDict({**coral.SETTINGS, 'epochs': 4, 'identities_a_batch': 4, 'learning_rate': 1e-2})
+    summary = train.train(config, tmp_path / 'run')
+    assert summary['adapted']['queries'] == 12
+    records = (tmp_path / 'run' / 'metrics.jsonl').read_text()
+    assert {'"coral"', '"identity"', '"triplet"'} <= set(re.findall(r'"\w+"', records))
+
+
+def test_every_data_set_has_its_place_in_the_pages():
+    text = (DOCS / 'data.md').read_text()
+    assert [name for name in LOADERS if f'`{name}`' not in text] == []
+
+
+def test_every_system_and_command_has_its_place_in_the_pages():
+    assert {path.stem for path in (DOCS / 'systems').glob('*.md')} >= set(methods.METHODS) - {'teacher'}
+    commands = (DOCS / 'commands.md').read_text()
+    assert [name for name in cli.COMMANDS if f'jreid {name}' not in commands] == []
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_python_of_a_page_compiles_and_its_configs_exist(page):
+    text = page.read_text()
+    for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL):
+        compile(block, str(page), 'exec')
+    for file in set(re.findall(r'--config=(configs/\w+\.py)', text)) - {'configs/PAIR.py'}:
+        assert (ROOT / file).is_file(), file
+    for script in re.findall(r'(?:bash|python) (scripts/[\w.]+)', text):
+        assert (ROOT / script).is_file(), script
+
+
+def test_pages_are_in_the_navigation():
+    navigation = (ROOT / 'mkdocs.yml').read_text()
+    names = {str(page.relative_to(DOCS)) for page in PAGES}
+    assert sorted(name for name in names if name not in navigation) == []
+    assert set(re.findall(r'[\w/]+\.md', navigation)) == names
