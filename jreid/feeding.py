@@ -153,7 +153,7 @@ def _options(settings: Mapping[str, Any], role: str) -> dict[str, Any]:
 def fits_device(size: int) -> bool:
     """Whether `size` bytes of images may lie on the device: at most DEVICE_SHARE of its memory; never on a CPU, whose memory the pack is mapped into."""
     statistics = jax.local_devices()[0].memory_stats() if jax.default_backend() != 'cpu' else None
-    return bool(statistics) and size <= DEVICE_SHARE * statistics.get('bytes_limit', 0)
+    return size <= DEVICE_SHARE * (statistics or {}).get('bytes_limit', 0)
 
 
 def open_test(settings: Mapping[str, Any], role: str) -> tuple[Splits, Feed, Feed]:

@@ -67,8 +67,11 @@ class MobileNetV1(nn.Module):
 
     def _blocks(self, indices: range, x: Maps, train: bool) -> Maps:
         for index in indices:
-            x = block(self, lambda network, y, i=index: network.blocks[i](y, train), x, train)
+            x = self._block(index, x, train)
         return x
+
+    def _block(self, index: int, x: Maps, train: bool) -> Maps:
+        return block(self, lambda network, y: network.blocks[index](y, train), x, train)
 
 
 def mobilenet_v1(**options: Any) -> MobileNetV1:

@@ -90,8 +90,11 @@ class ResNet(nn.Module):
 
     def _stage(self, stage: int, x: Maps, train: bool) -> Maps:
         for index in range(self.blocks[stage - 1]):
-            x = block(self, lambda network, y, i=index: getattr(network, f'layer{stage}')[i](y, train), x, train)
+            x = self._block(stage, index, x, train)
         return x
+
+    def _block(self, stage: int, index: int, x: Maps, train: bool) -> Maps:
+        return block(self, lambda network, y: getattr(network, f'layer{stage}')[index](y, train), x, train)
 
 
 def resnet18(**options: Any) -> ResNet:

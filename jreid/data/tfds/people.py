@@ -26,7 +26,7 @@ class Options(tfds.core.BuilderConfig):
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class People(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class People(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # its stubs do not know it
     """A set of images of people.
 
     Each record has `image` (the bytes of the file, as they are), `identity` (as `jreid.data.Index` has it: dense in the training split, the set's own id
