@@ -16,6 +16,7 @@ from jreid.methods import domains
 from jreid.methods.contract import SOURCE, TARGET, Array, Tree
 from jreid.models.heads import POOLINGS, BNNeck, Classifier
 from jreid.models.norm import BatchNorm
+from jreid.models.transposed import TransposedConvolution
 
 IDENTITY, PARSING, ATTRIBUTES, PARTS = 'identity', 'parsing', 'attributes', 'parts'
 TASKS = (IDENTITY, PARSING, ATTRIBUTES, PARTS)
@@ -31,7 +32,7 @@ class ParsingHead(nn.Module):
 
     @nn.compact
     def __call__(self, maps: Array, train: bool) -> Array:
-        x = nn.ConvTranspose(self.width, (3, 3), strides=(2, 2), use_bias=False, name='deconvolution')(maps)
+        x = TransposedConvolution(self.width, (3, 3), (2, 2), use_bias=False, name='deconvolution')(maps)
         return nn.Conv(self.classes, (1, 1), name='classes')(BatchNorm('relu', name='bn')(x, train))
 
 

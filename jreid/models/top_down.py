@@ -5,6 +5,8 @@ import math
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from jreid.models.transposed import TransposedConvolution
+
 
 class TopDownAttention(nn.Module):
     """A feature [b, d] to the spatial weights [b, h, w] and the channel weights [b, c] of a map, all in (0, 1).
@@ -33,8 +35,8 @@ class TopDownAttention(nn.Module):
 
 def _grow(x: Float[Array, 'b i j c'], width: int, size: tuple[int, int], gain: float, name: str) -> Float[Array, 'b h w d']:
     """A transposed convolution to `size`: from a single position with a kernel of that size, else 4x4; a side that is as long already keeps its length."""
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
     if x.shape[1:3] == (1, 1):
         kernel = strides = size
     else:
@@ -42,4 +44,4 @@ def _grow(x: Float[Array, 'b i j c'], width: int, size: tuple[int, int], gain: f
     # A place of the output gets one in (product of the strides) of the kernel's taps: without the factor the signal would fade from layer to layer.
     initial = nn.initializers.variance_scaling(gain * math.prod(strides), 'fan_in', 'normal')
     padding = 'VALID' if kernel == strides else 'SAME'
-    return nn.ConvTranspose(width, kernel, strides, padding, kernel_init=initial, name=name)(x)[:, : size[0], : size[1]]
+    return TransposedConvolution(width, kernel, strides, padding, kernel_init=initial, name=name)(x)[:, : size[0], : size[1]]
