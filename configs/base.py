@@ -53,6 +53,7 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
 
     train = config.train = ConfigDict()
     train.log_every = 20  # steps
+    train.statistics_batch = 128  # images a batch when batch-norm statistics are estimated anew on the target (AdaBN, start of the adaptation)
     train.compute_dtype = 'float32'  # of the backbone, or 'bfloat16'; parameters, heads and losses stay float32
     train.accumulate = 1  # parts that a batch is computed in, one after the other, for less memory; losses of pairs and batch norm see a part
     train.remat = False  # compute the inside of the backbone's blocks again in the backward pass, for less memory
@@ -78,7 +79,7 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
     figures = config.figures = ConfigDict()
     figures.enabled = True
     figures.queries = 12  # rows of the ranked-result sheet
-    figures.tsne_images = 1000  # images a domain
+    figures.tsne_images = 1000  # images of both domains together
 
     for name, value in variants.base_edits(variant).items():
         *groups, field = name.split('.')

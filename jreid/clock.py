@@ -29,7 +29,7 @@ class Clock:
 
     def session(self) -> dict[str, float]:
         """This session's totals, for a record."""
-        return {'seconds': time.time() - self._begun, 'step_seconds': self._step_seconds, 'images': self._images}
+        return {'begun': self._begun, 'seconds': time.time() - self._begun, 'step_seconds': self._step_seconds, 'images': self._images}
 
     def totals(self) -> dict[str, float]:
         """Of all sessions that trained: `seconds` with evaluation, clustering and compiling, `train_images_per_second` over steps alone, `sessions`."""
@@ -39,15 +39,13 @@ class Clock:
 
 
 def _sessions(path: pathlib.Path) -> list[dict[str, float]]:
-    """The last record of each session; a session's seconds only grow."""
-    last: list[dict[str, float]] = []
+    """The last record of each session; a session is told by when it began."""
+    last: dict[float, dict[str, float]] = {}
     lines = path.read_text().splitlines() if path.exists() else []
     for line in lines:
         try:
             record = json.loads(line)
         except ValueError:  # a kill cut it off
             continue
-        if last and record['seconds'] >= last[-1]['seconds']:
-            last.pop()
-        last.append(record)
-    return last
+        last[record.get('begun', 0.0)] = record
+    return list(last.values())

@@ -49,7 +49,8 @@ def adapt_statistics(step: Callable[[Tree, jax.Array], Tree], variables: Tree, f
     if batch:
         plan = plain_plan(len(feed.index), batch=batch, seed=seed, epoch=0)[: max(limit // batch, 1)]
     else:  # fewer images than devices: one batch that shows some twice
-        plan = np.resize(np.arange(len(feed.index), dtype=np.int32), (1, mesh.size))
+        batch = mesh.size
+        plan = np.resize(np.arange(len(feed.index), dtype=np.int32), (1, batch))
     total = None
     for images in feed.images(plan[:, sharding.local_columns(mesh, batch)]):
         state = step(variables, sharding.spread(mesh, images))

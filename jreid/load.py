@@ -18,7 +18,7 @@ from jreid.position import to_config
 
 log = logging.getLogger('jreid')
 
-Images = np.ndarray | Sequence[str | pathlib.Path]
+Images = np.ndarray | Sequence[str | pathlib.Path] | str | pathlib.Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Model:
 def load_run(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', batch: int = 128) -> tuple[Callable[[Images], np.ndarray], ConfigDict]:
     """The features of a run's model: (embed, config).
 
-    `embed` takes uint8 RGB images [N, H, W, 3] of the config's size, or paths of image files, and returns float32 features [N, D], L2-normalised where the
-    method compares them so; images are compared by Euclidean distance.
+    `embed` takes uint8 RGB images [N, H, W, 3] of the config's size, or one or more paths of image files, and returns float32 features [N, D], L2-normalised
+    where the method compares them so; images are compared by Euclidean distance.
 
     Args:
       workdir: the run's folder.
@@ -53,10 +53,12 @@ def load_run(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', batch: in
     step = steps.embed_step(method, model.preparation, model.domain, mirror=config.evaluation.mirror)
 
     def embed(images: Images) -> np.ndarray:
+        if isinstance(images, (str, pathlib.Path)):
+            images = [images]
         features = []
         for start in range(0, len(images), batch):
             block = images[start : start + batch]
-            array = block if isinstance(block, np.ndarray) else np.stack([decode(str(path), size) for path in block])
+            array = block if isinstance(block, np.ndarray) and block.dtype.kind not in 'UO' else np.stack([decode(str(path), size) for path in block])
             if array.dtype != np.uint8 or array.shape[1:] != (*size, 3):
                 raise ValueError(f'images are {array.dtype} {array.shape}; expected uint8 [N, {size[0]}, {size[1]}, 3] or paths')
             padded = np.concatenate([array, np.zeros((batch - len(array), *size, 3), np.uint8)])
@@ -72,6 +74,8 @@ def load_model(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', edit: C
     folder = pathlib.Path(workdir)
     if not (folder / 'config.json').is_file():
         raise FileNotFoundError(f'{folder} holds no run: config.json is missing; expected the --workdir of a run of jreid.main')
+    if checkpoint not in ('auto', 'last', 'best'):
+        raise ValueError(f"checkpoint is '{checkpoint}'; expected 'last', 'best' or 'auto'")
     config = edit(to_config(json.loads((folder / 'config.json').read_text())))
     checkpoints = Checkpoints(folder / 'checkpoints', scored=config.evaluation.select == 'best', read_only=True)
     which = config.evaluation.select if checkpoint == 'auto' else checkpoint

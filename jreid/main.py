@@ -31,6 +31,7 @@ if _config_argument(sys.argv):
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'File of the config, with :VARIANT for an ablation or another system.', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; runs/<pair>-<variant>-<seed> where none is given.')
+_TRACEBACK = flags.DEFINE_bool('traceback', False, 'Where an error comes from, beside what it says.')
 _COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first process, for training on several hosts.')
 _PROCESSES = flags.DEFINE_integer('processes', None, 'Number of processes, with --coordinator.')
 _PROCESS = flags.DEFINE_integer('process', None, 'Number of this process, with --coordinator.')
@@ -71,8 +72,15 @@ def main(argv: list[str]) -> None:
     pair = pathlib.Path(flags.FLAGS['config'].config_filename).stem if hasattr(flags.FLAGS['config'], 'config_filename') else 'run'
     workdir = _WORKDIR.value or f'runs/{pair}-{config.variant}-{config.seed}'
     log.info('devices: %s', ', '.join(f'{d.platform} {d.device_kind}' for d in jax.devices()))
-    with sharding.stopping_together():
-        train(config, workdir)
+    try:
+        with sharding.stopping_together():
+            train(config, workdir)
+    except KeyboardInterrupt:
+        sys.exit(f'stopped; the same command with --workdir={workdir} goes on from the last checkpoint')
+    except (ArithmeticError, OSError, RuntimeError, ValueError) as error:
+        if _TRACEBACK.value:
+            raise
+        sys.exit(f'{type(error).__name__}: {error} (--traceback shows where)')
 
 
 def _parsed(argv: list[str]) -> list[str]:

@@ -1,13 +1,21 @@
 """Where a run stands, and whose run it is: what a resumed run must find as it was."""
 
+import contextlib
 import dataclasses
 import json
+import logging
+import math
+import os
 import pathlib
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from jreid.writers import write_atomically
+
+log = logging.getLogger('jreid')
 
 
 @dataclasses.dataclass
@@ -39,8 +47,40 @@ class Position:
     report: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-FREE = ('figures.', 'checkpoint.', 'train.remat', 'data.root', 'data.source_root', 'data.target_root', 'data.pack_folder', 'data.loader', 'evaluation.batch')
-"""Fields (or groups) that a resumed run may have otherwise: they change where things lie or how often they are written, not what is trained."""
+FREE = (
+    'figures.',
+    'checkpoint.',
+    'train.remat',
+    'data.root',
+    'data.source_root',
+    'data.target_root',
+    'data.pack_folder',
+    'data.loader',
+    'evaluation.batch',
+    'evaluation.rerank_',
+)
+"""Fields (or groups) that a resumed run may have otherwise: they change where things lie, how often they are written or how the end is evaluated, not
+what is trained."""
+
+LEAST = {
+    'train.log_every': 1,
+    'train.accumulate': 1,
+    'train.statistics_batch': 1,
+    'checkpoint.every_epochs': 1,
+    'checkpoint.every_steps': 0,
+    'checkpoint.keep': 1,
+    'evaluation.batch': 1,
+    'evaluation.every': 0,
+    'evaluation.rerank_k1': 1,
+    'evaluation.rerank_k2': 1,
+    'figures.queries': 1,
+    'figures.tsne_images': 10,
+    'data.height': 1,
+    'data.width': 1,
+    'augment.pad': 0,
+}
+SHARES = ('evaluation.rerank_lambda', 'augment.erase_probability', 'method.label_smoothing', 'method.warmup', 'method.dropout')
+EPOCHS = ('epochs', 'iterations', 'rounds')
 
 
 def check(config: ConfigDict) -> None:
@@ -50,9 +90,22 @@ def check(config: ConfigDict) -> None:
         group, name = field.split('.')
         if config[group][name] not in values:
             raise ValueError(f"{field} is '{config[group][name]}'; expected '{values[0]}' or '{values[1]}'")
-    for group, name in (('train', 'log_every'), ('train', 'accumulate'), ('checkpoint', 'every_epochs'), ('checkpoint', 'keep'), ('evaluation', 'batch')):
-        if config[group][name] < 1:
-            raise ValueError(f'{group}.{name} is {config[group][name]}; expected 1 or more')
+    fields = flat_config(json.loads(config.to_json_best_effort()))
+    least = {**LEAST, **{name: 0 for name in fields if name.startswith('method.') and name.split('_')[-1] in EPOCHS}}
+    for name, bound in least.items():
+        if name in fields and not fields[name] >= bound:
+            raise ValueError(f'{name} is {fields[name]}; expected {bound} or more')
+    for name in SHARES:
+        if name in fields and not 0 <= fields[name] <= 1:
+            raise ValueError(f'{name} is {fields[name]}; expected a number from 0 to 1')
+    for name, value in fields.items():
+        last = name.rsplit('.', 1)[-1]
+        if 'learning_rate' in last and not 0 < value < math.inf:
+            raise ValueError(f'{name} is {value}; expected a rate above 0')
+    for name in ('erase_area', 'erase_aspect'):
+        pair = config.augment[name]
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+            raise ValueError(f'augment.{name} is {pair}; expected two numbers above 0, the least and the greatest, e.g. (0.02, 0.4)')
 
 
 def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -90,3 +143,35 @@ def to_config(tree: dict[str, Any]) -> ConfigDict:
         return tuple(value) if isinstance(value, list) else value
 
     return ConfigDict(tuples(tree))
+
+
+@contextlib.contextmanager
+def alone(workdir: pathlib.Path, *, active: bool = True) -> Iterator[None]:
+    """Keep other processes from training in a run's folder, as long as the body runs and the file system has locks.
+
+    Args:
+      active: False on all hosts but the first, which share a folder with it.
+
+    Raises:
+      RuntimeError: another process trains there.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        active = False
+    if not active:
+        yield
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    with open(workdir / '.lock', 'a+') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise RuntimeError(f'another process ({file.read().strip()}) trains in {workdir}; wait for it, or choose another --workdir') from None
+        except OSError:
+            log.warning('%s lies on a file system without locks: see to it that one process alone trains there', workdir)
+        file.truncate(0)
+        file.write(f'{os.getpid()} on {socket.gethostname()}')
+        file.flush()
+        yield

@@ -52,7 +52,8 @@ def write(
     average_precision: str,
     seed: int,
     report: Mapping[str, float],
-    identities_true: int,
+    identities_true: int | None,
+    has_cameras: bool,
     steps: int,
     images_seen: int,
     timing: Mapping[str, float],
@@ -61,7 +62,8 @@ def write(
 
     Args:
       report: of the last refresh, empty where a method has none.
-      identities_true: number of identities of the target's training split; read here, for comparison only.
+      identities_true: number of identities of the target's training split, None where nobody knows; read here, for comparison only.
+      has_cameras: whether images of the query's own camera were left out of the evaluation, as the protocols ask.
       images_seen: training images of all steps, each as often as it came.
       timing: seconds and images/s of the run.
     """
@@ -70,6 +72,7 @@ def write(
     if 'identities_estimated' in report:
         result['identities_estimated'] = round(report['identities_estimated'])
     result['identities_true'] = identities_true
+    result['camera_rule'] = has_cameras
     result['steps'], result['images_seen'] = steps, images_seen
     result['timing'] = {name: round(value, 3) for name, value in timing.items()}
     result['machine'] = {
@@ -81,8 +84,11 @@ def write(
     }
     write_atomically(workdir / 'summary.json', json.dumps(result, indent=2) + '\n')
     text = table(rows, source=source, target=target, average_precision=average_precision)
+    if not has_cameras:
+        text += '\nno cameras are known: every other image of the gallery counts, also those of the camera that took the query'
     if 'identities_estimated' in result:
-        text += f'\ntarget identities: {result["identities_estimated"]} estimated, {identities_true} true'
+        true = 'an unknown number of' if identities_true is None else identities_true
+        text += f'\ntarget identities: {result["identities_estimated"]} estimated, {true} true'
     for name, row in rows.items():
         if shot := row.get('single_shot'):
             how = 'exact expectation' if shot['repeats'] is None else f'{shot["repeats"]} random galleries a query'
@@ -110,7 +116,7 @@ def draw(
     tsne_images: int,
     seed: int,
     source_identities: int,
-    identities_true: int,
+    identities_true: int | None,
     average_precision: AveragePrecision,
     distances: np.ndarray | None = None,
     rule: str = 'mean',
@@ -137,7 +143,7 @@ def draw(
     log.info('figures in %s', folder)
 
 
-def _draw_sweep(path: pathlib.Path, figure: pathlib.Path, source_identities: int, identities_true: int, rule: str) -> None:
+def _draw_sweep(path: pathlib.Path, figure: pathlib.Path, source_identities: int, identities_true: int | None, rule: str) -> None:
     """The sweep of NIEC with C* by the run's rule."""
     values = np.genfromtxt(path, delimiter=',', names=True)
     total, accuracy, silhouette = (np.atleast_1d(values[name]) for name in ('total', 'accuracy', 'silhouette'))
@@ -148,9 +154,9 @@ def _draw_sweep(path: pathlib.Path, figure: pathlib.Path, source_identities: int
 
 
 def _draw_ranked(path: pathlib.Path, found: retrieved.Ranking, count: int, seed: int, title: str) -> None:
-    """Queries over the whole range of what is right among their ten nearest gallery images, with these."""
+    """Queries from the best to the worst average precision, with their ten nearest gallery images; those without any match are not shown."""
     correct = found.correct[:, :10]
-    chosen = figures.pick_queries(correct.mean(axis=1), count=count, seed=seed)
+    chosen = figures.pick_queries(found.average_precision, count=count, seed=seed)
     figures.ranked_sheet(
         path,
         [str(found.query_path[i]) for i in chosen],

@@ -5,6 +5,7 @@ A run is a function of its config alone: a step depends on the seed and its numb
 and its number. So a run that is killed at any moment and started again ends as one that ran through.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -21,7 +22,7 @@ from jreid import backbone, evaluation, feeding, methods, optim, predictions, pr
 from jreid.checkpoint import Checkpoints
 from jreid.clock import Clock
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase
-from jreid.position import Position, check, keep_config
+from jreid.position import Position, alone, check, keep_config
 from jreid.ranking import Measured, Ranker
 from jreid.writers import Metrics, Window, progress_bar, write_labels, write_table
 
@@ -39,9 +40,10 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, *, edit: Callable[[Me
     Raises:
       ValueError: the config cannot be run, or the folder holds a run of another config.
       FloatingPointError: a loss term is not finite; names the step and the term.
+      RuntimeError: another process trains in the folder.
     """
-    run = Run(config, pathlib.Path(workdir), edit)
-    try:
+    workdir = pathlib.Path(workdir)
+    with alone(workdir, active=jax.process_index() == 0), contextlib.closing(Run(config, workdir, edit)) as run:
         for number in range(run.position.phase, len(run.method.phases)):
             run.begin_phase(number)
             while run.position.epoch < run.phase.epochs:
@@ -51,8 +53,6 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, *, edit: Callable[[Me
                 run.after_epoch()
             run.end_phase()
         return run.finish()
-    finally:
-        run.close()
 
 
 class Run:
@@ -250,9 +250,10 @@ class Run:
         values = {name: float(sharding.local(value)) for name, value in metrics.items()}
         wrong = [name for name, value in values.items() if not np.isfinite(value)]
         if wrong:
+            kept = self.checkpoints.numbers()
             raise FloatingPointError(
-                f'step {number} (phase {self.phase.name}): {", ".join(wrong)} not finite; the last checkpoint is of step '
-                f"{(self.checkpoints.numbers() or [0])[-1] // 10}. In a new --workdir, lower the learning rate or the term's weight."
+                f'step {number} (phase {self.phase.name}): {", ".join(wrong)} not finite; the last checkpoint is '
+                f"{f'of step {kept[-1] // 10}' if kept else 'none'}. In a new --workdir, lower the learning rate or the term's weight."
             )
         self.window.add(values)
         if number % self.config.train.log_every == 0:
@@ -277,7 +278,7 @@ class Run:
 
     def _adapted_statistics(self) -> Any:
         step = steps.statistics_step(self.method, self.preparation)
-        batch, seed = self.config.evaluation.batch, self.config.seed
+        batch, seed = self.config.train.statistics_batch, self.config.seed
         return evaluation.adapt_statistics(step, self.state.variables, self.data.target_train, batch=batch, mesh=self.mesh, seed=seed)
 
     def _evaluate(self, variables: Any, domain: str, *, rerank: bool = False) -> Measured:
@@ -347,7 +348,8 @@ class Run:
             average_precision=config.evaluation.average_precision,
             seed=config.seed,
             report=self.position.report,
-            identities_true=data.target.train.identities,
+            identities_true=data.target.train.identities or None,
+            has_cameras=data.target.has_cameras,
             steps=int(self.state.step),
             images_seen=sum(phase.epochs * self._epoch_steps(phase) * phase.images_a_step for phase in self.method.phases),
             timing=self.clock.totals(),
@@ -366,7 +368,7 @@ class Run:
                 tsne_images=config.figures.tsne_images,
                 seed=config.seed,
                 source_identities=data.source.train.identities,
-                identities_true=data.target.train.identities,
+                identities_true=data.target.train.identities or None,
                 average_precision=config.evaluation.average_precision,
                 distances=drawn.get('distances'),
                 rule=config.method.niec_rule if 'niec_rule' in config.method else 'mean',

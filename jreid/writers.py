@@ -66,7 +66,11 @@ class Metrics:
         path.touch()
         os.truncate(path, min(position, path.stat().st_size))
         self._lines = open(path, 'a', buffering=1)  # noqa: SIM115  closed by close()
-        self._timing = open(folder / 'timing.jsonl', 'a', buffering=1)  # noqa: SIM115
+        timing = folder / 'timing.jsonl'
+        torn = timing.exists() and not timing.read_text().endswith('\n')
+        self._timing = open(timing, 'a', buffering=1)  # noqa: SIM115
+        if torn:  # by a kill
+            self._timing.write('\n')
         events = folder / 'tensorboard'
         events.mkdir(exist_ok=True)
         self._events_file = open(events / f'events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}', 'wb')  # noqa: SIM115

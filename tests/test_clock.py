@@ -27,11 +27,20 @@ def test_totals_are_those_of_all_sessions_that_trained(tmp_path, monkeypatch):
     now[0] += 5
     assert second.totals() == {'seconds': 35.0, 'train_images_per_second': (4 * 32 + 64) / 3.0, 'sessions': 2}
 
+    # A session whose first record is later than the last one of the session before is another session all the same.
+    metrics = Metrics(tmp_path, step=5)
+    now[0] += 45
+    metrics.time(6, 'adapt', second)
+    metrics.close()
+    third = Clock(tmp_path)
+    third.step(1.0, 64, compiles=True)
+    assert third.totals() == {'seconds': 80.0, 'train_images_per_second': (4 * 32 + 64) / 3.0, 'sessions': 3}
+
 
 def test_looking_at_a_finished_run_changes_no_total(tmp_path, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(clock.time, 'time', lambda: now[0])
-    (tmp_path / 'timing.jsonl').write_text(json.dumps({'step': 1, 'phase': 'adapt', 'seconds': 40.0, 'step_seconds': 2.0, 'images': 100}) + '\n')
+    (tmp_path / 'timing.jsonl').write_text(json.dumps({'step': 1, 'phase': 'adapt', 'begun': 7.0, 'seconds': 40.0, 'step_seconds': 2.0, 'images': 100}) + '\n')
     again, metrics = Clock(tmp_path), Metrics(tmp_path, step=1)
     now[0] += 7
     metrics.time(1, 'finished', again)

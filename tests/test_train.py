@@ -1,13 +1,17 @@
 """The trainer as a whole: a run's folder, resuming, the summary, and what stops a run."""
 
+import contextlib
 import json
+import os
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from jreid import train as trainer
 from jreid.checkpoint import Checkpoints
+from jreid.position import alone
 
 
 def last_checkpoint(workdir):
@@ -106,12 +110,30 @@ def test_folder_of_another_config_is_refused(finished, tiny_config):
         trainer.train(config, finished)
 
 
+def test_one_process_at_a_time_trains_in_a_folder(tiny_config, tmp_path):
+    with alone(tmp_path), pytest.raises(RuntimeError, match=rf'another process \({os.getpid()} on .*\) trains in'):
+        trainer.train(tiny_config(), tmp_path)
+    with alone(tmp_path), alone(tmp_path, active=False):  # other hosts of one run
+        pass
+
+
+def test_batch_of_the_evaluation_is_no_part_of_the_training(tiny_config, tmp_path):
+    """It may change when a run goes on, so the statistics that the adaptation starts from must not depend on it."""
+    found = []
+    for batch in (16, 7):
+        config = tiny_config()
+        config.evaluation.batch = batch
+        with contextlib.closing(trainer.Run(config, tmp_path / str(batch))) as run:
+            found.append(run._adapted_statistics())
+    jax.tree.map(np.testing.assert_array_equal, *found)
+
+
 def test_loss_that_is_not_finite_stops_with_step_and_term(tiny_config, tmp_path):
     with pytest.raises(FloatingPointError, match=r'step \d+ \(phase source\): .*matching'):
         trainer.train(tiny_config(learning_rate=1e18), tmp_path)
 
 
-def test_finished_run_is_loaded_in_one_line(finished):
+def test_finished_run_is_loaded_in_one_line(finished, tmp_path):
     import jreid
 
     embed, config = jreid.load_run(finished)
@@ -123,6 +145,14 @@ def test_finished_run_is_loaded_in_one_line(finished):
         embed(images[:, :16])
     with pytest.raises(FileNotFoundError, match='holds no run'):
         jreid.load_run(finished / 'labels')
+    with pytest.raises(ValueError, match="checkpoint is 'bst'; expected 'last', 'best' or 'auto'"):
+        jreid.load_run(finished, checkpoint='bst')
+    for i in range(2):
+        Image.fromarray(images[i]).save(tmp_path / f'{i}.png')
+    paths = [str(tmp_path / f'{i}.png') for i in range(2)]
+    np.testing.assert_array_equal(embed(paths), embed(images[:2]))
+    np.testing.assert_array_equal(embed(np.array(paths)), embed(paths))
+    np.testing.assert_array_equal(embed(paths[0]), embed(paths[:1]))
 
 
 def test_best_checkpoint_is_kept_and_evaluated(tiny_config, tmp_path):

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import math
 import os
 import pathlib
@@ -27,7 +28,9 @@ from tqdm import tqdm
 
 from jreid.data.index import Index
 
-VERSION = 1
+log = logging.getLogger('jreid')
+
+VERSION = 2
 BLOCK = 512
 """Rows between two notes of progress."""
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -103,6 +106,8 @@ def open_pack(
     if bad and (bad_files == 'error' or len(bad) == len(index)):
         named = '; '.join(reason for _, reason in bad[:3])
         raise BadImageError(f"{len(bad):,} of {len(index):,} images cannot be read: {named}. Mend or remove them, or pass bad_files='skip'")
+    if bad:
+        log.warning('%s: %d of %d images cannot be read and are left out: %s', description, len(bad), len(index), '; '.join(reason for _, reason in bad))
     kept = np.ones(len(index), bool)
     kept[[row for row, _ in bad]] = False
     return Pack(np.load(place / 'images.npy', mmap_mode='r')), index.take(kept) if bad else index
@@ -136,6 +141,9 @@ def _packed(
 ) -> tuple[pathlib.Path, list[tuple[int, str]]]:
     """The folder of the pack of `paths`, made if there is none, and (row, reason) of what cannot be read."""
     place = (pathlib.Path(folder).expanduser() if folder else cache_folder() / 'packs') / _digest(paths, shape)[:32]
+    bad = _finished(place, len(paths), shape)  # before anything is written: a finished pack may lie where nobody can write
+    if bad is not None:
+        return place, bad
     place.mkdir(parents=True, exist_ok=True)
     with locked(place / 'lock'):
         bad = _finished(place, len(paths), shape)
@@ -147,20 +155,32 @@ def _packed(
 
 
 def decode(path: str, size: tuple[int, int]) -> np.ndarray:
-    """One image as uint8 [H, W, 3]: RGB, then Pillow's bilinear resize.
+    """One image as uint8 [H, W, 3]: RGB, then Pillow's bilinear resize. Of 16 bits a pixel the upper 8 are kept.
 
     Raises:
-      BadImageError: missing, empty, truncated, no image, or so large that Pillow takes it for a decompression bomb.
+      BadImageError: missing, empty, truncated, no image, of floating-point or 32-bit pixels, or so large that Pillow takes it for a decompression bomb.
     """
     height, width = size
     try:
         with Image.open(path) as image:
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf):
                 raise BadImageError(f'{image.width} x {image.height} pixels, taken for a decompression bomb')
-            return np.asarray(image.convert('RGB').resize((width, height), Image.Resampling.BILINEAR))
+            return np.asarray(_eight_bits(image).convert('RGB').resize((width, height), Image.Resampling.BILINEAR))
     except UNREADABLE as error:
         reason = 'empty file' if os.path.exists(path) and not os.path.getsize(path) else str(error)
         raise BadImageError(f'{path}: {reason}') from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit grey, other images as they are: Pillow's own conversion would clip instead of scaling."""
+    if image.mode == 'F':
+        raise BadImageError('floating-point pixels; expected 8 or 16 bits a channel')
+    if image.mode != 'I' and not image.mode.startswith('I;16'):
+        return image
+    pixels = np.asarray(image).astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise BadImageError(f'pixels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits a channel')
+    return Image.fromarray((pixels >> 8).astype(np.uint8))
 
 
 def decode_mask(path: str, size: tuple[int, int]) -> np.ndarray:

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from jreid.methods import dien, dmtnet, mtdnet, ptl, ssg, teacher, tjaidl
 from jreid.methods.contract import Method, OptimizerSettings, Phase, Problem, Refreshed, Stream
+from jreid.models.norm import BatchNorm
 
 __all__ = ['METHODS', 'Method', 'OptimizerSettings', 'Phase', 'Problem', 'Refreshed', 'Stream', 'build']
 
@@ -36,7 +37,7 @@ def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) ->
     fields = {field.name for field in dataclasses.fields(Settings)}
     if fields != set(settings):
         raise ValueError(f"settings of '{name}': not known {sorted(set(settings) - fields)}, missing {sorted(fields - set(settings))}")
-    method = make(backbone, problem, Settings(**settings))
+    method = make(backbone, problem, Settings(**settings), momentum=getattr(backbone, 'momentum', BatchNorm.momentum))
     if problem.target_labelled and not method.reads_target_labels:
         raise ValueError(f"data.target_labels is True, but '{name}' adapts to a target without labels; set it to False")
     return method

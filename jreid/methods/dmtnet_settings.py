@@ -69,6 +69,12 @@ def check(problem: Problem, settings: Settings) -> None:
     s = settings
     if s.images_an_identity < 2:
         raise ValueError(f'K = {s.images_an_identity} images an identity leaves the triplet loss without positives; expected 2 or more')
+    if problem.source_identities < 2:
+        raise ValueError(f'the source has {problem.source_identities} identities; expected at least 2, a labelled set')
+    if s.identities_a_batch < 2:
+        raise ValueError(f'P = {s.identities_a_batch} identities a batch leaves the triplet loss without negatives; expected 2 or more')
+    if not s.alpha > 0:
+        raise ValueError(f'alpha is {s.alpha}; expected degrees of freedom above 0')
     if s.identities_a_batch > problem.source_identities:
         raise ValueError(
             f'a batch of P = {s.identities_a_batch} identities cannot be drawn from the {problem.source_identities} of the source; '

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jreid.methods.contract import SOURCE, TARGET, Array, Tree
+from jreid.models.norm import BatchNorm
 
 
 def initial(network: nn.Module, key: Array, image_size: tuple[int, int]) -> tuple[Tree, Tree]:
@@ -41,16 +42,22 @@ def inference(network: nn.Module, variables: Tree, images: Array, domain: str, *
     return network.apply({'params': variables['params'], 'batch_stats': variables['model_state'][domain]}, images, train=False, **options)
 
 
-def batch_statistics(network: nn.Module, momentum: float) -> Callable[[Tree, Array], Tree]:
+def batch_statistics(network: nn.Module, momentum: float, *, backbones: tuple[str, ...] = ('backbone',)) -> Callable[[Tree, Array], Tree]:
     """A function (variables, images) -> model_state whose target statistics are those of `images` alone.
 
     A training pass from statistics of zero leaves (1 - momentum) times the batch's own; dividing by (1 - momentum) gives them.
+
+    Args:
+      momentum: of the batch normalisation in the parts `backbones`; everywhere else it is `BatchNorm`'s default.
     """
+
+    def own(path: tuple[Any, ...], x: Array) -> Array:
+        return x / (1 - (momentum if any(getattr(key, 'key', '') in backbones for key in path) else BatchNorm.momentum))
 
     def statistics(variables: Tree, images: Array) -> Tree:
         state = variables['model_state']
         zero = {**state, TARGET: jax.tree.map(jnp.zeros_like, state[TARGET])}
         _, moved = forward(network, variables['params'], zero, images, TARGET)
-        return {**state, TARGET: jax.tree.map(lambda x: x / (1 - momentum), moved[TARGET])}
+        return {**state, TARGET: jax.tree_util.tree_map_with_path(own, moved[TARGET])}
 
     return statistics

@@ -163,7 +163,7 @@ def tjaidl(backbone: nn.Module, problem: Problem, settings: Settings, *, momentu
         phases=phases,
         init=init,
         embed=embed,
-        statistics=domains.batch_statistics(network, momentum),
+        statistics=domains.batch_statistics(network, momentum, backbones=tuple(supervision)),
         describe=describe if adapts else None,
         refresh=_soft_labels(problem.attribute_names) if adapts else None,
         refresh_reads=(TARGET,),

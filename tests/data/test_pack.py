@@ -65,6 +65,29 @@ def test_other_colour_modes_become_rgb(tmp_path, mode):
     np.testing.assert_array_equal(pixels, expected(path))
 
 
+def test_sixteen_bits_keep_their_range_and_other_numbers_are_refused(tmp_path):
+    ramp = np.linspace(0, 65535, 8).astype(np.uint16)
+    path = str(tmp_path / 'x.png')
+    Image.fromarray(np.repeat(ramp[:, None], 4, 1)).save(path)
+    pixels = pack.decode(path, (8, 4))
+    np.testing.assert_array_equal(pixels[:, 0, 1], ramp >> 8)
+    for values, message in ((np.full((8, 4), 0.5, np.float32), 'floating-point pixels'), (np.full((8, 4), 1 << 20, np.int32), 'expected 8 or 16 bits')):
+        Image.fromarray(values).save(tmp_path / 'y.tif')
+        with pytest.raises(pack.BadImageError, match=message):
+            pack.decode(str(tmp_path / 'y.tif'), (8, 4))
+
+
+def test_finished_pack_is_opened_where_nothing_can_be_written(index, cache, monkeypatch):
+    first, _ = pack.open_pack(index, SIZE, folder=cache)
+
+    def refused(path):
+        raise OSError(30, 'Read-only file system')
+
+    monkeypatch.setattr(pack, 'locked', refused)
+    second, _ = pack.open_pack(index, SIZE, folder=cache)
+    np.testing.assert_array_equal(first.images, second.images)
+
+
 def test_second_opening_decodes_nothing(index, cache, monkeypatch):
     first, _ = pack.open_pack(index, SIZE, folder=cache)
     decoded = count_decoding(monkeypatch)
@@ -171,7 +194,7 @@ def test_unreadable_images_are_named_and_counted(index, cache, monkeypatch):
             pack.open_pack(index, SIZE, folder=cache)
 
 
-def test_unreadable_images_are_left_out_on_demand(index, cache, monkeypatch):
+def test_unreadable_images_are_left_out_on_demand(index, cache, monkeypatch, caplog):
     bad = spoil(index, monkeypatch)
     good = [i for i in range(12) if i not in bad]
     for _ in range(2):
@@ -179,6 +202,9 @@ def test_unreadable_images_are_left_out_on_demand(index, cache, monkeypatch):
         assert kept.path.tolist() == index.path[good].tolist()
         assert kept.identity.tolist() == index.identity[good].tolist()
         np.testing.assert_array_equal(packed.images, np.stack([expected(p) for p in index.path[good]]))
+    told = [record.getMessage() for record in caplog.records if 'left out' in record.getMessage()]
+    assert len(told) == 2  # at every opening, not only when the pack is made
+    assert all(text.startswith('decoding: 5 of 12 images cannot be read and are left out: ') and index.path[10] in text for text in told)
     with pytest.raises(pack.BadImageError, match='5 of 12'):
         pack.open_pack(index, SIZE, folder=cache)
 

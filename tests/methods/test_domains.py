@@ -92,6 +92,20 @@ def test_adabn_of_one_batch_is_its_own_mean_and_variance(network):
     same(found[SOURCE], state[SOURCE], rtol=0)
 
 
+def test_adabn_where_the_backbones_momentum_is_another(network):
+    class Two(nn.Module):
+        @nn.compact
+        def __call__(self, images, train=False):
+            return BatchNorm(name='head')(BatchNorm(momentum=0.99, use_bias=False, name='backbone')(images, train), train)
+
+    images = network[3][0]
+    net = Two()
+    params, state = domains.initial(net, jax.random.key(0), (4, 2))
+    found = domains.batch_statistics(net, 0.99)({'params': params, 'model_state': state}, images)[TARGET]
+    same(found['backbone'], {'mean': images.mean((0, 1, 2)), 'var': images.var((0, 1, 2))})
+    same(found['head'], {'mean': np.zeros(3), 'var': np.ones(3)}, atol=1e-3)
+
+
 def test_network_without_batch_norm_passes_through():
     class Plain(nn.Module):
         @nn.compact

@@ -12,7 +12,7 @@ import numpy as np
 from jreid.data.datasets.attributes import Table
 from jreid.data.index import Index, Splits
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
 
 class Photo(NamedTuple):
