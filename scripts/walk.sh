@@ -40,12 +40,13 @@ export PATH="$place/bin:$PATH" JREID_CACHE="${JREID_CACHE:-$place/cache}"
 echo "walking $(git rev-parse --short HEAD) with $("$PYTHON" --version) in $place"
 
 first=$(block 0 bash)
-short_demo=() short_real=()
+short_demo=() short_real=() short_data=()
 if [ "$WALK" = short ]; then
   short_demo=(--config.method.source_epochs=2 --config.method.adapt_epochs=2 --config.method.relabel_every=1 --config.data.source_options.identities=24
     --config.data.target_options.identities=16 --config.data.target_options.test_identities=8 --config.figures.tsne_images=100)
   short_real=(--config.method.source_epochs=1 --config.method.adapt_epochs=1 --config.method.relabel_every=1 --config.method.niec_coarse=3 --config.method.niec_refine=1
     --config.method.niec_restarts=1 --config.data.height=64 --config.data.width=32)
+  short_data=(--config.model.backbone=small_cnn --config.model.weights= --config.figures.tsne_images=100)
 fi
 
 if step install 'the first half of the first command'; then
@@ -108,7 +109,7 @@ with open(target / 'index.csv', 'w', newline='') as file:
         table.writerow([path.name, '' if split == 'train' else person, camera, split])
 CODE
   .venv/bin/python -m jreid.main --config=configs/ward2pku.py --workdir=runs/mine --config.data.root="$shared" --config.data.source=pku \
-    --config.data.target=folder --config.data.target_root=mine "${short_real[@]}"
+    --config.data.target=folder --config.data.target_root=mine "${short_real[@]}" "${short_data[@]}"
   test -s runs/mine/summary.json
   done_with
 fi
