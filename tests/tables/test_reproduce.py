@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -231,3 +232,16 @@ def test_two_rows_for_real_from_another_folder(people, tmp_path):
     before = (tmp_path / 'runs' / 'tiny' / 'dien-base' / '0' / 'log.txt').stat().st_mtime_ns
     assert subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True).returncode == 0
     assert (tmp_path / 'runs' / 'tiny' / 'dien-base' / '0' / 'log.txt').stat().st_mtime_ns == before
+
+
+PAGES = [(ROOT / name).read_text() for name in ('README.md', 'docs/tables.md')]
+WRITTEN = sorted({line.split('#')[0] for page in PAGES for line in re.findall(r'^python scripts/reproduce.py (.*)$', page, re.MULTILINE)})
+
+
+@pytest.mark.parametrize('words', WRITTEN)
+def test_commands_of_the_pages_plan_runs(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = words.split()
+    assert command.main([*arguments, *([] if {'--list', '--dry-run'} & set(arguments) else ['--dry-run'])]) == 0
+    said = capsys.readouterr().out
+    assert 'dien-1: DIEN' in said if '--list' in arguments else said.count('jreid.main') >= 10
