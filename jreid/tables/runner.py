@@ -144,9 +144,12 @@ def _root() -> str:
 
 @contextlib.contextmanager
 def _alone(folder: pathlib.Path) -> Iterator[bool]:
-    """Whether no other process works in `folder`, for as long as the context lasts; the lock ends with the process, however that ends."""
+    """Whether no other table works in `folder`, for as long as the context lasts; the lock ends with the process, however that ends.
+
+    It has a name of its own: the run itself locks its folder too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / '.lock', 'w') as file:
+    with open(folder / '.reproduce.lock', 'w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
