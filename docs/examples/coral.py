@@ -54,8 +54,8 @@ def coral_loss(x, y):
     return jnp.sum(jnp.square(covariance(x) - covariance(y))) / (4 * x.shape[1] ** 2)
 
 
-def coral(backbone: nn.Module, problem: Problem, settings: Settings) -> Method:
-    """Identity and triplet loss on the source, CORAL between the domains' features."""
+def coral(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float) -> Method:
+    """Identity and triplet loss on the source, CORAL between the domains' features; `momentum` is of the backbone's batch normalisation."""
     network = Network(backbone, problem.source_identities)
     batch = settings.identities_a_batch * settings.images_an_identity
 
@@ -76,6 +76,7 @@ def coral(backbone: nn.Module, problem: Problem, settings: Settings) -> Method:
         phases=(Phase('joint', settings.epochs, streams, objective, optimizer, row='adapted'),),
         init=lambda key: (*domains.initial(network, key, problem.image_size), {}),
         embed=lambda variables, images, domain: domains.inference(network, variables, images, domain)[1],
+        statistics=domains.batch_statistics(network, momentum),
         normalise=True,
     )
 
