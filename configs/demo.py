@@ -6,6 +6,7 @@ Expected: see the README's results. Command: python -m jreid.main --config=confi
 from ml_collections import ConfigDict
 
 from configs import base
+from configs.systems import mtdnet
 
 
 def get_config(variant: str = 'dmtnet') -> ConfigDict:
@@ -49,4 +50,6 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
     config.model.options = ConfigDict({'widths': (32, 64, 128, 256)})  # on 64x32 images several times as fast as the default's five blocks
     config.augment.pad = 3
     config.augment.erase_probability = 0.25
+    if config.method.name == mtdnet.SETTINGS['name']:
+        mtdnet.small(config, height=64, width=32)
     return config

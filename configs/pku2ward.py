@@ -7,6 +7,7 @@ Command: python -m jreid.main --config=configs/pku2ward.py --config.data.root=..
 from ml_collections import ConfigDict
 
 from configs import base
+from configs.systems import mtdnet
 
 
 def get_config(variant: str = 'dmtnet') -> ConfigDict:
@@ -34,4 +35,7 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
     config.model.backbone = 'efficientnet_lite0'
     config.model.weights = 'package'
     config.augment.pad = 5
+    if config.method.name == mtdnet.SETTINGS['name']:
+        mtdnet.small(config, height=96, width=48)
+        config.data.target_options = ConfigDict({'split_seed': 0})  # draws the half of the people whose labels are read; the others are tested
     return config

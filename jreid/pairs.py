@@ -64,6 +64,7 @@ def pair_distances(
     bar = tqdm(total=distances.size, desc='pairs', unit='pair', unit_scale=True, leave=False, disable=not progress or jax.process_index() > 0, mininterval=0.5)
     with bar:
         waiting: tuple[slice, np.ndarray, jax.Array] | None = None
+        done = 0
         for rows, images in zip(plan, gallery.images(np.maximum(plan[:, sharding.local_columns(mesh, batch)], 0)), strict=True):
             of_gallery = inputs['gallery'](variables, sharding.spread(mesh, images))
             for start in range(0, len(of_queries), columns):
@@ -72,10 +73,13 @@ def pair_distances(
                 found = compare(variables, sharding.replicate(mesh, np.asarray(of_queries[start : start + columns])), of_gallery)
                 # Distances are read a block late, so that the device never waits for the host.
                 if waiting:
-                    bar.update(_write(distances, *waiting))
+                    _write(distances, *waiting)
                 waiting = (slice(start, start + columns), rows, found)
+                bar.update((start + columns) * int((rows >= 0).sum()) - done)
+                done = (start + columns) * int((rows >= 0).sum())
+            done = 0
         if waiting:
-            bar.update(_write(distances, *waiting))
+            _write(distances, *waiting)
     return distances
 
 
@@ -92,11 +96,10 @@ def _query_inputs(step: Callable[[Tree, jax.Array], jax.Array], variables: Tree,
     return whole
 
 
-def _write(distances: np.ndarray, queries: slice, rows: np.ndarray, found: jax.Array) -> int:
-    """Put a block [gallery rows, queries] into its place, without the padding; returns the number of pairs."""
+def _write(distances: np.ndarray, queries: slice, rows: np.ndarray, found: jax.Array) -> None:
+    """Put a block [gallery rows, queries] into its place, without the padding."""
     known = rows >= 0
     distances[queries, rows[known][0] : rows[known][-1] + 1] = sharding.gathered(found)[known].T
-    return int(known.sum()) * (queries.stop - queries.start)
 
 
 def array_in_reach(shape: Sequence[int], dtype: np.typing.DTypeLike, *, kept: int = KEPT) -> np.ndarray:
