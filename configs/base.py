@@ -35,7 +35,7 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
     model = config.model = ConfigDict()
     model.backbone = 'resnet50'  # a name of `jreid.models.BACKBONES`
     model.options = ConfigDict()  # attributes of the backbone, e.g. last_stride
-    model.weights = ''  # file of ImageNet weights (.pth, .safetensors); 'package' for those of an installed Python package; '' from scratch
+    model.weights = ''  # file of ImageNet weights (.pth, .safetensors, .caffemodel, ...); 'package' for those of an installed Python package; '' from scratch
 
     init = config.init = ConfigDict()
     init.run = ''  # folder of a run, of this or another system, whose parameters this one starts from; model.weights is then not read

@@ -13,10 +13,10 @@ _SUBPACKAGES = ('clustering', 'data', 'figures', 'losses', 'methods', 'models', 
 def __getattr__(name: str):
     if name in _SUBPACKAGES:
         return importlib.import_module(f'jreid.{name}')
-    if name == 'load_run':
-        return importlib.import_module('jreid.load').load_run
+    if name in ('load_run', 'load_scorer'):
+        return getattr(importlib.import_module('jreid.load'), name)
     raise AttributeError(f"module 'jreid' has no attribute '{name}'")
 
 
 def __dir__():
-    return sorted([*globals(), *_SUBPACKAGES, 'load_run'])
+    return sorted([*globals(), *_SUBPACKAGES, 'load_run', 'load_scorer'])

@@ -10,10 +10,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jreid import backbone, methods, steps
+from jreid import backbone, methods, sharding, steps
 from jreid.checkpoint import CheckpointError, Checkpoints
+from jreid.data import Index
 from jreid.data.pack import decode
+from jreid.feeding import Feed
 from jreid.methods.contract import SOURCE, TARGET, Method, Problem, Tree
+from jreid.pairs import pair_distances
 from jreid.position import to_config
 
 log = logging.getLogger('jreid')
@@ -57,16 +60,58 @@ def load_run(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', batch: in
             images = [images]
         features = []
         for start in range(0, len(images), batch):
-            block = images[start : start + batch]
-            array = block if isinstance(block, np.ndarray) and block.dtype.kind not in 'UO' else np.stack([decode(str(path), size) for path in block])
-            if array.dtype != np.uint8 or array.shape[1:] != (*size, 3):
-                raise ValueError(f'images are {array.dtype} {array.shape}; expected uint8 [N, {size[0]}, {size[1]}, 3] or paths')
+            array = pixels(images[start : start + batch], size)
             padded = np.concatenate([array, np.zeros((batch - len(array), *size, 3), np.uint8)])
             features.append(np.asarray(step(model.variables, jax.numpy.asarray(padded)))[: len(array)])
         found = np.concatenate(features) if features else np.zeros((0, 0), np.float32)
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12) if method.normalise else found
 
     return embed, config
+
+
+def load_scorer(workdir: str | pathlib.Path, *, checkpoint: str = 'auto') -> tuple[Callable[[Images, Images], np.ndarray], ConfigDict]:
+    """How alike a run's model finds pairs of images, of systems that compare pairs rather than features: (score, config).
+
+    `score` takes queries and a gallery, as `load_run` takes images, and returns float32 [queries, gallery]: the probability that two images show the same
+    person, averaged over mirror images where the run's evaluation was. What lies near 1 keeps the digits of float32 only: rank by
+    `jreid.pairs.pair_distances`, as the run's evaluation does, where that matters.
+
+    Args:
+      workdir, checkpoint: see `load_run`.
+
+    Raises:
+      ValueError: the run's system compares features.
+    """
+    model = load_model(workdir, checkpoint=checkpoint)
+    config, size = model.config, model.problem.image_size
+    if model.method.score is None:
+        raise ValueError(f'{workdir} is a run of {config.variant}, which compares features; use jreid.load_run')
+    mesh = sharding.make_mesh()
+
+    def feed(images: Images) -> Feed:
+        names = np.array([f'/{row}' for row in range(len(images))])
+        rows = np.full(len(images), -1)
+        return Feed(Index(names, rows, rows), lambda plan: (pixels([images[row] for row in step], size) for step in plan), lambda: np.zeros(0))
+
+    def score(query: Images, gallery: Images) -> np.ndarray:
+        settings = {name: config.evaluation[name] for name in ('batch', 'pairs', 'mirror')}
+        feeds = (feed(query), feed(gallery))
+        return 1 - pair_distances(model.method, model.preparation, model.variables, *feeds, domain=model.domain, mesh=mesh, **settings, progress=False)
+
+    return score, config
+
+
+def pixels(images: Images, size: tuple[int, int]) -> np.ndarray:
+    """uint8 images [N, H, W, 3] of that size, of arrays or of files.
+
+    Raises:
+      ValueError: arrays of another type or size.
+    """
+    whole = isinstance(images, np.ndarray) and images.dtype.kind not in 'UO'
+    array = np.asarray(images) if whole else np.stack([x if isinstance(x, np.ndarray) else decode(str(x), size) for x in images])
+    if array.dtype != np.uint8 or array.shape[1:] != (*size, 3):
+        raise ValueError(f'images are {array.dtype} {array.shape}; expected uint8 [N, {size[0]}, {size[1]}, 3] or paths')
+    return array
 
 
 def load_model(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', edit: Callable[[ConfigDict], ConfigDict] = lambda config: config) -> Model:

@@ -24,11 +24,13 @@ class Measured:
       metrics: CMC, mAP and mINP.
       single_shot: CMC with one random gallery image an identity, where the config asks for it.
       reranked: the metrics after k-reciprocal re-ranking, where asked for.
+      distances: [q, g], of a system that compares pairs.
     """
 
     metrics: Metrics
     single_shot: SingleShot | None = None
     reranked: Metrics | None = None
+    distances: np.ndarray | None = None
 
     def row(self) -> dict[str, Any]:
         """Plain numbers of a summary's row."""
@@ -87,8 +89,11 @@ class Ranker:
         if self.method.score is not None:
             distances = self.pair_distances(variables, domain, query, gallery)
             single = single_shot_cmc_distances(distances, *labels, **shot) if self.settings['single_shot'] else None
-            return Measured(evaluate_distances(distances, *labels, average_precision=average_precision), single)
-        features = [self.features(variables, domain, feed, description=f'{name} features') for name, feed in (('query', query), ('gallery', gallery))]
+            return Measured(evaluate_distances(distances, *labels, average_precision=average_precision), single, distances=distances)
+        features = (
+            self.features(variables, domain, query, description='query features'),
+            self.features(variables, domain, gallery, description='gallery features'),
+        )
         options: dict[str, Any] = {'normalise': self.method.normalise, 'average_precision': average_precision, 'has_cameras': has_cameras}
         k: dict[str, Any] = {'k1': self.settings['rerank_k1'], 'k2': self.settings['rerank_k2'], 'lambda_value': self.settings['rerank_lambda']}
         return Measured(

@@ -83,6 +83,7 @@ class Run:
         # Restore: the latest readable checkpoint, else another run's parameters or weights from a file, else the fresh parameters.
         self.checkpoints = Checkpoints(workdir / 'checkpoints', keep=config.checkpoint.keep, scored=config.evaluation.select == 'best')
         self.position = Position()
+        self.distances: np.ndarray | None = None
         self.labels = feeding.first_labels(self.data.target_train.index, self.method.label_columns)
         self.state: state.TrainState
         restored = self.checkpoints.restore(lambda meta: self._template(meta, params, model_state, extra))
@@ -295,6 +296,7 @@ class Run:
             return
         found = self._evaluate(variables, domain, rerank=self.config.evaluation.rerank and last and name != 'adabn')
         row = self.position.rows[name] = {**found.row(), **said}
+        self.distances = found.distances if name == self.phase.row else None
         if found.reranked is not None:
             self.position.rows[f'{name}_reranked'] = evaluation.as_row(found.reranked)
         prefix = '' if name == self.phase.row else f'{name}/'
@@ -335,7 +337,9 @@ class Run:
                 own = SOURCE if name == SOURCE else domain
                 drawn[name] = self.ranker.features(variables, own, feed, description='features for figures')
             if self.method.score is not None:
-                drawn['distances'] = self.ranker.pair_distances(variables, domain, data.target_query, data.target_gallery)
+                # Pairs are dear, and those of the last row are at hand unless the run was resumed after it.
+                again = self.distances is None
+                drawn['distances'] = self.ranker.pair_distances(variables, domain, data.target_query, data.target_gallery) if again else self.distances
         if not self.first_host:
             return {}
         self.metrics.time(int(self.state.step), self._phase_name(), self.clock)

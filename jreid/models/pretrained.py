@@ -1,4 +1,4 @@
-"""Imports weights: PyTorch's `.pth`, `.safetensors`, and frozen TensorFlow graphs (`.pb`), without running any code of the file."""
+"""Imports weights: PyTorch's `.pth`, `.safetensors`, frozen TensorFlow graphs (`.pb`), `.caffemodel` and `.npz`, without running any code of the file."""
 
 import importlib.util
 import os
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from jreid.models.pretrained_caffe import read_caffemodel, read_npz
 from jreid.models.pretrained_names import FAMILIES, own_name
 from jreid.models.pretrained_tensors import WeightsError
 from jreid.models.pretrained_tf import read_frozen_graph
@@ -44,7 +45,7 @@ class LoadReport:
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Name -> array of a weight file; the kind is told by the suffix: .safetensors, .pb, otherwise PyTorch's.
+    """Name -> array of a weight file; the kind is told by the suffix: .safetensors, .pb, .caffemodel, .npz, otherwise PyTorch's.
 
     Raises FileNotFoundError, or WeightsError for a file that is damaged, refused or of another kind.
     """
@@ -53,9 +54,8 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f'{path}: no such weight file')
     if path.suffix == '.safetensors':
         return _read_safetensors(path)
-    if path.suffix == '.pb':
-        return read_frozen_graph(path)
-    return read_torch(path)
+    reader = {'.pb': read_frozen_graph, '.caffemodel': read_caffemodel, '.npz': read_npz}.get(path.suffix, read_torch)
+    return reader(path)
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:

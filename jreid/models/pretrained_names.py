@@ -89,13 +89,16 @@ def mobilenet_name(name: str, array: np.ndarray) -> Placed | None:
 
 
 def alexnet_name(name: str, array: np.ndarray) -> Placed | None:
-    """Caffe's layer names in a PyTorch file ('conv1.weight', blue first: turned here to red first); fc6 and fc7 are not part of the backbone."""
-    match = re.fullmatch(r'conv([1-5])\.(weight|bias)', name)
+    """Caffe's layers, of a .caffemodel or of other files in Caffe's layout [out, in, height, width]; fc6 and fc7 are not part of the backbone.
+
+    'conv1.weight' and 'conv1.bias'; also 'conv1_w', 'conv1/weights', 'conv1_0' and the like. Blue comes first in Caffe's conv1: it is turned to red first.
+    """
+    match = re.fullmatch(r'conv([1-5])[._/](?:(weights?|w|0)|biases|bias|b|1)', name)
     if match is None:
         return None
-    if name == 'conv1.weight' and array.ndim == 4:
+    if match[1] == '1' and match[2] and array.ndim == 4:
         array = array[:, ::-1]
-    return _from_torch(('stem' if match[1] in '12' else 'trunk', f'conv{match[1]}'), match[2], array)
+    return _from_torch(('stem' if match[1] in '12' else 'trunk', f'conv{match[1]}'), 'weight' if match[2] else 'bias', array)
 
 
 FAMILIES: dict[str, Callable[[str, np.ndarray], Placed | None]] = {

@@ -172,6 +172,17 @@ def test_triplets_come_from_two_cameras():
     assert all(len(np.unique(negatives)) == 4 for negatives in b2)
 
 
+def test_triplets_without_cameras_take_any_other_image_of_the_person():
+    identity = np.arange(12) // 3
+    plan = triplet_plan(identity, None, anchors=2, triplets_per_pair=4, seed=0, epoch=0).reshape(-1, 6)
+    assert sorted(plan[:, 0].tolist()) == list(range(12))
+    assert (identity[plan[:, 0]] == identity[plan[:, 1]]).all()
+    assert (plan[:, 0] != plan[:, 1]).all()
+    assert (identity[plan[:, 2:]] != identity[plan[:, :1]]).all()
+    with pytest.raises(ValueError, match='no pair of cameras'):
+        triplet_plan(np.arange(4), None, anchors=1, seed=0, epoch=0)
+
+
 def test_triplets_repeat_few_negatives_and_fill_a_step():
     plan = triplet_plan(np.asarray([0, 0, 1]), np.asarray([0, 1, 1]), anchors=4, triplets_per_pair=3, seed=0, epoch=0)
     assert plan.tolist() == [[0, 1, 2, 2, 2] * 4]

@@ -7,11 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jreid
 from configs import demo, pku2ward, variants
 from jreid import backbone, methods, train
 from jreid.checkpoint import Checkpoints
+from jreid.data.pack import decode
+from jreid.load import load_model
 from jreid.methods import mtdnet
 from jreid.methods.contract import Problem
+from jreid.methods.maps import spatial_maps
 from jreid.methods.mtdnet_network import SharedConv
 
 VARIANTS = [name for name in variants.VARIANTS if name.startswith('mtdnet')]
@@ -224,7 +228,10 @@ def restored(workdir):
 
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_every_variant_runs(variant, configured, tmp_path):
-    train.train(configured(variant), tmp_path)
+    config = configured(variant)
+    config.figures.enabled, config.figures.queries = variant in ('mtdnet-cls', 'mtdnet-rnk'), 4
+    train.train(config, tmp_path)
+    assert (tmp_path / 'figures' / 'ranked.png').exists() == config.figures.enabled
     summary = json.loads((tmp_path / 'summary.json').read_text())
     for row in ('source_only', 'supervised'):
         assert 0 <= summary[row]['mAP'] <= 100
@@ -234,6 +241,30 @@ def test_every_variant_runs(variant, configured, tmp_path):
     assert 'adabn' not in summary
     text = (tmp_path / 'summary.txt').read_text()
     assert 'supervised on the target, single gallery shot (exact expectation): rank-1' in text
+
+
+def test_scores_and_maps_of_a_finished_run(configured, people, tmp_path):
+    """Files or arrays give the distances of the run's evaluation."""
+    config = configured('mtdnet-cross', source_iterations=6, target_iterations=6)
+    train.train(config, tmp_path)
+    score, _ = jreid.load_scorer(tmp_path)
+    query, gallery = (sorted((people / 'two' / part).iterdir())[:5] for part in ('query', 'bounding_box_test'))
+    found = score(query, gallery)
+    assert found.shape == (5, 5)
+    assert ((found > 0) & (found < 1)).all()
+    arrays = [np.stack([decode(str(path), SIZE) for path in paths]) for paths in (query, gallery)]
+    np.testing.assert_allclose(score(*arrays), found, rtol=1e-5)
+    run = train.Run(config, tmp_path)
+    variables, data = run.state.variables, run.data
+    distances = run.ranker.pair_distances(variables, 'target', data.target_query, data.target_gallery)
+    run.close()
+    np.testing.assert_allclose(1 - found, distances[:5, :5], rtol=1e-4, atol=1e-6)
+    model = load_model(tmp_path)
+    images = jnp.asarray(images_of(2))
+    (spatial,) = spatial_maps(model.method, model.variables, images, 'target').values()
+    np.testing.assert_allclose(spatial.head(spatial.map), model.method.embed(model.variables, images, 'target'), rtol=1e-5)
+    with pytest.raises(ValueError, match='expected uint8'):
+        score(arrays[0][:, :16], arrays[1])
 
 
 class Killed(BaseException):

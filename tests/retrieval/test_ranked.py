@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import reference
 
-from jreid.retrieval import pairwise, top_ranked
+from jreid.retrieval import pairwise, top_ranked, top_ranked_distances
 
 
 @pytest.mark.parametrize('block_size', [3, 256])
@@ -15,6 +15,9 @@ def test_lists_equal_a_stable_sort(block_size, camera_rule):
     chosen = cameras if camera_rule else (None, None)
     found = top_ranked(query, gallery, *ids, *chosen, k=7, block_size=block_size)
     d = pairwise(query, gallery)
+    by_distance = top_ranked_distances(d, *ids, *chosen, k=7, block_size=block_size)
+    np.testing.assert_array_equal(by_distance.rows, found.rows)
+    np.testing.assert_array_equal(by_distance.correct, found.correct)
     for i in range(9):
         expected = reference.ranked(d, i, ids, cameras if camera_rule else None)[:7]
         np.testing.assert_array_equal(found.rows[i], expected)

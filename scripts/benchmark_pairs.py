@@ -1,0 +1,95 @@
+"""Pairs of images compared a second: MTDnet's blocks (`jreid.pairs`) beside the naive way, both images of each pair through the whole network.
+
+    python scripts/benchmark_pairs.py [--queries 100 --gallery 100 --naive 64 --repeats 3] [--small]
+
+Caffe's AlexNet at 224x224, or with --small the narrow form of the demo's configs at 96x48. Images are random, so are the weights: neither changes the time. The
+naive way compares `--naive` pairs, `--naive-batch` at a time, in one jitted call. Medians of repeats that take turns, after one of each that compiles
+and is told apart. Both ways give the same distances: the greatest difference is printed.
+"""
+
+import argparse
+import statistics
+import time
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import base, demo
+from jreid import backbone, methods, sharding, steps
+from jreid.augment import normalise
+from jreid.data import Index
+from jreid.methods.contract import Problem
+from jreid.pairs import pair_distances
+
+
+def images_of(count: int, size: tuple[int, int], seed: int) -> SimpleNamespace:
+    """A split of random images."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+    index = Index(np.array([f'/{i}.jpg' for i in range(count)]), np.zeros(count, int), np.zeros(count, int))
+    return SimpleNamespace(index=index, pixels=pixels, images=lambda plan: (pixels[rows] for rows in plan))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--queries', type=int, default=100)
+    parser.add_argument('--gallery', type=int, default=100)
+    parser.add_argument('--naive', type=int, default=64, help='pairs of the naive way')
+    parser.add_argument('--naive-batch', type=int, default=16)
+    parser.add_argument('--batch', type=int, default=64)
+    parser.add_argument('--pairs', type=int, default=512)
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--small', action='store_true')
+    given = parser.parse_args()
+
+    config = demo.get_config('mtdnet') if given.small else base.get_config('mtdnet')
+    size = (96, 48) if given.small else (config.data.height, config.data.width)
+    module, record = backbone.build(config.model.backbone, config.model.options)
+    method = methods.build(config.method, module, Problem(size, 2, 2, 2, target_labelled=True))
+    preparation = steps.preparation(record, config.augment)
+    params, model_state, _ = method.init(jax.random.key(0))
+    variables = {'params': params, 'model_state': model_state}
+    query, gallery = images_of(given.queries, size, 0), images_of(given.gallery, size, 1)
+    mesh = sharding.make_mesh()
+    assert method.pair_input is not None
+    assert method.score is not None
+    pair_input, score = method.pair_input, method.score
+
+    def blocks() -> np.ndarray:
+        options = {'domain': 'target', 'mesh': mesh, 'batch': given.batch, 'pairs': given.pairs, 'progress': False}
+        return pair_distances(method, preparation, variables, query, gallery, **options)
+
+    @jax.jit
+    def compare(variables, first, second):
+        ready = (normalise(x, preparation.mean, preparation.std) for x in (first, second))
+        sides = [pair_input(variables, x, 'target', side) for x, side in zip(ready, ('query', 'gallery'), strict=True)]
+        one = jax.vmap(lambda a, b: score(variables, a[None], b[None])[0, 0])
+        return jax.nn.sigmoid(-one(*sides))
+
+    count = min(given.naive, given.queries * given.gallery) // given.naive_batch * given.naive_batch
+    rows, columns = np.divmod(np.arange(count), given.gallery)
+
+    def naive() -> np.ndarray:
+        parts = [slice(i, i + given.naive_batch) for i in range(0, count, given.naive_batch)]
+        return np.concatenate([np.asarray(compare(variables, jnp.asarray(query.pixels[rows[p]]), jnp.asarray(gallery.pixels[columns[p]]))) for p in parts])
+
+    times: dict[str, list[float]] = {'blocks': [], 'naive': []}
+    found = {}
+    for turn in range(given.repeats + 1):
+        for name, function in (('blocks', blocks), ('naive', naive)):
+            start = time.perf_counter()
+            found[name] = function()
+            times[name].append(time.perf_counter() - start)
+            if not turn:
+                print(f'{name}: first run, with compilation, {times[name].pop():.1f} s', flush=True)
+    rates = {'blocks': given.queries * given.gallery / statistics.median(times['blocks']), 'naive': count / statistics.median(times['naive'])}
+    difference = np.abs(found['blocks'][rows, columns] - found['naive']).max()
+    print(f'{jax.device_count()} x {jax.devices()[0].device_kind}, images {size[0]}x{size[1]}')
+    print(f'{given.queries:,} x {given.gallery:,} pairs in blocks, {count:,} naively')
+    print(f'{"blocks":10s} {rates["blocks"]:12,.1f} pairs/s   {rates["blocks"] / rates["naive"]:6.1f} times the naive way')
+    print(f'{"naive":10s} {rates["naive"]:12,.1f} pairs/s   greatest difference of the distances {difference:.1e}')
+
+
+if __name__ == '__main__':
+    main()
