@@ -338,8 +338,9 @@ class Run:
                 drawn[name] = self.ranker.features(variables, own, feed, description='features for figures')
             if self.method.score is not None:
                 # Pairs are dear, and those of the last row are at hand unless the run was resumed after it.
-                again = self.distances is None
-                drawn['distances'] = self.ranker.pair_distances(variables, domain, data.target_query, data.target_gallery) if again else self.distances
+                if self.distances is None:
+                    self.distances = self.ranker.pair_distances(variables, domain, data.target_query, data.target_gallery)
+                drawn['distances'] = self.distances
         if not self.first_host:
             return {}
         self.metrics.time(int(self.state.step), self._phase_name(), self.clock)
