@@ -35,12 +35,10 @@ class TopDownAttention(nn.Module):
 
 def _grow(x: Float[Array, 'b i j c'], width: int, size: tuple[int, int], gain: float, name: str) -> Float[Array, 'b h w d']:
     """A transposed convolution to `size`: from a single position with a kernel of that size, else 4x4; a side that is as long already keeps its length."""
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
     if x.shape[1:3] == (1, 1):
         kernel = strides = size
     else:
-        kernel, strides = (4, 4), tuple(1 if new == old else 2 for new, old in zip(size, x.shape[1:3], strict=True))
+        kernel, strides = (4, 4), (1 if size[0] == x.shape[1] else 2, 1 if size[1] == x.shape[2] else 2)
     # A place of the output gets one in (product of the strides) of the kernel's taps: without the factor the signal would fade from layer to layer.
     initial = nn.initializers.variance_scaling(gain * math.prod(strides), 'fan_in', 'normal')
     padding = 'VALID' if kernel == strides else 'SAME'
