@@ -28,7 +28,7 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
         round_epochs=2,
         group_identities=8,
         group_learning_rate=1e-4,
-        rho=1.6e-3 * 12_936 / 592,  # as many pairs an image as on Market's 12,936
+        rho=3e-3 * 1_536 / 592,  # as many pairs an image as in the demo
     )
     config.data.source, config.data.target = 'ward', 'pku'
     config.data.height, config.data.width = 128, 64
