@@ -57,6 +57,7 @@ def main(argv: list[str]) -> None:
     log.setLevel(logging.INFO)
     log.addHandler(handler)
     log.propagate = False
+    logging.getLogger('jax').setLevel(logging.WARNING)  # which accelerators it did not find is no news
     logging.captureWarnings(True)
     logging.getLogger('py.warnings').addHandler(handler)
     logging.getLogger('py.warnings').propagate = False  # absl's root handler would print them again

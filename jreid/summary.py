@@ -87,8 +87,8 @@ def write(
     if not has_cameras:
         text += '\nno cameras are known: every other image of the gallery counts, also those of the camera that took the query'
     if 'identities_estimated' in result:
-        true = 'an unknown number of' if identities_true is None else identities_true
-        text += f'\ntarget identities: {result["identities_estimated"]} estimated, {true} true'
+        true = 'true number unknown' if identities_true is None else f'{identities_true} true'
+        text += f'\ntarget identities: {result["identities_estimated"]} estimated, {true}'
     for name, row in rows.items():
         if shot := row.get('single_shot'):
             how = 'exact expectation' if shot['repeats'] is None else f'{shot["repeats"]} random galleries a query'
