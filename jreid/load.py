@@ -5,6 +5,7 @@ import json
 import logging
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -56,11 +57,10 @@ def load_run(workdir: str | pathlib.Path, *, checkpoint: str = 'auto', batch: in
     step = steps.embed_step(method, model.preparation, model.domain, mirror=config.evaluation.mirror)
 
     def embed(images: Images) -> np.ndarray:
-        if isinstance(images, (str, pathlib.Path)):
-            images = [images]
+        several = listed(images)
         features = []
-        for start in range(0, len(images), batch):
-            array = pixels(images[start : start + batch], size)
+        for start in range(0, len(several), batch):
+            array = pixels(several[start : start + batch], size)
             padded = np.concatenate([array, np.zeros((batch - len(array), *size, 3), np.uint8)])
             features.append(np.asarray(step(model.variables, jax.numpy.asarray(padded)))[: len(array)])
         found = np.concatenate(features) if features else np.zeros((0, 0), np.float32)
@@ -89,9 +89,9 @@ def load_scorer(workdir: str | pathlib.Path, *, checkpoint: str = 'auto') -> tup
     mesh = sharding.make_mesh()
 
     def feed(images: Images) -> Feed:
-        names = np.array([f'/{row}' for row in range(len(images))])
-        rows = np.full(len(images), -1)
-        return Feed(Index(names, rows, rows), lambda plan: (pixels([images[row] for row in step], size) for step in plan), lambda: np.zeros(0))
+        several = listed(images)
+        names, rows = np.array([f'/{row}' for row in range(len(several))]), np.full(len(several), -1)
+        return Feed(Index(names, rows, rows), lambda plan: (pixels([several[row] for row in step], size) for step in plan), lambda: np.zeros(0))
 
     def score(query: Images, gallery: Images) -> np.ndarray:
         settings = {name: config.evaluation[name] for name in ('batch', 'pairs', 'mirror')}
@@ -101,7 +101,12 @@ def load_scorer(workdir: str | pathlib.Path, *, checkpoint: str = 'auto') -> tup
     return score, config
 
 
-def pixels(images: Images, size: tuple[int, int]) -> np.ndarray:
+def listed(images: Images) -> np.ndarray | Sequence[Any]:
+    """Several images: one path alone is a list of one."""
+    return [images] if isinstance(images, (str, pathlib.Path)) else images
+
+
+def pixels(images: np.ndarray | Sequence[Any], size: tuple[int, int]) -> np.ndarray:
     """uint8 images [N, H, W, 3] of that size, of arrays or of files.
 
     Raises:

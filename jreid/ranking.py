@@ -97,7 +97,7 @@ class Ranker:
         options: dict[str, Any] = {'normalise': self.method.normalise, 'average_precision': average_precision, 'has_cameras': has_cameras}
         k: dict[str, Any] = {'k1': self.settings['rerank_k1'], 'k2': self.settings['rerank_k2'], 'lambda_value': self.settings['rerank_lambda']}
         return Measured(
-            evaluation.metrics_of(*features, query, gallery, **options),
+            evaluation.metrics_of(features[0], features[1], query, gallery, **options),
             single_shot_cmc(*features, *labels, **shot, normalise=self.method.normalise) if self.settings['single_shot'] else None,
-            evaluation.reranked(*features, query, gallery, **options, **k) if rerank else None,
+            evaluation.reranked(features[0], features[1], query, gallery, **options, **k) if rerank else None,
         )

@@ -45,6 +45,8 @@ def main() -> None:
 
     config = demo.get_config('mtdnet') if given.small else base.get_config('mtdnet')
     size = (96, 48) if given.small else (config.data.height, config.data.width)
+    # Caffe's random start leaves all scores near one half, which would hide a difference of the two ways.
+    config.model.options['initial'] = config.method.initial = 'he'
     module, record = backbone.build(config.model.backbone, config.model.options)
     method = methods.build(config.method, module, Problem(size, 2, 2, 2, target_labelled=True))
     preparation = steps.preparation(record, config.augment)
