@@ -17,7 +17,7 @@ from jreid.data import Index
 from jreid.data.pack import decode
 from jreid.feeding import Feed
 from jreid.methods.contract import SOURCE, TARGET, Method, Problem, Tree
-from jreid.pairs import pair_distances
+from jreid.pairs import pair_distances, pair_steps
 from jreid.position import to_config
 
 log = logging.getLogger('jreid')
@@ -87,6 +87,7 @@ def load_scorer(workdir: str | pathlib.Path, *, checkpoint: str = 'auto') -> tup
     if model.method.score is None:
         raise ValueError(f'{workdir} is a run of {config.variant}, which compares features; use jreid.load_run')
     mesh = sharding.make_mesh()
+    compiled = pair_steps(model.method, model.preparation, model.domain, mirror=config.evaluation.mirror)
 
     def feed(images: Images) -> Feed:
         several = listed(images)
@@ -95,8 +96,7 @@ def load_scorer(workdir: str | pathlib.Path, *, checkpoint: str = 'auto') -> tup
 
     def score(query: Images, gallery: Images) -> np.ndarray:
         settings = {name: config.evaluation[name] for name in ('batch', 'pairs', 'mirror')}
-        feeds = (feed(query), feed(gallery))
-        return 1 - pair_distances(model.method, model.preparation, model.variables, *feeds, domain=model.domain, mesh=mesh, **settings, progress=False)
+        return 1 - pair_distances(compiled, model.variables, feed(query), feed(gallery), mesh=mesh, **settings, progress=False)
 
     return score, config
 

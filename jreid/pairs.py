@@ -7,6 +7,7 @@ than `KEPT`, of the gallery for one block at a time. So memory does not grow wit
 import math
 import tempfile
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -22,14 +23,26 @@ KEPT = 2**30
 """Bytes from which on an array is kept in a temporary file."""
 
 
+class PairSteps(NamedTuple):
+    """The jitted functions of `pair_distances`: inputs of queries and of gallery images, and distances of those."""
+
+    query: Callable[[Tree, jax.Array], jax.Array]
+    gallery: Callable[[Tree, jax.Array], jax.Array]
+    compare: Callable[[Tree, jax.Array, jax.Array], jax.Array]
+
+
+def pair_steps(method: Method, preparation: steps.Preparation, domain: str, *, mirror: bool = False) -> PairSteps:
+    """The functions for one method and domain, which compile once for each size of block."""
+    query, gallery = (steps.pair_input_step(method, preparation, domain, side, mirror=mirror) for side in ('query', 'gallery'))
+    return PairSteps(query, gallery, steps.pair_distance_step(method))
+
+
 def pair_distances(
-    method: Method,
-    preparation: steps.Preparation,
+    compiled: PairSteps,
     variables: Tree,
     query: Feed,
     gallery: Feed,
     *,
-    domain: str,
     mesh: Mesh,
     batch: int,
     pairs: int,
@@ -40,7 +53,7 @@ def pair_distances(
     """The probability that two images show different people, float32 [queries, gallery]; of the same one it is 1 minus that.
 
     Args:
-      domain: whose batch-norm statistics are used.
+      compiled: what `pair_steps` gave, with the same `mirror`.
       batch: images of the gallery a block; they are split over the devices.
       pairs: pairs that the network compares at a time, about; with `mirror` a query and a gallery image are four.
       mirror: average over the mirror images of both sides.
@@ -55,9 +68,7 @@ def pair_distances(
     views = 2 if mirror else 1
     batch = min(batch, len(gallery.index))
     batch += -batch % mesh.size
-    inputs = {side: steps.pair_input_step(method, preparation, domain, side, mirror=mirror) for side in ('query', 'gallery')}
-    compare = steps.pair_distance_step(method)
-    of_queries = _query_inputs(inputs['query'], variables, query, batch=batch, mesh=mesh, kept=kept)
+    of_queries = _query_inputs(compiled.query, variables, query, batch=batch, mesh=mesh, kept=kept)
     columns = min(max(pairs // (batch * views**2), 1), len(query.index))
     distances = array_in_reach((len(query.index), len(gallery.index)), np.float32, kept=kept)
     plan = evaluation_plan(len(gallery.index), batch)
@@ -66,11 +77,11 @@ def pair_distances(
         waiting: tuple[slice, np.ndarray, jax.Array] | None = None
         done = 0
         for rows, images in zip(plan, gallery.images(np.maximum(plan[:, sharding.local_columns(mesh, batch)], 0)), strict=True):
-            of_gallery = inputs['gallery'](variables, sharding.spread(mesh, images))
+            of_gallery = compiled.gallery(variables, sharding.spread(mesh, images))
             for start in range(0, len(of_queries), columns):
                 # The last block begins earlier rather than be shorter: every block has the one compiled size.
                 start = min(start, len(of_queries) - columns)
-                found = compare(variables, sharding.replicate(mesh, np.asarray(of_queries[start : start + columns])), of_gallery)
+                found = compiled.compare(variables, sharding.replicate(mesh, np.asarray(of_queries[start : start + columns])), of_gallery)
                 # Distances are read a block late, so that the device never waits for the host.
                 if waiting:
                     _write(distances, *waiting)

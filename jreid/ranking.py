@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jreid import evaluation, steps
 from jreid.feeding import Feed
 from jreid.methods.contract import Method, Tree
-from jreid.pairs import pair_distances
+from jreid.pairs import PairSteps, pair_distances, pair_steps
 from jreid.retrieval import Metrics, SingleShot, evaluate_distances, single_shot_cmc, single_shot_cmc_distances
 
 SINGLE_SHOT = ('', 'exact', 'repeats')
@@ -51,6 +51,7 @@ class Ranker:
       settings: `config.evaluation`.
       mesh: the devices.
       seed: of the draws of single-shot galleries.
+      compiled: functions of pairs made so far, by domain.
     """
 
     method: Method
@@ -58,6 +59,7 @@ class Ranker:
     settings: Mapping[str, Any]
     mesh: Mesh
     seed: int
+    compiled: dict[str, PairSteps] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.settings['single_shot'] not in SINGLE_SHOT:
@@ -73,7 +75,8 @@ class Ranker:
     def pair_distances(self, variables: Tree, domain: str, query: Feed, gallery: Feed) -> np.ndarray:
         """Distances [q, g] of a system that compares pairs."""
         settings = {name: self.settings[name] for name in ('batch', 'pairs', 'mirror')}
-        return pair_distances(self.method, self.preparation, variables, query, gallery, domain=domain, mesh=self.mesh, **settings)
+        compiled = self.compiled.setdefault(domain, pair_steps(self.method, self.preparation, domain, mirror=settings['mirror']))
+        return pair_distances(compiled, variables, query, gallery, mesh=self.mesh, **settings)
 
     def measure(self, variables: Tree, domain: str, query: Feed, gallery: Feed, *, has_cameras: bool, rerank: bool = False) -> Measured:
         """The numbers of a test split.

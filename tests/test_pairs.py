@@ -45,7 +45,8 @@ def system():
 def distances(query, gallery, **options):
     method, preparation, variables = system()
     options = {'batch': 4, 'pairs': 12, **options}
-    return pairs.pair_distances(method, preparation, variables, query, gallery, domain='target', mesh=sharding.make_mesh(), progress=False, **options)
+    compiled = pairs.pair_steps(method, preparation, 'target', mirror=options.get('mirror', False))
+    return pairs.pair_distances(compiled, variables, query, gallery, mesh=sharding.make_mesh(), progress=False, **options)
 
 
 def one_by_one(query, gallery, mirror):
@@ -106,8 +107,8 @@ def test_each_image_goes_through_the_shared_layers_once():
         return method.pair_input(variables, images, domain, side)
 
     counted = dataclasses.replace(method, pair_input=counting)
-    options = {'domain': 'target', 'mesh': sharding.make_mesh(), 'progress': False}
-    pairs.pair_distances(counted, preparation, variables, feed(6, 0), feed(8, 1), batch=2, pairs=2, **options)
+    compiled = pairs.pair_steps(counted, preparation, 'target')
+    pairs.pair_distances(compiled, variables, feed(6, 0), feed(8, 1), batch=2, pairs=2, mesh=sharding.make_mesh(), progress=False)
     jax.effects_barrier()
     assert seen == {'query': 6, 'gallery': 8}
 
