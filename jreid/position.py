@@ -100,8 +100,8 @@ def check(config: ConfigDict) -> None:
             raise ValueError(f'{name} is {fields[name]}; expected a number from 0 to 1')
     for name, value in fields.items():
         last = name.rsplit('.', 1)[-1]
-        if 'learning_rate' in last and not 0 < value < math.inf:
-            raise ValueError(f'{name} is {value}; expected a rate above 0')
+        if 'learning_rate' in last and not 0 <= value < math.inf:
+            raise ValueError(f'{name} is {value}; expected a rate, 0 or above')
     for name in ('erase_area', 'erase_aspect'):
         pair = config.augment[name]
         if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not 0 < pair[0] <= pair[1]:

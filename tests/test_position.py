@@ -17,7 +17,7 @@ from jreid.position import check
         ('train.statistics_batch', 0, 'train.statistics_batch is 0; expected 1 or more'),
         ('method.source_epochs', -1, 'method.source_epochs is -1; expected 0 or more'),
         ('method.label_smoothing', 2.0, 'method.label_smoothing is 2.0; expected a number from 0 to 1'),
-        ('method.learning_rate', float('nan'), 'method.learning_rate is nan; expected a rate above 0'),
+        ('method.learning_rate', float('nan'), 'method.learning_rate is nan; expected a rate, 0 or above'),
         ('figures.queries', 0, 'figures.queries is 0; expected 1 or more'),
         ('augment.erase_area', (0.3, 0.1), r'augment.erase_area is \(0.3, 0.1\); expected two numbers'),
     ],
