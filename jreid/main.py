@@ -2,7 +2,6 @@
 
 import difflib
 import logging
-import os
 import pathlib
 import sys
 import warnings
@@ -12,7 +11,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
-from jreid import options, sharding
+from jreid import allocation, options, sharding
 
 
 def _config_argument(argv: list[str]) -> str:
@@ -128,17 +127,6 @@ def fields(config: ConfigDict, prefix: str = '') -> list[str]:
     return names
 
 
-def _with_huge_pages() -> None:
-    """Start again with glibc's malloc on huge pages, which it reads from the environment only.
-
-    XLA's CPU backend takes fresh memory for every step's temporaries; with small pages their faults cost as much time as the arithmetic
-    (EfficientNet-Lite0 at 128x64, batch 32: 106,000 faults a step against 1,100, 1.7 times the images a CPU second).
-    """
-    if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
-        environment = {**os.environ, 'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
-        os.execve(sys.executable, [sys.executable, '-m', 'jreid.main', *sys.argv[1:]], environment)
-
-
 if __name__ == '__main__':
-    _with_huge_pages()
+    allocation.start_again(['-m', 'jreid.main', *sys.argv[1:]])
     app.run(main, flags_parser=_parsed)

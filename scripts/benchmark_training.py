@@ -10,7 +10,8 @@ which the loop waits for the loader; 'beside one batch' compares with the same s
 loader's threads take from the cores that compute.
 
 Step: forward, cross-entropy and batch-hard triplet loss, backward and Adam on images in memory, ResNet-50 with the last stride 1. The two take turns;
-medians after one step each that compiles or warms up, which is told apart. On a GPU: images/s, share of the card's peak (--peak, TFLOP/s) and PyTorch
+medians after --warm steps each, of which the first compiles and is told apart: until malloc has found its places for all blocks, steps wait for fresh
+memory. On a GPU: images/s, share of the card's peak (--peak, TFLOP/s) and PyTorch
 with AMP and channels-last. Pin the threads for a comparison on a CPU: OMP_NUM_THREADS=2 taskset -c 0,1 python ...
 """
 
@@ -19,6 +20,7 @@ import os
 import pathlib
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +33,7 @@ import optax
 from PIL import Image
 
 from configs import base
-from jreid import backbone, feeding, sharding, state, steps
+from jreid import allocation, backbone, feeding, sharding, state, steps
 from jreid.losses import batch_hard_triplet, cross_entropy
 from jreid.methods.contract import Phase, Stream
 from jreid.models import BACKBONES
@@ -159,8 +161,11 @@ def step_table(options: argparse.Namespace) -> None:
     ours()
     compiled = time.perf_counter() - begun
     theirs, note = torch_step(images, labels, prepared, options)
-    if theirs:
-        theirs()
+    for i in range(options.warm):
+        if theirs:
+            theirs()
+        if i:
+            ours()
     taken: dict[str, list[float]] = {'jreid': [], 'PyTorch': []}
     for _ in range(options.repeats):
         for name, run in (('jreid', ours), ('PyTorch', theirs)):
@@ -249,6 +254,7 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=32, help='images a step, a multiple of 4')
     parser.add_argument('--steps', type=int, default=30, help='of a loader')
     parser.add_argument('--repeats', type=int, default=5, help='of the ResNet-50 step')
+    parser.add_argument('--warm', type=int, default=4, help='ResNet-50 steps before those that are timed, at least 1')
     parser.add_argument('--compute-dtype', choices=('float32', 'bfloat16'), default='float32')
     parser.add_argument('--accumulate', type=int, default=1)
     parser.add_argument('--remat', action='store_true')
@@ -263,4 +269,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    allocation.start_again(sys.argv)  # as the trainer does; PyTorch takes its turns in the same process
     main()

@@ -5,11 +5,10 @@ from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv
+from jreid.models.pooling import max_pool
 from jreid.models.remat import block
 
 Maps = Float[Array, 'b h w c']
@@ -63,9 +62,7 @@ def max_pool_ceil(x: Maps, *, size: int = 3, stride: int = 2) -> Maps:
         windows -= (windows - 1) * stride >= length
         return 0, max(0, (windows - 1) * stride + size - length)
 
-    pads = ((0, 0), hang(x.shape[1]), hang(x.shape[2]), (0, 0))
-    # A traced start value would make it a reduction that has no derivative.
-    return lax.reduce_window(x, np.asarray(-np.inf, x.dtype), lax.max, (1, size, size, 1), (1, stride, stride, 1), pads)
+    return max_pool(x, size=size, stride=stride, pads=(hang(x.shape[1]), hang(x.shape[2])))
 
 
 class AlexNetStem(nn.Module):

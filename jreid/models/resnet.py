@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv
 from jreid.models.norm import BatchNorm
+from jreid.models.pooling import max_pool
 from jreid.models.remat import block
 
 Maps = Float[Array, 'b h w c']
@@ -79,7 +80,7 @@ class ResNet(nn.Module):
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
         """The third stage's map [b, h/16, w/16, c], which DIEN may mask before the fourth."""
         x = self.bn1(self.conv1(images), train)
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = max_pool(x, size=3, stride=2, pads=((1, 1), (1, 1)))
         for stage in (1, 2, 3):
             x = self._stage(stage, x, train)
         return x.astype(jnp.float32)

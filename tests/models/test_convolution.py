@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jreid.models.convolution import Conv, depthwise_shifted, pointwise, resolve_padding
+from jreid.models.convolution import Conv, convolve_unrolled, depthwise_shifted, pointwise, resolve_padding
 
 
 def normal(seed, *shape):
@@ -34,6 +34,41 @@ def test_depthwise_shifted_equals_the_grouped_convolution_with_its_gradients(k, 
 def test_pointwise_equals_the_convolution():
     x, kernel = normal(0, 2, 5, 3, 4), normal(1, 1, 1, 4, 6)
     np.testing.assert_allclose(pointwise(x, kernel), convolve(x, kernel, 1, 'SAME', 1), atol=1e-5)
+
+
+@pytest.mark.parametrize('channels', [(9, 4), (4, 9)])
+def test_turned_pointwise_has_the_convolutions_gradients(channels):
+    x, kernel = normal(0, 3, 5, 4, channels[0]), normal(1, 1, 1, *channels)
+    expected, expected_pull = jax.vjp(lambda x, w: convolve(x, w, 1, 'SAME', 1), x, kernel)
+    found, pull = jax.jit(lambda x, w: jax.vjp(lambda x, w: pointwise(x, w, turned=True), x, w))(x, kernel)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    cotangent = normal(2, *expected.shape)
+    for ours, theirs in zip(pull(cotangent), expected_pull(cotangent), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=3e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(('stride', 'size', 'padding'), [(1, (6, 4), 1), (2, (7, 8), 1), (2, (8, 5), 'SAME')])
+def test_unrolled_convolution_has_the_convolutions_gradients(stride, size, padding):
+    x, kernel = normal(0, 2, *size, 5), normal(1, 3, 3, 5, 7)
+    pads = resolve_padding(padding, size=size, kernel=(3, 3), stride=stride)
+    expected, expected_pull = jax.vjp(lambda x, w: convolve(x, w, stride, pads, 1), x, kernel)
+    found, pull = jax.vjp(lambda x, w: convolve_unrolled(x, w, stride, pads), x, kernel)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    cotangent = normal(2, *expected.shape)
+    for ours, theirs in zip(pull(cotangent), expected_pull(cotangent), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=3e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(('k', 'stride', 'features'), [(3, 2, 130), (1, 2, 20)])
+def test_conv_written_for_a_cpu_has_the_plain_gradients(k, stride, features):
+    x = normal(0, 2, 6, 5, 128)
+
+    def gradients(writing):
+        module = Conv(features, k, stride, k // 2, writing=writing)
+        variables = module.init(jax.random.key(0), x)
+        return jax.grad(lambda v, x: jnp.sum(jnp.sin(module.apply(v, x))), argnums=(0, 1))(variables, x)
+
+    jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=2e-4, rtol=1e-4), gradients('shifted'), gradients('grouped'))
 
 
 @pytest.mark.parametrize('writing', ['grouped', 'shifted'])
