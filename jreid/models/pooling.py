@@ -40,7 +40,7 @@ def _pool(x: Array, size: int, stride: int, pads: Pads, shape: tuple[int, ...]) 
 
 
 def _pool_forward(x: Array, size: int, stride: int, pads: Pads, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    views = taps(x, size, stride, pads, fill=-np.inf)
+    views = taps(x, (size, size), stride, pads, fill=-np.inf)
     largest, place = views[0], jnp.zeros(views[0].shape, jnp.uint8)
     for i, view in enumerate(views[1:], start=1):
         place = jnp.where(view > largest, jnp.uint8(i), place)

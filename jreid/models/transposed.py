@@ -4,18 +4,20 @@ import math
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
+
+from jreid.models.convolution import convolve, convolve_unrolled
 
 
 class TransposedConvolution(nn.Module):
     """`flax.linen.ConvTranspose`, parameters and numbers, as an ordinary convolution.
 
     Every one of the stride's phases of the output sees its own few taps of the kernel, at the same input positions; so one convolution with
-    a channel block a phase gives all phases, which are then put side by side. XLA's CPU has no fast convolution of inputs with gaps: training
-    the parsing head on 8x4 maps this way is tens of times as fast.
+    a channel block a phase gives all phases, which are then put side by side. XLA's CPU has no fast convolution of inputs with gaps, and none for the
+    gradient of a kernel as wide as this one, which is a matrix product there instead: on 64 maps of 8x4x256, 0.18 s for 12 s forward and backward.
 
     Attributes:
       features: channels out.
@@ -49,7 +51,8 @@ class TransposedConvolution(nn.Module):
             pads.append((-first, positions + first + table.shape[1] - 1 - length))
             outs.append((positions, out))
         flat = kernel.reshape(*kernel.shape[:3], -1)
-        y = lax.conv_general_dilated(x, flat, (1, 1), pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+        convolution = convolve_unrolled if jax.default_backend() == 'cpu' else convolve
+        y = convolution(x, flat, 1, (pads[0], pads[1]))
         y = y.reshape(len(x), outs[0][0], outs[1][0], *self.strides, self.features).transpose(0, 1, 3, 2, 4, 5)
         y = y.reshape(len(x), outs[0][0] * self.strides[0], outs[1][0] * self.strides[1], self.features)
         return y[:, : outs[0][1], : outs[1][1]] + bias
