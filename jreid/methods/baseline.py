@@ -160,8 +160,9 @@ def forward(
     """
     if batch_norm == 'split':
         return domains.forward(network, params, model_state, images, domain, tasks=tasks)
-    out, model_state = domains.forward(network, params, model_state, images, SOURCE, tasks=tasks)
-    return out, {SOURCE: model_state[SOURCE], TARGET: model_state[SOURCE]}
+    # From this domain's: a phase on the target may begin with statistics that were estimated anew on it.
+    out, model_state = domains.forward(network, params, model_state, images, domain, tasks=tasks)
+    return out, {SOURCE: model_state[domain], TARGET: model_state[domain]}
 
 
 def embedding(network: nn.Module, feature: str) -> Callable[[Tree, Array, str], Array]:

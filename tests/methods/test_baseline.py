@@ -83,6 +83,16 @@ def test_statistics_of_the_domains(network, variables, batch_norm):
     np.testing.assert_array_equal(moved[TARGET]['parsing']['bn']['mean'], np.zeros(4))
 
 
+def test_common_statistics_go_on_from_those_estimated_on_the_target(network, variables):
+    """As SSG's rounds begin: the estimate is not thrown away for what the source left."""
+    params, state = variables
+    estimated = jax.tree.map(lambda x: x + 5.0, state[TARGET])
+    x = images_of(6)
+    _, moved = baseline.forward(network, params, {SOURCE: state[SOURCE], TARGET: estimated}, x, TARGET, tasks=(), batch_norm='joint')
+    for domain in (SOURCE, TARGET):
+        np.testing.assert_allclose(moved[domain]['neck']['bn']['mean'], 0.9 * 5.0 + 0.1 * x.max(axis=(1, 2)).mean(0), rtol=1e-5)
+
+
 def test_parsing_loss_is_torchs():
     torch = pytest.importorskip('torch')
     rng = np.random.default_rng(0)
