@@ -61,11 +61,18 @@ def test_every_system_and_command_has_its_place_in_the_pages():
 def test_python_of_a_page_compiles_and_its_configs_exist(page):
     text = page.read_text()
     for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL):
-        compile(block, str(page), 'exec')
+        compile(re.sub(r'^--8<--\n.*\n--8<--$', '', block, flags=re.MULTILINE), str(page), 'exec')
     for file in set(re.findall(r'--config=(configs/\w+\.py)', text)) - {'configs/PAIR.py'}:
         assert (ROOT / file).is_file(), file
     for script in re.findall(r'(?:bash|python) (scripts/[\w.]+)', text):
         assert (ROOT / script).is_file(), script
+
+
+def test_the_example_is_shown_whole():
+    """In the block form, which is no Python: the formatter takes the other for an expression, puts spaces into it, and the page shows that."""
+    text = (DOCS / 'extending.md').read_text()
+    assert re.findall(r'^-- ?8 ?< ?--.*', text, re.MULTILINE) == ['--8<--', '--8<--']
+    assert re.findall(r'^--8<--\n(.*)\n--8<--$', text, re.MULTILINE) == [str(EXAMPLE.relative_to(ROOT))]
 
 
 def test_pages_are_in_the_navigation():
