@@ -91,6 +91,23 @@ def test_ilids_has_one_gallery_image_a_person_and_no_camera(tree):
     assert any(base[4:7] != '001' for base in bases(read('ilids', splits.train.path[0].rsplit('/', 1)[0], split=1).gallery))
 
 
+def test_gallery_of_ilids_is_in_the_file_of_splits(tree, tmp_path):
+    """Which image of a person is the gallery's is drawn too: a reader with another seed, or another program, has it from the file alone."""
+    root, file = tree('ilids'), tmp_path / 'splits.json'
+    drawn = [read('ilids', root, split=k, split_seed=7, write_splits=str(file)) for k in range(4)]
+    entries = json.loads(file.read_text())['splits']
+    for number, splits in enumerate(drawn):
+        assert entries[number]['gallery'] == sorted(bases(splits.gallery))
+        again = read('ilids', root, split=number, split_seed=0, split_file=str(file))
+        for (_, a), (_, b) in zip(splits.parts(), again.parts(), strict=True):
+            assert bases(a) == bases(b)
+    bare = {'train': entries[0]['train'], 'test': entries[0]['test']}
+    file.write_text(json.dumps({'set': 'ilids', 'splits': [bare, {**bare, 'gallery': [*entries[0]['gallery'][1:], '9999001.jpg']}]}))
+    assert bases(read('ilids', root, split_seed=7, split_file=str(file)).gallery) == bases(drawn[0].gallery)
+    with pytest.raises(ValueError, match='split 1: its gallery of 4 images does not show each of the 4 test people once, .*; 3 of them are test images'):
+        read('ilids', root, split=1, split_file=str(file))
+
+
 @pytest.mark.parametrize('name', ['viper', 'cuhk01'])
 def test_both_directions_search_for_the_same_people(name, tree):
     root = tree(name)
@@ -191,6 +208,37 @@ def test_parts_of_a_set_are_noticed(name, tree):
         jreid.data.load(name, tree(name), **OPTIONS.get(name, {}))
 
 
+WHOLE = {
+    'cuhk01': [f'campus/{p:04d}{k:03d}.png' for p in range(1, 972) for k in range(1, 5)],
+    'viper': [f'VIPeR/{cam}/{p:03d}_0.bmp' for p in range(632) for cam in ('cam_a', 'cam_b')],
+    'ilids': [f'i-LIDS_Person/{p:04d}{k:03d}.jpg' for p in range(1, 120) for k in range(1, 5)],
+    'prid2011': [f'single_shot/cam_{c}/person_{p:04d}.png' for c, n in (('a', 385), ('b', 749)) for p in range(1, n + 1)],
+}
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'people', 'sizes'),
+    [
+        ('cuhk01', {}, (871, 100), (3484, 200, 100)),
+        ('cuhk01', {'test_people': 486}, (485, 486), (1940, 972, 486)),
+        ('cuhk01', {'test_people': 486, 'shots': 'all'}, (485, 486), (1940, 972, 972)),
+        ('viper', {}, (316, 316), (632, 316, 316)),
+        ('ilids', {}, (59, 60), (236, 180, 60)),
+        ('prid2011', {}, (100, 100), (200, 100, 649)),
+    ],
+)
+def test_whole_sets_have_the_papers_sizes(name, options, people, sizes, tmp_path):
+    """Under the sets' own names and counts, which warn of nothing (warnings are errors); images stand in as links to one file of one byte."""
+    (tmp_path / 'one').write_bytes(b'x')
+    for image in WHOLE[name]:
+        (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
+        os.link(tmp_path / 'one', tmp_path / image)
+    splits = jreid.data.load(name, tmp_path, **options)
+    assert (splits.train.identities, splits.query.identities) == people
+    assert tuple(len(index) for _, index in splits.parts()) == sizes
+    assert not people_of(splits.train) & people_of(splits.query)
+
+
 @pytest.mark.parametrize('name', list(TREES))
 def test_missing_set(name, tmp_path):
     with pytest.raises(FileNotFoundError, match='was not found'):
@@ -240,30 +288,38 @@ def test_new_protocol_of_cuhk03(cuhk03):
         assert identity == {'2_002': 6, '2_003': 7, '4_001': 8}[base[:5]]
 
 
-def test_real_protocol_file_of_cuhk03(shared_data, tmp_path):
+@pytest.mark.parametrize(('images', 'counts'), [('labeled', (7368, 1400, 5328)), ('detected', (7365, 1400, 5332))])
+def test_real_protocol_files_of_cuhk03(images, counts, shared_data, tmp_path):
     """The counts of the whole set, from the authors' file; images stand in as files of one byte. One person has one view alone."""
     from scipy.io import loadmat
 
-    path = shared_data / 'annotations' / 'cuhk03_new_protocol_config_labeled.mat'
-    folder = tmp_path / 'images_labeled'
+    path = shared_data / 'annotations' / f'cuhk03_new_protocol_config_{images}.mat'
+    folder = tmp_path / f'images_{images}'
     folder.mkdir()
     (folder / EXAMPLE).write_bytes(b'x')
     for name in loadmat(path, squeeze_me=True)['filelist']:
         if name != EXAMPLE:
             os.link(folder / EXAMPLE, folder / str(name))
-    splits = jreid.data.load('cuhk03', tmp_path, annotations=str(path))  # warns where a count differs
-    assert (splits.train.identities, splits.query.identities, len(splits.gallery)) == (767, 700, 5328)
-    classic = jreid.data.load('cuhk03', tmp_path, protocol='classic', split=19)
+    splits = jreid.data.load('cuhk03', tmp_path, images=images, annotations=str(path))  # warns where a count differs
+    assert (splits.train.identities, splits.query.identities) == (767, 700)
+    assert tuple(len(index) for _, index in splits.parts()) == counts
+    classic = jreid.data.load('cuhk03', tmp_path, images=images, protocol='classic', split=19)
     assert (classic.train.identities, classic.query.identities, len(classic.gallery)) == (1367, 100, 100)
     assert set(classic.query.camera) == {0}
-    early = jreid.data.load('cuhk03', tmp_path, protocol='classic', pairs=3, validation_people=100)
-    assert (early.train.identities, early.query.identities) == (1160, 100)
+    early = jreid.data.load('cuhk03', tmp_path, images=images, protocol='classic', pairs=3, validation_people=100)
+    assert (early.train.identities, early.query.identities, len(early.gallery)) == (1160, 100, 100)
 
 
 def test_classic_splits_of_cuhk03(cuhk03):
     splits = jreid.data.load('cuhk03', cuhk03, images='detected', protocol='classic', test_people=3, pairs=3, validation_people=2, expected=False)
     assert (splits.train.identities, splits.query.identities, len(splits.gallery)) == (2, 3, 3)
     assert not any(base.startswith('4') for _, index in splits.parts() for base in bases(index))
+    whole = jreid.data.load('cuhk03', cuhk03, images='detected', protocol='classic', test_people=3, pairs=3, validation_people=2, shots='all', expected=False)
+    assert bases(whole.query) == bases(splits.query)
+    assert (len(whole.gallery), whole.gallery.identities) == (6, 3)
+    assert set(bases(splits.gallery)) < set(bases(whole.gallery))
+    with pytest.raises(ValueError, match="shots is 'two'"):
+        jreid.data.load('cuhk03', cuhk03, images='detected', protocol='classic', shots='two')
     with pytest.raises(ValueError, match='validation_people is 5'):
         jreid.data.load('cuhk03', cuhk03, images='detected', protocol='classic', test_people=3, validation_people=5, expected=False)
 

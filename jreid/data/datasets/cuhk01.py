@@ -29,7 +29,8 @@ def load(
     Args:
       root: the folder campus, with images like 0001001.png (person, image), or the folder above it.
       test_people: 100 or 486.
-      shots: 'single': the gallery has one random image of each person, drawn from (split_seed, split); 'all': both of them.
+      shots: 'single': the gallery has one random image of each person, drawn from (split_seed, split); 'all': both of them, from which
+        `evaluation.single_shot` takes the expectation or draws.
       Others: see `jreid.data.datasets.viper.load`.
     """
     if shots not in ('single', 'all'):

@@ -30,6 +30,7 @@ def load(
     pairs: int = 5,
     test_people: int = 100,
     validation_people: int = 0,
+    shots: str = 'single',
     split: int = 0,
     split_seed: int = 0,
     direction: str = 'a2b',
@@ -44,12 +45,14 @@ def load(
       root: the folder that holds images_labeled and images_detected, with images like 1_001_1_01.png (camera pair, person, view, image) as they are taken from
         cuhk-03.mat, or the folder above it.
       images: 'labeled' or 'detected'.
-      protocol: 'new', from the authors' .mat file; 'classic': view 1 is searched for in one random image a person of view 2 (`direction` a2b), drawn from
-        (split_seed, split). The classic splits are drawn here; the authors' own can be given as a split file.
+      protocol: 'new', from the authors' .mat file; 'classic': view 1 is searched for in view 2 (`direction` a2b). The classic splits are drawn here; the
+        authors' own can be given as a split file.
       annotations: cuhk03_new_protocol_config_{labeled,detected}.mat; None where it lies in the set's folder or the folder above.
       pairs: camera pairs that a classic split is drawn from: 5 (1,467 people), or 3 (the 1,360 people of pairs 1 to 3, as early papers had).
       test_people: of a classic split.
       validation_people: people of a classic split, drawn from (split_seed, split), who are neither trained on nor tested: 100 with pairs=3 for 1,160/100/100.
+      shots: of a classic split, 'single': the gallery has one random image of each person, drawn from (split_seed, split); 'all': all of them, from which
+        `evaluation.single_shot` takes the expectation or draws.
       Others: see `jreid.data.datasets.viper.load`.
 
     Both views of a pair are one camera each: camera = view - 1, as in the authors' file.
@@ -58,6 +61,8 @@ def load(
         raise ValueError(f"images is {images!r}; expected 'labeled' or 'detected'")
     if protocol not in ('new', 'classic'):
         raise ValueError(f"protocol is {protocol!r}; expected 'new' (767/700) or 'classic' (20 splits)")
+    if shots not in ('single', 'all'):
+        raise ValueError(f"shots is {shots!r}; expected 'single' (one gallery image a person) or 'all'")
     sub = f'images_{images}'
     folder = listing.find_folder(root, ('cuhk03', 'CUHK03', 'cuhk03_release'), (sub,), name='CUHK03', layout=f'{sub} with images like {EXAMPLE}')
     if protocol == 'new':
@@ -78,7 +83,7 @@ def load(
     left_out = np.random.default_rng([split_seed, split, 2]).permutation(chosen.train)[:validation_people]
     # A person of one view alone (the labeled images have one) cannot be tested, and is trained on in every split.
     chosen = repeated.Split(tuple(sorted((set(chosen.train) | (views[0] ^ views[1])) - set(left_out.tolist()))), chosen.test)
-    shown = repeated.one_each(photos, seed=split_seed, split=split)
+    shown = repeated.one_each(photos, seed=split_seed, split=split) if shots == 'single' else None
     return repeated.across_cameras('cuhk03', photos, chosen, direction=direction, shown=shown)
 
 
