@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -16,10 +16,15 @@ from jreid.data.index import Splits
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """One split: the set's own ids, ascending, of the people trained on and of those searched for."""
+    """One split: the set's own ids, ascending, of the people trained on and of those searched for.
+
+    Attributes:
+      gallery: base names of the images that the gallery shows, where a protocol draws them; empty where the people alone settle it.
+    """
 
     train: tuple[int, ...]
     test: tuple[int, ...]
+    gallery: tuple[str, ...] = ()
 
 
 def draw(identities: Collection[int], *, train: int, splits: int, seed: int) -> tuple[Split, ...]:
@@ -38,7 +43,7 @@ def draw(identities: Collection[int], *, train: int, splits: int, seed: int) -> 
 
 
 def write(path: str | os.PathLike, splits: Sequence[Split], *, name: str, seed: int) -> None:
-    """A JSON file `{"set", "seed", "splits": [{"train": [ids], "test": [ids]}, ...]}`.
+    """A JSON file `{"set", "seed", "splits": [{"train": [ids], "test": [ids]}, ...]}`, with `"gallery": [base names]` where gallery images are drawn.
 
     A file that is there already stays.
     """
@@ -47,7 +52,7 @@ def write(path: str | os.PathLike, splits: Sequence[Split], *, name: str, seed: 
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    content = {'set': name, 'seed': seed, 'splits': [dataclasses.asdict(split) for split in splits]}
+    content = {'set': name, 'seed': seed, 'splits': [{part: value for part, value in dataclasses.asdict(split).items() if value} for split in splits]}
     temporary.write_text(json.dumps(content) + '\n', encoding='utf-8')
     os.replace(temporary, path)
 
@@ -66,8 +71,11 @@ def read(path: str | os.PathLike, identities: Collection[int], *, name: str) -> 
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
         belongs = content['set']
-        splits = tuple(Split(*(tuple(int(i) for i in entry[part]) for part in ('train', 'test'))) for entry in content['splits'])
-    except (ValueError, KeyError, TypeError) as error:
+        splits = tuple(
+            Split(*(tuple(int(i) for i in entry[part]) for part in ('train', 'test')), gallery=tuple(map(str, entry.get('gallery', ()))))
+            for entry in content['splits']
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{path} is no split file: {type(error).__name__} {error}; expected {wanted}') from error
     if belongs != name:
         raise ValueError(f'{path} holds splits of {belongs!r}; expected those of {name!r}')
@@ -92,6 +100,7 @@ def choose(
     split_seed: int,
     split_file: str | os.PathLike | None,
     write_splits: str | os.PathLike | None,
+    shown: Callable[[Split, int], Collection[Photo]] | None = None,
 ) -> Split:
     """The split of number `split`, drawn or read.
 
@@ -101,6 +110,7 @@ def choose(
       splits: how many are drawn.
       split_file: a file of splits, made here or elsewhere, to read instead; None or '' for none.
       write_splits: a file to write the drawn splits to; one that exists is read, and must hold the same.
+      shown: (split, its number) -> the gallery's images, where a protocol draws them; kept with the split, and not called where a file names them.
 
     Raises:
       ValueError: no split of that number, both files named, or the file to be written holds other splits.
@@ -108,6 +118,9 @@ def choose(
     if split_file and write_splits:
         raise ValueError('split_file and write_splits are both given; name the one file that is read, or the one that is written')
     found = read(split_file, identities, name=name) if split_file else draw(identities, train=train, splits=splits, seed=split_seed)
+    if shown:
+        named = (split.gallery or sorted(os.path.basename(photo.path) for photo in shown(split, number)) for number, split in enumerate(found))
+        found = tuple(dataclasses.replace(split, gallery=tuple(gallery)) for split, gallery in zip(found, named, strict=True))
     if write_splits:
         write(write_splits, found, name=name, seed=split_seed)
         if read(write_splits, identities, name=name) != found:
