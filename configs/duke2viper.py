@@ -6,6 +6,7 @@ Command, split 0: python -m jreid.main --config=configs/duke2viper.py --workdir=
 Splits 0..9 are a run each; `python -m jreid.collect runs/duke2viper-?` gives mean and standard deviation. Step I, which no split changes, is trained only
 once: a run of variant tjaidl-no-adaptation, then for each split --config.init.run=THAT_RUN --config.method.identity_iterations=0
 --config.method.joint_iterations=0. `target_options.write_splits` writes the splits to a file, `split_file` reads such a file.
+`target_options.direction=b2a` searches camera b's people in camera a; its ten runs are collected by themselves.
 """
 
 from ml_collections import ConfigDict

@@ -25,7 +25,7 @@ def load(
 ) -> Splits:
     """Reads one of 10 random splits: half of the people (316) trained on, the others searched for in the other camera; both cameras' images are trained on.
 
-    Results are means over the 10 splits, and over both directions where a report has them.
+    Results are means over the 10 splits; a direction is collected by itself (`jreid.collect`).
 
     Args:
       root: the set's folder, with cam_a and cam_b, or the folder above it.
