@@ -1,6 +1,10 @@
 """PTL through the trainer, from a teacher's run over its label files to proxy tasks on the target."""
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -111,8 +115,26 @@ def test_teachers_from_training_to_label_files(tiny_config, tmp_path):
         assert (found['attributes'] > 0).all()
         assert (found['attributes'] < 1).all()
         assert found['attributes'].std(axis=0).min() > 0
+    command_writes_the_same(tmp_path / 'teacher-attributes', config, out, tmp_path / 'command')
     config.data.target_teacher = str(out)
     assert 'adapted' in trainer.train(config, tmp_path / 'ptl')
+
+
+def command_writes_the_same(teacher, config, folder, place):
+    """`python -m jreid.label`, in a process of its own with a config file of one's own."""
+    place.mkdir()
+    (place / 'pair.py').write_text(
+        f'import json\n\nfrom jreid.position import to_config\n\n\ndef get_config():\n    return to_config(json.loads({config.to_json()!r}))\n'
+    )
+    words = [sys.executable, '-m', 'jreid.label', f'--teacher={teacher}', f'--config={place / "pair.py"}', f'--out={place / "labels"}']
+    root = pathlib.Path(label.__file__).parent.parent
+    done = subprocess.run(words, cwd=root, env={**os.environ, 'JAX_PLATFORMS': 'cpu'}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'attributes: labels of the 96 training images of the target' in done.stderr
+    with np.load(place / 'labels' / 'attributes.npz') as found, np.load(folder / 'attributes.npz') as expected:
+        np.testing.assert_array_equal(found['path'], expected['path'])
+        np.testing.assert_array_equal(found['names'], expected['names'])
+        np.testing.assert_allclose(found['attributes'], expected['attributes'], atol=1e-4)
 
 
 def test_true_masks_and_attributes_of_the_target_are_not_seen(tiny_config):

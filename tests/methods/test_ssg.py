@@ -86,20 +86,27 @@ def test_killed_in_the_second_round_resumes_exactly(finished, config_of, tmp_pat
     assert (finished / 'labels' / 'target_001.csv').read_bytes() == (tmp_path / 'labels' / 'target_001.csv').read_bytes()
 
 
-def test_starts_from_a_run_of_another_system(config_of, tiny_config, tmp_path, caplog):
-    other = tiny_config('source-only', source_epochs=1)
-    trainer.train(other, tmp_path / 'dmtnet')
+@pytest.mark.parametrize(
+    ('system', 'settings', 'unused'),
+    [
+        ('source-only', {'source_epochs': 1}, 'params/classification/kernel'),
+        ('dien-base', {'joint_epochs': 1, 'embedding_width': 8, 'target_batch': 16}, 'params/embedding/'),
+    ],
+)
+def test_starts_from_a_run_of_another_system(system, settings, unused, config_of, tiny_config, tmp_path, caplog):
+    """DMTNet or DIEN, to be refined."""
+    trainer.train(tiny_config(system, **settings), tmp_path / 'other')
     # Nothing moves the parameters, so what is left at the end is what the run started from.
     config = config_of('ssg-dagger', rounds=1, group_learning_rate=0.0, weight_decay=0.0, neighbours=10)
-    config.init.run = str(tmp_path / 'dmtnet')
+    config.init.run = str(tmp_path / 'other')
     with caplog.at_level('INFO', logger='jreid'):
         summary = trainer.train(config, tmp_path / 'ssg')
     assert 'adapted' in summary
     assert 'source_only' not in summary
-    there, here = state(tmp_path / 'dmtnet')['params'], state(tmp_path / 'ssg')['params']
+    there, here = state(tmp_path / 'other')['params'], state(tmp_path / 'ssg')['params']
     for a, b in zip(jax.tree.leaves(there['backbone']), jax.tree.leaves(here['backbone']), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert 'not used: params/classification/kernel' in caplog.text
+    assert f'not used: {unused}' in caplog.text
     assert 'stays fresh: params/joint/kernel' in caplog.text
 
 

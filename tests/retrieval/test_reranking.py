@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import reference
@@ -71,6 +73,25 @@ def test_jaccard_equals_the_dense_definition(k1, k2):
     np.testing.assert_allclose(dense, dense.T, atol=1e-6)
     assert (found.data >= 0).all()
     assert (np.diff(found.indices)[np.diff(row) == 0] > 0).all()
+
+
+def test_memory_of_jaccard_grows_with_the_neighbourhoods():
+    """Twice the images of as many an identity: about twice the memory, and far less than all pairs."""
+
+    def peak(samples):
+        rng = np.random.default_rng(0)
+        x = np.repeat(rng.standard_normal((samples // 10, 16)), 10, axis=0) + 0.2 * rng.standard_normal((samples, 16))
+        tracemalloc.start()
+        try:
+            jaccard(x.astype(np.float32), k1=10, block_size=50)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    jaccard(clustered(60, 6))  # imports
+    small, large = peak(1500), peak(3000)
+    assert large < 2.6 * small
+    assert large < 3000 * 3000 * 4 / 4
 
 
 def test_jaccard_graph_clusters_like_the_dense_matrix():
