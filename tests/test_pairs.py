@@ -1,6 +1,7 @@
 """Pair distances: equal to each pair by itself, in any blocks, views and number of devices; in bounded memory."""
 
 import dataclasses
+import io
 import os
 import pathlib
 import subprocess
@@ -113,6 +114,30 @@ def test_each_image_goes_through_the_shared_layers_once():
     assert seen == {'query': 6, 'gallery': 8}
 
 
+@pytest.mark.parametrize('images', [8, 64])
+def test_blocks_on_the_device_do_not_grow_with_the_gallery(images, monkeypatch):
+    """And the bar counts every pair once, padding and the overlap of the last block apart."""
+    method, preparation, variables = system()
+    compiled = pairs.pair_steps(method, preparation, 'target')
+    shapes, bars = set(), []
+
+    def compare(variables, query, gallery):
+        shapes.add((query.shape[0], gallery.shape[0]))
+        return compiled.compare(variables, query, gallery)
+
+    class Bar(pairs.tqdm):
+        def __init__(self, **options):
+            super().__init__(**{**options, 'disable': False, 'file': io.StringIO()})
+            bars.append(self)
+
+    monkeypatch.setattr(pairs, 'tqdm', Bar)
+    gallery = feed(images - 1, 1)
+    found = pairs.pair_distances(compiled._replace(compare=compare), variables, feed(5, 0), gallery, batch=4, pairs=8, mesh=sharding.make_mesh())
+    assert shapes == {(2, 4)}
+    assert found.shape == (5, images - 1)
+    assert [(bar.n, bar.total) for bar in bars] == [(found.size, found.size)]
+
+
 def test_sizes_below_one_are_refused():
     with pytest.raises(ValueError, match='batch is 0, pairs is 12'):
         distances(feed(2, 0), feed(2, 1), batch=0)
@@ -154,6 +179,33 @@ def test_four_devices_give_what_one_gives(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / 'four.npy'), distances(query, gallery), rtol=1e-4)
 
 
+def test_benchmark_compares_blocks_with_the_naive_way(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / 'scripts')
+    import benchmark_pairs
+
+    small = '--small --queries 3 --gallery 4 --naive 4 --naive-batch 4 --batch 4 --pairs 8 --repeats 1'
+    monkeypatch.setattr(sys, 'argv', ['benchmark_pairs.py', *small.split()])
+    benchmark_pairs.main()
+    text = capsys.readouterr().out
+    assert '3 x 4 pairs in blocks, 4 naively' in text
+    assert float(text.split('greatest difference of the distances ')[1].split(';')[0]) < 1e-5
+    assert text.count('pairs/s') == 2
+
+
+def split_over_four(compiled):
+    """The same steps, which see to it that each device compares its own quarter of a gallery block."""
+
+    def compare(variables, query, gallery):
+        found = compiled.compare(variables, query, gallery)
+        for array in (gallery, found):
+            assert {shard.data.shape[0] for shard in array.addressable_shards} == {array.shape[0] // 4}
+        return found
+
+    return compiled._replace(compare=compare)
+
+
 if __name__ == '__main__':
     assert jax.device_count() == 4
+    made = pairs.pair_steps
+    pairs.pair_steps = lambda *arguments, **options: split_over_four(made(*arguments, **options))
     np.save(sys.argv[1], distances(feed(5, 0), feed(7, 1)))
