@@ -1,5 +1,7 @@
 """MTDnet: its network, losses, the coupled form, who may read the target's labels, and runs of every variant."""
 
+import importlib
+import inspect
 import json
 
 import jax
@@ -11,6 +13,7 @@ import jreid
 from configs import demo, pku2ward, variants
 from jreid import backbone, methods, train
 from jreid.checkpoint import Checkpoints
+from jreid.data.datasets import LOADERS
 from jreid.data.pack import decode
 from jreid.load import load_model
 from jreid.methods import mtdnet
@@ -209,6 +212,19 @@ def test_small_configs_keep_what_the_variant_changes():
         assert make('dmtnet').data.target_labels is False
 
 
+@pytest.mark.parametrize('pair', ['cuhk03', 'cuhk032cuhk01', 'cuhk032ilids', 'cuhk032prid', 'cuhk032viper'])
+def test_papers_pairs(pair):
+    """Caffe's AlexNet at 224 x 224, CUHK03 in 1,160/100/100, single shots by expectation, and options that the loaders have."""
+    config = importlib.import_module(f'configs.{pair}').get_config('mtdnet-cls')
+    assert (config.model.backbone, config.data.height, config.data.width, config.evaluation.single_shot) == ('alexnet', 224, 224, 'exact')
+    source = config.data.source_options
+    assert (config.data.source, source.protocol, source.pairs, source.test_people, source.validation_people) == ('cuhk03', 'classic', 3, 100, 100)
+    for side in ('source', 'target'):
+        assert set(config.data[f'{side}_options']) <= set(inspect.signature(LOADERS[config.data[side]]).parameters)
+    # Where a person has several gallery images, all are kept: of one drawn image the expectation would be that draw.
+    assert config.data.target_options.get('shots') == ('all' if config.data.target in ('cuhk01', 'cuhk03') else None)
+
+
 # -- runs -------------------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -227,11 +243,12 @@ def restored(workdir):
 
 
 @pytest.mark.parametrize('variant', VARIANTS)
-def test_every_variant_runs(variant, configured, tmp_path):
+def test_every_variant_runs(variant, configured, tmp_path, caplog):
     config = configured(variant)
     config.figures.enabled, config.figures.queries = variant in ('mtdnet-cls', 'mtdnet-rnk'), 4
     train.train(config, tmp_path)
     assert (tmp_path / 'figures' / 'ranked.png').exists() == config.figures.enabled
+    assert 'starts from random weights' in caplog.text
     summary = json.loads((tmp_path / 'summary.json').read_text())
     for row in ('source_only', 'supervised'):
         assert 0 <= summary[row]['mAP'] <= 100

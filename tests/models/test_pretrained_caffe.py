@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from configs import variants
 from jreid import backbone as backbones
@@ -159,21 +159,24 @@ def caffe_bytes(caffe):
     return net(caffe, weights_of({'conv1': (2, 1, 2, 2), 'fc': (3, 2)}))
 
 
-@pytest.mark.parametrize('names', ['{}.{}', '{}_{}', '{}/{}', '{}_#'])
-def test_npz_of_caffes_arrays(names, tmp_path):
+@pytest.mark.parametrize(('suffix', 'names'), [('npz', '{}.{}'), ('npz', '{}_{}'), ('npz', '{}/{}'), ('npz', '{}_#'), ('safetensors', '{}_{}')])
+def test_files_of_caffes_arrays(suffix, names, tmp_path):
     """conv1's blue channel comes first in Caffe, and last here."""
     weights = weights_of(SHAPES)
     stored = {}
     for name, array in weights.items():
         layer, leaf = name.split('.')
         stored[names.replace('#', '0' if leaf == 'weight' else '1').format(layer, leaf)] = array
-    np.savez(tmp_path / 'w.npz', **stored)
+    if suffix == 'npz':
+        np.savez(tmp_path / 'w.npz', **stored)
+    else:
+        save_file(stored, tmp_path / 'w.safetensors')
     module, _ = backbones.build('alexnet', {'widths': (8, 8, 8, 8, 8)})
     settings = variants.method_settings('mtdnet')
     method = methods.build(settings, module, Problem((99, 99), 2, 2, 2, target_labelled=True))
     shapes = jax.eval_shape(method.init, jax.random.key(0))
     params, state = (jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree) for tree in shapes[:2])
-    loaded, _ = backbones.load_weights(str(tmp_path / 'w.npz'), 'alexnet', method, params, state)
+    loaded, _ = backbones.load_weights(str(tmp_path / f'w.{suffix}'), 'alexnet', method, params, state)
     stem = loaded['backbone']['stem']
     np.testing.assert_array_equal(stem['conv1']['kernel'], weights['conv1.weight'].transpose(2, 3, 1, 0)[:, :, ::-1])
     np.testing.assert_array_equal(stem['conv2']['kernel'], weights['conv2.weight'].transpose(2, 3, 1, 0))
