@@ -17,13 +17,14 @@ def edited(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
       ValueError: a field that the config does not have, or a value of another type.
     """
     values = flags.FlagValues()
+    known, rest = list(flat_config(json.loads(config.to_json_best_effort()))), list(arguments)
     try:
-        rest, found = options.split(arguments, list(flat_config(json.loads(config.to_json_best_effort()))))
+        rest, found = options.split(arguments, known)
         argv = ['jreid', *rest]
         config_flags.DEFINE_config_dict('config', config, flag_values=values, lock_config=True, sys_argv=argv)
         left = values(argv)
     except (AttributeError, KeyError, TypeError, ValueError, flags.Error) as error:
-        raise ValueError(f'{" ".join(arguments)}: {error}') from error
+        raise ValueError(options.unknown(rest, known) or f'{" ".join(arguments)}: {error}') from error
     if len(left) > 1:
         raise ValueError(f'unexpected arguments {" ".join(left[1:])}; fields are set as --config.field=value')
     options.put(values.config, found)

@@ -108,15 +108,7 @@ def _missing_file(argv: list[str]) -> str:
 
 def _wrong_field(argv: list[str]) -> str:
     """What is wrong with the first `--config.FIELD` that the config does not have; '' where all are there."""
-    known = fields(flags.FLAGS['config'].parser.parse(_config_argument(argv)))
-    for argument in argv[1:]:
-        name = argument.split('=', 1)[0].lstrip('-').removeprefix('config.')
-        if argument.lstrip('-').startswith('config.') and name not in known:
-            last = name.rsplit('.', 1)[-1]
-            near = [field for field in known if field.rsplit('.', 1)[-1] == last] + difflib.get_close_matches(name, known, 3)
-            hint = f'did you mean {" or ".join(dict.fromkeys(near))}?' if near else f'there are: {", ".join(known)}'
-            return f'the config has no field {name} ({argument}); {hint}'
-    return ''
+    return options.unknown(argv[1:], fields(flags.FLAGS['config'].parser.parse(_config_argument(argv))))
 
 
 def fields(config: ConfigDict, prefix: str = '') -> list[str]:

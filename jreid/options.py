@@ -5,6 +5,7 @@ right depends on the set and the network, which check them (`jreid.data.load`, `
 """
 
 import ast
+import difflib
 from collections.abc import Collection, Sequence
 
 from ml_collections import ConfigDict
@@ -36,6 +37,23 @@ def split(argv: Sequence[str], known: Collection[str]) -> tuple[list[str], dict[
             raise ValueError(f'{word} has no value; expected --config.{name}=VALUE')
         found[name] = value
     return rest, found
+
+
+def unknown(arguments: Sequence[str], known: Collection[str]) -> str:
+    """What is wrong with the first `--config.FIELD` that a config does not have, and which fields are near; '' where all are there.
+
+    Args:
+      arguments: words of a command line; others than `--config.FIELD[=VALUE]` are left alone.
+      known: dotted names of the config's fields.
+    """
+    for argument in arguments:
+        name = argument.split('=', 1)[0].lstrip('-').removeprefix('config.')
+        if argument.lstrip('-').startswith('config.') and name not in known:
+            last = name.rsplit('.', 1)[-1]
+            near = [field for field in known if field.rsplit('.', 1)[-1] == last] + difflib.get_close_matches(name, known, 3)
+            hint = f'did you mean {" or ".join(dict.fromkeys(near))}?' if near else f'there are: {", ".join(known)}'
+            return f'the config has no field {name} ({argument}); {hint}'
+    return ''
 
 
 def put(config: ConfigDict, found: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """The runs that a table needs: a variant, a pair and a seed each; and the teachers that some of them read labels of."""
 
 import dataclasses
+import difflib
 import importlib.util
 import pathlib
 from collections.abc import Sequence
@@ -82,7 +83,9 @@ def config_file(pair: str) -> pathlib.Path:
     path = pathlib.Path(pair) if pair.endswith('.py') else place / f'{pair}.py'
     if not path.is_file():
         known = sorted(p.stem for p in place.glob('*.py') if p.stem not in ('__init__', 'base', 'variants') and not p.stem.startswith('teacher'))
-        raise FileNotFoundError(f"pair '{pair}' has no config file {path}; there are: {', '.join(known)}")
+        near = difflib.get_close_matches(path.stem, known, 1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ''
+        raise FileNotFoundError(f"pair '{pair}' has no config file {path}{hint}; there are: {', '.join(known)}")
     return path
 
 
@@ -121,7 +124,19 @@ def plan(
       rows: names of rows or variants; none for all.
       edits: `--config.field=value` of every run.
       teacher_edits: the same for the teachers' runs.
+
+    Raises:
+      FileNotFoundError: a pair that was asked for has no config file.
+      ValueError: a row that was asked for is in none of the tables; or a field that a config does not have.
     """
+    for pair in pairs:
+        config_file(pair)
+    there = [name for table in tables for row in table.rows for name in (row.name, row.variant) if name]
+    for row in rows:
+        if row not in there:
+            near = difflib.get_close_matches(row, there, 1)
+            hint = f" (did you mean '{near[0]}'?)" if near else ''
+            raise ValueError(f"row '{row}' is in none of {', '.join(t.name for t in tables)}{hint}; there are: {', '.join(dict.fromkeys(there))}")
     jobs: dict[pathlib.Path, Job] = {}
     without: dict[tuple[str, str], str] = {}
     for table in tables:

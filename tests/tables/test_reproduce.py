@@ -117,6 +117,22 @@ def test_a_folder_with_a_run_of_another_config_is_refused(stand_in, capsys):
     assert 'holds a finished run of another config (method.momentum: 0.9 there, 0.5 now)' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('wrong', 'told'),
+    [
+        ('--pair=demmo', "pair 'demmo' has no config file .*demmo.py \\(did you mean 'demo'\\?\\); there are: cuhk03, "),
+        ('--row=dein', "row 'dein' is in none of dien-1 \\(did you mean 'dien'\\?\\); there are: Base, dien-base, "),
+        ('--config.method.relabel=2', 'the config has no field method.relabel \\(--config.method.relabel=2\\); '),
+        ('--config.method.learnin_rate=2', 'did you mean method.learning_rate'),
+    ],
+)
+def test_a_wrong_name_is_answered_before_anything_runs(stand_in, capsys, wrong, told):
+    workdir, run = stand_in
+    assert run(['--table=dien-1', '--pair=demo', wrong]) == 2
+    assert re.search(told, capsys.readouterr().err)
+    assert list(workdir.iterdir()) == []
+
+
 def test_shards_are_a_partition(stand_in, capsys):
     workdir, run = stand_in
     arguments = ['--table=dien-1,tjaidl-2', '--pair=demo', '--seeds=2', '--dry-run']
