@@ -13,6 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from jreid.checkpoint import CheckpointError
+from jreid.data.archive import read_arrays
+from jreid.data.datasets.listing import inside, whole
 from jreid.data.pack import UNREADABLE, BadImageError
 from jreid.load import load_run
 
@@ -58,23 +60,32 @@ class Features:
         """What `save` wrote.
 
         Raises:
-          ValueError: the file is none of these.
+          ValueError: the file is damaged or none of these.
         """
-        with np.load(path) as arrays:
-            lacking = {'path', 'identity', 'camera', 'features', 'run'} - set(arrays.files)
-            if lacking:
-                raise ValueError(f'{path} lacks {", ".join(sorted(lacking))}; expected a file that jreid extract wrote')
-            return Features(Listing(arrays['path'], arrays['identity'], arrays['camera']), arrays['features'], str(arrays['run']))
+        expected = 'a file that jreid extract wrote'
+        arrays = read_arrays(path, ('path', 'identity', 'camera', 'features', 'run'), expected=expected)
+        names, features, n = arrays['path'], arrays['features'], len(np.atleast_1d(arrays['path']))
+        texts = names.shape == (n,) and arrays['run'].shape == () and {names.dtype.kind, arrays['run'].dtype.kind} == {'U'}
+        labels = all(arrays[name].shape == (n,) and arrays[name].dtype.kind in 'iu' for name in ('identity', 'camera'))
+        if not texts or not labels or features.ndim != 2 or len(features) != n or features.dtype.kind != 'f':
+            told = ', '.join(f'{name} {array.dtype} {array.shape}' for name, array in arrays.items())
+            raise ValueError(f'{path}: {told}; expected {expected}')
+        if wrong := [str(name) for name in names if not whole(str(name))]:
+            raise ValueError(f'{path}: the image {wrong[0]!r} is no absolute path; expected {expected}')
+        return Features(Listing(names, arrays['identity'], arrays['camera']), features, str(arrays['run']))
 
 
-def listing(names: Sequence[str | os.PathLike[str]]) -> Listing:
+def listing(names: Sequence[str | os.PathLike[str]], *, root: str | os.PathLike[str] | None = None) -> Listing:
     """The images that files, folders (with those within) and CSV files name, in this order, those of a folder by name.
 
     A CSV file has a column `image` (or `path`), relative to its own folder, and may have numbers `identity` and `camera`.
 
+    Args:
+      root: the folder that all images of a CSV file must lie in; None for the file's own.
+
     Raises:
       FileNotFoundError: a name is neither file nor folder.
-      ValueError: a CSV file without its column, a label that is no number, or no image at all.
+      ValueError: a CSV file that cannot be read, lacks its column or names an image outside `root`, a label that is no number, or no image at all.
     """
     paths: list[str] = []
     labels: list[tuple[int, int]] = []
@@ -83,7 +94,7 @@ def listing(names: Sequence[str | os.PathLike[str]]) -> Listing:
         if place.is_dir():
             found = sorted(str(path) for path in place.rglob('*') if path.suffix.lower() in SUFFIXES)
         elif place.suffix.lower() == '.csv' and place.is_file():
-            rows = _rows(place)
+            rows = _rows(place, pathlib.Path(root).expanduser().absolute() if root else place.parent)
             paths += [path for path, *_ in rows]
             labels += [(identity, camera) for _, identity, camera in rows]
             continue
@@ -99,20 +110,37 @@ def listing(names: Sequence[str | os.PathLike[str]]) -> Listing:
     return Listing(np.asarray(paths, np.str_), table[:, 0], table[:, 1])
 
 
-def _rows(path: pathlib.Path) -> list[tuple[str, int, int]]:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-        reader = csv.DictReader(file)
-        column = next((name for name in ('image', 'path') if name in (reader.fieldnames or ())), None)
-        if column is None:
-            raise ValueError(f"{path} has columns {', '.join(reader.fieldnames or ()) or 'none'}; expected one called 'image'")
-        rows = []
-        for number, row in enumerate(reader, 2):
-            try:
-                labels = [int(row.get(name) or UNKNOWN) for name in ('identity', 'camera')]
-            except ValueError as error:
-                raise ValueError(f'{path}, line {number}: {error}; identity and camera are numbers') from error
-            rows.append((str(path.parent / row[column]), *labels))
-    return rows  # type: ignore[return-value]
+def _rows(path: pathlib.Path, root: pathlib.Path) -> list[tuple[str, int, int]]:
+    rows = []
+    try:
+        with open(path, newline='', encoding='utf-8-sig') as file:
+            reader = csv.DictReader(file)
+            column = next((name for name in ('image', 'path') if name in (reader.fieldnames or ())), None)
+            if column is None:
+                raise ValueError(f"{path} has columns {', '.join(reader.fieldnames or ()) or 'none'}; expected one called 'image'")
+            for number, row in enumerate(reader, 2):
+                try:
+                    identity, camera = (_label(row.get(name)) for name in ('identity', 'camera'))
+                except ValueError as error:
+                    raise ValueError(f'{path}, line {number}: {error}; identity and camera are numbers') from error
+                rows.append((_image(path, row[column] or '', root, number), identity, camera))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} cannot be read as a CSV file in UTF-8: {error}') from error
+    return rows
+
+
+def _label(text: str | None) -> int:
+    value = int(text or UNKNOWN)
+    if not UNKNOWN <= value < 1 << 31:
+        raise ValueError(f'{value} is out of range')
+    return value
+
+
+def _image(table: pathlib.Path, name: str, root: pathlib.Path, number: int) -> str:
+    found = inside(root, os.path.join(os.path.normpath(table.parent), name)) if name else None
+    if found is None:
+        raise ValueError(f'{table}, line {number}: the image {name!r} leads out of {root} or holds control characters; --root names another folder')
+    return found
 
 
 def extract(run: str | pathlib.Path, images: Listing, *, checkpoint: str = 'auto', batch: int = 128, skip_bad: bool = False, progress: bool = True) -> Features:
@@ -156,6 +184,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid
     parser = argparse.ArgumentParser(prog=prog, description="A run's features of images, with their paths, in an .npz file.", allow_abbrev=False)
     parser.add_argument('run', help="the run's folder")
     parser.add_argument('images', nargs='+', help='image files, folders, or CSV files with a column image (and identity, camera)')
+    parser.add_argument('--root', help="folder that the images of a CSV file must lie in (default: the file's own)")
     parser.add_argument('--out', required=True, help='the .npz file')
     parser.add_argument('--checkpoint', default='auto', choices=('auto', 'last', 'best'))
     parser.add_argument('--batch', type=int, default=128, help='images a step (default: 128)')
@@ -163,7 +192,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     try:
-        found = extract(given.run, listing(given.images), checkpoint=given.checkpoint, batch=given.batch, skip_bad=given.skip_bad)
+        found = extract(given.run, listing(given.images, root=given.root), checkpoint=given.checkpoint, batch=given.batch, skip_bad=given.skip_bad)
         found.save(given.out)
     except (OSError, ValueError, CheckpointError) as error:
         print(error, file=sys.stderr)

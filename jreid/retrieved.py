@@ -7,6 +7,8 @@ import pathlib
 import numpy as np
 
 from jreid.data import Index
+from jreid.data.archive import read_arrays
+from jreid.data.datasets.listing import whole
 from jreid.retrieval import top_ranked, top_ranked_distances
 from jreid.retrieval.distances import BLOCK, blocks, unit
 from jreid.retrieval.evaluation import match_ranks, row_blocks
@@ -52,12 +54,41 @@ class Ranking:
 
     @staticmethod
     def load(folder: str | os.PathLike[str]) -> 'Ranking | None':
-        """What `save` wrote, or None where the folder has none."""
+        """What `save` wrote, or None where the folder has none.
+
+        Raises:
+          ValueError: the file is damaged or none of these.
+        """
         path = pathlib.Path(folder) / FILE
         if not path.is_file():
             return None
-        with np.load(path) as arrays:
-            return Ranking(**{field.name: arrays[field.name] for field in dataclasses.fields(Ranking)})
+        expected = 'the ranked results that a run keeps'
+        found = Ranking(**read_arrays(path, [field.name for field in dataclasses.fields(Ranking)], expected=expected))
+        problem = found._problem()
+        if problem:
+            raise ValueError(f'{path}: {problem}; expected {expected}')
+        return found
+
+    def _problem(self) -> str:
+        """What arrays do not fit together; '' where all do."""
+        q, n = int(np.size(self.query_path)), int(np.size(self.gallery_path))
+        k = self.rows.shape[1] if self.rows.ndim == 2 else 0
+        forms: dict[str, tuple[str, tuple[int, ...]]] = {
+            'query_path': ('U', (q,)),
+            'query_identity': ('iu', (q,)),
+            'query_camera': ('iu', (q,)),
+            'average_precision': ('f', (q,)),
+        }
+        forms |= {'gallery_path': ('U', (n,)), 'gallery_identity': ('iu', (n,)), 'gallery_camera': ('iu', (n,))}
+        forms |= {'rows': ('iu', (q, k)), 'distances': ('f', (q, k)), 'correct': ('b', (q, k))}
+        for name, (kinds, shape) in forms.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype.kind not in kinds:
+                return f'{name} is {array.dtype} {array.shape}'
+        if self.rows.size and not -1 <= self.rows.min() <= self.rows.max() < n:
+            return f'rows are {self.rows.min()} to {self.rows.max()} of {n}'
+        wrong = [str(path) for path in (*self.query_path, *self.gallery_path) if not whole(str(path))]
+        return f'the image {wrong[0]!r} is no absolute path' if wrong else ''
 
 
 def rank(

@@ -111,7 +111,7 @@ def test_extract_and_rank(run, people, tmp_path, capsys):
         writer.writerow(['image', 'identity', 'camera'])
         writer.writerows([path, int(path.name[:4]), int(path.name[6]) - 1] for path in files)
     gallery = tmp_path / 'gallery.npz'
-    assert cli.main(['extract', str(run), str(tmp_path / 'gallery.csv'), '--out', str(gallery), '--batch', '7']) == 0
+    assert cli.main(['extract', str(run), str(tmp_path / 'gallery.csv'), '--root', str(people), '--out', str(gallery), '--batch', '7']) == 0
     found = Features.load(gallery)
     embed, _ = load_run(run)
     np.testing.assert_allclose(found.features, embed(list(map(str, files))), rtol=1e-5, atol=1e-6)

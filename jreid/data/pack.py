@@ -163,12 +163,17 @@ def decode(path: str, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     try:
         with Image.open(path) as image:
-            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf):
-                raise BadImageError(f'{image.width} x {image.height} pixels, taken for a decompression bomb')
+            _check_size(image)
             return np.asarray(_eight_bits(image).convert('RGB').resize((width, height), Image.Resampling.BILINEAR))
     except UNREADABLE as error:
         reason = 'empty file' if os.path.exists(path) and not os.path.getsize(path) else str(error)
         raise BadImageError(f'{path}: {reason}') from error
+
+
+def _check_size(image: Image.Image) -> None:
+    """Refuse, before a pixel is read, what Pillow would only warn of below twice its limit."""
+    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf):
+        raise BadImageError(f'{image.width} x {image.height} pixels, taken for a decompression bomb')
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -191,11 +196,12 @@ def decode_mask(path: str, size: tuple[int, int]) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
+            _check_size(image)
             if image.mode not in ('L', 'P'):
-                raise BadImageError(f"{path}: a mask of mode {image.mode}; expected 8-bit grey ('L') or palette ('P'), a pixel's number its class")
+                raise BadImageError(f"a mask of mode {image.mode}; expected 8-bit grey ('L') or palette ('P'), a pixel's number its class")
             return np.asarray(image.resize((size[1], size[0]), Image.Resampling.NEAREST))
     except UNREADABLE as error:
-        raise error if isinstance(error, BadImageError) else BadImageError(f'{path}: {error}') from error
+        raise BadImageError(f'{path}: {error}') from error
 
 
 def digest(index: Index, size: tuple[int, int]) -> str:

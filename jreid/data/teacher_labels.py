@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from jreid.data.archive import read_arrays
 from jreid.data.index import Index
 
 MASKS, ATTRIBUTES = 'masks', 'attributes.npz'
@@ -81,11 +82,8 @@ def read_attributes(path: str | os.PathLike, images: Sequence[str]) -> tuple[np.
     Raises:
       ValueError: not such a file, or an image has no row.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            keys, names, values = (file[name] for name in ('path', 'names', 'attributes'))
-    except Exception as error:  # whatever a damaged file makes the parsers of zip and npy stumble over
-        raise ValueError(f'{path}: {error or type(error).__name__}; expected an .npz with path [N], names [M] and attributes [N, M]') from error
+    found = read_arrays(path, ('path', 'names', 'attributes'), expected='an .npz with path [N], names [M] and attributes [N, M]')
+    keys, names, values = found.values()
     if keys.ndim != 1 or names.ndim != 1 or {keys.dtype.kind, names.dtype.kind} != {'U'}:
         raise ValueError(f'{path}: path is {keys.dtype} {keys.shape} and names {names.dtype} {names.shape}; expected lists of text')
     if values.shape != (len(keys), len(names)) or not np.issubdtype(values.dtype, np.number):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jreid.data.datasets.listing import whole
 from jreid.figures import curves
 from jreid.position import flat_config
 from jreid.retrieved import Ranking
@@ -39,6 +40,8 @@ def run(folder: pathlib.Path, number: Number, ranking: Ranking | None, *, querie
     summary = json.loads((folder / 'summary.json').read_text())
     rows = {TITLES.get(name, name): row for name, row in summary.items() if isinstance(row, dict) and ('mAP' in row or 'attributes' in row or 'parsing' in row)}
     labels = sorted((folder / 'labels').glob('target_*.csv'))
+    config = flat_config(json.loads((folder / 'config.json').read_text()))
+    roots = [str(config[name]) for name in ('data.root', 'data.source_root', 'data.target_root') if config.get(name)]
     return {
         'name': folder.name,
         'title': f'{summary["source"]} to {summary["target"]}, {summary["variant"]}, seed {summary.get("seed", 0)}',
@@ -50,11 +53,11 @@ def run(folder: pathlib.Path, number: Number, ranking: Ranking | None, *, querie
         'attributes': [
             predicted(name, role, row[kind][role]) for name, row in rows.items() for kind in ('attributes', 'parsing') for role in row.get(kind, {})
         ],
-        'config': {name: json.dumps(value) for name, value in flat_config(json.loads((folder / 'config.json').read_text())).items()},
+        'config': {name: json.dumps(value) for name, value in config.items()},
         'curves': history(folder / 'metrics.jsonl'),
         'sweeps': [sweep(path) for path in sorted((folder / 'labels').glob('niec_*.csv'))],
         'ranked': ranked(ranking, number, queries=queries, top=top) if ranking is not None else None,
-        'clusters': grouped(labels[-1], number, clusters=clusters, images=cluster_images) if labels else None,
+        'clusters': grouped(labels[-1], number, clusters=clusters, images=cluster_images, roots=roots) if labels else None,
     }
 
 
@@ -88,9 +91,16 @@ def predicted(row: str, role: str, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sweep(path: pathlib.Path) -> dict[str, Any]:
-    """A sweep of the number of identities."""
-    values = np.genfromtxt(path, delimiter=',', names=True)
-    columns = {name: np.atleast_1d(values[name]) for name in ('total', 'accuracy', 'silhouette')}
+    """A sweep of the number of identities.
+
+    Raises:
+      ValueError: the file is none.
+    """
+    try:
+        values = np.genfromtxt(path, delimiter=',', names=True)
+        columns = {name: np.atleast_1d(values[name]).astype(np.float64) for name in ('total', 'accuracy', 'silhouette')}
+    except (ValueError, IndexError, TypeError, StopIteration) as error:
+        raise ValueError(f'{path} is no sweep of a run: {error}; expected the columns total,accuracy,silhouette') from error
     order = np.argsort(columns['total'], kind='stable')
     return {'name': path.stem.replace('niec_', 'refresh '), **{name: _plain(column[order]) for name, column in columns.items()}}
 
@@ -129,12 +139,11 @@ def even(scores: np.ndarray, count: int) -> np.ndarray:
     return np.sort(pool[np.linspace(0, len(pool) - 1, count).round().astype(int)])
 
 
-def grouped(path: pathlib.Path, number: Number, *, clusters: int, images: int) -> dict[str, Any]:
+def grouped(path: pathlib.Path, number: Number, *, clusters: int, images: int, roots: Sequence[str] = ()) -> dict[str, Any]:
     """The pseudo labels of a file: the largest clusters with some of their images, and how many images have no label."""
     members: dict[int, list[str]] = {}
-    with open(path, newline='') as file:
-        for row in csv.DictReader(file):
-            members.setdefault(int(row['label']), []).append(row['image'])
+    for image, label in read_labels(path, roots):
+        members.setdefault(label, []).append(image)
     outside = members.pop(-1, [])
     order = sorted(members, key=lambda label: (-len(members[label]), label))
     shown = order[:clusters] if clusters else order
@@ -145,6 +154,35 @@ def grouped(path: pathlib.Path, number: Number, *, clusters: int, images: int) -
         'sizes': [len(members[label]) for label in order],
         'clusters': [{'label': label, 'count': len(members[label]), 'images': [number(image) for image in _spread(members[label], images)]} for label in shown],
     }
+
+
+def read_labels(path: pathlib.Path, roots: Sequence[str] = ()) -> list[tuple[str, int]]:
+    """(image, first label) of every row of a label file.
+
+    Args:
+      roots: the data folders as the run's config names them, which alone may lead upwards (`../data`).
+
+    Raises:
+      ValueError: no such file, or an image that no run writes: its path is relative, climbs (`..`) or holds control characters.
+    """
+    rows = []
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            reader = csv.DictReader(file)
+            if not {'image', 'label'} <= set(reader.fieldnames or ()):
+                raise ValueError('it has no columns image and label')
+            for row in reader:
+                rest = row['image'] or ''
+                for root in roots:
+                    rest = rest.replace(f'/{root.strip("/")}/', '/', 1)
+                if not whole(rest) or '..' in rest.split('/'):
+                    raise ValueError(
+                        f'line {reader.line_num}: the image {row["image"]!r} is no absolute path, leads out of its folder or holds control characters'
+                    )
+                rows.append((row['image'], int(row['label'])))
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ValueError(f'{path} is no label file of a run: {error}') from error
+    return rows
 
 
 def _spread(values: list[str], count: int) -> list[str]:

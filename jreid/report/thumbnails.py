@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageOps, features
 from tqdm import tqdm
 
+from jreid.data.pack import UNREADABLE
+
 
 class Images:
     """Numbers images in the order in which they are asked for, each path once."""
@@ -33,7 +35,7 @@ def encode(paths: Sequence[str], *, height: int = 96, quality: int = 60) -> tupl
             with Image.open(path) as image:
                 image.draft('RGB', (height, height))
                 small = ImageOps.contain(image.convert('RGB'), (height, height), Image.Resampling.BILINEAR)
-        except OSError:
+        except UNREADABLE:
             pictures.append('')
             missing.append(path)
             continue

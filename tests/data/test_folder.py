@@ -109,6 +109,16 @@ def test_dots_inside_the_folder_are_fine(write):
     assert jreid.data.load('folder', root).train.path[0] == str(root / 'a/1.jpg')
 
 
+def test_folder_named_with_a_detour_is_fine(write, tmp_path, monkeypatch):
+    root = write()
+    (tmp_path / 'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    assert jreid.data.load('folder', '..').train.path[0] == str(root / 'a/1.jpg')
+    (root / 'index.csv').write_text(f'{HEADER}\n../../x.jpg,1,1,train\n')
+    with pytest.raises(ValueError, match='leads out of'):
+        jreid.data.load('folder', '..')
+
+
 @pytest.mark.parametrize(
     ('rows', 'header', 'message'),
     [

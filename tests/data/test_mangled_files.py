@@ -98,3 +98,5 @@ def test_image_of_immense_size_is_refused_unread(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
     with pytest.raises(pack.BadImageError, match='decompression bomb'):
         pack.decode(str(tmp_path / 'x.png'), (8, 4))
+    with pytest.raises(pack.BadImageError, match='decompression bomb'):
+        pack.decode_mask(str(tmp_path / 'x.png'), (8, 4))

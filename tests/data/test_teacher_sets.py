@@ -149,6 +149,19 @@ def test_rap_version_2(tmp_path, photos):
         data.load('rap', tmp_path, partition=5)
 
 
+@pytest.mark.parametrize('name', ['CAM01/../../secret.png', '/etc/secret.png', 'CAM01\x07.png'])
+def test_rap_with_an_image_outside_its_folder_is_refused(name, tmp_path, photos):
+    struct = {'train_index': np.arange(1, 6, dtype=np.uint16), 'test_index': np.arange(6, 9, dtype=np.uint16)}
+    partition = np.empty((5, 1), object)
+    for i in range(5):
+        partition[i, 0] = struct
+    label = np.tile(np.eye(2, dtype=np.uint8), (4, 2))[:, :3]
+    fields = {'partion': partition, 'label': label, 'attribute_eng': cells(['Femal', 'BodyFat', 'hs-Hat']), 'imagesname': cells([*IMAGES[:7], name])}
+    write_rap(tmp_path / 'rap', photos, fields)
+    with pytest.raises(ValueError, match=r'RAP_annotation.mat: the image .* leads out of .*RAP_dataset or holds control characters'):
+        data.load('rap', tmp_path)
+
+
 def test_rap_of_another_form_is_said(tmp_path, photos):
     write_rap(tmp_path / 'rap', photos, {'imagesname': cells(IMAGES), 'label': np.zeros((8, 3))})
     with pytest.raises(ValueError, match='fields imagesname, label; expected names of images, names of attributes'):
@@ -227,4 +240,18 @@ def test_densepose(tmp_path):
     assert data.load('densepose', tmp_path, crops=str(tmp_path / 'crops'), progress=False).train.path[0] == splits.train.path[0]
     with pytest.raises(FileNotFoundError, match='is in none of train2014, val2014'):
         data.load('densepose', tmp_path, crops=str(tmp_path / 'others'), progress=False)
+    assert not list((tmp_path / 'others').iterdir())
+    # What an annotation must not say.
+    annotation = root / 'annotations' / 'densepose_coco_2014_train.json'
+    told = json.loads(annotation.read_text())
+    Image.fromarray(pixels).save(root / 'secret.jpg')
+    Image.fromarray(pixels).save(root / 'train2014' / 'COCO_train_000000000000.jpg')
+    for name in ('../secret.jpg', str(root / 'secret.jpg'), 'a\x1b.jpg'):
+        annotation.write_text(json.dumps({**told, 'images': [{'id': 0, 'file_name': name}]}))
+        with pytest.raises(ValueError, match=r'train.json cannot be used: .*leads out of its folder or holds control characters'):
+            data.load('densepose', tmp_path, crops=str(tmp_path / 'others'), progress=False)
+    for content in ('{"images": [', '[]', '{"images": [{}], "annotations": []}', json.dumps({**told, 'annotations': [{**person, 'image_id': 0, 'id': None}]})):
+        annotation.write_text(content)
+        with pytest.raises(ValueError, match=r'train.json cannot be used'):
+            data.load('densepose', tmp_path, crops=str(tmp_path / 'others'), progress=False)
     assert not list((tmp_path / 'others').iterdir())

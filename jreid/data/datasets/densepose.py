@@ -59,7 +59,10 @@ def _cut_all(folder: pathlib.Path, place: pathlib.Path, min_height: int, progres
     try:
         for part, name in ANNOTATIONS.items():
             (fresh / part).mkdir(parents=True)
-            _cut(folder, json.loads((folder / 'annotations' / name).read_text()), fresh / part, min_height, progress)
+            try:
+                _cut(folder, json.loads((folder / 'annotations' / name).read_text()), fresh / part, min_height, progress)
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
+                raise ValueError(f'{folder / "annotations" / name} cannot be used: {type(error).__name__} {error}') from error
         os.replace(fresh, place)
     except OSError:
         # Another process may have been first; its crops are the same.
@@ -77,7 +80,10 @@ def _cut(folder: pathlib.Path, annotation: dict[str, Any], out: pathlib.Path, mi
             people.setdefault(person['image_id'], []).append(person)
     for number, group in tqdm(sorted(people.items()), desc=f'cutting {out.name}', unit='image', disable=not progress):
         name = files[number]
-        path = next((p for p in (folder / sub / name for sub in ('train2014', 'val2014', 'images')) if p.is_file()), None)
+        places = [listing.inside(folder / sub, name) for sub in ('train2014', 'val2014', 'images')]
+        if None in places:
+            raise ValueError(f'the image {name!r} leads out of its folder or holds control characters; expected the name of a file')
+        path = next((place for place in places if place and os.path.isfile(place)), None)
         if path is None:
             raise FileNotFoundError(f'COCO DensePose: the image {name} is in none of train2014, val2014. The layout: {LAYOUT}')
         with Image.open(path) as image:

@@ -196,5 +196,11 @@ def inside(folder: pathlib.Path, name: str) -> str | None:
     """The absolute path of a file named in a list; None where the name leads out of the folder or holds control characters."""
     if not name or control_characters(name):
         return None
-    path = os.path.normpath(os.path.join(folder, name))
-    return path if os.path.commonpath([path, folder]) == str(folder) else None
+    top = os.path.normpath(folder)  # given as ../set, say
+    path = os.path.normpath(os.path.join(top, name))
+    return path if os.path.commonpath([path, top]) == top else None
+
+
+def whole(name: str) -> bool:
+    """Whether a path in a file that jreid wrote is one as it writes them: absolute, without control characters."""
+    return os.path.isabs(name) and not control_characters(name)

@@ -33,7 +33,11 @@ def load(root: str | os.PathLike, *, partition: int = 0, attributes: int = 0, ba
     end = attributes or (names.index('attachment-Baby') if 'attachment-Baby' in names else min(51, len(names)))
     table = np.where(table == 2, 1, table)
     columns = [i for i in range(min(end, len(names))) if np.isin(table[:, i], (0, 1)).all()]
-    paths = [str(folder / 'RAP_dataset' / name) for name in images]
+    inside = [listing.inside(folder / 'RAP_dataset', name) for name in images]
+    outside = [name for name, path in zip(images, inside, strict=True) if path is None]
+    if outside:
+        raise ValueError(f'{folder / ANNOTATION}: the image {outside[0]!r} leads out of {folder / "RAP_dataset"} or holds control characters')
+    paths = [path for path in inside if path is not None]
     missing = np.asarray([not os.path.isfile(path) for path in paths])
     listing.report_bad([images[i] for i in np.flatnonzero(missing)], len(images), folder / 'RAP_dataset', 'are missing', bad_files)
     train, test = (_mask(partitions[partition], part, len(images)) & ~missing for part in ('train', 'test'))

@@ -1,0 +1,28 @@
+"""Reading `.npz` files of arrays that may be damaged or not ours."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def read_arrays(path: str | os.PathLike, names: Sequence[str], *, expected: str) -> dict[str, np.ndarray]:
+    """The named arrays of an `.npz` file; none of Python objects, so that no code of the file runs.
+
+    Args:
+      expected: what the file should be, for the error.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it cannot be read, or lacks an array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            lacking = sorted(set(names) - set(file.files))
+            if lacking:
+                raise ValueError(f'it lacks {", ".join(lacking)}')
+            return {name: file[name] for name in names}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the parsers of zip and npy stumble over
+        raise ValueError(f'{path}: {str(error) or type(error).__name__}; expected {expected}') from error
