@@ -110,6 +110,14 @@ def test_masks_are_in_the_open_interval_and_have_the_maps_shape(stage):
     np.testing.assert_allclose(shown['T = 2'].mask, spatial[1] * channel[1].mean(-1)[:, None, None], rtol=1e-5)
 
 
+@pytest.mark.parametrize('size', [(1, 1), (5, 3), (9, 2)])
+def test_weights_fit_maps_of_any_size(size):
+    attention = dien.TopDownAttention(8)
+    spatial, channel = attention.init_with_output(jax.random.key(0), jax.random.normal(jax.random.key(1), (2, 16)), (*size, 12))[0]
+    assert (spatial.shape, channel.shape) == ((2, *size), (2, 12))
+    assert 0 < min(spatial.min(), channel.min()) <= max(spatial.max(), channel.max()) < 1
+
+
 def unrolled(network, params, statistics, x, *, stage, accumulate):
     """The passes in inference as a Python loop over plain calls of the parts."""
     backbone = {'params': params['backbone'], 'batch_stats': statistics['backbone']}
