@@ -1,6 +1,7 @@
 """The trainer as a whole: a run's folder, resuming, the summary, and what stops a run."""
 
 import contextlib
+import dataclasses
 import json
 import os
 
@@ -131,6 +132,26 @@ def test_batch_of_the_evaluation_is_no_part_of_the_training(tiny_config, tmp_pat
 def test_loss_that_is_not_finite_stops_with_step_and_term(tiny_config, tmp_path):
     with pytest.raises(FloatingPointError, match=r'step \d+ \(phase source\): .*matching'):
         trainer.train(tiny_config(learning_rate=1e18), tmp_path)
+
+
+def test_the_very_step_and_term_that_is_not_finite_are_named(tiny_config, tmp_path):
+    """One term of a loss, NaN from the fourth of six steps on; what was saved before is told and stays."""
+
+    def spoilt(method):
+        phase = method.phases[0]
+
+        def objective(params, state, batch, key, progress, extra):
+            loss, (state, metrics) = phase.objective(params, state, batch, key, progress, extra)
+            term = jax.numpy.where(progress > 2.5 / 6, jax.numpy.nan, 0.0)
+            return loss, (state, metrics | {'spoilt': term})
+
+        return dataclasses.replace(method, phases=(dataclasses.replace(phase, objective=objective), *method.phases[1:]))
+
+    config = tiny_config(source_epochs=1, adapt_epochs=1)
+    config.checkpoint.every_steps = 2
+    with pytest.raises(FloatingPointError, match=r'^step 4 \(phase source\): spoilt not finite; the last checkpoint is of step 2\. '):
+        trainer.train(config, tmp_path, edit=spoilt)
+    assert last_checkpoint(tmp_path).meta['position']['step'] == 2
 
 
 def test_finished_run_is_loaded_in_one_line(finished, tmp_path):

@@ -15,6 +15,7 @@ import os
 import pathlib
 import queue
 import shutil
+import socket
 import struct
 import threading
 import zlib
@@ -145,12 +146,20 @@ def _packed(
     if bad is not None:
         return place, bad
     place.mkdir(parents=True, exist_ok=True)
-    with locked(place / 'lock'):
+    with locked(place / 'lock') as held:
         bad = _finished(place, len(paths), shape)
         if bad is None:
-            bad = _decode_all(paths, shape, place, read, workers or _cores(), description)
+            # Where processes cannot shut each other out, each makes its own, and the last one's stays: they are the same.
+            own = place if held else place / f'{socket.gethostname()}-{os.getpid()}'
+            own.mkdir(exist_ok=True)
+            bad = _decode_all(paths, shape, own, read, workers or _cores(), description)
             if not bad or (skip and len(bad) < len(paths)):
-                _finish(place, len(paths), shape, bad)
+                _finish(own, len(paths), shape, bad)
+                if own != place:
+                    for name in ('pack.json', 'images.npy'):
+                        os.replace(own / name, place / name)
+            if own != place:
+                shutil.rmtree(own, ignore_errors=True)
     return place, bad
 
 
@@ -309,16 +318,21 @@ def _write(path: pathlib.Path, value: dict) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: pathlib.Path) -> Iterator[None]:
-    """One process at a time, where the system has locks: the processes of one machine make a pack once."""
+def locked(path: pathlib.Path) -> Iterator[bool]:
+    """One process at a time, so that the processes that share a disk make a pack once; False where the file system has no locks."""
     try:
         import fcntl
     except ImportError:
-        yield
+        yield False
         return
     with open(path, 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            log.warning('%s lies on a file system without locks: processes that start together each do the same work', path.parent)
+            yield False
+            return
+        yield True
 
 
 def _cores() -> int:

@@ -163,6 +163,40 @@ pack.open_pack(Index(np.asarray({index.path.tolist()!r}), np.zeros(n, int), np.z
     np.testing.assert_array_equal(packed.images, np.stack([expected(p) for p in index.path]))
 
 
+MAKING = """
+import sys, time, numpy as np
+from jreid.data import Index, pack
+real, paths, cache, told = pack.decode, *eval(sys.argv[1])
+def decode(path, size):
+    with open(told, 'a') as file:
+        file.write('x')
+    time.sleep(0.05)
+    return real(path, size)
+pack.decode = decode
+if sys.argv[2] == 'without':
+    import fcntl
+    def flock(*arguments):
+        raise OSError(38, 'Function not implemented')
+    fcntl.flock = flock
+labels = np.zeros(len(paths), int)
+packed, _ = pack.open_pack(Index(np.asarray(paths), labels, labels), (16, 8), folder=cache, workers=1)
+print(int(packed.images.sum(dtype=np.int64)))
+"""
+
+
+@pytest.mark.parametrize(('locks', 'times'), [('with', (1,)), ('without', (1, 2))])
+def test_processes_that_start_together_make_a_pack_once_where_there_are_locks(index, cache, locks, times, tmp_path):
+    arguments = repr((index.path.tolist(), str(cache), str(tmp_path / 'told')))
+    started = [subprocess.Popen([sys.executable, '-c', MAKING, arguments, locks], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    sums = [process.communicate()[0].strip() for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert sums == [str(int(np.stack([expected(p) for p in index.path]).sum(dtype=np.int64)))] * 2
+    assert len((tmp_path / 'told').read_text()) in [len(index) * n for n in times]
+    assert sorted(os.listdir(place(index, cache))) == ['images.npy', 'lock', 'pack.json']
+    packed, _ = pack.open_pack(index, SIZE, folder=cache)
+    np.testing.assert_array_equal(packed.images, np.stack([expected(p) for p in index.path]))
+
+
 @pytest.mark.parametrize('note', ['', '{"done": 400, "bad": []}', '{"done": 4}', '[]'])
 def test_broken_progress_starts_over(index, cache, note, monkeypatch):
     place(index, cache).mkdir(parents=True)
