@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from jreid import cli, methods, train
 from jreid.data.datasets import LOADERS
+from jreid.tables import catalogue
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = ROOT / 'docs'
@@ -55,6 +56,13 @@ def test_every_system_and_command_has_its_place_in_the_pages():
     assert {path.stem for path in (DOCS / 'systems').glob('*.md')} >= set(methods.METHODS) - {'teacher'}
     commands = (DOCS / 'commands.md').read_text()
     assert [name for name in cli.COMMANDS if f'jreid {name}' not in commands] == []
+
+
+def test_the_papers_numbers_are_those_that_are_shipped():
+    text = (DOCS / 'tables.md').read_text()
+    there = [table for table in catalogue.tables().values() if any(row.variant for row in table.rows)]
+    assert [table.name for table in there if catalogue.numbers(table) not in text] == []
+    assert '| DMTNet | `dmtnet` | 72.9 / 53.8 | 71.5 / 42.3 |' in text
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda path: str(path.relative_to(DOCS)))

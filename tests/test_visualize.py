@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jreid import train, visualize
+from configs import variants
+from jreid import methods, train, visualize
 from jreid.load import load_model
-from jreid.methods.contract import Method
+from jreid.losses.distances import unit
+from jreid.methods.contract import TARGET, Method, Problem
 from jreid.methods.maps import spatial_maps
+from jreid.models import BACKBONES
 
 
 def pixels_of(path):
@@ -46,6 +49,36 @@ def test_method_without_a_map_is_refused():
     method = Method('plain', (), init=lambda key: ({}, {}, {}), embed=lambda variables, images, domain: images.mean((1, 2)))
     with pytest.raises(ValueError, match="'plain' has no spatial map"):
         spatial_maps(method, {}, jnp.zeros((2, 8, 4, 3)), 'target')
+
+
+PROBLEM = Problem((32, 16), 8, 96, 96, attribute_names=('hat', 'bag'), target_attribute_names=('hat', 'bag'), mask_domains=('source', 'target'))
+
+
+@pytest.mark.parametrize('variant', ['dmtnet', 'tjaidl', 'ptl', 'ssg'])
+def test_every_system_has_a_map_that_its_feature_follows_from(variant):
+    """MTDnet's and DIEN's are in their own tests. What follows the map gives the retrieval feature up to its length, and looks at the whole map."""
+    settings = variants.method_settings(variant)
+    if 'identities_a_batch' in settings:
+        settings.identities_a_batch = 4
+    method = methods.build(settings, BACKBONES['tiny_cnn'].constructor(), PROBLEM)
+    params, model_state, _ = method.init(jax.random.key(0))
+    variables = {'params': params, 'model_state': model_state}
+    images = jax.random.normal(jax.random.key(1), (2, 32, 16, 3))
+
+    @jax.jit
+    def found(variables, images):
+        shown = spatial_maps(method, variables, images, TARGET)
+        changed = {name: one.map * jax.random.uniform(jax.random.key(2), one.map.shape) for name, one in shown.items()}
+        return {name: (one.head(one.map), one.head(changed[name]), visualize.grad_cam(one.map, one.head)) for name, one in shown.items()}
+
+    expected, shown = method.embed(variables, images, TARGET), found(variables, images)
+    assert shown
+    for feature, other, heat in shown.values():
+        assert feature.shape == expected.shape
+        np.testing.assert_allclose(jnp.sum(unit(feature) * unit(expected), axis=-1), 1, rtol=1e-5)
+        assert float(jnp.sum(unit(feature) * unit(other), axis=-1).max()) < 0.9999
+        assert heat.shape == (2, 8, 4)
+        assert 0 <= float(heat.min()) <= float(heat.max()) <= 1
 
 
 @pytest.mark.parametrize(('variant', 'maps'), [('dien-t2', ['T = 0', 'T = 1', 'T = 2']), ('source-only', ['backbone'])])

@@ -80,6 +80,18 @@ def get(name: str) -> Table:
     return tables()[name]
 
 
+def numbers(table: Table) -> str:
+    """The paper's numbers of the rows that jreid has, as Markdown: a column a pair, metrics in one cell."""
+    rows = [row for row in table.rows if row.variant]
+    named = [metric for metric in ('rank-1', 'mAP', 'rank-5', 'rank-10') if any(metric in cell for row in rows for cell in row.paper.values())]
+    lines = [('row', 'variant', *table.pairs), ('---',) * (2 + len(table.pairs))]
+    for row in rows:
+        cells = [[f'{row.paper[pair][metric]:g}' if metric in row.paper.get(pair, {}) else '' for metric in named] for pair in table.pairs]
+        told = [' / '.join(value or '–' for value in cell) if any(cell) else row.notes.get(pair, '') for cell, pair in zip(cells, table.pairs, strict=True)]
+        lines.append((row.name, f'`{row.variant}`', *told))
+    return f'{table.title} ({" / ".join(named)}):\n\n' + '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+
+
 def _table(system: str, heading: str, tree: Mapping[str, Any]) -> Table:
     number = found[1] if (found := re.search(r'table (\d+)', heading.replace('; table 3 is missing from the text', ''))) else '3'
     by_pair = _by_pair(system, heading, tree)
