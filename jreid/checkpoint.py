@@ -2,10 +2,13 @@
 
 The latest checkpoints and the best one are both kept. A save is atomic (written beside, then renamed), so a kill at any moment leaves the
 previous one whole; a checkpoint that cannot be read is passed over, with a warning, for the one before it.
+
+Of several processes the first one alone writes and reads, and hands what it has read to the others: their disks need not be the same.
 """
 
 import dataclasses
 import errno
+import json
 import logging
 import pathlib
 import warnings
@@ -15,10 +18,11 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint.checkpoint_managers import preservation_policy
+from orbax.checkpoint.options import MultiprocessingOptions
 
+from jreid import sharding
 from jreid.methods.contract import Tree
 
 
@@ -48,28 +52,41 @@ class Checkpoints:
     def __init__(self, folder: pathlib.Path, *, keep: int = 2, scored: bool = False, read_only: bool = False):
         self.folder = pathlib.Path(folder).absolute()
         self._read_only = read_only
+        self._several = jax.process_count() > 1 and not read_only
+        self._first = not self._several or jax.process_index() == 0
+        self._saved: list[int] = []  # what another process than the first knows of
+        if not self._first:
+            return
         logging.getLogger('absl').setLevel(logging.WARNING)  # orbax tells every file it touches
         latest, best = (
             preservation_policy.LatestN(keep),
             preservation_policy.BestN(get_metric_fn=lambda m: m['score'], n=1, keep_checkpoints_without_metrics=False),
         )
+        first_alone = MultiprocessingOptions(primary_host=0, active_processes={0} if self._several else None, barrier_sync_key_prefix='first')
         options = ocp.CheckpointManagerOptions(
             preservation_policy=preservation_policy.AnyPreservationPolicy([latest, best]) if scored else latest,
             best_fn=(lambda m: m['score']) if scored else None,
             enable_async_checkpointing=False,
-            create=not read_only,
+            create=not read_only and not self._several,
             read_only=read_only,
+            multiprocessing_options=first_alone,
         )
-        handlers = {'tree': ocp.StandardCheckpointHandler(), 'meta': ocp.JsonCheckpointHandler()}  # named, so that another process can read what a save holds
+        if self._several:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        # Named, so that another process can read what a save holds.
+        handlers = {
+            'tree': ocp.StandardCheckpointHandler(multiprocessing_options=first_alone),
+            'meta': ocp.JsonCheckpointHandler(multiprocessing_options=first_alone),
+        }
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def numbers(self) -> list[int]:
         """Numbers of the whole checkpoints, oldest first."""
-        return sorted(self._manager.all_steps())
+        return sorted(self._manager.all_steps()) if self._first else self._saved
 
     def best(self) -> int | None:
-        """Number of the checkpoint with the highest score, or None where no score was given."""
-        return self._manager.best_step()
+        """Number of the checkpoint with the highest score, or None where no score was given, and on other processes than the first."""
+        return self._manager.best_step() if self._first else None
 
     def save(self, number: int, tree: Tree, meta: dict[str, Any], *, score: float | None = None) -> None:
         """Write a checkpoint under a number higher than all before.
@@ -77,6 +94,11 @@ class Checkpoints:
         Raises:
           CheckpointError: the disk is full or the folder cannot be written; the last checkpoint is intact.
         """
+        if not self._first:
+            self._saved = [*self._saved, number]
+            return
+        if self._several:
+            tree = sharding.local(tree)
         try:
             metrics = None if score is None else {'score': float(score)}
             items = ocp.args.Composite(tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta))
@@ -89,15 +111,31 @@ class Checkpoints:
             raise CheckpointError(f'checkpoint {number} could not be written to {self.folder}: {cause}; intact checkpoints: {kept}') from error
 
     def restore(self, template: Any, *, number: int | None = None) -> Restored | None:
-        """The latest readable checkpoint (or the one of `number`), or None where there is none.
+        """The latest readable checkpoint (or the one of `number`), or None where there is none; on all processes what the first one found.
 
         Args:
           template: function from a checkpoint's meta to a tree of the shapes to read.
+          number: on the first process.
 
         Raises:
           CheckpointError: there are checkpoints, and none can be read; or the latest is whole but of another network or data, and is left alone.
         """
 
+        found = self._restore(template, number) if self._first else None
+        if not self._several:
+            return found
+        head = {'numbers': self.numbers(), 'number': found.number, 'meta': found.meta} if found else {'numbers': self.numbers()}
+        head = json.loads(sharding.from_first(json.dumps(head).encode()))
+        self._saved = head['numbers']
+        if 'number' not in head:
+            return None
+        shapes, structure = jax.tree.flatten(found.tree if found else jax.tree.map(_abstract, template(head['meta'])))
+        content = sharding.from_first(b''.join(np.asarray(leaf).tobytes() for leaf in shapes) if self._first else b'')
+        ends = np.cumsum([np.asarray(leaf).nbytes for leaf in shapes]).tolist()
+        parts = [np.frombuffer(content[start:end], leaf.dtype).reshape(np.shape(leaf)) for start, end, leaf in zip([0, *ends], ends, shapes, strict=False)]
+        return Restored(head['number'], jax.tree.unflatten(structure, parts), head['meta'])
+
+    def _restore(self, template: Any, number: int | None) -> Restored | None:
         def read(candidate: int) -> Restored:
             meta = self._manager.restore(candidate, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))['meta']
             shapes = jax.tree.map(_abstract, template(meta))
@@ -160,18 +198,17 @@ class Checkpoints:
         if self._read_only:
             return
         damaged, place, again = self.folder / str(number), self.folder.parent / f'damaged-checkpoint-{number}', 1
-        if jax.process_index() == 0 and damaged.exists():
+        if damaged.exists():
             while place.exists():
                 again += 1
                 place = place.with_name(f'damaged-checkpoint-{number}-{again}')
             damaged.rename(place)
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices(f'damaged checkpoint {number}')
         self._manager.reload()
 
     def close(self) -> None:
         """Release the folder."""
-        self._manager.close()
+        if self._first:
+            self._manager.close()
 
 
 def _abstract(leaf: Any) -> np.ndarray:

@@ -92,6 +92,17 @@ def local(tree: Tree) -> Tree:
     return jax.tree.map(lambda x: np.asarray(x.addressable_data(0)) if isinstance(x, jax.Array) and not x.is_fully_addressable else np.asarray(x), tree)
 
 
+def from_first(content: bytes) -> bytes:
+    """What the first process gives, on every process."""
+    if jax.process_count() == 1:
+        return content
+    size = int(multihost_utils.broadcast_one_to_all(np.asarray(len(content), np.int32)))
+    words = np.zeros(-(-size // 4), np.uint32)  # sums of bytes would be taken in a wider type
+    if jax.process_index() == 0:
+        words.view(np.uint8)[:size] = np.frombuffer(content, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(words)).tobytes()[:size]
+
+
 def gathered(array: jax.Array) -> np.ndarray:
     """A global array, whole, as numpy on every host."""
     if array.is_fully_addressable:

@@ -155,9 +155,10 @@ class Run:
         """The variables that the phase's row is for: the last, or in the last phase those of the best checkpoint where the config selects it."""
         if self.config.evaluation.select == 'last' or self.position.phase < len(self.method.phases) - 1:
             return self.state.variables
-        found = self.checkpoints.restore_model(number=self.checkpoints.best())
+        now = sharding.local(self.state)
+        found = self.checkpoints.restore(lambda meta: self._template(meta, now.params, now.model_state, now.extra), number=self.checkpoints.best())
         assert found is not None
-        return sharding.replicate(self.mesh, jax.tree.map(jax.numpy.asarray, found.tree))
+        return sharding.replicate(self.mesh, found.tree['state'].variables)
 
     def _domain(self) -> str:
         """Whose batch-norm statistics the target's test images are embedded with: the target's as soon as a phase trains on it."""

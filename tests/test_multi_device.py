@@ -69,8 +69,8 @@ def free_port():
         return found.getsockname()[1]
 
 
-def start(config, workdir, *, devices=1, processes=1, stop=0):
-    """Subprocesses that train; whoever calls ends them."""
+def start(config, workdir, *, devices=1, processes=1, stop=0, disks=None):
+    """Subprocesses that train; whoever calls ends them. `disks`: a folder a process, for the run and for what is decoded, instead of one for all."""
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / 'asked.json').write_text(config.to_json_best_effort())
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'OMP_NUM_THREADS': '1'}
@@ -78,9 +78,11 @@ def start(config, workdir, *, devices=1, processes=1, stop=0):
     cluster = [f'127.0.0.1:{free_port()}', str(processes)] if processes > 1 else []
     started = []
     for number in range(processes):
-        command = [sys.executable, __file__, str(workdir / 'asked.json'), str(workdir), str(stop), *cluster, *([str(number)] if cluster else [])]
+        own = disks[number] / 'run' if disks else workdir
+        command = [sys.executable, __file__, str(workdir / 'asked.json'), str(own), str(stop), *cluster, *([str(number)] if cluster else [])]
+        cache = {'JREID_CACHE': str(disks[number] / 'cache')} if disks else {}
         with open(workdir / f'output-{number}.txt', 'w') as output:
-            started.append(subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=workdir))
+            started.append(subprocess.Popen(command, env=environment | cache, stdout=output, stderr=subprocess.STDOUT, cwd=workdir))
     return started
 
 
@@ -90,9 +92,9 @@ def end(started):
         process.wait()
 
 
-def run(config, workdir, *, devices=1, processes=1, stop=0):
+def run(config, workdir, *, processes=1, stop=0, **options):
     """Train in subprocesses; returns what they said."""
-    started = start(config, workdir, devices=devices, processes=processes, stop=stop)
+    started = start(config, workdir, processes=processes, stop=stop, **options)
     try:
         codes = [process.wait() for process in started]
     finally:
@@ -158,6 +160,19 @@ def test_two_processes_train_as_one_also_when_killed_and_resumed(alone, config, 
     compare(alone, runs / 'two')
     assert told.count('mAP   rank1') <= 1  # one table
     assert len(list((runs / 'two' / 'tensorboard').iterdir())) == 2  # one file a start, of the first process
+
+
+@pytest.mark.slow
+def test_two_processes_with_two_disks_train_as_one_also_when_killed_and_resumed(alone, config, runs):
+    """The first one's disk holds the run; the other one's has the decoded images alone, and is told at the start what the checkpoint says."""
+    disks = [runs / 'disks' / name for name in 'ab']
+    run(config, runs / 'disks', processes=2, stop=2, disks=disks)
+    assert list((disks[0] / 'run' / 'checkpoints').iterdir())
+    run(config, runs / 'disks', processes=2, disks=disks)
+    compare(alone, disks[0] / 'run')
+    assert [path for path in (disks[1] / 'run').rglob('*') if path.is_file()] == []
+    packs = [sorted(str(path.relative_to(disk)) for path in (disk / 'cache' / 'packs').rglob('images.npy')) for disk in disks]
+    assert packs[0] == packs[1] != []
 
 
 @pytest.mark.slow
