@@ -9,11 +9,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from jreid import attributes
 from jreid.position import flat_config
 from jreid.summary import TITLES
 from jreid.writers import write_atomically
 
 COLUMNS = ('mAP', 'rank1', 'rank5', 'rank10', 'rank20', 'mINP')
+ATTRIBUTE_COLUMNS = attributes.COLUMNS
 MAY_DIFFER = ('seed', 'data.source_options.split', 'data.target_options.split', 'data.source_options.split_seed', 'data.target_options.split_seed', 'init.run')
 FOLDERS = ('data.root', 'data.source_root', 'data.target_root', 'data.pack_folder', 'data.target_options.write_splits', 'data.source_options.write_splits')
 
@@ -26,7 +28,8 @@ def collect(workdirs: Sequence[str | pathlib.Path]) -> dict[str, Any]:
 
     Returns:
       `variant`, `source`, `target`, `runs` (their number), `differ` (config field -> its value in each run), and `rows`: row -> column ->
-      {'mean', 'std', 'values'}, percent. `std` is of the sample (n - 1), None for a single run. A row that not all runs have is left out.
+      {'mean', 'std', 'values'}, percent. `std` is of the sample (n - 1), None for a single run. A row that not all runs have is left out. A row's
+      single-gallery-shot CMC is a row `ROW, single shot`, the means over its attributes are a row `ROW, attributes on the target` (or source).
 
     Raises:
       FileNotFoundError: a folder holds no finished run.
@@ -50,8 +53,8 @@ def collect(workdirs: Sequence[str | pathlib.Path]) -> dict[str, Any]:
     if len(set(places)) < len(places):
         twice = next(place for place in places if places.count(place) > 1)
         raise ValueError(f'two of the runs have the same seed and split ({dict(zip(MAY_DIFFER, twice, strict=False))}); name each once')
-    rows = [name for name, value in summaries[0].items() if isinstance(value, dict) and 'mAP' in value and all(name in s for s in summaries)]
-    first = summaries[0]
+    tables, first = [_rows(summary) for summary in summaries], summaries[0]
+    rows = {name: list(columns) for name, columns in tables[0].items() if all(t.get(name, {}).keys() == columns.keys() for t in tables)}
     return {
         'variant': first['variant'],
         'source': first['source'],
@@ -59,16 +62,34 @@ def collect(workdirs: Sequence[str | pathlib.Path]) -> dict[str, Any]:
         'average_precision': first['average_precision'],
         'runs': len(summaries),
         'differ': differ,
-        'rows': {row: {column: _statistics([s[row][column] for s in summaries]) for column in COLUMNS} for row in rows},
+        'rows': {row: {column: _statistics([t[row][column] for t in tables]) for column in columns} for row, columns in rows.items()},
     }
+
+
+def _rows(summary: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Row -> column -> percent: the rows that retrieve, and beside each what else was measured of it."""
+    found: dict[str, dict[str, float]] = {}
+    for name, row in summary.items():
+        if not (isinstance(row, dict) and 'mAP' in row):
+            continue
+        found[name] = {column: row[column] for column in COLUMNS}
+        if shot := row.get('single_shot'):
+            found[f'{name}, single shot'] = {column: shot[column] for column in COLUMNS if column in shot}
+        for role, measured in row.get('attributes', {}).items():
+            known = {column: measured[column] for column in ATTRIBUTE_COLUMNS if measured[column] is not None}
+            found[f'{name}, attributes on the {role}'] = known
+    return found
 
 
 def table(found: dict[str, Any]) -> str:
     """What `collect` gives as text, mean and standard deviation in percent."""
     lines = [f'{found["source"]} -> {found["target"]}, {found["variant"]}: {found["runs"]} runs ({", ".join(found["differ"]) or "one"}), mean (deviation)']
-    lines.append(f'{"":<32}' + ''.join(f'{column:>14}' for column in COLUMNS))
-    for row, columns in found['rows'].items():
-        lines.append(f'{TITLES.get(row, row):<32}' + ''.join(f'{_cell(columns[column]):>14}' for column in COLUMNS))
+    for columns in dict.fromkeys(tuple(values) for values in found['rows'].values()):
+        lines.append(f'{"":<48}' + ''.join(f'{column:>18}' for column in columns))
+        for row, values in found['rows'].items():
+            if tuple(values) == columns:
+                title, comma, rest = row.partition(',')
+                lines.append(f'{TITLES.get(title, title) + comma + rest:<48}' + ''.join(f'{_cell(values[column]):>18}' for column in columns))
     lines.append(f'average precision: {found["average_precision"]}')
     return '\n'.join(lines)
 

@@ -20,7 +20,11 @@ def runs(tmp_path):
 
     for k, rank1 in enumerate(RANK1):
         (tmp_path / f'run{k}').mkdir()
-        row = {'mAP': rank1 + 5, 'rank1': rank1, 'rank5': 50.0, 'rank10': 60.0, 'rank20': 70.0, 'mINP': 20.0, 'cmc': [0.1]}
+        extra = {
+            'single_shot': {'rank1': rank1 - 10, 'rank5': 40.0, 'rank10': 50.0, 'rank20': 60.0, 'repeats': None},
+            'attributes': {'target': {'images': 9, 'accuracy': rank1 + 40, 'balanced_accuracy': 55.0, 'f1': 20.0, 'each': {}}},
+        }
+        row = {'mAP': rank1 + 5, 'rank1': rank1, 'rank5': 50.0, 'rank10': 60.0, 'rank20': 70.0, 'mINP': 20.0, 'cmc': [0.1], **extra}
         summary = {'variant': 'tjaidl', 'source': 'market1501', 'target': 'viper', 'average_precision': 'rank', 'adapted': row, 'timing': {'seconds': k}}
         if k == 0:
             summary['source_only'] = row
@@ -33,7 +37,9 @@ def test_mean_and_deviation(runs):
     found = collect.collect(runs[0])
     assert found['runs'] == 3
     assert found['differ'] == {'data.target_options.split': [0, 1, 2]}
-    assert list(found['rows']) == ['adapted']  # not all runs have the other row
+    assert list(found['rows']) == ['adapted', 'adapted, single shot', 'adapted, attributes on the target']  # not all runs have the other row
+    assert found['rows']['adapted, single shot']['rank1']['mean'] == 23
+    assert found['rows']['adapted, attributes on the target']['accuracy']['values'] == [70, 76, 73]
     rank1 = found['rows']['adapted']['rank1']
     assert rank1['values'] == list(RANK1)
     assert rank1['mean'] == pytest.approx(np.mean(RANK1))
@@ -47,6 +53,8 @@ def test_command(runs, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert '3 runs (data.target_options.split)' in lines[0]
     assert lines[2].split() == ['adapted', '38.0', '(3.0)', '33.0', '(3.0)', '50.0', '(0.0)', '60.0', '(0.0)', '70.0', '(0.0)', '20.0', '(0.0)']
+    assert lines[4].split() == ['adapted,', 'single', 'shot', '23.0', '(3.0)', '40.0', '(0.0)', '50.0', '(0.0)', '60.0', '(0.0)']
+    assert lines[6].split() == ['adapted,', 'attributes', 'on', 'the', 'target', '73.0', '(3.0)', '55.0', '(0.0)', '20.0', '(0.0)']
     assert json.loads((tmp_path / 'all.json').read_text())['rows']['adapted']['rank1']['mean'] == 33.0
     assert collect.main([str(tmp_path)]) == 1
     assert 'holds no finished run' in capsys.readouterr().err
