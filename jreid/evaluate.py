@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jreid import evaluation, feeding, retrieved, sharding, summary
+from jreid import console, evaluation, feeding, retrieved, sharding, summary
 from jreid.checkpoint import CheckpointError
 from jreid.edits import edited
 from jreid.load import Model, load_model
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid
     parser.add_argument('--rerank', action='store_true', help='also after k-reciprocal re-ranking')
     parser.add_argument('--json', type=pathlib.Path, help='file to write the numbers to')
     given, edits = parser.parse_known_args(arguments)
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    console.talk()
     try:
         found = evaluate_run(given.run, checkpoint=given.checkpoint, role=given.on, edits=edits, rerank=given.rerank)
     except (FileNotFoundError, ValueError, CheckpointError) as error:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from tqdm import tqdm
 
+from jreid import console
 from jreid.checkpoint import CheckpointError
 from jreid.data.archive import read_arrays
 from jreid.data.datasets.listing import inside, whole
@@ -190,7 +191,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid
     parser.add_argument('--batch', type=int, default=128, help='images a step (default: 128)')
     parser.add_argument('--skip-bad', action='store_true', help='leave unreadable images out')
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    console.talk()
     try:
         found = extract(given.run, listing(given.images, root=given.root), checkpoint=given.checkpoint, batch=given.batch, skip_bad=given.skip_bad)
         found.save(given.out)

@@ -6,11 +6,13 @@ A run reads them with `--config.data.target_teacher=DIR` (or `source_teacher`).
 
 import logging
 import pathlib
+import sys
 
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from jreid import evaluation, feeding, predictions, sharding, steps
+from jreid import console, evaluation, feeding, predictions, sharding, steps
+from jreid.checkpoint import CheckpointError
 from jreid.data import teacher_labels
 from jreid.load import Model, load_model
 from jreid.methods.contract import SOURCE, TARGET
@@ -68,18 +70,25 @@ def label(model: Model, config: ConfigDict, out: str | pathlib.Path, *, domain: 
 
 def main(argv: list[str]) -> None:
     """Read the flags, label."""
+    from jreid.main import given_config  # defines --config; imported where the program runs, since flags are the process's own
+
     del argv
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    console.talk()
     values = flags.FLAGS
-    label(load_model(values.teacher), values.config, values.out, domain=values.domain, adabn=values.adabn)
+    try:
+        label(load_model(values.teacher), given_config(), values.out, domain=values.domain, adabn=values.adabn)
+    except (OSError, ValueError, CheckpointError) as error:
+        if values.traceback:
+            raise
+        sys.exit(f'{type(error).__name__}: {error} (--traceback shows where)')
 
 
 if __name__ == '__main__':
-    import jreid.main  # noqa: F401  defines --config, and finds config files elsewhere
+    from jreid.main import parsed
 
     flags.DEFINE_string('teacher', None, 'Folder of the run of a teacher.')
     flags.DEFINE_string('out', None, 'Folder of the labels.')
     flags.DEFINE_enum('domain', TARGET, [SOURCE, TARGET], 'Whose training images are labelled.')
     flags.DEFINE_bool('adabn', False, "Estimate the teacher's batch-norm statistics on these images.")
     flags.mark_flags_as_required(['config', 'teacher', 'out'])
-    app.run(main)
+    app.run(main, flags_parser=parsed)

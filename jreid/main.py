@@ -34,7 +34,7 @@ _TRACEBACK = flags.DEFINE_bool('traceback', False, 'Where an error comes from, b
 _COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first process, for training on several hosts.')
 _PROCESSES = flags.DEFINE_integer('processes', None, 'Number of processes, with --coordinator.')
 _PROCESS = flags.DEFINE_integer('process', None, 'Number of this process, with --coordinator.')
-_OPTIONS: dict[str, str] = {}  # of loaders and backbones, taken from the command line by `_parsed`
+_OPTIONS: dict[str, str] = {}  # of loaders and backbones, taken from the command line by `parsed`
 
 
 class _Lines(logging.Handler):
@@ -67,8 +67,7 @@ def main(argv: list[str]) -> None:
         sharding.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     from jreid.train import train
 
-    config = _CONFIG.value
-    options.put(config, _OPTIONS)
+    config = given_config()
     pair = pathlib.Path(flags.FLAGS['config'].config_filename).stem if hasattr(flags.FLAGS['config'], 'config_filename') else 'run'
     workdir = _WORKDIR.value or f'runs/{pair}-{config.variant}-{config.seed}'
     log.info('devices: %s', ', '.join(f'{d.platform} {d.device_kind}' for d in jax.devices()))
@@ -83,9 +82,15 @@ def main(argv: list[str]) -> None:
         sys.exit(f'{type(error).__name__}: {error} (--traceback shows where)')
 
 
-def _parsed(argv: list[str]) -> list[str]:
-    """The arguments without flags; ends the program where the config file is missing, or a field is set that it does not have."""
-    if wrong := _missing_file(argv):
+def given_config() -> ConfigDict:
+    """The config of the command line, once `parsed` has read that."""
+    options.put(_CONFIG.value, _OPTIONS)
+    return _CONFIG.value
+
+
+def parsed(argv: list[str]) -> list[str]:
+    """The arguments without flags; ends the program where the config file or the variant is missing, or a field is set that the config does not have."""
+    if wrong := _missing_file(argv) or _broken_config(argv):
         sys.exit(wrong)
     try:
         if any(f'config.{group}.' in argument for argument in argv for group in options.GROUPS):
@@ -106,6 +111,17 @@ def _missing_file(argv: list[str]) -> str:
     return f'config file {file} does not exist' + (f' (did you mean {near[0]}?)' if near else '') + (f'; there are: {", ".join(others)}' if others else '')
 
 
+def _broken_config(argv: list[str]) -> str:
+    """What the config file says of the variant, in a line; '' where it makes a config, or --traceback asks for all of it."""
+    if not _config_argument(argv) or '--traceback' in argv:
+        return ''
+    try:
+        flags.FLAGS['config'].parser.parse(_config_argument(argv))
+    except (TypeError, ValueError) as error:
+        return f'{str(error).strip().splitlines()[-1]} (--traceback shows where)'
+    return ''
+
+
 def _wrong_field(argv: list[str]) -> str:
     """What is wrong with the first `--config.FIELD` that the config does not have; '' where all are there."""
     return options.unknown(argv[1:], fields(flags.FLAGS['config'].parser.parse(_config_argument(argv))))
@@ -121,4 +137,4 @@ def fields(config: ConfigDict, prefix: str = '') -> list[str]:
 
 if __name__ == '__main__':
     allocation.start_again(['-m', 'jreid.main', *sys.argv[1:]])
-    app.run(main, flags_parser=_parsed)
+    app.run(main, flags_parser=parsed)

@@ -3,14 +3,13 @@
 import argparse
 import csv
 import io
-import logging
 import pathlib
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 
-from jreid import figures
+from jreid import console, figures
 from jreid.checkpoint import CheckpointError
 from jreid.extract import UNKNOWN, Features, extract, listing
 from jreid.retrieval import Ranked, top_ranked
@@ -84,7 +83,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid
     parser.add_argument('--sheet', type=pathlib.Path, help='PNG file of the images')
     parser.add_argument('--csv', type=pathlib.Path, help='CSV file of the table')
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    console.talk()
     try:
         if given.top < 1:
             raise ValueError(f'--top is {given.top}; expected 1 or more')

@@ -10,10 +10,10 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def command(*arguments, cwd=ROOT, **environment):
+def command(*arguments, cwd=ROOT, module='jreid.main', **environment):
     """The program's exit code and what it said."""
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', **environment}
-    done = subprocess.run([sys.executable, '-m', 'jreid.main', *arguments], capture_output=True, text=True, env=environment, cwd=cwd)
+    done = subprocess.run([sys.executable, '-m', module, *arguments], capture_output=True, text=True, env=environment, cwd=cwd)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -44,6 +44,19 @@ def test_wrong_config_is_told_with_those_that_exist(config, messages):
     code, told = command(*([f'--config={config}'] if config else []))
     assert code != 0
     assert all(message in told for message in messages), told
+    assert 'Error whilst parsing' not in told
+
+
+def test_labelling_answers_like_training(tmp_path):
+    """The same words for a wrong field and a wrong folder, in a line; options of loaders are taken."""
+    words = ['--config=configs/demo.py', f'--teacher={tmp_path}', f'--out={tmp_path / "out"}']
+    code, told = command(*words, '--config.sed=1', module='jreid.label')
+    assert code != 0
+    assert 'the config has no field sed' in told, told
+    code, told = command(*words, '--config.data.target_options.title=mine', module='jreid.label')
+    assert code != 0
+    assert told.strip().splitlines()[-1].startswith(f'FileNotFoundError: {tmp_path} holds no run'), told
+    assert 'Traceback' not in told
 
 
 @pytest.mark.slow

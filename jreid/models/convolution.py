@@ -78,7 +78,7 @@ def _unrolled_forward(images: Array, kernel: Array, stride: int, pads: Pads) -> 
 def _unrolled_backward(stride: int, pads: Pads, residuals: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     images, kernel = residuals
     _, pull = jax.vjp(lambda x: convolve(x, kernel, stride, pads), images)
-    patches = jnp.concatenate(taps(images, kernel.shape[:2], stride, pads), axis=-1)
+    patches = jnp.concatenate(taps(images, (kernel.shape[0], kernel.shape[1]), stride, pads), axis=-1)
     product = _turned_product(patches.reshape(-1, patches.shape[-1]), cotangent.reshape(-1, cotangent.shape[-1]))
     return pull(cotangent)[0], product.reshape(kernel.shape)
 

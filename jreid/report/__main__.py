@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import jreid
+from jreid import console
 from jreid.report import gather, page, thumbnails
 from jreid.writers import write_atomically
 
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid
     parser.add_argument('--height', type=int, default=96, help='height of an image in pixels (default: 96)')
     parser.add_argument('--no-images', action='store_true', help='numbers and curves only')
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    console.talk()
     limits = {'queries': given.queries, 'top': given.top, 'clusters': given.clusters, 'cluster_images': given.cluster_images, 'height': given.height}
     wrong = [name for name, value in limits.items() if value < (0 if name in ('queries', 'clusters') else 1)]
     if wrong:

@@ -3,11 +3,11 @@
 import argparse
 import contextlib
 import importlib
-import logging
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
+from jreid import console
 from jreid.tables import catalogue, jobs, results, runner, writing
 
 EPILOG = """further arguments of the form --config.field=value hold for every run, e.g. --config.data.root=/data/reid;
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = 'python scripts/
     if options.list:
         print(listing())
         return 0
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    console.talk()
     try:
         if not options.table:
             raise ValueError('--table is missing; --list prints those there are')

@@ -132,11 +132,11 @@ def plan(
     for pair in pairs:
         config_file(pair)
     there = [name for table in tables for row in table.rows for name in (row.name, row.variant) if name]
-    for row in rows:
-        if row not in there:
-            near = difflib.get_close_matches(row, there, 1)
+    for asked in rows:
+        if asked not in there:
+            near = difflib.get_close_matches(asked, there, 1)
             hint = f" (did you mean '{near[0]}'?)" if near else ''
-            raise ValueError(f"row '{row}' is in none of {', '.join(t.name for t in tables)}{hint}; there are: {', '.join(dict.fromkeys(there))}")
+            raise ValueError(f"row '{asked}' is in none of {', '.join(t.name for t in tables)}{hint}; there are: {', '.join(dict.fromkeys(there))}")
     jobs: dict[pathlib.Path, Job] = {}
     without: dict[tuple[str, str], str] = {}
     for table in tables:

@@ -72,7 +72,7 @@ def read(path: str | os.PathLike, identities: Collection[int], *, name: str) -> 
         content = json.loads(path.read_text(encoding='utf-8'))
         belongs = content['set']
         splits = tuple(
-            Split(*(tuple(int(i) for i in entry[part]) for part in ('train', 'test')), gallery=tuple(map(str, entry.get('gallery', ()))))
+            Split(tuple(map(int, entry['train'])), tuple(map(int, entry['test'])), gallery=tuple(map(str, entry.get('gallery', ()))))
             for entry in content['splits']
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
