@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jreid import console, evaluation, feeding, retrieved, sharding, summary
+from jreid import console, evaluation, feeding, predictions, retrieved, sharding, summary
 from jreid.checkpoint import CheckpointError
 from jreid.edits import edited
 from jreid.load import Model, load_model
@@ -31,6 +31,8 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Rows as in `summary.json`: `evaluated`, and `evaluated_reranked` where asked for; with `target` and `average_precision`.
 
+    Attributes and part masks that the system predicts are measured wherever the test split is labelled with them; of a teacher nothing else is.
+
     Args:
       workdir, checkpoint: see `jreid.load_run`.
       role: 'target', or 'source' for the source's own test split.
@@ -38,14 +40,19 @@ def evaluate_run(
       rerank: also after k-reciprocal re-ranking.
 
     Raises:
-      ValueError: the run is a teacher, whose features nobody compares, or an edit is wrong.
+      ValueError: the run is a teacher and nothing that it predicts can be measured here, or an edit is wrong.
     """
     model = load_model(workdir, checkpoint=checkpoint, edit=lambda config: _edited(config, edits))
-    if not model.method.retrieves:
-        raise ValueError(f"'{model.method.name}' is a teacher, whose features nobody compares; its summary says how well it predicts")
     splits, query, gallery = feeding.open_test(model.config.data, role)
-    found = ranker_of(model).measure(model.variables, model.domain, query, gallery, has_cameras=splits.has_cameras, rerank=rerank)
-    rows = {'evaluated': found.row()}
+    ranker = ranker_of(model)
+    parts = (model.method, model.preparation, model.problem, lambda: {role: (query, gallery)})
+    rows = {'evaluated': predictions.rows(*parts, model.variables, model.domain, batch=model.config.evaluation.batch, mesh=ranker.mesh)}
+    if not model.method.retrieves:
+        if not rows['evaluated']:
+            raise ValueError(f"'{model.method.name}' is a teacher, and the test split of {splits.name} is not labelled with what it predicts")
+        return {'source': model.config.data.source, 'target': splits.name, **rows}
+    found = ranker.measure(model.variables, model.domain, query, gallery, has_cameras=splits.has_cameras, rerank=rerank)
+    rows['evaluated'] = {**found.row(), **rows['evaluated']}
     if found.reranked is not None:
         rows['evaluated_reranked'] = evaluation.as_row(found.reranked)
     return {'source': model.config.data.source, 'target': splits.name, 'average_precision': model.config.evaluation.average_precision, **rows}
@@ -97,7 +104,9 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid
         print(error, file=sys.stderr)
         return 1
     rows = {name: row for name, row in found.items() if isinstance(row, dict)}
-    print(summary.table(rows, source=found['source'], target=found['target'], average_precision=found['average_precision']))
+    print(summary.table(rows, source=found['source'], target=found['target'], average_precision=found.get('average_precision', '')))
+    for told in summary.details(rows):
+        print(told)
     if given.json:
         write_atomically(given.json, json.dumps(found, indent=2) + '\n')
     return 0

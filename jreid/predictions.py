@@ -17,27 +17,39 @@ BLOCK = 8192
 """Images whose predicted label maps are held at a time."""
 
 
+def test_splits(data: Data, domain: str) -> dict[str, Sequence[Feed]]:
+    """Role -> (query, gallery) of the target and, with the source's own statistics, of the source where it has a test split."""
+    feeds: dict[str, Sequence[Feed]] = {'target': (data.target_query, data.target_gallery)}
+    if domain == SOURCE and len(data.source.query):
+        feeds['source'] = data.source_test()
+    return feeds
+
+
 def rows(
-    method: Method, preparation: steps.Preparation, problem: Problem, data: Data, variables: Tree, domain: str, *, batch: int, mesh: Mesh
+    method: Method,
+    preparation: steps.Preparation,
+    problem: Problem,
+    feeds: Callable[[], Mapping[str, Sequence[Feed]]],
+    variables: Tree,
+    domain: str,
+    *,
+    batch: int,
+    mesh: Mesh,
 ) -> dict[str, Any]:
     """`attributes` and `parsing`, each role ('target', 'source') -> plain numbers; empty where the system predicts neither or no split is labelled.
 
-    The source's test split is read only with the source's own statistics.
-
     Args:
+      feeds: gives role -> its test splits; asked of systems that predict something only.
       domain: whose batch-norm statistics are used.
     """
     if method.attributes is None and method.parsing is None:
         return {}
-    feeds = {'target': (data.target_query, data.target_gallery)}
-    if domain == SOURCE and len(data.source.query):
-        feeds['source'] = data.source_test()
-    found = {}
+    opened, found = feeds(), {}
     if method.attributes is not None:
         step = steps.attribute_step(method, preparation, domain)
-        found['attributes'] = evaluation.attribute_rows(step, variables, problem.attribute_names, feeds, batch=batch, mesh=mesh)
+        found['attributes'] = evaluation.attribute_rows(step, variables, problem.attribute_names, opened, batch=batch, mesh=mesh)
     if method.parsing is not None:
-        found['parsing'] = parsing_rows(steps.parsing_step(method, preparation, domain), variables, feeds, batch=batch, mesh=mesh)
+        found['parsing'] = parsing_rows(steps.parsing_step(method, preparation, domain), variables, opened, batch=batch, mesh=mesh)
     return {name: row for name, row in found.items() if row}
 
 

@@ -42,6 +42,19 @@ def table(rows: Mapping[str, Mapping[str, Any]], *, source: str, target: str, av
     return '\n'.join(lines)
 
 
+def details(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What else was measured of the rows, as text: single-gallery-shot CMC, attributes, part masks."""
+    told = []
+    for name, row in rows.items():
+        title = TITLES.get(name, name)
+        if shot := row.get('single_shot'):
+            how = 'exact expectation' if shot['repeats'] is None else f'{shot["repeats"]} random galleries a query'
+            told.append(f'{title}, single gallery shot ({how}): ' + ', '.join(f'rank-{k} {shot[f"rank{k}"]:.1f}' for k in (1, 5, 10, 20)))
+        told += [attributes.table(found, title=f'{title}, attributes on the {role}') for role, found in row.get('attributes', {}).items()]
+        told += [parsing.table(found, title=f'{title}, parsing on the {role}') for role, found in row.get('parsing', {}).items()]
+    return told
+
+
 def write(
     workdir: pathlib.Path,
     rows: Mapping[str, Mapping[str, Any]],
@@ -89,14 +102,7 @@ def write(
     if 'identities_estimated' in result:
         true = 'true number unknown' if identities_true is None else f'{identities_true} true'
         text += f'\ntarget identities: {result["identities_estimated"]} estimated, {true}'
-    for name, row in rows.items():
-        if shot := row.get('single_shot'):
-            how = 'exact expectation' if shot['repeats'] is None else f'{shot["repeats"]} random galleries a query'
-            text += f'\n{TITLES.get(name, name)}, single gallery shot ({how}): ' + ', '.join(f'rank-{k} {shot[f"rank{k}"]:.1f}' for k in (1, 5, 10, 20))
-        for role, found in row.get('attributes', {}).items():
-            text += '\n' + attributes.table(found, title=f'{TITLES.get(name, name)}, attributes on the {role}')
-        for role, found in row.get('parsing', {}).items():
-            text += '\n' + parsing.table(found, title=f'{TITLES.get(name, name)}, parsing on the {role}')
+    text = '\n'.join([text, *details(rows)])
     write_atomically(workdir / 'summary.txt', text + '\n')
     print(text, flush=True)
     return result

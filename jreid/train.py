@@ -291,7 +291,8 @@ class Run:
     def _row(self, name: str, variables: Any, domain: str) -> None:
         """Evaluate for a row of the summary."""
         last = self.position.phase == len(self.method.phases) - 1
-        said = predictions.rows(self.method, self.preparation, self.problem, self.data, variables, domain, batch=self.config.evaluation.batch, mesh=self.mesh)
+        parts = (self.method, self.preparation, self.problem, lambda: predictions.test_splits(self.data, domain))
+        said = predictions.rows(*parts, variables, domain, batch=self.config.evaluation.batch, mesh=self.mesh)
         if not self.method.retrieves:
             self.position.rows[name] = said
             return

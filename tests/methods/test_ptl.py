@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from configs import variants
-from jreid import feeding, label, methods
+from jreid import evaluate, feeding, label, methods
 from jreid import train as trainer
 from jreid.load import load_model
 from jreid.methods.contract import SOURCE, Problem
@@ -106,6 +106,9 @@ def test_teachers_from_training_to_label_files(tiny_config, tmp_path):
         label.label(model, config, out)
     assert 0 < json.loads((tmp_path / 'teacher-parsing' / 'summary.json').read_text())['teacher']['parsing']['source']['miou'] <= 100
     assert 'parsing on the target: mean IoU' in (tmp_path / 'teacher-parsing' / 'summary.txt').read_text()
+    for variant, said in (('teacher-parsing', 'parsing'), ('teacher-attributes', 'attributes')):
+        kept = json.loads((tmp_path / variant / 'summary.json').read_text())['teacher'][said]
+        assert evaluate.evaluate_run(tmp_path / variant, role='source')['evaluated'] == {said: {'source': kept['source']}}
     files = sorted((out / 'masks').rglob('*.png'))
     assert len(files) == 96
     assert np.asarray(Image.open(files[0])).shape == (32, 16)

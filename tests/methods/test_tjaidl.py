@@ -10,7 +10,7 @@ import pytest
 from scipy.io import savemat
 
 from configs import variants
-from jreid import backbone, methods, train
+from jreid import backbone, evaluate, methods, train
 from jreid.augment import normalise
 from jreid.checkpoint import Checkpoints
 from jreid.data import load
@@ -268,6 +268,7 @@ def test_run_has_rows_and_attribute_tables(run):
     text = (run / 'summary.txt').read_text()
     assert 'source only (direct transfer), attributes on the source: 6 attributes, 60 images' in text
     assert 'adapted, attributes on the target' in text
+    assert evaluate.evaluate_run(run)['evaluated'] == summary['adapted']  # with the attribute table
 
 
 def test_soft_labels_are_those_of_the_frozen_model(run, step_one, configured, people):
