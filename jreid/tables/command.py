@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = 'python scripts/
         print(f'{prog}: {error}', file=sys.stderr)
         return 2
     wrong = {} if options.collect else runner.run_all(part)
-    _write(tables, options.workdir, options.pair, seeds, options.row, without, wrong)
+    other = {job.folder: told for job in todo if (told := runner.other_config(job))} if options.collect else {}
+    _write(tables, options.workdir, options.pair, seeds, options.row, without, wrong, other)
     if wrong:
         print(f'{len(wrong)} of {len(part)} runs failed:', *(f'  {folder}: {reason}' for folder, reason in wrong.items()), sep='\n', file=sys.stderr)
     return 1 if wrong else 0
@@ -88,11 +89,12 @@ def _write(
     rows: Sequence[str],
     without: Mapping[tuple[str, str], str],
     wrong: Mapping[pathlib.Path, str],
+    other: Mapping[pathlib.Path, str],
 ) -> None:
     """Every table's files, and what is in them on the screen."""
     for table in tables:
         for pair in pairs or table.pairs:
-            lines = results.lines(table, workdir=workdir, pair=pair, seeds=seeds, rows=rows, without=without, wrong=wrong)
+            lines = results.lines(table, workdir=workdir, pair=pair, seeds=seeds, rows=rows, without=without, wrong=wrong, other=other)
             if lines:
                 written = writing.write(workdir / 'tables', table, lines)
                 print(writing.markdown(table, lines))

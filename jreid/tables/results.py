@@ -78,12 +78,14 @@ def lines(
     rows: Sequence[str] = (),
     without: Mapping[tuple[str, str], str] | None = None,
     wrong: Mapping[pathlib.Path, str] | None = None,
+    other: Mapping[pathlib.Path, str] | None = None,
 ) -> list[Line]:
     """The table for one pair, as far as its runs are finished.
 
     Args:
       without: (pair, row) -> why it cannot be run (see `jobs.plan`).
       wrong: folder -> what went wrong there just now.
+      other: folder of a finished run -> how its config differs from the table's; it is counted, and the row says so.
     """
     from configs import variants
 
@@ -93,19 +95,21 @@ def lines(
             continue
         paper = row.paper.get(pair) or (row.paper.get(table.pairs[0], {}) if pair not in table.pairs else {})
         told = row.notes.get(pair, '')
-        summaries, failures = [], []
+        summaries, troubles = [], []
         reason = row.reason or (without or {}).get((pair, row.name), '')
         for seed in [] if reason else seeds:
             folder = folder_of(workdir, pair, row.variant, seed)
             if folder in (wrong or {}):
-                failures.append(f'seed {seed}: {(wrong or {})[folder]}')
+                troubles.append(f'seed {seed}: {(wrong or {})[folder]}')
             elif (folder / 'summary.json').is_file():
                 summaries.append(json.loads((folder / 'summary.json').read_text()))
+                if folder in (other or {}):
+                    troubles.append(f'seed {seed} has another config: {(other or {})[folder]}')
             elif (folder / FAILED).is_file():
-                failures.append(f'seed {seed}: {(folder / FAILED).read_text().strip()}')
+                troubles.append(f'seed {seed}: {(folder / FAILED).read_text().strip()}')
         scores = [summary_row(summary, reranked=variants.reranked(row.variant)) for summary in summaries]
-        said = [told and f'paper: {told}', reason, *failures]
-        if not reason and not summaries and not failures:
+        said = [told and f'paper: {told}', reason, *troubles]
+        if not reason and not summaries and not troubles:
             said.append('not run')
         found.append(
             Line(

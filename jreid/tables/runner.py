@@ -39,13 +39,19 @@ def finished(job: Job) -> bool:
     """
     if not (job.folder / 'summary.json').is_file():
         return False
+    if told := other_config(job):
+        raise ValueError(f'{job.folder} holds a finished run of another config ({told}); choose another --workdir or remove it')
+    return True
+
+
+def other_config(job: Job) -> str:
+    """Where the finished run in the job's folder has another config than the job: the first fields that differ; '' where none does or no run is finished."""
+    if not (job.folder / 'summary.json').is_file():
+        return ''
     old = flat_config(json.loads((job.folder / 'config.json').read_text()))
     new = flat_config(json.loads(job.config.to_json_best_effort()))
     differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and not name.startswith(FREE)]
-    if differing:
-        told = '; '.join(f'{name}: {old.get(name)!r} there, {new.get(name)!r} now' for name in differing[:3])
-        raise ValueError(f'{job.folder} holds a finished run of another config ({told}); choose another --workdir or remove it')
-    return True
+    return '; '.join(f'{name}: {old.get(name)!r} there, {new.get(name)!r} now' for name in differing[:3])
 
 
 def state(job: Job) -> str:

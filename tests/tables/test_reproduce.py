@@ -115,6 +115,9 @@ def test_a_folder_with_a_run_of_another_config_is_refused(stand_in, capsys):
     assert run(arguments) == 0
     assert run([*arguments, '--config.method.momentum=0.5']) == 1
     assert 'holds a finished run of another config (method.momentum: 0.9 there, 0.5 now)' in capsys.readouterr().err
+    assert run([*arguments, '--config.method.momentum=0.5', '--collect']) == 0  # it is counted, and the row says what it is
+    row = read_csv(workdir / 'tables' / 'dien-1-demo.csv')['Base']
+    assert (row['runs'], row['note']) == ('1', 'seed 0 has another config: method.momentum: 0.9 there, 0.5 now')
 
 
 @pytest.mark.parametrize(
