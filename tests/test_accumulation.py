@@ -120,7 +120,8 @@ def test_four_devices_accumulate_as_one():
     import pathlib
 
     root = pathlib.Path(__file__).resolve().parent.parent
-    environment = {**os.environ, 'PYTHONPATH': str(root), 'XLA_FLAGS': '--xla_force_host_platform_device_count=4', 'JAX_PLATFORMS': 'cpu'}
+    flags = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=4'
+    environment = {**os.environ, 'PYTHONPATH': str(root), 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'}
     done = subprocess.run([sys.executable, '-c', textwrap.dedent(DEVICES)], capture_output=True, text=True, env=environment, cwd=root)
     assert done.stdout.strip() == 'equal 4', done.stderr[-3000:]
 

@@ -74,7 +74,8 @@ def start(config, workdir, *, devices=1, processes=1, stop=0, disks=None):
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / 'asked.json').write_text(config.to_json_best_effort())
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'OMP_NUM_THREADS': '1'}
-    environment['XLA_FLAGS'] = f'--xla_force_host_platform_device_count={devices}'
+    # The settings of this process (conftest's quick compilation) hold for those too.
+    environment['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={devices}'
     cluster = [f'127.0.0.1:{free_port()}', str(processes)] if processes > 1 else []
     started = []
     for number in range(processes):

@@ -174,7 +174,8 @@ def test_measured_by_pairs_and_by_features_with_single_shots():
 @pytest.mark.slow
 def test_four_devices_give_what_one_gives(tmp_path):
     query, gallery = feed(5, 0), feed(7, 1)
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': '--xla_force_host_platform_device_count=4'}
+    flags = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=4'
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags}
     subprocess.run([sys.executable, __file__, str(tmp_path / 'four.npy')], env=environment, check=True, cwd=tmp_path)
     np.testing.assert_allclose(np.load(tmp_path / 'four.npy'), distances(query, gallery), rtol=1e-4)
 
