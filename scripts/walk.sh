@@ -50,7 +50,7 @@ if [ "$WALK" = short ]; then
 fi
 
 if step install 'the first half of the first command'; then
-  bash -euc "${first%%&& .venv/bin/python -m jreid.main*}true"
+  bash -euc "${first%%&& .venv/bin/python -m jreid.main*}"
   .venv/bin/jreid --version
   done_with
 fi
