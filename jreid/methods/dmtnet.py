@@ -281,4 +281,4 @@ def _centred(features: np.ndarray, camera: np.ndarray, centring: str) -> np.ndar
     if centring == 'none':
         return features
     _, numbers = np.unique(camera, return_inverse=True)
-    return features - _means(features, numbers, numbers.max() + 1)[numbers]
+    return features - _means(features, numbers, int(numbers.max()) + 1)[numbers]

@@ -38,7 +38,7 @@ def load(root: str | os.PathLike, *, partition: int = 0, attributes: int = 0, ba
     if outside:
         raise ValueError(f'{folder / ANNOTATION}: the image {outside[0]!r} leads out of {folder / "RAP_dataset"} or holds control characters')
     paths = [path for path in inside if path is not None]
-    missing = np.asarray([not os.path.isfile(path) for path in paths])
+    missing = np.asarray([not os.path.isfile(path) for path in paths], bool)
     listing.report_bad([images[i] for i in np.flatnonzero(missing)], len(images), folder / 'RAP_dataset', 'are missing', bad_files)
     train, test = (_mask(partitions[partition], part, len(images)) & ~missing for part in ('train', 'test'))
     return splits_of('rap', paths, table[:, columns].astype(np.float32), [names[i] for i in columns], train=train, test=test)
