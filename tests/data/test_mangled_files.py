@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mangling import mangled
 from PIL import Image
 from scipy.io import savemat
 
@@ -74,13 +75,8 @@ def prepare(folder, name, raw):
 @given(data=st.data())
 def test_mangled_file_gives_our_error_or_what_can_be_read(kind, tmp_path, data):
     name, raw, read = READERS[kind]
-    changed = bytearray(raw)
     # SciPy's reader of .mat files, compiled code, can crash the process on changed bytes (a segmentation fault in read_var_array): these are cut only.
-    for _ in range(0 if kind == 'attributes' else data.draw(st.integers(0, 5))):
-        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
-    del changed[data.draw(st.integers(0, len(changed))) :]
-    tail = b'' if kind == 'attributes' else data.draw(st.binary(max_size=8))
-    prepare(tmp_path, name, bytes(changed) + tail)
+    prepare(tmp_path, name, mangled(data, raw, cut_only=kind == 'attributes'))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # Pillow's and SciPy's, of odd files
         with contextlib.suppress(ValueError, FileNotFoundError):
