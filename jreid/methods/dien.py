@@ -44,6 +44,7 @@ class Settings:
     learning_rate_attention: float
     learning_rate_heads: float
     momentum: float
+    clip: float
     decay_at: tuple[float, ...]
     weight_decay: float
     embedding_width: int
@@ -211,6 +212,7 @@ def dien(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum:
         'steps',
         boundaries=tuple(settings.decay_at),
         b1=settings.momentum,
+        clip=settings.clip,
         weight_decay=settings.weight_decay,
         multipliers={name: rate / settings.learning_rate_heads for name, rate in rates.items()},
     )
