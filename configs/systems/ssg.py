@@ -21,6 +21,7 @@ SETTINGS = {
     'neighbours': 100,  # of SSG-dagger's graph
     'rho': 1.6e-3,  # share of the pairs whose mean distance is eps
     'min_samples': 4,  # of DBSCAN
+    'cluster_centring': 'none',  # 'camera': features are grouped less the mean of their camera; the papers do not
 }
 
 DAGGER = {'rerank': False, 'source_weight': 0.0}

@@ -27,6 +27,7 @@ from jreid.losses.distances import unit
 from jreid.methods import domains
 from jreid.methods.contract import SOURCE, TARGET, Array, Method, OptimizerSettings, Phase, Problem, Refreshed, Stream, Tree
 from jreid.methods.dmtnet_settings import Settings, check, matched_width
+from jreid.methods.grouping import centred, cluster_means
 from jreid.models.heads import BNNeck
 
 
@@ -205,7 +206,7 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
     def refresh(key, params, extra, source, target, source_identity, last, *, progress=False) -> Refreshed:
         labelled = np.asarray(source_identity) >= 0  # a user's own set may hold images of nobody known
         source = {name: values[labelled] for name, values in source.items()}
-        features, new = (_centred(domain['feature'], domain['camera'], settings.cluster_centring) for domain in (source, target))
+        features, new = (centred(domain['feature'], domain['camera'], settings.cluster_centring) for domain in (source, target))
         identity = jnp.asarray(np.asarray(source_identity)[labelled])
         tables = {}
         known = int(extra['valid'].sum())  # clusters of the refresh before, 0 at the first
@@ -236,7 +237,7 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
         labels = np.where(sizes[clusters] >= settings.images_an_identity, clusters, -1).astype(np.int32)
         # L_KL compares features as they come, so its centroids are the clusters' means before any centring.
         members = np.concatenate([found.source_labels, clusters])
-        centroids = _means(np.concatenate([source['feature'], target['feature']]), members, largest)
+        centroids = cluster_means(np.concatenate([source['feature'], target['feature']]), members, largest)
         valid = np.arange(largest) < total
         report = {
             'identities_estimated': float(found.count),
@@ -255,7 +256,7 @@ def _follow(params: Tree, features: np.ndarray, clusters: np.ndarray, largest: i
 
     -s ||f - mu||^2 = 2 s f.mu - s ||mu||^2 + const is linear in f; s makes the mean squared distance of a mean to the centre of all 4 nats.
     """
-    means, sizes = _means(features, clusters, largest), np.bincount(clusters, minlength=largest)
+    means, sizes = cluster_means(features, clusters, largest), np.bincount(clusters, minlength=largest)
     used = means[sizes > 0]
     spread = np.mean(np.sum((used - used.mean(0)) ** 2, axis=1))
     scale = 4.0 / max(float(spread), 1e-12)
@@ -264,21 +265,3 @@ def _follow(params: Tree, features: np.ndarray, clusters: np.ndarray, largest: i
     own = np.sum(features * kernel.T[clusters], axis=1) + bias[clusters]
     bias[sizes == 0] = own.min() - 4 - np.log(max((sizes == 0).sum(), 1))
     return {**params, 'target_classifier': {'kernel': jnp.asarray(kernel, jnp.float32), 'bias': jnp.asarray(bias, jnp.float32)}}
-
-
-def _means(features: np.ndarray, clusters: np.ndarray, largest: int) -> np.ndarray:
-    """Mean feature of each cluster, float32 [largest, D]; 0 where a cluster is empty."""
-    totals = np.zeros((largest, features.shape[1]), np.float64)
-    np.add.at(totals, clusters, features)
-    return (totals / np.maximum(np.bincount(clusters, minlength=largest), 1)[:, None]).astype(np.float32)
-
-
-def _centred(features: np.ndarray, camera: np.ndarray, centring: str) -> np.ndarray:
-    """The features less the mean of their camera ('camera'), or as they are ('none').
-
-    What a camera adds to all its images (light, colour, background) is no part of an identity, yet it can be most of what k-means finds.
-    """
-    if centring == 'none':
-        return features
-    _, numbers = np.unique(camera, return_inverse=True)
-    return features - _means(features, numbers, int(numbers.max()) + 1)[numbers]

@@ -31,7 +31,7 @@ def group(graph: csr_matrix, *, eps: float, rho: float, min_samples: int, limit:
       limit: eps stays below this: the least distance of a pair that the graph does not store.
     """
     if not eps:
-        eps = eps_by_rho(graph, rho)
+        eps = float(np.float32(eps_by_rho(graph, rho)))  # as it is kept for later rounds
     # The pairs that are not stored are at `limit` or farther, so with eps below it the graph's DBSCAN is that of all pairs.
     eps = min(eps, float(np.nextafter(np.float32(limit), np.float32(0))) if np.isfinite(limit) else eps)
     labels = dbscan(graph, eps=eps, min_samples=min_samples).astype(np.int32)
@@ -91,3 +91,21 @@ def source_distances(features: np.ndarray, source: np.ndarray, *, progress: bool
     squared = nearest(features, source, k=1, progress=progress).squared[:, 0]
     distance = -np.expm1(-squared.astype(np.float64))
     return (distance / max(distance.max(), np.finfo(np.float64).tiny)).astype(np.float32)
+
+
+def cluster_means(features: np.ndarray, clusters: np.ndarray, largest: int) -> np.ndarray:
+    """Mean feature of each cluster, float32 [largest, D]; 0 where a cluster is empty."""
+    totals = np.zeros((largest, features.shape[1]), np.float64)
+    np.add.at(totals, clusters, features)
+    return (totals / np.maximum(np.bincount(clusters, minlength=largest), 1)[:, None]).astype(np.float32)
+
+
+def centred(features: np.ndarray, camera: np.ndarray, centring: str) -> np.ndarray:
+    """The features less the mean of their camera ('camera'), or as they are ('none').
+
+    What a camera adds to all its images (light, colour, background) is no part of an identity, yet it can be most of what k-means finds.
+    """
+    if centring == 'none':
+        return features
+    _, numbers = np.unique(camera, return_inverse=True)
+    return features - cluster_means(features, numbers, int(numbers.max()) + 1)[numbers]

@@ -10,6 +10,8 @@ drawn by the whole's clusters; the joint embedding is a linear layer and batch n
 distances are taken, in clustering and in retrieval.
 
 Differs from the paper: DBSCAN sees k-reciprocal neighbours alone (all other pairs have the greatest Jaccard distance), or the nearest `neighbours` images.
+Differs from the paper where `cluster_centring` is 'camera': features are grouped less the mean of their camera (labels of cameras are known, as elsewhere in
+re-ID); by default they are grouped as they come.
 """
 
 import dataclasses
@@ -45,6 +47,7 @@ class Settings(ptl.Settings):
     neighbours: int
     rho: float
     min_samples: int
+    cluster_centring: str
 
 
 def ssg(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9) -> Method:
@@ -62,6 +65,8 @@ def ssg(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: 
     ptl.check(problem, settings)
     if settings.group_images < 2:
         raise ValueError(f'K = {settings.group_images} images a group leaves the triplet loss without positives; expected method.group_images of 2 or more')
+    if settings.cluster_centring not in ('camera', 'none'):
+        raise ValueError(f"method.cluster_centring is {settings.cluster_centring!r}; expected 'camera' or 'none'")
     network = ptl.build_network(backbone, problem, settings, joint_width=settings.joint_width)
     first = ptl.phase(network, settings)
     first = dataclasses.replace(first, row='proxy' if first.row == 'adapted' else first.row)
@@ -122,10 +127,10 @@ def _refresh(settings: Settings) -> Callable[..., Refreshed]:
         labels, kept = [], []
         report: dict[str, float] = {}
         for name, eps in zip(PARTS, np.asarray(extra['eps']), strict=True):
-            features = np.asarray(target[name])
+            features = grouping.centred(np.asarray(target[name]), target['camera'], settings.cluster_centring)
             if settings.rerank:
                 weight = settings.source_weight
-                known = np.asarray(source[name]) if source is not None else None
+                known = grouping.centred(np.asarray(source[name]), source['camera'], settings.cluster_centring) if source is not None else None
                 graph = grouping.reranked_graph(features, known, k1=settings.k1, k2=settings.k2, source_weight=weight, progress=progress)
                 limit = 1 - weight if known is not None else 1.0
             else:

@@ -249,7 +249,7 @@ def test_domain_loss_drives_backbone_up_and_classifier_down(monkeypatch):
 
 
 def test_each_group_moves_at_its_own_rate():
-    s, _, method, params, model_state = build(weight_decay=0.0)
+    s, _, method, params, model_state = build(weight_decay=0.0, clip=0.0)
     optimizer = optim.make(method.phases[0].optimizer, 100, method.group)
     gradients = jax.tree.map(jnp.ones_like, params)
     updates, state = optimizer.update(gradients, optimizer.init(params), params)
@@ -383,3 +383,14 @@ def test_run_of_each_kind(variant, tiny_config, tmp_path):
     assert terms == {'identity', 'triplet', 'domain'} & set(trained[0])
     assert trained[-1]['identity'] < trained[0]['identity']
     np.testing.assert_allclose(trained[-1]['learning_rate'], 0.002, rtol=1e-5)
+
+
+def test_a_large_gradient_is_clipped_and_the_groups_keep_their_ratios():
+    s, _, method, params, _ = build(weight_decay=0.0)
+    assert s.clip == 10
+    optimizer = optim.make(method.phases[0].optimizer, 100, method.group)
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    for size, expected in ((1.0, 10 / np.sqrt(count)), (1e-3 / np.sqrt(count), 1e-3 / np.sqrt(count))):
+        updates, _ = optimizer.update(jax.tree.map(lambda p, size=size: jnp.full_like(p, size), params), optimizer.init(params), params)
+        for name, rate in (('backbone', 1e-4), ('attention', 1e-2), ('embedding', 1e-1)):
+            np.testing.assert_allclose(jax.tree.leaves(updates[name])[0], -rate * expected, rtol=1e-5)

@@ -94,3 +94,20 @@ def test_more_pairs_than_the_graph_has_are_warned_of(caplog):
     with caplog.at_level('WARNING', logger='jreid'):
         grouping.eps_by_rho(graph, 0.5)
     assert 'asks for the 1580 nearest pairs' in caplog.text
+
+
+@pytest.mark.parametrize(
+    'make', [lambda x: grouping.euclidean_graph(x, neighbours=40), lambda x: grouping.reranked_graph(x, None, k1=6, k2=3, source_weight=0)]
+)
+def test_groups_of_centred_features_do_not_see_what_a_camera_adds(make):
+    x, camera = people(3), np.tile([7, 9], 40)
+    truth = np.repeat(np.arange(8), 10)
+    shifted = x + np.where(camera == 7, 0, 3)[:, None].astype(np.float32)
+    found = {}
+    for centring in ('none', 'camera'):
+        labels = grouping.group(make(grouping.centred(shifted, camera, centring)), eps=0, rho=0.08, min_samples=4).labels
+        both = [len(np.unique(camera[labels == label])) for label in range(labels.max() + 1)]
+        found[centring] = max(both)
+        assert all(len(np.unique(truth[labels == label])) == 1 for label in range(labels.max() + 1)) or centring == 'none'
+    assert found == {'none': 1, 'camera': 2}
+    np.testing.assert_allclose(grouping.centred(shifted, camera, 'camera'), grouping.centred(x, camera, 'camera'), atol=1e-5)

@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def config_of(tiny_config):
     def make(variant, **method):
-        config = tiny_config(variant, **{**SMALL, 'source_epochs': 2 if variant == 'bl-ssg' else 0, **method})
+        config = tiny_config(variant, **{**SMALL, 'source_epochs': 2 if variant == 'bl-ssg' else 0, 'cluster_centring': 'none', **method})
         config.checkpoint.every_steps = 1
         return config
 
@@ -119,3 +119,16 @@ def test_run_of_another_backbone_or_none_is_refused(finished, config_of, tmp_pat
     config.init.run = str(tmp_path / 'nothing')
     with pytest.raises(FileNotFoundError, match='holds no run'):
         trainer.train(config, tmp_path / 'two')
+
+
+def test_unknown_centring_is_refused(config_of, tmp_path):
+    with pytest.raises(ValueError, match=r"cluster_centring is 'cameras'; expected 'camera' or 'none'"):
+        trainer.train(config_of('ssg', cluster_centring='cameras'), tmp_path)
+
+
+def test_rounds_on_features_centred_by_camera(config_of, tmp_path):
+    eps = {}
+    for centring in ('none', 'camera'):
+        trainer.train(config_of('ssg', cluster_centring=centring, rounds=1), tmp_path / centring)
+        eps[centring] = records(tmp_path / centring, 'refresh')[0]['eps_whole']
+    assert 0 < eps['camera'] != eps['none']
