@@ -1,18 +1,5 @@
-"""cuhk03 to market with ResNet-50: Huang et al. 2020, table 5.
+"""Points to `jreid.configs.cuhk032market`, so that `--config=configs/cuhk032market.py` works in a checkout."""
 
-Expected (paper, PTL+SSG): rank-1 88.9, mAP 73.1. Not run by us: the data sets are not on our machines (see the README's results).
-Command: python -m jreid.main --config=configs/cuhk032market.py:ptl-ssg --workdir=runs/cuhk032market --config.data.root=/data/reid
-  --config.data.target_teacher=labels/cuhk032market (see configs/teacher_parsing.py)
-"""
+from jreid.configs.cuhk032market import get_config
 
-from ml_collections import ConfigDict
-
-from configs import base
-
-
-def get_config(variant: str = 'ptl-ssg') -> ConfigDict:
-    """The base config for this pair; of CUHK03 the detected boxes in the new protocol."""
-    config = base.get_config(variant)
-    config.data.source, config.data.target = 'cuhk03', 'market1501'
-    config.data.source_options = ConfigDict({'images': 'detected', 'protocol': 'new'})
-    return config
+__all__ = ['get_config']

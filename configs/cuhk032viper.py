@@ -1,21 +1,5 @@
-r"""CUHK03 to VIPeR (single shot), mean of 10 random splits: Chen et al. 2017 (MTDnet), table 1.
+"""Points to `jreid.configs.cuhk032viper`, so that `--config=configs/cuhk032viper.py` works in a checkout."""
 
-Expected (paper, MTDnet / MTDnet-cross): rank-1 45.89 / 47.47. Not run by us: the data sets are not on our machines (see the README's results).
-Command, split 0: python -m jreid.main --config=configs/cuhk032viper.py:mtdnet-cross --workdir=runs/cuhk032viper-0 --config.data.root=/data/reid \
-    --config.data.target_options.split=0
-Splits 0..9 are a run each; `python -m jreid.collect runs/cuhk032viper-?` gives mean and standard deviation. The training on CUHK03, which no split changes, is
-done once: a run with --config.method.target_iterations=0, then for each split --config.init.run=THAT_RUN --config.method.source_iterations=0.
-"""
+from jreid.configs.cuhk032viper import get_config
 
-from ml_collections import ConfigDict
-
-from configs import base, cuhk03
-
-
-def get_config(variant: str = 'mtdnet') -> ConfigDict:
-    """The base config for this pair: 316 people trained on, 316 searched for."""
-    config = base.get_config(variant)
-    config.data.source, config.data.target = 'cuhk03', 'viper'
-    config.data.source_options = ConfigDict(cuhk03.CLASSIC)
-    config.data.target_options = ConfigDict({'split': 0, 'split_seed': 0, 'split_file': '', 'write_splits': ''})
-    return config
+__all__ = ['get_config']

@@ -1,6 +1,7 @@
 """jreid: cross-domain person re-identification in JAX and Flax.
 
-Sub-packages load on first use, so that `import jreid.losses` stays fast and nothing here needs TensorFlow.
+Sub-packages load on first use, so that `import jreid.losses` stays fast and nothing here needs
+TensorFlow.
 """
 
 import importlib
@@ -14,7 +15,7 @@ def __getattr__(name: str):
     if name in _SUBPACKAGES:
         return importlib.import_module(f'jreid.{name}')
     if name in ('load_run', 'load_scorer'):
-        return getattr(importlib.import_module('jreid.load'), name)
+        return getattr(importlib.import_module('jreid.run.loading'), name)
     raise AttributeError(f"module 'jreid' has no attribute '{name}'")
 
 

@@ -1,9 +1,11 @@
-"""Time and memory of the retrieval metrics beside a plain argsort, at Market-1501's size by default.
+"""Time and memory of the retrieval metrics beside a plain argsort, at Market-1501's size by
+default.
 
     python scripts/benchmark_evaluate.py [--queries 3368 --gallery 15913 --width 2048 --repeats 5]
 
-Every line is the median of the repeats, which take turns with what they are compared with, after one run of each that does not count. Features are
-random around one centre an identity. Memory is what is allocated above the inputs at the worst moment (tracemalloc, in a run of its own).
+Every line is the median of the repeats, which take turns with what they are compared with, after
+one run of each that does not count. Features are random around one centre an identity. Memory is
+what is allocated above the inputs at the worst moment (tracemalloc, in a run of its own).
 """
 
 import argparse
@@ -14,7 +16,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jreid.retrieval import evaluate, evaluate_distances, pairwise, single_shot_cmc, single_shot_cmc_distances
+from jreid.retrieval import (
+    evaluate,
+    evaluate_distances,
+    pairwise,
+    single_shot_cmc,
+    single_shot_cmc_distances,
+)
 
 
 def seconds(*functions: Callable[[], object], repeats: int) -> list[float]:
@@ -38,7 +46,9 @@ def peak(function: Callable[[], object]) -> float:
     return most / 2**30
 
 
-def make_set(queries: int, gallery: int, width: int, identities: int, cameras: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def make_set(
+    queries: int, gallery: int, width: int, identities: int, cameras: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """([query, gallery] features, [query ids, gallery ids, query cameras, gallery cameras])."""
     rng = np.random.default_rng(0)
     ids = [rng.integers(1, identities + 1, n) for n in (queries, gallery)]
@@ -49,7 +59,9 @@ def make_set(queries: int, gallery: int, width: int, identities: int, cameras: i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--queries', type=int, default=3368)
     parser.add_argument('--gallery', type=int, default=15913)
     parser.add_argument('--width', type=int, default=2048)
@@ -57,21 +69,36 @@ def main() -> None:
     parser.add_argument('--cameras', type=int, default=6)
     parser.add_argument('--repeats', type=int, default=5)
     given = parser.parse_args()
-    features, labels = make_set(given.queries, given.gallery, given.width, given.identities, given.cameras)
+    features, labels = make_set(
+        given.queries, given.gallery, given.width, given.identities, given.cameras
+    )
     distances = pairwise(*features)
     size = f'{given.queries:,} x {given.gallery:,}'
 
-    sort, plain = seconds(lambda: np.argsort(distances, axis=1), lambda: evaluate_distances(distances, *labels), repeats=given.repeats)
+    sort, plain = seconds(
+        lambda: np.argsort(distances, axis=1),
+        lambda: evaluate_distances(distances, *labels),
+        repeats=given.repeats,
+    )
     product, whole, single = seconds(
-        lambda: pairwise(*features), lambda: evaluate(*features, *labels), lambda: single_shot_cmc(*features, *labels), repeats=max(1, given.repeats // 2)
+        lambda: pairwise(*features),
+        lambda: evaluate(*features, *labels),
+        lambda: single_shot_cmc(*features, *labels),
+        repeats=max(1, given.repeats // 2),
     )
     memory = peak(lambda: evaluate(*features, *labels))
     shot_features, shot_labels = make_set(1400, 5332, given.width, 700, 2)
     shot_distances = pairwise(*shot_features)
     shot = seconds(
-        lambda: evaluate_distances(shot_distances, *shot_labels), lambda: single_shot_cmc_distances(shot_distances, *shot_labels), repeats=given.repeats
+        lambda: evaluate_distances(shot_distances, *shot_labels),
+        lambda: single_shot_cmc_distances(shot_distances, *shot_labels),
+        repeats=given.repeats,
     )
-    shot_whole = seconds(lambda: evaluate(*shot_features, *shot_labels), lambda: single_shot_cmc(*shot_features, *shot_labels), repeats=given.repeats)
+    shot_whole = seconds(
+        lambda: evaluate(*shot_features, *shot_labels),
+        lambda: single_shot_cmc(*shot_features, *shot_labels),
+        repeats=given.repeats,
+    )
 
     print(evaluate_distances(distances, *labels))
     print(f'\n{"what":64s} {"seconds":>9s} {"ratio":>7s}  to')
@@ -83,11 +110,19 @@ def main() -> None:
         ('single_shot_cmc from features (exact)', single, whole, 'evaluate'),
         ("evaluate_distances, CUHK03's size: 1,400 x 5,332", shot[0], shot[0], ''),
         ('single_shot_cmc_distances (exact)', shot[1], shot[0], 'evaluate_distances'),
-        (f"evaluate from features, CUHK03's size, {given.width} wide", shot_whole[0], shot_whole[0], ''),
+        (
+            f"evaluate from features, CUHK03's size, {given.width} wide",
+            shot_whole[0],
+            shot_whole[0],
+            '',
+        ),
         ('single_shot_cmc from features (exact)', shot_whole[1], shot_whole[0], 'evaluate'),
     ):
         print(f'{what:64s} {value:9.3f} {value / base:7.2f}  {name}')
-    print(f'memory of evaluate above its {sum(f.nbytes for f in features) / 2**30:.2f} GiB of features: {memory:.2f} GiB')
+    print(
+        f'memory of evaluate above its {sum(f.nbytes for f in features) / 2**30:.2f} GiB of'
+        f' features: {memory:.2f} GiB'
+    )
 
 
 if __name__ == '__main__':

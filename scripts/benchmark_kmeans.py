@@ -1,11 +1,14 @@
-"""Time and inertia of jreid.clustering.kmeans against scikit-learn's Lloyd, both in one run on the same features.
+"""Time and inertia of jreid.clustering.kmeans against scikit-learn's Lloyd, both in one run on the
+same features.
 
-    python scripts/benchmark_kmeans.py                      # Market-1501's training set: 12,936 x 256, k = 751
-    python scripts/benchmark_kmeans.py --samples 100000 --clusters 10000 --width 64 --no-sklearn
+    python scripts/benchmark_kmeans.py                      # Market-1501's training set: 12,936 x
+    256, k = 751 python scripts/benchmark_kmeans.py --samples 100000 --clusters 10000 --width 64
+    --no-sklearn
 
-The features are gaussian identities of unequal size. jreid is timed after one call that compiles (its time is printed apart); times are medians
-over the repeats. On a machine that does other work too, pin both to one core, since the waiting threads of OpenMP slow scikit-learn down many
-times over: OMP_NUM_THREADS=1 taskset -c 0 python scripts/benchmark_kmeans.py
+The features are gaussian identities of unequal size. jreid is timed after one call that compiles
+(its time is printed apart); times are medians over the repeats. On a machine that does other work
+too, pin both to one core, since the waiting threads of OpenMP slow scikit-learn down many times
+over: OMP_NUM_THREADS=1 taskset -c 0 python scripts/benchmark_kmeans.py
 """
 
 import argparse
@@ -22,13 +25,17 @@ from jreid.clustering import kmeans
 
 
 def identities(samples: int, width: int, clusters: int, noise: float, seed: int) -> np.ndarray:
-    """Unit-length identity centres with isotropic noise; some identities have several times as many images as others."""
+    """Unit-length identity centres with isotropic noise; some identities have several times as
+    many images as others.
+    """
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((clusters, width))
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     share = rng.gamma(4.0, size=clusters)
     label = rng.choice(clusters, samples, p=share / share.sum())
-    return (centres[label] + noise / np.sqrt(width) * rng.standard_normal((samples, width))).astype(np.float32)
+    return (centres[label] + noise / np.sqrt(width) * rng.standard_normal((samples, width))).astype(
+        np.float32
+    )
 
 
 def timed(run: Callable[[int], tuple[float, int]], repeats: int) -> tuple[float, float, float]:
@@ -44,18 +51,32 @@ def timed(run: Callable[[int], tuple[float, int]], repeats: int) -> tuple[float,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--samples', type=int, default=12_936)
     parser.add_argument('--width', type=int, default=256)
     parser.add_argument('--clusters', type=int, default=751)
-    parser.add_argument('--noise', type=float, nargs='+', default=[0.8, 1.3, 2.5], help='length of the noise, the distance of two centres is 1.41')
+    parser.add_argument(
+        '--noise',
+        type=float,
+        nargs='+',
+        default=[0.8, 1.3, 2.5],
+        help='length of the noise, the distance of two centres is 1.41',
+    )
     parser.add_argument('--n-init', type=int, nargs='+', default=[1, 3])
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--no-sklearn', action='store_true', help='time jreid alone')
     options = parser.parse_args()
 
-    print(f'{options.samples:,} x {options.width}, k = {options.clusters:,}, {options.repeats} repeats, {jax.default_backend()}')
-    print('| noise | n_init | jreid s | sklearn s | times as fast | jreid inertia | sklearn inertia | difference | jreid iterations | sklearn iterations |')
+    print(
+        f'{options.samples:,} x {options.width}, k = {options.clusters:,}, {options.repeats}'
+        f' repeats, {jax.default_backend()}'
+    )
+    print(
+        '| noise | n_init | jreid s | sklearn s | times as fast | jreid inertia | sklearn inertia |'
+        ' difference | jreid iterations | sklearn iterations |'
+    )
     print('|---|---|---|---|---|---|---|---|---|---|')
     compiled = 0.0
     for noise in options.noise:
@@ -63,29 +84,41 @@ def main() -> None:
         for n_init in options.n_init:
 
             def ours(seed: int, x=x, n_init=n_init) -> tuple[float, int]:
-                result = jax.block_until_ready(kmeans(jax.random.key(seed), x, options.clusters, n_init=n_init))
+                result = jax.block_until_ready(
+                    kmeans(jax.random.key(seed), x, options.clusters, n_init=n_init)
+                )
                 return float(result.inertia), int(result.iterations)
 
             def theirs(seed: int, x=x, n_init=n_init) -> tuple[float, int]:
-                fitted = KMeans(options.clusters, n_init=n_init, algorithm='lloyd', random_state=seed).fit(x)
+                fitted = KMeans(
+                    options.clusters, n_init=n_init, algorithm='lloyd', random_state=seed
+                ).fit(x)
                 return float(fitted.inertia_), fitted.n_iter_
 
             if not compiled:
                 start = time.perf_counter()
-                kmeans(jax.random.key(0), x, options.clusters, n_init=1, max_iterations=1).inertia.block_until_ready()
+                kmeans(
+                    jax.random.key(0), x, options.clusters, n_init=1, max_iterations=1
+                ).inertia.block_until_ready()
                 compiled = time.perf_counter() - start
             row = timed(ours, options.repeats)
             if options.no_sklearn:
-                print(f'| {noise} | {n_init} | {row[0]:.2f} | | | {row[1]:.1f} | | | {row[2]:.0f} | |', flush=True)
+                print(
+                    f'| {noise} | {n_init} | {row[0]:.2f} | | | {row[1]:.1f} | | |'
+                    f' {row[2]:.0f} | |',
+                    flush=True,
+                )
                 continue
             reference = timed(theirs, options.repeats)
             print(
-                f'| {noise} | {n_init} | {row[0]:.2f} | {reference[0]:.2f} | {reference[0] / row[0]:.1f} | {row[1]:.1f} | {reference[1]:.1f} '
-                f'| {row[1] / reference[1] - 1:+.2%} | {row[2]:.0f} | {reference[2]:.0f} |',
+                f'| {noise} | {n_init} | {row[0]:.2f} | {reference[0]:.2f} |'
+                f' {reference[0] / row[0]:.1f} | {row[1]:.1f} | {reference[1]:.1f} |'
+                f' {row[1] / reference[1] - 1:+.2%} | {row[2]:.0f} | {reference[2]:.0f} |',
                 flush=True,
             )
     print(
-        f'first call with its compilation: {compiled:.1f} s; peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB'
+        f'first call with its compilation: {compiled:.1f} s; peak memory of the process:'
+        f' {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB'
     )
 
 

@@ -1,10 +1,13 @@
-"""Pairs of images compared a second: MTDnet's blocks (`jreid.pairs`) beside the naive way, both images of each pair through the whole network.
+"""Pairs of images compared a second: MTDnet's blocks (`jreid.evaluation.pairs`) beside the naive
+way, both images of each pair through the whole network.
 
     python scripts/benchmark_pairs.py [--queries 100 --gallery 100 --naive 64 --repeats 3] [--small]
 
-Caffe's AlexNet at 224x224, or with --small the narrow form of the demo's configs at 96x48. Images are random, so are the weights: neither changes the time. The
-naive way compares `--naive` pairs, `--naive-batch` at a time, in one jitted call. Medians of repeats that take turns, after one of each that compiles
-and is told apart. Both ways give the same distances: the greatest difference is printed.
+Caffe's AlexNet at 224x224, or with --small the narrow form of the demo's configs at 96x48. Images
+are random, so are the weights: neither changes the time. The naive way compares `--naive` pairs,
+`--naive-batch` at a time, in one jitted call. Medians of repeats that take turns, after one of each
+that compiles and is told apart. Both ways give the same distances: the greatest difference is
+printed.
 """
 
 import argparse
@@ -16,23 +19,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base, demo
-from jreid import backbone, methods, sharding, steps
-from jreid.augment import normalise
+from jreid import methods
+from jreid.configs import base, demo
 from jreid.data import Index
+from jreid.engine import sharding, steps
+from jreid.engine.augment import normalise
+from jreid.evaluation.pairs import pair_distances, pair_steps
 from jreid.methods.contract import Problem
-from jreid.pairs import pair_distances, pair_steps
+from jreid.models.backbones import build
 
 
 def images_of(count: int, size: tuple[int, int], seed: int) -> SimpleNamespace:
     """A split of random images."""
     pixels = np.random.default_rng(seed).integers(0, 256, (count, *size, 3), dtype=np.uint8)
-    index = Index(np.array([f'/{i}.jpg' for i in range(count)]), np.zeros(count, int), np.zeros(count, int))
-    return SimpleNamespace(index=index, pixels=pixels, images=lambda plan: (pixels[rows] for rows in plan))
+    index = Index(
+        np.array([f'/{i}.jpg' for i in range(count)]), np.zeros(count, int), np.zeros(count, int)
+    )
+    return SimpleNamespace(
+        index=index, pixels=pixels, images=lambda plan: (pixels[rows] for rows in plan)
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--queries', type=int, default=100)
     parser.add_argument('--gallery', type=int, default=100)
     parser.add_argument('--naive', type=int, default=64, help='pairs of the naive way')
@@ -45,9 +56,10 @@ def main() -> None:
 
     config = demo.get_config('mtdnet') if given.small else base.get_config('mtdnet')
     size = (96, 48) if given.small else (config.data.height, config.data.width)
-    # Caffe's random start leaves all scores near one half, which would hide a difference of the two ways.
+    # Caffe's random start leaves all scores near one half, which would hide a difference of the two
+    # ways.
     config.model.options['initial'] = config.method.initial = 'he'
-    module, record = backbone.build(config.model.backbone, config.model.options)
+    module, record = build(config.model.backbone, config.model.options)
     method = methods.build(config.method, module, Problem(size, 2, 2, 2, target_labelled=True))
     preparation = steps.preparation(record, config.augment)
     params, model_state, _ = method.init(jax.random.key(0))
@@ -59,12 +71,24 @@ def main() -> None:
     pair_input, score = method.pair_input, method.score
 
     def blocks() -> np.ndarray:
-        return pair_distances(compiled, variables, query, gallery, mesh=mesh, batch=given.batch, pairs=given.pairs, progress=False)
+        return pair_distances(
+            compiled,
+            variables,
+            query,
+            gallery,
+            mesh=mesh,
+            batch=given.batch,
+            pairs=given.pairs,
+            progress=False,
+        )
 
     @jax.jit
     def compare(variables, first, second):
         ready = (normalise(x, preparation.mean, preparation.std) for x in (first, second))
-        sides = [pair_input(variables, x, 'target', side) for x, side in zip(ready, ('query', 'gallery'), strict=True)]
+        sides = [
+            pair_input(variables, x, 'target', side)
+            for x, side in zip(ready, ('query', 'gallery'), strict=True)
+        ]
         one = jax.vmap(lambda a, b: score(variables, a[None], b[None])[0, 0])
         return jax.nn.sigmoid(-one(*sides))
 
@@ -73,7 +97,18 @@ def main() -> None:
 
     def naive() -> np.ndarray:
         parts = [slice(i, i + given.naive_batch) for i in range(0, count, given.naive_batch)]
-        return np.concatenate([np.asarray(compare(variables, jnp.asarray(query.pixels[rows[p]]), jnp.asarray(gallery.pixels[columns[p]]))) for p in parts])
+        return np.concatenate(
+            [
+                np.asarray(
+                    compare(
+                        variables,
+                        jnp.asarray(query.pixels[rows[p]]),
+                        jnp.asarray(gallery.pixels[columns[p]]),
+                    )
+                )
+                for p in parts
+            ]
+        )
 
     times: dict[str, list[float]] = {'blocks': [], 'naive': []}
     found = {}
@@ -84,13 +119,22 @@ def main() -> None:
             times[name].append(time.perf_counter() - start)
             if not turn:
                 print(f'{name}: first run, with compilation, {times[name].pop():.1f} s', flush=True)
-    rates = {'blocks': given.queries * given.gallery / statistics.median(times['blocks']), 'naive': count / statistics.median(times['naive'])}
+    rates = {
+        'blocks': given.queries * given.gallery / statistics.median(times['blocks']),
+        'naive': count / statistics.median(times['naive']),
+    }
     difference = np.abs(found['blocks'][rows, columns] - found['naive']).max()
     print(f'{jax.device_count()} x {jax.devices()[0].device_kind}, images {size[0]}x{size[1]}')
     print(f'{given.queries:,} x {given.gallery:,} pairs in blocks, {count:,} naively')
-    print(f'{"blocks":10s} {rates["blocks"]:12,.1f} pairs/s   {rates["blocks"] / rates["naive"]:6.1f} times the naive way')
+    print(
+        f'{"blocks":10s} {rates["blocks"]:12,.1f} pairs/s   {rates["blocks"] / rates["naive"]:6.1f}'
+        ' times the naive way'
+    )
     print(f'{"naive":10s} {rates["naive"]:12,.1f} pairs/s')
-    print(f'greatest difference of the distances {difference:.1e}; they lie in {found["naive"].min():.4f} .. {found["naive"].max():.4f}')
+    print(
+        f'greatest difference of the distances {difference:.1e}; they lie in'
+        f' {found["naive"].min():.4f} .. {found["naive"].max():.4f}'
+    )
 
 
 if __name__ == '__main__':

@@ -1,18 +1,24 @@
-"""Training steps: the share of a step spent waiting for data, and ResNet-50 beside PyTorch on the same cores.
+"""Training steps: the share of a step spent waiting for data, and ResNet-50 beside PyTorch on the
+same cores.
 
     python scripts/benchmark_training.py                                  # both tables
     python scripts/benchmark_training.py --tables data --backbone small_cnn --size 64 32 --batch 64
-    python scripts/benchmark_training.py --tables step --batch 16 --repeats 5 --compute-dtype bfloat16
+    python scripts/benchmark_training.py --tables step --batch 16 --repeats 5 --compute-dtype
+    bfloat16
 
-Data: the steps of the strong baseline's source phase on images of noise with a person's proportions, JPEG files of 128x64 as Market-1501's, written to a
-temporary folder. The loop is the trainer's: it asks for a batch, starts the step, and reads the metrics of the step before. 'waiting' is the time in
-which the loop waits for the loader; 'beside one batch' compares with the same steps on a batch that is there already, so it shows, too, what the
-loader's threads take from the cores that compute.
+Data: the steps of the strong baseline's source phase on images of noise with a person's
+proportions, JPEG files of 128x64 as Market-1501's, written to a temporary folder. The loop is the
+trainer's: it asks for a batch, starts the step, and reads the metrics of the step before. 'waiting'
+is the time in which the loop waits for the loader; 'beside one batch' compares with the same steps
+on a batch that is there already, so it shows, too, what the loader's threads take from the cores
+that compute.
 
-Step: forward, cross-entropy and batch-hard triplet loss, backward and Adam on images in memory, ResNet-50 with the last stride 1. The two take turns;
-medians after --warm steps each, of which the first compiles and is told apart: until malloc has found its places for all blocks, steps wait for fresh
-memory. On a GPU: images/s, share of the card's peak (--peak, TFLOP/s) and PyTorch
-with AMP and channels-last. Pin the threads for a comparison on a CPU: OMP_NUM_THREADS=2 taskset -c 0,1 python ...
+Step: forward, cross-entropy and batch-hard triplet loss, backward and Adam on images in memory,
+ResNet-50 with the last stride 1. The two take turns; medians after --warm steps each, of which the
+first compiles and is told apart: until malloc has found its places for all blocks, steps wait for
+fresh memory. On a GPU: images/s, share of the card's peak (--peak, TFLOP/s) and PyTorch with AMP
+and channels-last. Pin the threads for a comparison on a CPU: OMP_NUM_THREADS=2 taskset -c 0,1
+python ...
 """
 
 import argparse
@@ -32,37 +38,54 @@ import numpy as np
 import optax
 from PIL import Image
 
-from configs import base
-from jreid import allocation, backbone, feeding, sharding, state, steps
+from jreid.commands import allocation
+from jreid.configs import base
+from jreid.engine import sharding, state, steps
+from jreid.engine.feeds import Feed, part
 from jreid.losses import batch_hard_triplet, cross_entropy
 from jreid.methods.contract import Phase, Stream
 from jreid.models import BACKBONES
+from jreid.models.backbones import build
+from jreid.training.data import open_data
 
 IDENTITIES, IMAGES = 48, 16
 FLOPS_RESNET50 = 2 * 4.05e9
-"""Multiply-adds of a forward pass at 256x128 and last stride 1, times two; a training step takes three times as many."""
+"""Multiply-adds of a forward pass at 256x128 and last stride 1, times two; a training step takes
+three times as many.
+"""
 
 
 def machine() -> str:
     """What the tables were taken on."""
     about = pathlib.Path('/proc/cpuinfo')
     lines = about.read_text().splitlines() if about.exists() else []
-    model = next((line.split(':')[1].strip() for line in lines if 'model name' in line), platform.machine())
+    model = next(
+        (line.split(':')[1].strip() for line in lines if 'model name' in line), platform.machine()
+    )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     device = jax.devices()[0]
-    return f'{model}, {cores} cores; {device.platform} {device.device_kind} x {jax.device_count()}; jax {jax.__version__}, {platform.system()}'
+    return (
+        f'{model}, {cores} cores; {device.platform} {device.device_kind} x {jax.device_count()};'
+        f' jax {jax.__version__}, {platform.system()}'
+    )
 
 
 def write_set(folder: pathlib.Path) -> None:
     """A Market-1501 of noise."""
     rng = np.random.default_rng(0)
-    for part, people in (('bounding_box_train', range(1, IDENTITIES + 1)), ('query', range(100, 104)), ('bounding_box_test', range(100, 104))):
+    for part, people in (
+        ('bounding_box_train', range(1, IDENTITIES + 1)),
+        ('query', range(100, 104)),
+        ('bounding_box_test', range(100, 104)),
+    ):
         (folder / part).mkdir(parents=True)
         for identity in people:
             for image in range(IMAGES if part == 'bounding_box_train' else 1):
                 camera = 1 + image % 6 if part == 'bounding_box_train' else 1 + (part == 'query')
                 small = Image.fromarray(rng.integers(0, 256, (32, 16, 3), np.uint8))
-                small.resize((64, 128), Image.Resampling.BICUBIC).save(folder / part / f'{identity:04d}_c{camera}s1_{image:06d}_00.jpg', quality=90)
+                small.resize((64, 128), Image.Resampling.BICUBIC).save(
+                    folder / part / f'{identity:04d}_c{camera}s1_{image:06d}_00.jpg', quality=90
+                )
 
 
 def objective(module: Any) -> Callable[..., Any]:
@@ -70,59 +93,123 @@ def objective(module: Any) -> Callable[..., Any]:
 
     def loss(params, model_state, batch, key, progress, extra):
         part = batch['source']
-        maps, moved = module.apply({'params': params['backbone'], **model_state}, part['image'], train=True, mutable=['batch_stats'])
+        maps, moved = module.apply(
+            {'params': params['backbone'], **model_state},
+            part['image'],
+            train=True,
+            mutable=['batch_stats'],
+        )
         features = jnp.mean(maps, axis=(1, 2))
         classification = cross_entropy(features @ params['classifier'], part['identity'])
         triplet = batch_hard_triplet(features, part['identity'], margin=0.3)
-        return classification + triplet, (dict(moved), {'classification': classification, 'triplet': triplet})
+        return classification + triplet, (
+            dict(moved),
+            {'classification': classification, 'triplet': triplet},
+        )
 
     return loss
 
 
-def training(options: argparse.Namespace, *, classes: int, augment: bool) -> tuple[Any, Callable[..., Any], steps.Preparation]:
+def training(
+    options: argparse.Namespace, *, classes: int, augment: bool
+) -> tuple[Any, Callable[..., Any], steps.Preparation]:
     """(state, jitted step, preparation) of the chosen backbone."""
-    module, record = backbone.build(options.backbone, {}, compute_dtype=options.compute_dtype, remat=options.remat)
-    variables = jax.jit(lambda: module.init(jax.random.key(0), jnp.zeros((1, *options.size, 3)), train=False))()
+    module, record = build(
+        options.backbone, {}, compute_dtype=options.compute_dtype, remat=options.remat
+    )
+    variables = jax.jit(
+        lambda: module.init(jax.random.key(0), jnp.zeros((1, *options.size, 3)), train=False)
+    )()
     classifier = jax.random.normal(jax.random.key(1), (record.features, classes)) * 0.01
-    params, model_state = {'backbone': variables['params'], 'classifier': classifier}, {'batch_stats': variables.get('batch_stats', {})}
+    params, model_state = (
+        {'backbone': variables['params'], 'classifier': classifier},
+        {'batch_stats': variables.get('batch_stats', {})},
+    )
     optimizer = optax.adam(3e-4)
     stream = Stream('source', 'pxk', options.batch, 4, augment=augment)
-    prepared = steps.Preparation(mean=tuple(m / 255 for m in record.mean), std=tuple(s / 255 for s in record.std))
+    prepared = steps.Preparation(
+        mean=tuple(m / 255 for m in record.mean), std=tuple(s / 255 for s in record.std)
+    )
     mesh = sharding.make_mesh()
     step = steps.train_step(
-        Phase('source', 1, {'source': stream}, objective(module)), optimizer, prepared, start=0, steps=1000, parts=options.accumulate, mesh=mesh
+        Phase('source', 1, {'source': stream}, objective(module)),
+        optimizer,
+        prepared,
+        start=0,
+        steps=1000,
+        parts=options.accumulate,
+        mesh=mesh,
     )
-    return sharding.replicate(mesh, state.create(params, model_state, {}, optimizer)), step, prepared
+    return (
+        sharding.replicate(mesh, state.create(params, model_state, {}, optimizer)),
+        step,
+        prepared,
+    )
 
 
 def data_table(options: argparse.Namespace) -> None:
     """Seconds a step and the share of waiting, loader by loader."""
     print(
-        f'\n| loader ({options.backbone}, {options.size[0]}x{options.size[1]}, batch {options.batch}) | ms a step | waiting ms | waiting | beside one batch |'
+        f'\n| loader ({options.backbone}, {options.size[0]}x{options.size[1]}, batch'
+        f' {options.batch}) | ms a step | waiting ms | waiting | beside one batch |'
     )
     print('|---|---|---|---|---|')
     with tempfile.TemporaryDirectory() as folder:
         write_set(pathlib.Path(folder) / 'set')
-        for loader, name in (('tf', 'tf.data from the files'), ('pack', 'pack from memory map'), ('device', 'pack on the device')):
-            sets = {f'{role}_{what}': value for role in ('source', 'target') for what, value in (('root', f'{folder}/set'), ('options', {'expected': False}))}
-            settings = {**base.get_config().data, 'source': 'market1501', 'target': 'market1501', **sets}
-            settings |= {'height': options.size[0], 'width': options.size[1], 'loader': loader, 'pack_folder': f'{folder}/packs'}
+        for loader, name in (
+            ('tf', 'tf.data from the files'),
+            ('pack', 'pack from memory map'),
+            ('device', 'pack on the device'),
+        ):
+            sets = {
+                f'{role}_{what}': value
+                for role in ('source', 'target')
+                for what, value in (('root', f'{folder}/set'), ('options', {'expected': False}))
+            }
+            settings = {
+                **base.get_config().data,
+                'source': 'market1501',
+                'target': 'market1501',
+                **sets,
+            }
+            settings |= {
+                'height': options.size[0],
+                'width': options.size[1],
+                'loader': loader,
+                'pack_folder': f'{folder}/packs',
+            }
             try:
-                feed = feeding.open_data(settings, select_on_source=False).source_train
-                plan_of = lambda epoch, feed=feed: feeding.plan(  # noqa: E731
-                    Stream('source', 'pxk', options.batch, 4), feed.index, feed.index.identity, steps=options.steps + 2, seed=0, epoch=epoch
+                feed = open_data(settings, select_on_source=False).source_train
+                plan_of = lambda epoch, feed=feed: plan(
+                    Stream('source', 'pxk', options.batch, 4),
+                    feed.index,
+                    feed.index.identity,
+                    steps=options.steps + 2,
+                    seed=0,
+                    epoch=epoch,
                 )
                 waiting, whole = loop(options, feed, plan_of(0), feed.for_steps(plan_of(0)))
                 plan = plan_of(0)
                 images = next(feed.images(plan)) if feed.pool is None else None
-                _, alone = loop(options, feed, np.repeat(plan[:1], len(plan), axis=0), iter([images] * len(plan)))
+                _, alone = loop(
+                    options,
+                    feed,
+                    np.repeat(plan[:1], len(plan), axis=0),
+                    iter([images] * len(plan)),
+                )
             except ImportError as error:
                 print(f'| {name} | not run: {error} | | | |')
                 continue
-            print(f'| {name} | {1e3 * whole:.1f} | {1e3 * waiting:.2f} | {waiting / whole:.1%} | {whole / alone - 1:+.1%} |', flush=True)
+            print(
+                f'| {name} | {1e3 * whole:.1f} | {1e3 * waiting:.2f} | {waiting / whole:.1%} |'
+                f' {whole / alone - 1:+.1%} |',
+                flush=True,
+            )
 
 
-def loop(options: argparse.Namespace, feed: feeding.Feed, plan: np.ndarray, images: Iterator[Any]) -> tuple[float, float]:
+def loop(
+    options: argparse.Namespace, feed: Feed, plan: np.ndarray, images: Iterator[Any]
+) -> tuple[float, float]:
     """(mean seconds waiting for data, mean seconds) of a step; the first two steps do not count."""
     stream, mesh = Stream('source', 'pxk', options.batch, 4), sharding.make_mesh()
     now, step, _ = training(options, classes=IDENTITIES, augment=True)
@@ -135,7 +222,7 @@ def loop(options: argparse.Namespace, feed: feeding.Feed, plan: np.ndarray, imag
         asked = time.perf_counter()
         batch = next(images)
         waited += time.perf_counter() - asked
-        part = {'source': feeding.part(stream, feed, feed.index.identity, rows, batch)}
+        part = {'source': part(stream, feed, feed.index.identity, rows, batch)}
         now, metrics = step(now, sharding.spread(mesh, part), jax.random.key(0), pools)
         if pending is not None:
             float(pending['loss'])
@@ -148,7 +235,10 @@ def step_table(options: argparse.Namespace) -> None:
     """A training step of ResNet-50 here and in PyTorch, in turns."""
     options = argparse.Namespace(**{**vars(options), 'backbone': 'resnet50', 'size': (256, 128)})
     rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (options.batch, *options.size, 3), np.uint8), np.arange(options.batch) // 4
+    images, labels = (
+        rng.integers(0, 256, (options.batch, *options.size, 3), np.uint8),
+        np.arange(options.batch) // 4,
+    )
     now, step, prepared = training(options, classes=751, augment=False)
     batch = {'source': {'image': jnp.asarray(images), 'identity': jnp.asarray(labels)}}
 
@@ -173,20 +263,36 @@ def step_table(options: argparse.Namespace) -> None:
                 begun = time.perf_counter()
                 run()
                 taken[name].append(time.perf_counter() - begun)
-    print(f'\n| ResNet-50 training step, 256x128, batch {options.batch}, {options.compute_dtype} | s a step | images/s | share of peak | first step s |')
+    print(
+        f'\n| ResNet-50 training step, 256x128, batch {options.batch}, {options.compute_dtype} | s'
+        ' a step | images/s | share of peak | first step s |'
+    )
     print('|---|---|---|---|---|')
     for name, seconds in taken.items():
         if not seconds:
             print(f'| {name} | {note} | | | |')
             continue
         median = statistics.median(seconds)
-        peak = f'{3 * FLOPS_RESNET50 * options.batch / median / options.peak / 1e12:.1%}' if options.peak else ''
-        print(f'| {name} | {median:.3f} | {options.batch / median:.1f} | {peak} | {compiled if name == "jreid" else float("nan"):.1f} |')
+        peak = (
+            f'{3 * FLOPS_RESNET50 * options.batch / median / options.peak / 1e12:.1%}'
+            if options.peak
+            else ''
+        )
+        print(
+            f'| {name} | {median:.3f} | {options.batch / median:.1f} | {peak} |'
+            f' {compiled if name == "jreid" else float("nan"):.1f} |'
+        )
     if taken['PyTorch']:
-        print(f'\njreid takes {statistics.median(taken["jreid"]) / statistics.median(taken["PyTorch"]):.2f} of the time of PyTorch ({note})')
+        print(
+            '\njreid takes'
+            f' {statistics.median(taken["jreid"]) / statistics.median(taken["PyTorch"]):.2f} of the'
+            f' time of PyTorch ({note})'
+        )
 
 
-def torch_step(images: np.ndarray, labels: np.ndarray, prepared: steps.Preparation, options: argparse.Namespace) -> tuple[Callable[[], None] | None, str]:
+def torch_step(
+    images: np.ndarray, labels: np.ndarray, prepared: steps.Preparation, options: argparse.Namespace
+) -> tuple[Callable[[], None] | None, str]:
     """(the same step in PyTorch, or None where it is not installed; what it is)."""
     try:
         import torch
@@ -199,17 +305,34 @@ def torch_step(images: np.ndarray, labels: np.ndarray, prepared: steps.Preparati
         def __init__(self, inputs: int, width: int, stride: int):
             super().__init__()
             self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
-            self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
-            self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+            self.conv2, self.bn2 = (
+                nn.Conv2d(width, width, 3, stride, 1, bias=False),
+                nn.BatchNorm2d(width),
+            )
+            self.conv3, self.bn3 = (
+                nn.Conv2d(width, 4 * width, 1, bias=False),
+                nn.BatchNorm2d(4 * width),
+            )
             straight = stride == 1 and inputs == 4 * width
-            self.short = nn.Identity() if straight else nn.Sequential(nn.Conv2d(inputs, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width))
+            self.short = (
+                nn.Identity()
+                if straight
+                else nn.Sequential(
+                    nn.Conv2d(inputs, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width)
+                )
+            )
 
         def forward(self, x):
             y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
             y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
             return functional.relu(self.bn3(self.conv3(y)) + self.short(x), inplace=True)
 
-    layers: list[Any] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
+    layers: list[Any] = [
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+    ]
     inputs = 64
     for stage, (count, stride) in enumerate(zip((3, 4, 6, 3), (1, 2, 2, 1), strict=True)):
         for index in range(count):
@@ -218,22 +341,31 @@ def torch_step(images: np.ndarray, labels: np.ndarray, prepared: steps.Preparati
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     cuda, half = device.type == 'cuda', options.compute_dtype == 'bfloat16'
     torch.manual_seed(0)
-    network, classifier = nn.Sequential(*layers).to(device, memory_format=torch.channels_last), nn.Linear(2048, 751, bias=False).to(device)
+    network, classifier = (
+        nn.Sequential(*layers).to(device, memory_format=torch.channels_last),
+        nn.Linear(2048, 751, bias=False).to(device),
+    )
     optimizer = torch.optim.Adam([*network.parameters(), *classifier.parameters()], lr=3e-4)
-    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (prepared.mean, prepared.std))
+    mean, std = (
+        torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (prepared.mean, prepared.std)
+    )
     pixels, target = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
     same = target[:, None] == target[None, :]
     other = ~torch.eye(len(target), dtype=torch.bool, device=device)
 
     def run() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            x = ((pixels.permute(0, 3, 1, 2) / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+            x = ((pixels.permute(0, 3, 1, 2) / 255 - mean) / std).contiguous(
+                memory_format=torch.channels_last
+            )
             features = network(x).mean((2, 3))
         features = features.float()
         loss = functional.cross_entropy(classifier(features), target)
-        distances = (torch.cdist(features, features, compute_mode='donot_use_mm_for_euclid_dist') if not cuda else torch.cdist(features, features)).clamp_min(
-            1e-6
-        )
+        distances = (
+            torch.cdist(features, features, compute_mode='donot_use_mm_for_euclid_dist')
+            if not cuda
+            else torch.cdist(features, features)
+        ).clamp_min(1e-6)
         farthest = torch.where(same & other, distances, -torch.inf).amax(1)
         closest = torch.where(~same, distances, torch.inf).amin(1)
         loss = loss + functional.relu(farthest - closest + 0.3).mean()
@@ -243,22 +375,46 @@ def torch_step(images: np.ndarray, labels: np.ndarray, prepared: steps.Preparati
         float(loss.detach())
 
     threads = f'{torch.get_num_threads()} threads' if not cuda else torch.cuda.get_device_name()
-    return run, f'PyTorch {torch.__version__}, channels-last{", AMP bfloat16" if half else ""}, {threads}'
+    return (
+        run,
+        f'PyTorch {torch.__version__}, channels-last{", AMP bfloat16" if half else ""}, {threads}',
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--tables', nargs='+', choices=('data', 'step'), default=['data', 'step'])
-    parser.add_argument('--backbone', choices=tuple(BACKBONES), default='small_cnn', help='of the data table')
-    parser.add_argument('--size', type=int, nargs=2, default=(128, 64), metavar=('HEIGHT', 'WIDTH'), help='of the data table')
+    parser.add_argument(
+        '--backbone', choices=tuple(BACKBONES), default='small_cnn', help='of the data table'
+    )
+    parser.add_argument(
+        '--size',
+        type=int,
+        nargs=2,
+        default=(128, 64),
+        metavar=('HEIGHT', 'WIDTH'),
+        help='of the data table',
+    )
     parser.add_argument('--batch', type=int, default=32, help='images a step, a multiple of 4')
     parser.add_argument('--steps', type=int, default=30, help='of a loader')
     parser.add_argument('--repeats', type=int, default=5, help='of the ResNet-50 step')
-    parser.add_argument('--warm', type=int, default=4, help='ResNet-50 steps before those that are timed, at least 1')
+    parser.add_argument(
+        '--warm',
+        type=int,
+        default=4,
+        help='ResNet-50 steps before those that are timed, at least 1',
+    )
     parser.add_argument('--compute-dtype', choices=('float32', 'bfloat16'), default='float32')
     parser.add_argument('--accumulate', type=int, default=1)
     parser.add_argument('--remat', action='store_true')
-    parser.add_argument('--peak', type=float, default=0.0, help='TFLOP/s of the card at its best, for the share of peak')
+    parser.add_argument(
+        '--peak',
+        type=float,
+        default=0.0,
+        help='TFLOP/s of the card at its best, for the share of peak',
+    )
     options = parser.parse_args()
     options.size = tuple(options.size)
     print(machine())
@@ -269,5 +425,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    allocation.start_again(sys.argv)  # as the trainer does; PyTorch takes its turns in the same process
+    # as the trainer does; PyTorch takes its turns in the same process
+    allocation.start_again(sys.argv)
     main()

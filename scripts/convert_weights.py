@@ -1,8 +1,10 @@
-"""A weight file as jreid's .safetensors: `python scripts/convert_weights.py IN OUT [--backbone NAME]`; the same as `jreid convert`."""
+"""A weight file as jreid's .safetensors: `python scripts/convert_weights.py IN OUT [--backbone
+NAME]`; the same as `jreid convert`.
+"""
 
 import sys
 
-from jreid.models.convert import convert, main
+from jreid.commands.convert import convert, main
 
 __all__ = ['convert', 'main']
 

@@ -1,4 +1,6 @@
-"""The papers' tables by one command: `python scripts/reproduce.py --table=dien-1 --pair=duke2market --workdir=runs/tables --seeds=3`; see --help."""
+"""The papers' tables by one command: `python scripts/reproduce.py --table=dien-1
+--pair=duke2market --workdir=runs/tables --seeds=3`; see --help.
+"""
 
 import pathlib
 import sys

@@ -78,8 +78,8 @@ if step loss 'a loss of your own'; then
 import sys
 
 import own_loss
-from configs import demo
-from jreid.edits import edited
+from jreid.configs import demo
+from jreid.commands.edits import edited
 from jreid.train import train
 
 train(edited(demo.get_config(), sys.argv[1:]), 'runs/extra', edit=own_loss.with_extra_term)

@@ -1,4 +1,6 @@
-"""Shared test set-up: CPU only, checked shapes, a persistent compilation cache, and the data outside the repository."""
+"""Shared test set-up: CPU only, checked shapes, a persistent compilation cache, and the data
+outside the repository.
+"""
 
 import os
 import pathlib
@@ -7,7 +9,9 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('MPLBACKEND', 'agg')
 # Tests compile far more than they compute: less optimisation is a quarter of their time less.
-os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true')
+os.environ.setdefault(
+    'XLA_FLAGS', '--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true'
+)
 
 import jax
 import pytest
@@ -32,14 +36,27 @@ def golden() -> pathlib.Path:
 
 @pytest.fixture(scope='session')
 def shared_data() -> pathlib.Path:
-    """`../shared/data`: small real sets that are not ours to ship; a test that needs them skips where they are missing."""
+    """`../shared/data`: small real sets that are not ours to ship; a test that needs them skips
+    where they are missing.
+    """
     folder = pathlib.Path(os.environ.get('JREID_SHARED_DATA', SHARED / 'data'))
     if not folder.is_dir():
-        pytest.skip(f'{folder} is missing: real WARD, PKU-Reid and annotation files lie there (set JREID_SHARED_DATA to their folder)')
+        pytest.skip(
+            f'{folder} is missing: real WARD, PKU-Reid and annotation files lie there (set'
+            ' JREID_SHARED_DATA to their folder)'
+        )
     return folder
 
 
-def write_people(folder: pathlib.Path, *, identities: range, cameras: int, images: int, tint: tuple[int, int, int], seed: int) -> None:
+def write_people(
+    folder: pathlib.Path,
+    *,
+    identities: range,
+    cameras: int,
+    images: int,
+    tint: tuple[int, int, int],
+    seed: int,
+) -> None:
     """Images named as Market-1501's: two colours a person, a tint a domain, noise an image."""
     import numpy as np
     from PIL import Image
@@ -54,18 +71,34 @@ def write_people(folder: pathlib.Path, *, identities: range, cameras: int, image
                 pixels[:16], pixels[16:] = colours + np.asarray(tint) + 12 * camera
                 pixels += rng.integers(-25, 26, pixels.shape)
                 name = f'{identity:04d}_c{camera + 1}s1_{image:06d}_00.jpg'
-                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name, quality=95)
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(
+                    folder / name, quality=95
+                )
 
 
 @pytest.fixture(scope='session')
 def people(tmp_path_factory) -> pathlib.Path:
-    """Two small domains in Market-1501's layout: `<root>/one` and `<root>/two`, 8 training and 6 test identities each."""
+    """Two small domains in Market-1501's layout: `<root>/one` and `<root>/two`, 8 training and 6
+    test identities each.
+    """
     root = tmp_path_factory.mktemp('people')
     for domain, first, tint in (('one', 1, (0, 0, 0)), ('two', 101, (25, -10, -25))):
         sizes = {'cameras': 2, 'tint': tint, 'seed': first}
-        write_people(root / domain / 'bounding_box_train', identities=range(first, first + 8), images=6, **sizes)
-        write_people(root / domain / 'query', identities=range(first + 20, first + 26), images=1, **sizes)
-        write_people(root / domain / 'bounding_box_test', identities=range(first + 20, first + 26), images=4, **sizes)
+        write_people(
+            root / domain / 'bounding_box_train',
+            identities=range(first, first + 8),
+            images=6,
+            **sizes,
+        )
+        write_people(
+            root / domain / 'query', identities=range(first + 20, first + 26), images=1, **sizes
+        )
+        write_people(
+            root / domain / 'bounding_box_test',
+            identities=range(first + 20, first + 26),
+            images=4,
+            **sizes,
+        )
     return root
 
 
@@ -75,21 +108,40 @@ def tiny_config(people, monkeypatch, tmp_path_factory):
     monkeypatch.setenv('JREID_CACHE', str(people / 'cache'))
 
     def make(variant: str = 'dmtnet', **method):
-        from configs import base
+        from jreid.configs import base
 
         config = base.get_config(variant)
         config.data.source = config.data.target = 'market1501'
         config.data.source_root, config.data.target_root = str(people / 'one'), str(people / 'two')
-        config.data.source_options = config.data.target_options = {'attributes': False, 'expected': False}
+        config.data.source_options = config.data.target_options = {
+            'attributes': False,
+            'expected': False,
+        }
         config.data.height, config.data.width = 32, 16
         config.model.backbone = 'tiny_cnn'
         config.augment.pad = 2
         config.train.log_every = 2
         config.evaluation.batch = 16
         config.figures.enabled = False
-        small = {'source_epochs': 3, 'adapt_epochs': 4, 'relabel_every': 2, 'identities_a_batch': 4, 'images_an_identity': 4, 'learning_rate': 1e-2}
-        small |= {'matching_width': 32, 'classification_width': 8, 'niec_coarse': 4, 'niec_refine': 1, 'niec_restarts': 1}
-        for name, value in {**{name: value for name, value in small.items() if name in config.method}, **method}.items():
+        small = {
+            'source_epochs': 3,
+            'adapt_epochs': 4,
+            'relabel_every': 2,
+            'identities_per_batch': 4,
+            'images_per_identity': 4,
+            'learning_rate': 1e-2,
+        }
+        small |= {
+            'matching_width': 32,
+            'classification_width': 8,
+            'niec_coarse': 4,
+            'niec_refine': 1,
+            'niec_restarts': 1,
+        }
+        for name, value in {
+            **{name: value for name, value in small.items() if name in config.method},
+            **method,
+        }.items():
             config.method[name] = value
         return config
 

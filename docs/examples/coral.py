@@ -1,4 +1,5 @@
-"""A sixth system: Deep CORAL (Sun & Saenko 2016, arXiv:1607.01719) for re-identification, on the demo's pair.
+"""A sixth system: Deep CORAL (Sun & Saenko 2016, arXiv:1607.01719) for re-identification, on the
+demo's pair.
 
 python docs/examples/coral.py runs/coral [--config.field=value ...]
 """
@@ -10,11 +11,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from configs import demo
 from jreid import methods
-from jreid.edits import edited
+from jreid.commands.edits import edited
+from jreid.configs import demo
 from jreid.losses import batch_hard_triplet, cross_entropy
-from jreid.methods import domains
+from jreid.methods.common import domains
 from jreid.methods.contract import SOURCE, TARGET, Method, OptimizerSettings, Phase, Problem, Stream
 from jreid.models.heads import BNNeck, Classifier
 from jreid.train import train
@@ -25,8 +26,8 @@ class Settings:
     """What `config.method` holds beside the name."""
 
     epochs: int
-    identities_a_batch: int
-    images_an_identity: int
+    identities_per_batch: int
+    images_per_identity: int
     learning_rate: float
     weight_coral: float
 
@@ -45,7 +46,9 @@ class Network(nn.Module):
 
 
 def coral_loss(x, y):
-    """Squared Frobenius distance of the covariances of x [n, d] and y [m, d], over 4 d^2 (Eq. 1)."""
+    """Squared Frobenius distance of the covariances of x [n, d] and y [m, d], over 4 d^2 (Eq.
+    1).
+    """
 
     def covariance(z):
         centred = z - jnp.mean(z, axis=0)
@@ -55,13 +58,19 @@ def coral_loss(x, y):
 
 
 def coral(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float) -> Method:
-    """Identity and triplet loss on the source, CORAL between the domains' features; `momentum` is of the backbone's batch normalisation."""
+    """Identity and triplet loss on the source, CORAL between the domains' features; `momentum`
+    is of the backbone's batch normalisation.
+    """
     network = Network(backbone, problem.source_identities)
-    batch = settings.identities_a_batch * settings.images_an_identity
+    batch = settings.identities_per_batch * settings.images_per_identity
 
     def objective(params, model_state, batch, key, progress, extra):
-        (pooled, source, logits), model_state = domains.forward(network, params, model_state, batch['source']['image'], SOURCE)
-        (_, target, _), model_state = domains.forward(network, params, model_state, batch['target']['image'], TARGET)
+        (pooled, source, logits), model_state = domains.forward(
+            network, params, model_state, batch['source']['image'], SOURCE
+        )
+        (_, target, _), model_state = domains.forward(
+            network, params, model_state, batch['target']['image'], TARGET
+        )
         terms = {
             'identity': cross_entropy(logits, batch['source']['identity']),
             'triplet': batch_hard_triplet(pooled, batch['source']['identity']),
@@ -69,20 +78,32 @@ def coral(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum
         }
         return sum(terms.values()), (model_state, terms)
 
-    streams = {'source': Stream(SOURCE, 'pxk', batch, settings.images_an_identity), 'target': Stream(TARGET, 'plain', batch)}
+    streams = {
+        'source': Stream(SOURCE, 'pxk', batch, settings.images_per_identity),
+        'target': Stream(TARGET, 'plain', batch),
+    }
     optimizer = OptimizerSettings('adam', settings.learning_rate, 'half-linear')
     return Method(
         'coral',
         phases=(Phase('joint', settings.epochs, streams, objective, optimizer, row='adapted'),),
         init=lambda key: (*domains.initial(network, key, problem.image_size), {}),
-        embed=lambda variables, images, domain: domains.inference(network, variables, images, domain)[1],
+        embed=lambda variables, images, domain: domains.inference(
+            network, variables, images, domain
+        )[1],
         statistics=domains.batch_statistics(network, momentum),
         normalise=True,
     )
 
 
 methods.METHODS['coral'] = (coral, Settings)
-SETTINGS = {'name': 'coral', 'epochs': 20, 'identities_a_batch': 8, 'images_an_identity': 4, 'learning_rate': 2e-3, 'weight_coral': 1.0}
+SETTINGS = {
+    'name': 'coral',
+    'epochs': 20,
+    'identities_per_batch': 8,
+    'images_per_identity': 4,
+    'learning_rate': 2e-3,
+    'weight_coral': 1.0,
+}
 
 if __name__ == '__main__':
     config = demo.get_config()

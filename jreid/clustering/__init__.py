@@ -1,4 +1,6 @@
-"""Clustering of features: k-means with and without given labels, DBSCAN, silhouette, cluster accuracy, and the number of identities."""
+"""Clustering of features: k-means with and without given labels, DBSCAN, silhouette, cluster
+accuracy, and the number of identities.
+"""
 
 from jreid.clustering.accuracy import cluster_accuracy
 from jreid.clustering.dbscan import dbscan
@@ -6,4 +8,15 @@ from jreid.clustering.identities import Curve, Estimate, cluster_target, estimat
 from jreid.clustering.lloyd import KMeans, constrained_kmeans, kmeans
 from jreid.clustering.silhouette import silhouette
 
-__all__ = ['Curve', 'Estimate', 'KMeans', 'cluster_accuracy', 'cluster_target', 'constrained_kmeans', 'dbscan', 'estimate_identities', 'kmeans', 'silhouette']
+__all__ = [
+    'Curve',
+    'Estimate',
+    'KMeans',
+    'cluster_accuracy',
+    'cluster_target',
+    'constrained_kmeans',
+    'dbscan',
+    'estimate_identities',
+    'kmeans',
+    'silhouette',
+]

@@ -1,4 +1,6 @@
-"""DBSCAN on a sparse neighbour graph: clusters are connected components, so it never needs n x n distances."""
+"""DBSCAN on a sparse neighbour graph: clusters are connected components, so it never needs n x n
+distances.
+"""
 
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -15,25 +17,34 @@ def dbscan(
 ) -> Int[np.ndarray, ' n']:
     """Cluster numbers 0, 1, ... in order of each cluster's first core sample, -1 for noise.
 
-    A sample with at least `min_samples` samples within `eps`, itself among them, is a core sample; core samples within eps of each other share
-    a cluster; another sample within eps of a core sample joins the lowest-numbered such cluster; the rest is noise.
+    A sample with at least `min_samples` samples within `eps`, itself among them, is a core sample;
+    core samples within eps of each other share a cluster; another sample within eps of a core
+    sample joins the lowest-numbered such cluster; the rest is noise.
 
     Args:
-      neighbours: indices of near samples, row i for sample i, -1 where there are fewer; or a sparse n x n matrix of distances (stored zeros
-        count as distance 0, what is not stored as farther than eps), `distances` then left out.
-      distances: distances to `neighbours`. An edge stored from one side counts from both; stored twice, the smaller distance counts.
+      neighbours: indices of near samples, row i for sample i, -1 where there are fewer; or a sparse
+        n x n matrix of distances (stored zeros count as distance 0, what is not stored as farther
+        than eps), `distances` then left out.
+      distances: distances to `neighbours`. An edge stored from one side counts from both; stored
+        twice, the smaller distance counts.
       eps: greatest distance between neighbours, inclusive.
 
     Raises:
-      ValueError: neighbours without distances or of another shape, indices out of range, a distance below 0 or nan, eps <= 0 or min_samples < 1.
+      ValueError: neighbours without distances or of another shape, indices out of range, a distance
+        below 0 or nan, eps <= 0 or min_samples < 1.
 
     Reference: Ester et al. 1996.
     """
     if eps <= 0 or min_samples < 1:
-        raise ValueError(f'eps is {eps} and min_samples {min_samples}; expected eps > 0 and min_samples >= 1')
+        raise ValueError(
+            f'eps is {eps} and min_samples {min_samples}; expected eps > 0 and min_samples >= 1'
+        )
     row, column, distance, n = _edges(neighbours, distances)
     if not (distance >= 0).all():
-        raise ValueError(f'{(~(distance >= 0)).sum()} of {len(distance)} distances are negative or nan; expected distances from 0 on')
+        raise ValueError(
+            f'{(~(distance >= 0)).sum()} of {len(distance)} distances are negative or nan; expected'
+            ' distances from 0 on'
+        )
     near = (distance <= eps) & (row != column)
     graph = csr_matrix((np.ones(near.sum(), np.int8), (row[near], column[near])), shape=(n, n))
     graph = (graph + graph.T).tocsr()
@@ -59,16 +70,25 @@ def _edges(neighbours, distances) -> tuple[np.ndarray, np.ndarray, np.ndarray, i
     """Rows, columns and distances of the stored edges, and the number of samples."""
     if issparse(neighbours):
         if distances is not None or neighbours.shape[0] != neighbours.shape[1]:
-            raise ValueError(f'a sparse matrix of shape {neighbours.shape}; expected n x n distances, and no second argument beside it')
+            raise ValueError(
+                f'a sparse matrix of shape {neighbours.shape}; expected n x n distances, and no'
+                ' second argument beside it'
+            )
         edges = coo_matrix(neighbours)
         return edges.row, edges.col, edges.data, neighbours.shape[0]
     neighbours = np.asarray(neighbours)
     if distances is None or np.shape(distances) != neighbours.shape:
         found = 'no distances' if distances is None else f'distances of shape {np.shape(distances)}'
-        raise ValueError(f'{found} for neighbours of shape {neighbours.shape}; expected one distance for every neighbour')
+        raise ValueError(
+            f'{found} for neighbours of shape {neighbours.shape}; expected one distance for every'
+            ' neighbour'
+        )
     n, width = neighbours.shape
     if neighbours.size and not (neighbours.min() >= -1 and neighbours.max() < n):
-        raise ValueError(f'neighbours from {neighbours.min()} to {neighbours.max()}; expected indices below {n}, or -1 where there is none')
+        raise ValueError(
+            f'neighbours from {neighbours.min()} to {neighbours.max()}; expected indices below {n},'
+            ' or -1 where there is none'
+        )
     stored = (neighbours >= 0).ravel()
     row = np.repeat(np.arange(n), width)
     return row[stored], neighbours.ravel()[stored], np.asarray(distances).ravel()[stored], n

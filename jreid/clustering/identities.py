@@ -16,7 +16,9 @@ from jreid.clustering.silhouette import silhouette_rows
 
 
 class Curve(NamedTuple):
-    """The sweep in order of the total C: ACC on the probes and CMM on the target, both higher = better."""
+    """The sweep in order of the total C: ACC on the probes and CMM on the target, both higher =
+    better.
+    """
 
     total: Int[np.ndarray, ' m']
     accuracy: Float[np.ndarray, ' m']
@@ -27,10 +29,10 @@ class Estimate(NamedTuple):
     """What NIEC finds.
 
     count: estimated target identities, total - source identities.
-    labels: [n target] clusters 0..total-1; below the number of source identities = joined that source identity.
-    centroids: [total, d]; row c < source identities is the class of the c-th smallest source label.
-    curve: the sweep; empty where the total was given.
-    source_labels: [n source] the source's labels as 0..S-1, clusters of the same space.
+    labels: [n target] clusters 0..total-1; below the number of source identities = joined that
+    source identity. centroids: [total, d]; row c < source identities is the class of the c-th
+    smallest source label. curve: the sweep; empty where the total was given. source_labels: [n
+    source] the source's labels as 0..S-1, clusters of the same space.
     """
 
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
@@ -62,49 +64,70 @@ def estimate_identities(
     rule: Literal['mean', 'accuracy', 'silhouette'] = 'mean',
     progress: bool = False,
 ) -> Estimate:
-    """NIEC: the number of target identities from a sweep of constrained k-means over the total number of clusters C.
+    """NIEC: the number of target identities from a sweep of constrained k-means over the total
+    number of clusters C.
 
-    The source identities are split into anchors (labels held) and probes (labels hidden). For each C, constrained k-means of anchors, probes
-    and target is scored by ACC, the cluster accuracy of the probes (Eq. 11), and by CMM, the mean silhouette of the target samples within the
-    target (Eq. 12). C* = the mean of the two argmaxes, halves rounded up; of equal scores the smallest C counts. The pseudo labels come from
-    constrained k-means at C* with all source labels held.
+    The source identities are split into anchors (labels held) and probes (labels hidden). For each
+    C, constrained k-means of anchors, probes and target is scored by ACC, the cluster accuracy of
+    the probes (Eq. 11), and by CMM, the mean silhouette of the target samples within the target
+    (Eq. 12). C* = the mean of the two argmaxes, halves rounded up; of equal scores the smallest C
+    counts. The pseudo labels come from constrained k-means at C* with all source labels held.
 
     Args:
       source_labels: any integers; their sorted order numbers the first clusters.
-      candidates: totals C to try, exactly these; default: S + images / 40 .. S + images / 4 of the target, S source identities, coarse to fine.
+      candidates: totals C to try, exactly these; default: S + images / 40 .. S + images / 4 of the
+        target, S source identities, coarse to fine.
       probe_fraction: part of the source identities that serves as probes, in (0, 1).
-      probe_splits: disjoint sets of probes whose scores are averaged; 1 = the paper's single split. Default: as many as give 40 probes in all, at
-        most 1 / probe_fraction, so one from 200 source identities on; a handful of probes alone cannot tell one total from the next.
-      images_per_identity: least and greatest mean number of images of a target identity, the bounds of the default sweep.
-      coarse, refine, refinements: totals of the first pass; totals between neighbours of each argmax, on each side, in every later pass.
-      silhouette_sample: target samples whose silhouette is averaged (each against the whole target), drawn with `key`; None = all.
+      probe_splits: disjoint sets of probes whose scores are averaged; 1 = the paper's single split.
+        Default: as many as give 40 probes in all, at most 1 / probe_fraction, so one from 200
+        source identities on; a handful of probes alone cannot tell one total from the next.
+      images_per_identity: least and greatest mean number of images of a target identity, the bounds
+        of the default sweep.
+      coarse, refine, refinements: totals of the first pass; totals between neighbours of each
+        argmax, on each side, in every later pass.
+      silhouette_sample: target samples whose silhouette is averaged (each against the whole
+        target), drawn with `key`; None = all.
       rule: 'mean' as the paper, or one score's argmax alone.
       progress: show a bar over the sweep.
 
     Raises:
-      ValueError: fewer than 2 source identities, no candidate or one outside S+1..S+images, features not finite.
+      ValueError: fewer than 2 source identities, no candidate or one outside S+1..S+images,
+        features not finite.
 
-    Differs from the paper: the estimate is C* - S, not C* - anchors, since probes take clusters too; ties go to the smallest C.
-    Differs from the paper: few source identities take turns as probes (`probe_splits`).
-    Differs from the paper: anchors' clusters are matched to their anchors in ACC. Else a probe that falls into one costs nothing, ACC stays at 1
-    for every C from the lower end to the truth, and the estimate comes out 20 to 40 % low on well separated features.
+    Differs from the paper: the estimate is C* - S, not C* - anchors, since probes take clusters
+    too; ties go to the smallest C. Differs from the paper: few source identities take turns as
+    probes (`probe_splits`). Differs from the paper: anchors' clusters are matched to their anchors
+    in ACC. Else a probe that falls into one costs nothing, ACC stays at 1 for every C from the
+    lower end to the truth, and the estimate comes out 20 to 40 % low on well separated features.
 
-    Reference: DMTNet (Wang and Hu 2020), section III-C, Eq. 11 and 12; Han et al. 2019, section 3.3.
+    Reference: DMTNet (Wang and Hu 2020), section III-C, Eq. 11 and 12; Han et al. 2019, section
+    3.3.
     """
     names, dense = np.unique(np.asarray(source_labels), return_inverse=True)
     identities, images = len(names), np.shape(target)[0]
     if identities < 2 or not 0 < probe_fraction < 1:
-        raise ValueError(f'{identities} source identities and probe_fraction {probe_fraction}; expected at least 2 identities and a fraction between 0 and 1')
+        raise ValueError(
+            f'{identities} source identities and probe_fraction {probe_fraction}; expected at least'
+            ' 2 identities and a fraction between 0 and 1'
+        )
     if candidates is None:
-        low, high = (max(1, min(images, round(images / per))) for per in (images_per_identity[1], images_per_identity[0]))
-        totals = np.unique(np.linspace(identities + low, identities + high, coarse).round().astype(int))
+        low, high = (
+            max(1, min(images, round(images / per)))
+            for per in (images_per_identity[1], images_per_identity[0])
+        )
+        totals = np.unique(
+            np.linspace(identities + low, identities + high, coarse).round().astype(int)
+        )
         low, high, passes = identities + low, identities + high, refinements
     else:
         totals, passes = np.unique(np.asarray(candidates, int)), 0
         low, high = (int(totals[0]), int(totals[-1])) if len(totals) else (0, 0)
     if not len(totals) or low <= identities or high > identities + images:
         found = f'{len(totals)} candidates from {low} to {high}'
-        raise ValueError(f'{found}; expected totals from {identities + 1} (source identities + 1) to {identities + images} (+ target images)')
+        raise ValueError(
+            f'{found}; expected totals from {identities + 1} (source identities + 1) to'
+            f' {identities + images} (+ target images)'
+        )
 
     split_key, sweep_key, sample_key, final_key = jax.random.split(key, 4)
     folds = probe_identities(split_key, identities, probe_fraction, probe_splits)
@@ -118,13 +141,28 @@ def estimate_identities(
             is_probe = np.isin(dense, probes)
             # Held classes are numbered 0..anchors-1; probes and target are free.
             position = np.cumsum(~np.isin(np.arange(identities), probes)) - 1
-            given = np.concatenate([np.where(is_probe, -1, position[dense]), np.full(images, -1)]).astype(np.int32)
+            given = np.concatenate(
+                [np.where(is_probe, -1, position[dense]), np.full(images, -1)]
+            ).astype(np.int32)
             fold_key = jax.random.fold_in(jax.random.fold_in(sweep_key, total), fold)
             clusters = constrained_kmeans(
-                fold_key, features, given, total, k_max=high, n_init=n_init, max_iterations=max_iterations, tolerance=tolerance
+                fold_key,
+                features,
+                given,
+                total,
+                k_max=high,
+                n_init=n_init,
+                max_iterations=max_iterations,
+                tolerance=tolerance,
             ).labels
-            accuracy = probe_accuracy(dense[is_probe], np.asarray(clusters)[: len(dense)][is_probe], identities - len(probes))
-            each.append((accuracy, _cohesion(features[len(dense) :], clusters[len(dense) :], rows, high)))
+            accuracy = probe_accuracy(
+                dense[is_probe],
+                np.asarray(clusters)[: len(dense)][is_probe],
+                identities - len(probes),
+            )
+            each.append(
+                (accuracy, _cohesion(features[len(dense) :], clusters[len(dense) :], rows, high))
+            )
         accuracy, cohesion = np.mean(each, axis=0)
         return float(accuracy), float(cohesion)
 
@@ -138,12 +176,28 @@ def estimate_identities(
                 bar.set_postfix(C=total, ACC=f'{table[total][0]:.3f}', CMM=f'{table[total][1]:.3f}')
                 bar.update()
             if turn < passes:
-                totals = between(np.array(sorted(table)), [_argmax(table, score) for score in (0, 1)], refine)
+                totals = between(
+                    np.array(sorted(table)), [_argmax(table, score) for score in (0, 1)], refine
+                )
     best = _argmax(table, 0), _argmax(table, 1)
     total = {'mean': (best[0] + best[1] + 1) // 2, 'accuracy': best[0], 'silhouette': best[1]}[rule]
     order = sorted(table)
-    curve = Curve(np.array(order), np.array([table[c][0] for c in order]), np.array([table[c][1] for c in order]))
-    final = cluster_target(final_key, source, source_labels, target, total, k_max=high, n_init=n_init, max_iterations=max_iterations, tolerance=tolerance)
+    curve = Curve(
+        np.array(order),
+        np.array([table[c][0] for c in order]),
+        np.array([table[c][1] for c in order]),
+    )
+    final = cluster_target(
+        final_key,
+        source,
+        source_labels,
+        target,
+        total,
+        k_max=high,
+        n_init=n_init,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+    )
     return final._replace(curve=curve)
 
 
@@ -159,9 +213,11 @@ def cluster_target(
     tolerance: float | int = 1e-4,
     k_max: int | None = None,
 ) -> Estimate:
-    """Pseudo labels for a given total of clusters (source identities + target identities): the last step of `estimate_identities`.
+    """Pseudo labels for a given total of clusters (source identities + target identities): the last
+    step of `estimate_identities`.
 
-    Constrained k-means of source (all labels held) and target. DMTNet's MTwNNet gives the true number here.
+    Constrained k-means of source (all labels held) and target. DMTNet's MTwNNet gives the true
+    number here.
 
     Raises:
       ValueError: a total outside S+1..S+target images, features not finite.
@@ -169,10 +225,22 @@ def cluster_target(
     names, dense = np.unique(np.asarray(source_labels), return_inverse=True)
     images, total = np.shape(target)[0], int(total)
     if not len(names) < total <= len(names) + images:
-        raise ValueError(f'total is {total}; expected from {len(names) + 1} (source identities + 1) to {len(names) + images} (+ target images)')
+        raise ValueError(
+            f'total is {total}; expected from {len(names) + 1} (source identities + 1) to'
+            f' {len(names) + images} (+ target images)'
+        )
     features = jnp.concatenate([jnp.asarray(source, jnp.float32), jnp.asarray(target, jnp.float32)])
     given = np.concatenate([dense, np.full(images, -1)]).astype(np.int32)
-    result: KMeans = constrained_kmeans(key, features, given, total, k_max=k_max, n_init=n_init, max_iterations=max_iterations, tolerance=tolerance)
+    result: KMeans = constrained_kmeans(
+        key,
+        features,
+        given,
+        total,
+        k_max=k_max,
+        n_init=n_init,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+    )
     nothing = Curve(np.zeros(0, int), np.zeros(0), np.zeros(0))
     return Estimate(
         count=total - len(names),
@@ -185,25 +253,40 @@ def cluster_target(
     )
 
 
-def probe_identities(key: Array, identities: int, fraction: float, splits: int | None = 1) -> list[np.ndarray]:
-    """Disjoint sets of the identities 0..identities-1 that serve as probes, each `fraction` of all, at least 1 and not all.
+def probe_identities(
+    key: Array, identities: int, fraction: float, splits: int | None = 1
+) -> list[np.ndarray]:
+    """Disjoint sets of the identities 0..identities-1 that serve as probes, each `fraction` of all,
+    at least 1 and not all.
 
-    splits: how many sets, as far as there are identities; None = as many as give 40 probes in all, at most 1 / fraction.
+    splits: how many sets, as far as there are identities; None = as many as give 40 probes in all,
+    at most 1 / fraction.
     """
     count = min(max(1, round(identities * fraction)), identities - 1)
-    splits = min(math.ceil(40 / count), math.floor(1 / fraction + 1e-9)) if splits is None else splits
+    splits = (
+        min(math.ceil(40 / count), math.floor(1 / fraction + 1e-9)) if splits is None else splits
+    )
     order = np.asarray(jax.random.permutation(key, identities))
-    return [np.sort(order[i * count : (i + 1) * count]) for i in range(max(1, min(splits, identities // count)))]
+    return [
+        np.sort(order[i * count : (i + 1) * count])
+        for i in range(max(1, min(splits, identities // count)))
+    ]
 
 
-def probe_accuracy(true: Int[np.ndarray, ' n'], predicted: Int[np.ndarray, ' n'], anchors: int) -> float:
-    """ACC, Eq. 11, for probes of constrained k-means: clusters below `anchors` are matched to their anchors, so a probe in one is wrong."""
+def probe_accuracy(
+    true: Int[np.ndarray, ' n'], predicted: Int[np.ndarray, ' n'], anchors: int
+) -> float:
+    """ACC, Eq. 11, for probes of constrained k-means: clusters below `anchors` are matched to
+    their anchors, so a probe in one is wrong.
+    """
     free = predicted >= anchors
     return cluster_accuracy(true[free], predicted[free]) * float(free.mean()) if free.any() else 0.0
 
 
 def between(tried: Int[np.ndarray, ' m'], best: Sequence[int], count: int) -> Int[np.ndarray, ' r']:
-    """`count` totals evenly between each best total and its neighbours on both sides among those tried."""
+    """`count` totals evenly between each best total and its neighbours on both sides among those
+    tried.
+    """
     new: list[np.ndarray] = []
     for total in best:
         i = int(np.searchsorted(tried, total))
@@ -212,8 +295,12 @@ def between(tried: Int[np.ndarray, ' m'], best: Sequence[int], count: int) -> In
     return np.unique(np.concatenate(new))
 
 
-def _cohesion(target: Float[Array, 'n d'], labels: Int[Array, ' n'], rows: Int[Array, ' r'], clusters: int) -> float:
-    """CMM, Eq. 12 as a mean: -1 where the target fell into a single cluster, which has no silhouette."""
+def _cohesion(
+    target: Float[Array, 'n d'], labels: Int[Array, ' n'], rows: Int[Array, ' r'], clusters: int
+) -> float:
+    """CMM, Eq. 12 as a mean: -1 where the target fell into a single cluster, which has no
+    silhouette.
+    """
     if int(labels.min()) == int(labels.max()):
         return -1.0
     return float(silhouette_rows(target, labels, rows, clusters=clusters).mean())

@@ -1,4 +1,6 @@
-"""Silhouette of every sample in blocks: a row's sums of distances to each cluster, never the n x n distances."""
+"""Silhouette of every sample in blocks: a row's sums of distances to each cluster, never the n x
+n distances.
+"""
 
 import functools
 
@@ -11,11 +13,17 @@ from jaxtyping import Array, Bool, Float, Int
 from jreid.clustering.tiles import squared_distances
 
 
-def silhouette(x: Float[Array | np.ndarray, 'n d'], labels: Int[Array | np.ndarray, ' n'], *, block_size: int = 256) -> Float[Array, ' n']:
+def silhouette(
+    x: Float[Array | np.ndarray, 'n d'],
+    labels: Int[Array | np.ndarray, ' n'],
+    *,
+    block_size: int = 256,
+) -> Float[Array, ' n']:
     """s_i = (b_i - a_i) / max(a_i, b_i), in [-1, 1], Euclidean distance.
 
-    a_i is the mean distance of sample i to the others of its cluster, b_i the least mean distance to another cluster. A sample alone in its
-    cluster has 0. Samples with label -1 are ignored and have nan.
+    a_i is the mean distance of sample i to the others of its cluster, b_i the least mean distance
+    to another cluster. A sample alone in its cluster has 0. Samples with label -1 are ignored and
+    have nan.
 
     Args:
       labels: any cluster numbers from 0 on, with gaps or without.
@@ -31,19 +39,35 @@ def silhouette(x: Float[Array | np.ndarray, 'n d'], labels: Int[Array | np.ndarr
     member = labels >= 0
     found, dense = np.unique(labels[member], return_inverse=True)
     if len(found) < 2:
-        raise ValueError(f'{len(found)} clusters among {len(labels)} labels; a silhouette needs at least 2 clusters (label -1 is ignored)')
+        raise ValueError(
+            f'{len(found)} clusters among {len(labels)} labels; a silhouette needs at least 2'
+            ' clusters (label -1 is ignored)'
+        )
     if not np.isfinite(np.asarray(x)[member]).all():
-        raise ValueError('some samples are not finite; expected finite features: look for a diverged model')
+        raise ValueError(
+            'some samples are not finite; expected finite features: look for a diverged model'
+        )
     label = np.full(len(labels), -1, np.int32)
     label[member] = dense
     # Rounded up so that near numbers of clusters share one compiled program.
     clusters = 1 << (len(found) - 1).bit_length()
-    return silhouette_rows(x, jnp.asarray(label), jnp.arange(len(labels)), clusters=clusters, block_size=block_size)
+    return silhouette_rows(
+        x, jnp.asarray(label), jnp.arange(len(labels)), clusters=clusters, block_size=block_size
+    )
 
 
 @functools.partial(jax.jit, static_argnames=('clusters', 'block_size'))
-def silhouette_rows(x: Float[Array, 'n d'], label: Int[Array, ' n'], rows: Int[Array, ' r'], *, clusters: int, block_size: int = 256) -> Float[Array, ' r']:
-    """The silhouette of the samples in `rows` within all samples; labels 0..clusters-1 (any may be empty) or -1 = ignored."""
+def silhouette_rows(
+    x: Float[Array, 'n d'],
+    label: Int[Array, ' n'],
+    rows: Int[Array, ' r'],
+    *,
+    clusters: int,
+    block_size: int = 256,
+) -> Float[Array, ' r']:
+    """The silhouette of the samples in `rows` within all samples; labels 0..clusters-1 (any may
+    be empty) or -1 = ignored.
+    """
     member = label >= 0
     weight = member.astype(x.dtype)
     x = jnp.where(member[:, None], x, 0)
@@ -66,7 +90,9 @@ def silhouette_rows(x: Float[Array, 'n d'], label: Int[Array, ' n'], rows: Int[A
     return lax.map(block, padded).reshape(-1)[: rows.shape[0]]
 
 
-def _score(total: Float[Array, 'b k'], label: Int[Array, ' b'], size: Float[Array, ' k']) -> Float[Array, ' b']:
+def _score(
+    total: Float[Array, 'b k'], label: Int[Array, ' b'], size: Float[Array, ' k']
+) -> Float[Array, ' b']:
     """The silhouette from the sums of distances to each cluster."""
     own: Bool[Array, 'b k'] = jnp.arange(size.shape[0]) == label[:, None]
     mine = size[jnp.maximum(label, 0)]

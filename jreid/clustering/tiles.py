@@ -1,4 +1,6 @@
-"""Nearest centroid of many samples in tiles: work follows the rows and columns asked for, memory the tile."""
+"""Nearest centroid of many samples in tiles: work follows the rows and columns asked for, memory
+the tile.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,20 +9,28 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 def tile_shape(samples: int, clusters: int) -> tuple[int, int]:
-    """Rows and columns of a tile: a tile stays in a core's cache on a CPU and fills an accelerator."""
+    """Rows and columns of a tile: a tile stays in a core's cache on a CPU and fills an
+    accelerator.
+    """
     rows, columns = (1024, 128) if jax.default_backend() == 'cpu' else (8192, 1024)
     return min(rows, -(-samples // 8) * 8), min(columns, -(-clusters // 8) * 8)
 
 
 def compact(mask: Bool[Array, ' n'], multiple: int) -> tuple[Int[Array, ' m'], Int[Array, '']]:
-    """Indices where `mask` holds, in order, padded with n to a multiple of `multiple`, and their number."""
+    """Indices where `mask` holds, in order, padded with n to a multiple of `multiple`, and their
+    number.
+    """
     n = mask.shape[0]
     size = -(-n // multiple) * multiple
-    return jnp.nonzero(mask, size=size, fill_value=n)[0].astype(jnp.int32), mask.sum(dtype=jnp.int32)
+    return jnp.nonzero(mask, size=size, fill_value=n)[0].astype(jnp.int32), mask.sum(
+        dtype=jnp.int32
+    )
 
 
 def squared_distances(x: Float[Array, 'n d'], y: Float[Array, 'm d']) -> Float[Array, 'n m']:
-    """||x_i - y_j||^2 by the expanded square, at least 0; in float32 its error is about 1e-7 of ||x||^2 + ||y||^2, so centre the data."""
+    """||x_i - y_j||^2 by the expanded square, at least 0; in float32 its error is about 1e-7 of
+    ||x||^2 + ||y||^2, so centre the data.
+    """
     product = jnp.matmul(x, y.T, precision=lax.Precision.HIGHEST)
     return jnp.maximum(jnp.square(x).sum(1)[:, None] - 2 * product + jnp.square(y).sum(1), 0)
 
@@ -34,20 +44,24 @@ def merge_nearest(
     label: Int[Array, ' n'],
     second: Float[Array, ' n'],
 ) -> tuple[Float[Array, ' n'], Int[Array, ' n'], Float[Array, ' n']]:
-    """Squared distance and index of the nearest centroid and a bound on the next, merged into those known before.
+    """Squared distance and index of the nearest centroid and a bound on the next, merged into those
+    known before.
 
-    Only the samples in `rows` are compared, and only with the centroids in `columns`: both loops run over as many tiles as there are
-    such rows and columns, so that a nearly converged k-means pays for the few clusters that still move.
+    Only the samples in `rows` are compared, and only with the centroids in `columns`: both loops
+    run over as many tiles as there are such rows and columns, so that a nearly converged k-means
+    pays for the few clusters that still move.
 
     Args:
-      best, label, second: what is known: the least squared distance, its centroid, and a lower bound on the distance to any other centroid.
-        Start from (inf, anything, inf).
+      best, label, second: what is known: the least squared distance, its centroid, and a lower
+        bound on the distance to any other centroid. Start from (inf, anything, inf).
     """
     tile_rows, tile_columns = tile_shape(x.shape[0], centroids.shape[0])
     row_ids, row_count = compact(rows, tile_rows)
     column_ids, column_count = compact(columns, tile_columns)
     chosen = jnp.take(centroids, column_ids, axis=0, mode='clip')
-    norms = jnp.where(jnp.arange(column_ids.shape[0]) < column_count, jnp.square(chosen).sum(1), jnp.inf)
+    norms = jnp.where(
+        jnp.arange(column_ids.shape[0]) < column_count, jnp.square(chosen).sum(1), jnp.inf
+    )
     position = jnp.arange(tile_columns, dtype=jnp.int32)
 
     def row_tile(i, state):
@@ -60,37 +74,59 @@ def merge_nearest(
             start = j * tile_columns
             block = lax.dynamic_slice_in_dim(chosen, start, tile_columns)
             product = jnp.matmul(samples, block.T, precision=lax.Precision.HIGHEST)
-            distance = jnp.maximum(squares[:, None] - 2 * product + lax.dynamic_slice_in_dim(norms, start, tile_columns), 0)
-            # argmin is a variadic reduction, 20 times slower than min on a CPU: 21 ms against 0.8 ms for 12,936 x 751.
+            distance = jnp.maximum(
+                squares[:, None]
+                - 2 * product
+                + lax.dynamic_slice_in_dim(norms, start, tile_columns),
+                0,
+            )
+            # argmin is a variadic reduction, 20 times slower than min on a CPU: 21 ms against 0.8
+            # ms for 12,936 x 751.
             least = distance.min(1)
             first = jnp.where(distance <= least[:, None], position, tile_columns).min(1)
             others = jnp.where(position == first[:, None], jnp.inf, distance).min(1)
             nearer = least < best
             bound = jnp.minimum(jnp.maximum(best, least), jnp.minimum(second, others))
-            return jnp.where(nearer, least, best), jnp.where(nearer, column_ids[start + first], label), bound
+            return (
+                jnp.where(nearer, least, best),
+                jnp.where(nearer, column_ids[start + first], label),
+                bound,
+            )
 
         known = tuple(jnp.take(values, ids, mode='clip') for values in state)
-        known = lax.fori_loop(0, (column_count + tile_columns - 1) // tile_columns, column_tile, known)
-        return tuple(values.at[ids].set(new, mode='drop') for values, new in zip(state, known, strict=True))
+        known = lax.fori_loop(
+            0, (column_count + tile_columns - 1) // tile_columns, column_tile, known
+        )
+        return tuple(
+            values.at[ids].set(new, mode='drop') for values, new in zip(state, known, strict=True)
+        )
 
     state = (best, label.astype(jnp.int32), second)
     return lax.fori_loop(0, (row_count + tile_rows - 1) // tile_rows, row_tile, state)
 
 
-def sum_by_label(x: Float[Array, 'n d'], label: Int[Array, ' n'], clusters: int) -> Float[Array, 'k d']:
-    """Sum of the samples of each cluster; a label outside 0..clusters-1 counts nowhere. The same bits on every call.
+def sum_by_label(
+    x: Float[Array, 'n d'], label: Int[Array, ' n'], clusters: int
+) -> Float[Array, 'k d']:
+    """Sum of the samples of each cluster; a label outside 0..clusters-1 counts nowhere. The same
+    bits on every call.
 
-    A CPU adds in order (0.5 ms for 12,936 x 256 in 751 clusters, a one-hot product 30 ms). An accelerator's scatter adds in any
-    order, so there the sum is a one-hot product over tiles of rows.
+    A CPU adds in order (0.5 ms for 12,936 x 256 in 751 clusters, a one-hot product 30 ms). An
+    accelerator's scatter adds in any order, so there the sum is a one-hot product over tiles of
+    rows.
     """
 
     def scatter(x, label):
         return jax.ops.segment_sum(x, jnp.where(label < 0, clusters, label), clusters)
 
-    return lax.platform_dependent(x, label, cpu=scatter, default=lambda x, label: one_hot_sum(x, label, clusters))
+    return lax.platform_dependent(
+        x, label, cpu=scatter, default=lambda x, label: one_hot_sum(x, label, clusters)
+    )
 
 
-def one_hot_sum(x: Float[Array, 'n d'], label: Int[Array, ' n'], clusters: int, rows: int = 2048) -> Float[Array, 'k d']:
+def one_hot_sum(
+    x: Float[Array, 'n d'], label: Int[Array, ' n'], clusters: int, rows: int = 2048
+) -> Float[Array, 'k d']:
     """`sum_by_label` by products of one-hot tiles [clusters, rows] with the samples."""
     n, width = x.shape
     tiles = -(-n // rows)
@@ -99,6 +135,14 @@ def one_hot_sum(x: Float[Array, 'n d'], label: Int[Array, ' n'], clusters: int, 
 
     def add(total, tile):
         samples, labels = tile
-        return total + jnp.matmul(jax.nn.one_hot(labels, clusters, axis=0, dtype=x.dtype), samples, precision=lax.Precision.HIGHEST), None
+        return (
+            total
+            + jnp.matmul(
+                jax.nn.one_hot(labels, clusters, axis=0, dtype=x.dtype),
+                samples,
+                precision=lax.Precision.HIGHEST,
+            ),
+            None,
+        )
 
     return lax.scan(add, jnp.zeros((clusters, width), x.dtype), (x, label))[0]

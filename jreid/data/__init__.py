@@ -16,9 +16,11 @@ def load(name: str, root: str | os.PathLike | None = None, **options) -> Splits:
     """Reads a data set's file names and annotations.
 
     Args:
-      name: 'market1501', 'dukemtmc', 'msmt17', 'cuhk03', 'cuhk01', 'viper', 'prid2011', 'grid', 'ilids', 'ward', 'pku', 'folder',
-        'synthetic' or 'tfds' (one of these as TensorFlow Datasets has prepared it); for teachers, without identities, 'peta', 'rap' or 'densepose'.
-      root: the folder that holds the set, or the set's folder itself; 'synthetic' generates its own where root is None.
+      name: 'market1501', 'dukemtmc', 'msmt17', 'cuhk03', 'cuhk01', 'viper', 'prid2011', 'grid',
+        'ilids', 'ward', 'pku', 'folder', 'synthetic' or 'tfds' (one of these as TensorFlow Datasets
+        has prepared it); for teachers, without identities, 'peta', 'rap' or 'densepose'.
+      root: the folder that holds the set, or the set's folder itself; 'synthetic' generates its own
+        where root is None.
       **options: the set's own, see `jreid.data.datasets.<name>.load`.
 
     Raises:
@@ -38,7 +40,12 @@ def load(name: str, root: str | os.PathLike | None = None, **options) -> Splits:
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
         near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5)
         hint = f' (did you mean {near[0]!r}?)' if near else ''
-        raise ValueError(f'{name} has no option {", ".join(map(repr, unknown))}{hint}; it has: {", ".join(known)}')
+        raise ValueError(
+            f'{name} has no option {", ".join(map(repr, unknown))}{hint}; it has:'
+            f' {", ".join(known)}'
+        )
     if root is None and name != 'synthetic':
-        raise ValueError(f'{name} is read from a folder of yours: give root, the folder that holds it')
+        raise ValueError(
+            f'{name} is read from a folder of yours: give root, the folder that holds it'
+        )
     return loader(root, **options)

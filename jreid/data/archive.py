@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def read_arrays(path: str | os.PathLike, names: Sequence[str], *, expected: str) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: str | os.PathLike, names: Sequence[str], *, expected: str
+) -> dict[str, np.ndarray]:
     """The named arrays of an `.npz` file; none of Python objects, so that no code of the file runs.
 
     Args:
@@ -24,5 +26,8 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str], *, expected: str)
             return {name: file[name] for name in names}
     except FileNotFoundError:
         raise
-    except Exception as error:  # whatever a damaged file makes the parsers of zip and npy stumble over
-        raise ValueError(f'{path}: {str(error) or type(error).__name__}; expected {expected}') from error
+    # whatever a damaged file makes the parsers of zip and npy stumble over
+    except Exception as error:
+        raise ValueError(
+            f'{path}: {str(error) or type(error).__name__}; expected {expected}'
+        ) from error

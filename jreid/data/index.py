@@ -12,14 +12,17 @@ class Index:
 
     Attributes:
       path: [N] str, absolute.
-      identity: [N] int32; dense 0..C-1 from sorted ids in a training split, the set's own id otherwise; -1 = unknown.
+      identity: [N] int32; dense 0..C-1 from sorted ids in a training split, the set's own id
+        otherwise; -1 = unknown.
       camera: [N] int32, 0-based; -1 = unknown.
-      attributes: [N, M] float32 in [0, 1], or None. A row of NaN says that nobody annotated the image's identity (distractors of a gallery).
+      attributes: [N, M] float32 in [0, 1], or None. A row of NaN says that nobody annotated the
+        image's identity (distractors of a gallery).
       attribute_names: M names.
       mask_path: [N] str, absolute paths of part masks, or None.
 
     Raises:
-      ValueError: lengths differ, a path is relative, a label is below -1, an attribute is outside [0, 1].
+      ValueError: lengths differ, a path is relative, a label is below -1, an attribute is outside
+        [0, 1].
     """
 
     path: np.ndarray
@@ -40,11 +43,18 @@ class Index:
         for name in ('identity', 'camera', 'mask_path'):
             values = getattr(self, name)
             if values is not None and len(values) != n:
-                raise ValueError(f'{name} has {len(values):,} entries, path has {n:,}; an Index needs one of each an image')
+                raise ValueError(
+                    f'{name} has {len(values):,} entries, path has {n:,}; an Index needs one of'
+                    ' each an image'
+                )
         if self.attributes is not None:
-            object.__setattr__(self, 'attributes', _attributes(self.attributes, n, self.attribute_names))
+            object.__setattr__(
+                self, 'attributes', _attributes(self.attributes, n, self.attribute_names)
+            )
         elif self.attribute_names:
-            raise ValueError(f'attribute_names names {len(self.attribute_names)} columns, but attributes is None')
+            raise ValueError(
+                f'attribute_names names {len(self.attribute_names)} columns, but attributes is None'
+            )
 
     def __len__(self) -> int:
         return len(self.path)
@@ -60,10 +70,14 @@ class Index:
         return len(np.unique(self.camera[self.camera >= 0]))
 
     def take(self, rows: np.ndarray) -> 'Index':
-        """The given rows, in the given order: integers in [-N, N) or a boolean mask [N]. Identities keep their numbers."""
+        """The given rows, in the given order: integers in [-N, N) or a boolean mask [N].
+        Identities keep their numbers.
+        """
         rows = np.asarray(rows)
         if rows.dtype == bool and rows.shape != (len(self),):
-            raise ValueError(f'a boolean mask of shape {rows.shape} cannot pick from {len(self):,} rows')
+            raise ValueError(
+                f'a boolean mask of shape {rows.shape} cannot pick from {len(self):,} rows'
+            )
         if rows.size == 0 and rows.dtype != bool:
             rows = rows.astype(np.int64)
         return dataclasses.replace(
@@ -79,22 +93,36 @@ class Index:
         """A plan of rows as an integer array [steps, B].
 
         Raises:
-          ValueError: it is no such array, names rows that the index does not have, or ends before step `start`.
+          ValueError: it is no such array, names rows that the index does not have, or ends before
+            step `start`.
         """
         plan = np.asarray(plan)
         if plan.ndim != 2 or not np.issubdtype(plan.dtype, np.integer):
-            raise ValueError(f'the plan is {plan.dtype} of shape {plan.shape}; expected integers [steps, B]')
+            raise ValueError(
+                f'the plan is {plan.dtype} of shape {plan.shape}; expected integers [steps, B]'
+            )
         if plan.size and (plan.min() < -1 or plan.max() >= len(self)):
-            raise ValueError(f'the plan names rows {plan.min()}..{plan.max()}; the index has {len(self):,} (-1 is padding)')
+            raise ValueError(
+                f'the plan names rows {plan.min()}..{plan.max()}; the index has {len(self):,} (-1'
+                ' is padding)'
+            )
         if not 0 <= start <= len(plan):
-            raise ValueError(f'the start step {start} is outside 0..{len(plan)}, the steps of the plan')
+            raise ValueError(
+                f'the start step {start} is outside 0..{len(plan)}, the steps of the plan'
+            )
         return plan
 
     def labels(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """What a batch of rows carries beside its images: identity, camera, row, and attributes where there are any. Row -1, padding, has -1 and 0."""
+        """What a batch of rows carries beside its images: identity, camera, row, and attributes
+        where there are any. Row -1, padding, has -1 and 0.
+        """
         rows = np.asarray(rows, np.int32)
         padding = rows < 0
-        batch = {'identity': np.where(padding, np.int32(-1), self.identity[rows]), 'camera': np.where(padding, np.int32(-1), self.camera[rows]), 'row': rows}
+        batch = {
+            'identity': np.where(padding, np.int32(-1), self.identity[rows]),
+            'camera': np.where(padding, np.int32(-1), self.camera[rows]),
+            'row': rows,
+        }
         if self.attributes is not None:
             batch['attributes'] = np.where(padding[:, None], np.float32(0), self.attributes[rows])
         return batch
@@ -112,10 +140,12 @@ class Splits:
       name: the set's name, as it stands in printouts.
       train: identities dense from 0, in the order of the set's own ids; -1 where unlabelled.
       query, gallery: the set's own ids; both may be empty where a set is for training only.
-      has_cameras: whether the cameras are known. Where not, all cameras are -1 and the rule that leaves the query's own camera out is off.
+      has_cameras: whether the cameras are known. Where not, all cameras are -1 and the rule that
+        leaves the query's own camera out is off.
 
     Raises:
-      ValueError: an empty split, training identities that are not dense, or cameras that contradict `has_cameras`.
+      ValueError: an empty split, training identities that are not dense, or cameras that contradict
+        `has_cameras`.
     """
 
     name: str
@@ -128,20 +158,28 @@ class Splits:
         if not len(self.train):
             raise ValueError(f'{self.name}: the training split has no image')
         if bool(len(self.query)) != bool(len(self.gallery)):
-            raise ValueError(f'{self.name}: {len(self.query):,} query and {len(self.gallery):,} gallery images; either both or neither may be empty')
+            raise ValueError(
+                f'{self.name}: {len(self.query):,} query and {len(self.gallery):,} gallery images;'
+                ' either both or neither may be empty'
+            )
         found = np.unique(self.train.identity[self.train.identity >= 0])
         if not np.array_equal(found, np.arange(len(found))):
             raise ValueError(
-                f'{self.name}: training identities are not dense: {len(found):,} identities, the largest is {found[-1]:,}, expected {len(found) - 1:,}'
+                f'{self.name}: training identities are not dense: {len(found):,} identities, the'
+                f' largest is {found[-1]:,}, expected {len(found) - 1:,}'
             )
         for split, index in self.parts():
             known = index.camera >= 0
             if self.has_cameras and not known.all():
                 raise ValueError(
-                    f'{self.name}: {int((~known).sum()):,} of {len(index):,} {split} images have no camera; give every image one, or none and has_cameras=False'
+                    f'{self.name}: {int((~known).sum()):,} of {len(index):,} {split} images have no'
+                    ' camera; give every image one, or none and has_cameras=False'
                 )
             if not self.has_cameras and known.any():
-                raise ValueError(f'{self.name}: {int(known.sum()):,} {split} images have a camera, but has_cameras is False')
+                raise ValueError(
+                    f'{self.name}: {int(known.sum()):,} {split} images have a camera, but'
+                    ' has_cameras is False'
+                )
 
     def parts(self) -> tuple[tuple[str, Index], ...]:
         """(name, Index) of each split."""
@@ -154,7 +192,9 @@ class Splits:
             cameras = str(index.cameras) if self.has_cameras else 'unknown'
             lines.append(f'  {split:<18} {len(index):>9,} {index.identities:>11,} {cameras:>8}')
         if not self.has_cameras:
-            lines.append("  cameras unknown: gallery images of the query's own camera are not left out")
+            lines.append(
+                "  cameras unknown: gallery images of the query's own camera are not left out"
+            )
         if self.train.attributes is not None:
             lines.append(f'  {len(self.train.attribute_names)} attributes an identity')
         return '\n'.join(lines)
@@ -183,20 +223,32 @@ def _labels(values: np.ndarray, name: str) -> np.ndarray:
     if values.size and not np.issubdtype(values.dtype, np.integer):
         raise ValueError(f'{name} has type {values.dtype}; expected integers')
     if values.size and (values.min() < -1 or values.max() > np.iinfo(np.int32).max):
-        raise ValueError(f'{name} holds {values.min()}..{values.max()}; expected -1 (unknown) or a number from 0 below 2**31')
+        raise ValueError(
+            f'{name} holds {values.min()}..{values.max()}; expected -1 (unknown) or a number from 0'
+            ' below 2**31'
+        )
     return _frozen(values, np.int32)
 
 
 def _attributes(values: np.ndarray, n: int, names: tuple[str, ...]) -> np.ndarray:
     values = _frozen(values, np.float32)
     if values.shape != (n, len(names)):
-        raise ValueError(f'attributes has shape {values.shape}; expected ({n}, {len(names)}): a row an image, a column an attribute name')
+        raise ValueError(
+            f'attributes has shape {values.shape}; expected ({n}, {len(names)}): a row an image, a'
+            ' column an attribute name'
+        )
     missing = np.isnan(values)
     partly = missing.any(1) & ~missing.all(1)
     if partly.any():
-        raise ValueError(f'attributes has {int(partly.sum()):,} rows with some NaN; a row is annotated in full or not at all')
+        raise ValueError(
+            f'attributes has {int(partly.sum()):,} rows with some NaN; a row is annotated in full'
+            ' or not at all'
+        )
     outside = ~missing & ((values < 0) | (values > 1))
     if outside.any():
         row, column = np.argwhere(outside)[0]
-        raise ValueError(f'attribute {names[column]!r} is {values[row, column]} in row {row}; expected 0, 1 or a soft label between')
+        raise ValueError(
+            f'attribute {names[column]!r} is {values[row, column]} in row {row}; expected 0, 1 or a'
+            ' soft label between'
+        )
     return values

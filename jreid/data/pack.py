@@ -1,8 +1,10 @@
-"""Images decoded once: a memory-mapped uint8 array [N, H, W, 3] that training reads instead of the files. Part masks likewise, [N, H, W].
+"""Images decoded once: a memory-mapped uint8 array [N, H, W, 3] that training reads instead of the
+files. Part masks likewise, [N, H, W].
 
-A pack has a folder of its own under the cache folder, named by a digest of the files (path, size, time of change), the image size and Pillow's
-version, so that whatever changes makes a new pack. While it is made, the array is called `images.part` and the blocks of rows that are done are
-noted in `progress.json`; a killed run goes on from there. The array gets its name `images.npy` last.
+A pack has a folder of its own under the cache folder, named by a digest of the files (path, size,
+time of change), the image size and Pillow's version, so that whatever changes makes a new pack.
+While it is made, the array is called `images.part` and the blocks of rows that are done are noted
+in `progress.json`; a killed run goes on from there. The array gets its name `images.npy` last.
 """
 
 import contextlib
@@ -28,13 +30,24 @@ from PIL import Image
 from tqdm import tqdm
 
 from jreid.data.index import Index
+from jreid.files import write_text
 
 log = logging.getLogger('jreid')
 
 VERSION = 2
 BLOCK = 512
 """Rows between two notes of progress."""
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning)
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 """What Pillow raises for files that are no good image."""
 
 
@@ -52,7 +65,9 @@ class Pack:
 
     images: np.ndarray
 
-    def batches(self, index: Index, plan: np.ndarray, *, start: int = 0, prefetch: int = 2) -> Iterator[dict[str, np.ndarray]]:
+    def batches(
+        self, index: Index, plan: np.ndarray, *, start: int = 0, prefetch: int = 2
+    ) -> Iterator[dict[str, np.ndarray]]:
         """The batches of a plan from step `start` on, read ahead by a thread.
 
         Args:
@@ -61,7 +76,10 @@ class Pack:
           prefetch: batches read ahead.
         """
         if len(index) != len(self.images):
-            raise ValueError(f'the index has {len(index):,} rows, the pack {len(self.images):,}; use the index that open_pack gave back')
+            raise ValueError(
+                f'the index has {len(index):,} rows, the pack {len(self.images):,}; use the index'
+                ' that open_pack gave back'
+            )
         plan = index.check_plan(plan, start)
 
         def read(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -94,7 +112,8 @@ def open_pack(
       The pack, and the index of its rows: the one given, without what was left out.
 
     Raises:
-      BadImageError: unreadable images, counted and named (bad_files='error'), or no readable one at all.
+      BadImageError: unreadable images, counted and named (bad_files='error'), or no readable one at
+        all.
       OSError: the disk is too small.
     """
     if bad_files not in ('error', 'skip'):
@@ -103,31 +122,68 @@ def open_pack(
         raise ValueError('an empty index has nothing to pack')
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f'size is {size}; expected (height, width) in pixels')
-    place, bad = _packed(index.path, (int(size[0]), int(size[1]), 3), folder, decode, bad_files == 'skip', workers, description)
+    place, bad = _packed(
+        index.path,
+        (int(size[0]), int(size[1]), 3),
+        folder,
+        decode,
+        bad_files == 'skip',
+        workers,
+        description,
+    )
     if bad and (bad_files == 'error' or len(bad) == len(index)):
         named = '; '.join(reason for _, reason in bad[:3])
-        raise BadImageError(f"{len(bad):,} of {len(index):,} images cannot be read: {named}. Mend or remove them, or pass bad_files='skip'")
+        raise BadImageError(
+            f'{len(bad):,} of {len(index):,} images cannot be read: {named}. Mend or remove them,'
+            " or pass bad_files='skip'"
+        )
     if bad:
-        log.warning('%s: %d of %d images cannot be read and are left out: %s', description, len(bad), len(index), '; '.join(reason for _, reason in bad))
+        log.warning(
+            '%s: %d of %d images cannot be read and are left out: %s',
+            description,
+            len(bad),
+            len(index),
+            '; '.join(reason for _, reason in bad),
+        )
     kept = np.ones(len(index), bool)
     kept[[row for row, _ in bad]] = False
     return Pack(np.load(place / 'images.npy', mmap_mode='r')), index.take(kept) if bad else index
 
 
 def open_masks(
-    index: Index, size: tuple[int, int], *, folder: str | os.PathLike | None = None, workers: int | None = None, description: str = 'decoding masks'
+    index: Index,
+    size: tuple[int, int],
+    *,
+    folder: str | os.PathLike | None = None,
+    workers: int | None = None,
+    description: str = 'decoding masks',
 ) -> np.ndarray:
-    """The part masks of an index, uint8 [N, H, W], memory-mapped: the class of each pixel, resized by nearest neighbour; a pack as `open_pack` makes.
+    """The part masks of an index, uint8 [N, H, W], memory-mapped: the class of each pixel, resized
+    by nearest neighbour; a pack as `open_pack` makes.
 
     Raises:
       ValueError: the index names no masks.
       BadImageError: masks that cannot be read, counted and named.
     """
     if index.mask_path is None:
-        raise ValueError("these images have no part masks; name a folder of a teacher's label maps (data.source_teacher, data.target_teacher)")
-    place, bad = _packed(index.mask_path, (int(size[0]), int(size[1])), folder, decode_mask, False, workers, description)
+        raise ValueError(
+            "these images have no part masks; name a folder of a teacher's label maps"
+            ' (data.source_teacher, data.target_teacher)'
+        )
+    place, bad = _packed(
+        index.mask_path,
+        (int(size[0]), int(size[1])),
+        folder,
+        decode_mask,
+        False,
+        workers,
+        description,
+    )
     if bad:
-        raise BadImageError(f'{len(bad):,} of {len(index):,} masks cannot be read: {"; ".join(reason for _, reason in bad[:3])}')
+        raise BadImageError(
+            f'{len(bad):,} of {len(index):,} masks cannot be read:'
+            f' {"; ".join(reason for _, reason in bad[:3])}'
+        )
     return np.load(place / 'images.npy', mmap_mode='r')
 
 
@@ -140,16 +196,22 @@ def _packed(
     workers: int | None,
     description: str,
 ) -> tuple[pathlib.Path, list[tuple[int, str]]]:
-    """The folder of the pack of `paths`, made if there is none, and (row, reason) of what cannot be read."""
-    place = (pathlib.Path(folder).expanduser() if folder else cache_folder() / 'packs') / _digest(paths, shape)[:32]
-    bad = _finished(place, len(paths), shape)  # before anything is written: a finished pack may lie where nobody can write
+    """The folder of the pack of `paths`, made if there is none, and (row, reason) of what cannot
+    be read.
+    """
+    place = (pathlib.Path(folder).expanduser() if folder else cache_folder() / 'packs') / _digest(
+        paths, shape
+    )[:32]
+    # before anything is written: a finished pack may lie where nobody can write
+    bad = _finished(place, len(paths), shape)
     if bad is not None:
         return place, bad
     place.mkdir(parents=True, exist_ok=True)
     with locked(place / 'lock') as held:
         bad = _finished(place, len(paths), shape)
         if bad is None:
-            # Where processes cannot shut each other out, each makes its own, and the last one's stays: they are the same.
+            # Where processes cannot shut each other out, each makes its own, and the last one's
+            # stays: they are the same.
             own = place if held else place / f'{socket.gethostname()}-{os.getpid()}'
             own.mkdir(exist_ok=True)
             bad = _decode_all(paths, shape, own, read, workers or _cores(), description)
@@ -164,16 +226,20 @@ def _packed(
 
 
 def decode(path: str, size: tuple[int, int]) -> np.ndarray:
-    """One image as uint8 [H, W, 3]: RGB, then Pillow's bilinear resize. Of 16 bits a pixel the upper 8 are kept.
+    """One image as uint8 [H, W, 3]: RGB, then Pillow's bilinear resize. Of 16 bits a pixel the
+    upper 8 are kept.
 
     Raises:
-      BadImageError: missing, empty, truncated, no image, of floating-point or 32-bit pixels, or so large that Pillow takes it for a decompression bomb.
+      BadImageError: missing, empty, truncated, no image, of floating-point or 32-bit pixels, or so
+        large that Pillow takes it for a decompression bomb.
     """
     height, width = size
     try:
         with Image.open(path) as image:
             _check_size(image)
-            return np.asarray(_eight_bits(image).convert('RGB').resize((width, height), Image.Resampling.BILINEAR))
+            return np.asarray(
+                _eight_bits(image).convert('RGB').resize((width, height), Image.Resampling.BILINEAR)
+            )
     except UNREADABLE as error:
         reason = 'empty file' if os.path.exists(path) and not os.path.getsize(path) else str(error)
         raise BadImageError(f'{path}: {reason}') from error
@@ -182,23 +248,30 @@ def decode(path: str, size: tuple[int, int]) -> np.ndarray:
 def _check_size(image: Image.Image) -> None:
     """Refuse, before a pixel is read, what Pillow would only warn of below twice its limit."""
     if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf):
-        raise BadImageError(f'{image.width} x {image.height} pixels, taken for a decompression bomb')
+        raise BadImageError(
+            f'{image.width} x {image.height} pixels, taken for a decompression bomb'
+        )
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey as 8-bit grey, other images as they are: Pillow's own conversion would clip instead of scaling."""
+    """16-bit grey as 8-bit grey, other images as they are: Pillow's own conversion would clip
+    instead of scaling.
+    """
     if image.mode == 'F':
         raise BadImageError('floating-point pixels; expected 8 or 16 bits a channel')
     if image.mode != 'I' and not image.mode.startswith('I;16'):
         return image
     pixels = np.asarray(image).astype(np.int64)
     if pixels.min() < 0 or pixels.max() > 65535:
-        raise BadImageError(f'pixels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits a channel')
+        raise BadImageError(
+            f'pixels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits a channel'
+        )
     return Image.fromarray((pixels >> 8).astype(np.uint8))
 
 
 def decode_mask(path: str, size: tuple[int, int]) -> np.ndarray:
-    """One part mask as uint8 [H, W], resized by nearest neighbour; the file's numbers are the classes (8-bit grey or palette).
+    """One part mask as uint8 [H, W], resized by nearest neighbour; the file's numbers are the
+    classes (8-bit grey or palette).
 
     Raises:
       BadImageError: missing, damaged, or of another kind of image.
@@ -207,14 +280,19 @@ def decode_mask(path: str, size: tuple[int, int]) -> np.ndarray:
         with Image.open(path) as image:
             _check_size(image)
             if image.mode not in ('L', 'P'):
-                raise BadImageError(f"a mask of mode {image.mode}; expected 8-bit grey ('L') or palette ('P'), a pixel's number its class")
+                raise BadImageError(
+                    f"a mask of mode {image.mode}; expected 8-bit grey ('L') or palette ('P'), a"
+                    " pixel's number its class"
+                )
             return np.asarray(image.resize((size[1], size[0]), Image.Resampling.NEAREST))
     except UNREADABLE as error:
         raise BadImageError(f'{path}: {error}') from error
 
 
 def digest(index: Index, size: tuple[int, int]) -> str:
-    """sha256, hexadecimal, of what a pack is made from: paths, sizes and times of change of the files, image size, versions."""
+    """sha256, hexadecimal, of what a pack is made from: paths, sizes and times of change of the
+    files, image size, versions.
+    """
     return _digest(index.path, (*size, 3))
 
 
@@ -234,13 +312,20 @@ def cache_folder() -> pathlib.Path:
     """$JREID_CACHE, or jreid's folder in the user's cache."""
     if given := os.environ.get('JREID_CACHE'):
         return pathlib.Path(given).expanduser()
-    return pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'jreid'
+    return (
+        pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'jreid'
+    )
 
 
 def _finished(place: pathlib.Path, n: int, shape: tuple[int, ...]) -> list[tuple[int, str]] | None:
-    """The unreadable rows of a finished pack; None where it is not finished or not what it should be."""
+    """The unreadable rows of a finished pack; None where it is not finished or not what it
+    should be.
+    """
     try:
-        bad = [(int(row), str(reason)) for row, reason in json.loads((place / 'pack.json').read_text())['bad']]
+        bad = [
+            (int(row), str(reason))
+            for row, reason in json.loads((place / 'pack.json').read_text())['bad']
+        ]
         images = np.load(place / 'images.npy', mmap_mode='r')
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -248,16 +333,26 @@ def _finished(place: pathlib.Path, n: int, shape: tuple[int, ...]) -> list[tuple
 
 
 def _decode_all(
-    paths: np.ndarray, shape: tuple[int, ...], place: pathlib.Path, decoder: Callable[[str, tuple[int, int]], np.ndarray], workers: int, description: str
+    paths: np.ndarray,
+    shape: tuple[int, ...],
+    place: pathlib.Path,
+    decoder: Callable[[str, tuple[int, int]], np.ndarray],
+    workers: int,
+    description: str,
 ) -> list[tuple[int, str]]:
-    """Fills images.part, block by block, from where an earlier run was stopped; gives (row, reason) of what cannot be read."""
+    """Fills images.part, block by block, from where an earlier run was stopped; gives (row,
+    reason) of what cannot be read.
+    """
     n, part, note = len(paths), place / 'images.part', place / 'progress.json'
     row_bytes = math.prod(shape)
     done, bad, offset = _progress(part, note, n, shape)
     if not done:
         need, free = n * row_bytes, shutil.disk_usage(place).free
         if need > free:
-            raise OSError(f'the pack of {n:,} images takes {need / 2**30:.1f} GiB, but {place} has {free / 2**30:.1f} GiB left; give another pack folder')
+            raise OSError(
+                f'the pack of {n:,} images takes {need / 2**30:.1f} GiB, but {place} has'
+                f' {free / 2**30:.1f} GiB left; give another pack folder'
+            )
         note.unlink(missing_ok=True)
         offset = np.lib.format.open_memmap(part, 'w+', np.uint8, (n, *shape)).offset
 
@@ -268,7 +363,11 @@ def _decode_all(
             return str(error)
 
     blank = np.zeros(shape, np.uint8)
-    with open(part, 'r+b') as file, ThreadPoolExecutor(workers) as pool, tqdm(total=n, initial=done, desc=description, unit='image', delay=1) as bar:
+    with (
+        open(part, 'r+b') as file,
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=n, initial=done, desc=description, unit='image', delay=1) as bar,
+    ):
         while done < n:
             results = list(pool.map(read, paths[done : done + BLOCK].tolist()))
             bad += [(done + i, r) for i, r in enumerate(results) if isinstance(r, str)]
@@ -282,8 +381,12 @@ def _decode_all(
     return bad
 
 
-def _progress(part: pathlib.Path, note: pathlib.Path, n: int, shape: tuple[int, ...]) -> tuple[int, list[tuple[int, str]], int]:
-    """(rows done, unreadable rows, offset of the data) of a stopped run; (0, [], 0) where there is none to go on with."""
+def _progress(
+    part: pathlib.Path, note: pathlib.Path, n: int, shape: tuple[int, ...]
+) -> tuple[int, list[tuple[int, str]], int]:
+    """(rows done, unreadable rows, offset of the data) of a stopped run; (0, [], 0) where there
+    is none to go on with.
+    """
     try:
         noted = json.loads(note.read_text())
         done, bad = int(noted['done']), [(int(row), str(reason)) for row, reason in noted['bad']]
@@ -294,7 +397,9 @@ def _progress(part: pathlib.Path, note: pathlib.Path, n: int, shape: tuple[int, 
     return (done, bad, images.offset) if good else (0, [], 0)
 
 
-def _finish(place: pathlib.Path, n: int, shape: tuple[int, ...], bad: list[tuple[int, str]]) -> None:
+def _finish(
+    place: pathlib.Path, n: int, shape: tuple[int, ...], bad: list[tuple[int, str]]
+) -> None:
     """Closes the gaps of unreadable rows and gives the array its name."""
     part = place / 'images.part'
     if bad:
@@ -312,14 +417,14 @@ def _finish(place: pathlib.Path, n: int, shape: tuple[int, ...], bad: list[tuple
 
 def _write(path: pathlib.Path, value: dict) -> None:
     """Writes JSON so that the file is always whole."""
-    fresh = path.with_suffix('.new')
-    fresh.write_text(json.dumps(value))
-    os.replace(fresh, path)
+    write_text(path, json.dumps(value))
 
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> Iterator[bool]:
-    """One process at a time, so that the processes that share a disk make a pack once; False where the file system has no locks."""
+    """One process at a time, so that the processes that share a disk make a pack once; False
+    where the file system has no locks.
+    """
     try:
         import fcntl
     except ImportError:
@@ -329,7 +434,11 @@ def locked(path: pathlib.Path) -> Iterator[bool]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:
-            log.warning('%s lies on a file system without locks: processes that start together each do the same work', path.parent)
+            log.warning(
+                '%s lies on a file system without locks: processes that start together each do the'
+                ' same work',
+                path.parent,
+            )
             yield False
             return
         yield True
@@ -340,7 +449,9 @@ def _cores() -> int:
 
 
 def _ahead(batches: Iterator[dict[str, np.ndarray]], depth: int) -> Iterator[dict[str, np.ndarray]]:
-    """The same batches, up to `depth` of them made ahead by a thread that ends with the iterator."""
+    """The same batches, up to `depth` of them made ahead by a thread that ends with the
+    iterator.
+    """
     waiting: queue.Queue[dict[str, np.ndarray] | BaseException | None] = queue.Queue(max(depth, 1))
     stopped = threading.Event()
 

@@ -1,7 +1,8 @@
 """The tf.data loader: the same batches as a pack's, decoded from the files as they are needed.
 
-Pillow decodes and resizes here too, called from the tf.data graph: TensorFlow's bilinear resize does not average over the source pixels as Pillow's
-does when it makes an image smaller, and its JPEG decoder upsamples colour in another way, so batches of the two loaders would differ by several
+Pillow decodes and resizes here too, called from the tf.data graph: TensorFlow's bilinear resize
+does not average over the source pixels as Pillow's does when it makes an image smaller, and its
+JPEG decoder upsamples colour in another way, so batches of the two loaders would differ by several
 grey levels. Pillow lets other threads run while it works, so the map runs in parallel.
 """
 
@@ -15,9 +16,16 @@ from jreid.data.pack import decode
 
 
 def batches(
-    index: Index, plan: np.ndarray, *, size: tuple[int, int], start: int = 0, parallel: int | None = None, prefetch: int = 2
+    index: Index,
+    plan: np.ndarray,
+    *,
+    size: tuple[int, int],
+    start: int = 0,
+    parallel: int | None = None,
+    prefetch: int = 2,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The batches of a plan from step `start` on, byte for byte those of `Pack.batches`, in the plan's order.
+    """The batches of a plan from step `start` on, byte for byte those of `Pack.batches`, in the
+    plan's order.
 
     Args:
       plan: [steps, B] rows; -1 is padding, a black image with identity, camera and row -1.
@@ -49,11 +57,18 @@ def batches(
     options.deterministic = True
     with tf.device('/cpu:0'):
         rows = tf.data.Dataset.from_tensor_slices(plan[start:].astype(np.int32).reshape(-1))
-        images = rows.map(image, num_parallel_calls=parallel or tf.data.AUTOTUNE).batch(plan.shape[1]).prefetch(prefetch).with_options(options)
+        images = (
+            rows.map(image, num_parallel_calls=parallel or tf.data.AUTOTUNE)
+            .batch(plan.shape[1])
+            .prefetch(prefetch)
+            .with_options(options)
+        )
     return _labelled(index, plan[start:], images, failed)
 
 
-def _labelled(index: Index, plan: np.ndarray, images: tf.data.Dataset, failed: list[Exception]) -> Iterator[dict[str, np.ndarray]]:
+def _labelled(
+    index: Index, plan: np.ndarray, images: tf.data.Dataset, failed: list[Exception]
+) -> Iterator[dict[str, np.ndarray]]:
     try:
         for rows, batch in zip(plan, images.as_numpy_iterator(), strict=True):
             # as_numpy_iterator gives read-only views; a loader's batch is the caller's.

@@ -1,8 +1,10 @@
-"""Files of what a teacher said of images: label maps as PNG files, soft attributes in an `.npz`, both keyed by the image's path.
+"""Files of what a teacher said of images: label maps as PNG files, soft attributes in an `.npz`,
+both keyed by the image's path.
 
-`masks/<key>.png` is a label map (8-bit grey or palette; the value of a pixel is its class) of any size. `attributes.npz` holds `path` [N] (keys), `names` [M]
-and `attributes` [N, M], the probability of each attribute. A key is the image's path without its suffix, or the end of it: files made where the images
-lie in another folder, by another program, are found too.
+`masks/<key>.png` is a label map (8-bit grey or palette; the value of a pixel is its class) of any
+size. `attributes.npz` holds `path` [N] (keys), `names` [M] and `attributes` [N, M], the probability
+of each attribute. A key is the image's path without its suffix, or the end of it: files made where
+the images lie in another folder, by another program, are found too.
 """
 
 import dataclasses
@@ -15,12 +17,14 @@ from PIL import Image
 
 from jreid.data.archive import read_arrays
 from jreid.data.index import Index
+from jreid.files import replacing
 
 MASKS, ATTRIBUTES = 'masks', 'attributes.npz'
 
 
 def added(index: Index, folder: str | os.PathLike) -> Index:
-    """The index with the teacher's attributes and label maps in the place of its own; as it is where `folder` is ''.
+    """The index with the teacher's attributes and label maps in the place of its own; as it is
+    where `folder` is ''.
 
     Raises:
       FileNotFoundError: the folder has neither label maps nor attributes.
@@ -31,12 +35,17 @@ def added(index: Index, folder: str | os.PathLike) -> Index:
     place = pathlib.Path(folder).expanduser().absolute()
     if not (place / MASKS).is_dir() and not (place / ATTRIBUTES).is_file():
         raise FileNotFoundError(
-            f'{place} holds no labels of a teacher: expected {MASKS}/<image path>.png or {ATTRIBUTES}; write them with python -m jreid.label'
+            f'{place} holds no labels of a teacher: expected {MASKS}/<image path>.png or'
+            f' {ATTRIBUTES}; write them with python -m jreid.commands.label'
         )
     if (place / MASKS).is_dir():
-        files = sorted(path.relative_to(place / MASKS).as_posix() for path in (place / MASKS).rglob('*.png'))
+        files = sorted(
+            path.relative_to(place / MASKS).as_posix() for path in (place / MASKS).rglob('*.png')
+        )
         chosen = match(index.path.tolist(), files, source=str(place / MASKS))
-        index = dataclasses.replace(index, mask_path=np.asarray([str(place / MASKS / files[i]) for i in chosen], np.str_))
+        index = dataclasses.replace(
+            index, mask_path=np.asarray([str(place / MASKS / files[i]) for i in chosen], np.str_)
+        )
     if (place / ATTRIBUTES).is_file():
         values, names = read_attributes(place / ATTRIBUTES, index.path.tolist())
         index = dataclasses.replace(index, attributes=values, attribute_names=names)
@@ -44,10 +53,12 @@ def added(index: Index, folder: str | os.PathLike) -> Index:
 
 
 def match(paths: Sequence[str], keys: Sequence[str], *, source: str) -> np.ndarray:
-    """For each image path the number of the key that agrees with its end in the most folders (at least in the file's name), suffixes aside.
+    """For each image path the number of the key that agrees with its end in the most folders (at
+    least in the file's name), suffixes aside.
 
     Raises:
-      ValueError: keys twice, an image without a key, one that two keys fit equally well, or two images with one key; names the first of them.
+      ValueError: keys twice, an image without a key, one that two keys fit equally well, or two
+        images with one key; names the first of them.
     """
     split = [_parts(key) for key in keys]
     by_name: dict[str, list[int]] = {}
@@ -67,38 +78,59 @@ def match(paths: Sequence[str], keys: Sequence[str], *, source: str) -> np.ndarr
     for bad, problem in ((lacking, 'have no entry'), (unclear, 'fit several entries equally well')):
         if bad:
             raise ValueError(
-                f'{len(bad):,} of {len(paths):,} images {problem} in {source}, e.g. {bad[0]}; entries are like {keys[0] if keys else "none at all"!r}'
+                f'{len(bad):,} of {len(paths):,} images {problem} in {source}, e.g. {bad[0]};'
+                f' entries are like {keys[0] if keys else "none at all"!r}'
             )
     numbers, counts = np.unique(chosen, return_counts=True)
     if (counts > 1).any():
         key = keys[numbers[np.argmax(counts)]]
-        raise ValueError(f'{int(counts.max())} images share the entry {key!r} of {source}; give entries the folders of the image path too')
+        raise ValueError(
+            f'{int(counts.max())} images share the entry {key!r} of {source}; give entries the'
+            ' folders of the image path too'
+        )
     return np.asarray(chosen, np.int64)
 
 
-def read_attributes(path: str | os.PathLike, images: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+def read_attributes(
+    path: str | os.PathLike, images: Sequence[str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """([N, M] float32 probabilities of the images, M names) of an `.npz`.
 
     Raises:
       ValueError: not such a file, or an image has no row.
     """
-    found = read_arrays(path, ('path', 'names', 'attributes'), expected='an .npz with path [N], names [M] and attributes [N, M]')
+    found = read_arrays(
+        path,
+        ('path', 'names', 'attributes'),
+        expected='an .npz with path [N], names [M] and attributes [N, M]',
+    )
     keys, names, values = found.values()
     if keys.ndim != 1 or names.ndim != 1 or {keys.dtype.kind, names.dtype.kind} != {'U'}:
-        raise ValueError(f'{path}: path is {keys.dtype} {keys.shape} and names {names.dtype} {names.shape}; expected lists of text')
+        raise ValueError(
+            f'{path}: path is {keys.dtype} {keys.shape} and names {names.dtype} {names.shape};'
+            ' expected lists of text'
+        )
     if values.shape != (len(keys), len(names)) or not np.issubdtype(values.dtype, np.number):
-        raise ValueError(f'{path}: attributes has shape {values.shape} and type {values.dtype}; expected numbers ({len(keys)}, {len(names)}), a row a path')
+        raise ValueError(
+            f'{path}: attributes has shape {values.shape} and type {values.dtype}; expected numbers'
+            f' ({len(keys)}, {len(names)}), a row a path'
+        )
     rows = match(images, keys.tolist(), source=str(path))
     return values[rows].astype(np.float32), tuple(names.tolist())
 
 
-def write_attributes(folder: str | os.PathLike, keys: Sequence[str], names: Sequence[str], values: np.ndarray) -> pathlib.Path:
+def write_attributes(
+    folder: str | os.PathLike, keys: Sequence[str], names: Sequence[str], values: np.ndarray
+) -> pathlib.Path:
     """Writes `attributes.npz`; the same values give the same bytes."""
     place = pathlib.Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    fresh = place / f'.{os.getpid()}.npz'
-    np.savez(fresh, path=np.asarray(keys, np.str_), names=np.asarray(names, np.str_), attributes=np.asarray(values, np.float32))
-    os.replace(fresh, place / ATTRIBUTES)
+    with replacing(place / ATTRIBUTES) as fresh:
+        np.savez(
+            fresh,
+            path=np.asarray(keys, np.str_),
+            names=np.asarray(names, np.str_),
+            attributes=np.asarray(values, np.float32),
+        )
     return place / ATTRIBUTES
 
 
@@ -111,7 +143,9 @@ def write_map(folder: str | os.PathLike, key: str, labels: np.ndarray) -> pathli
 
 
 def keys_of(paths: Sequence[str]) -> list[str]:
-    """Keys for images: their paths from the deepest folder that holds them all, without suffixes."""
+    """Keys for images: their paths from the deepest folder that holds them all, without
+    suffixes.
+    """
     top = os.path.commonpath([os.path.dirname(path) for path in paths])
     return [os.path.splitext(os.path.relpath(path, top))[0].replace(os.sep, '/') for path in paths]
 

@@ -1,7 +1,8 @@
 """Figures for reports: plain arrays and a path in, one PNG file out.
 
-Every function returns the path it wrote, writes atomically (a reader never sees half a file) and leaves pyplot's global
-state alone, so that it is safe inside a training loop. Matplotlib, Pillow and scikit-learn load on the first call.
+Every function returns the path it wrote, writes atomically (a reader never sees half a file) and
+leaves pyplot's global state alone, so that it is safe inside a training loop. Matplotlib, Pillow
+and scikit-learn load on the first call.
 """
 
 from jreid.figures.attention import attention_sheet, overlay
@@ -11,4 +12,14 @@ from jreid.figures.niec import plot_niec
 from jreid.figures.ranked import pick_queries, ranked_sheet
 from jreid.figures.tsne import plot_tsne, tsne_coordinates
 
-__all__ = ['attention_sheet', 'overlay', 'pick_queries', 'plot_cmc', 'plot_curves', 'plot_niec', 'plot_tsne', 'ranked_sheet', 'tsne_coordinates']
+__all__ = [
+    'attention_sheet',
+    'overlay',
+    'pick_queries',
+    'plot_cmc',
+    'plot_curves',
+    'plot_niec',
+    'plot_tsne',
+    'ranked_sheet',
+    'tsne_coordinates',
+]

@@ -26,9 +26,14 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
     heat = np.asarray(heat, np.float32)
     if heat.ndim != 2 or not (heat.min(initial=0) >= 0 and heat.max(initial=0) <= 1):
-        raise ValueError(f'heat is {heat.shape} from {heat.min(initial=0)} to {heat.max(initial=0)}; expected [h, w] in [0, 1]')
+        raise ValueError(
+            f'heat is {heat.shape} from {heat.min(initial=0)} to {heat.max(initial=0)}; expected'
+            ' [h, w] in [0, 1]'
+        )
     height, width = image.shape[:2]
-    large = np.asarray(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)
+    large = np.asarray(
+        Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR)
+    ).clip(0, 1)
     # Grey below, so that colour means heat and nothing else.
     grey = image.astype(np.float32).mean(-1, keepdims=True)
     colour = 255 * np.asarray(colormaps['inferno'](large))[..., :3]
@@ -37,12 +42,19 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def attention_sheet(
-    path: PathLike, images: np.ndarray, heats: Mapping[str, np.ndarray], *, names: Sequence[str] | None = None, height: int = 192, title: str = ''
+    path: PathLike,
+    images: np.ndarray,
+    heats: Mapping[str, np.ndarray],
+    *,
+    names: Sequence[str] | None = None,
+    height: int = 192,
+    title: str = '',
 ) -> pathlib.Path:
     """Draws a row an image: the image, then each heat laid over it, under the heat's name.
 
-    `images` uint8 [N, H, W, 3]; `heats` name -> [N, h, w] in [0, 1], the maps' sizes may differ; `names` [N] stand below the images;
-    `height` of a cell in pixels, its width follows from the images.
+    `images` uint8 [N, H, W, 3]; `heats` name -> [N, h, w] in [0, 1], the maps' sizes may differ;
+    `names` [N] stand below the images; `height` of a cell in pixels, its width follows from the
+    images.
 
     ValueError for no images, heats of another number of images, or outside [0, 1].
     """
@@ -51,14 +63,19 @@ def attention_sheet(
     count = len(images)
     wrong = {name: len(heat) for name, heat in heats.items() if len(heat) != count}
     if not count or not heats or wrong or (names is not None and len(names) != count):
-        raise ValueError(f'found {count} images, heats {list(heats)}, of another length {wrong}; expected as many of each, and at least one')
+        raise ValueError(
+            f'found {count} images, heats {list(heats)}, of another length {wrong}; expected as'
+            ' many of each, and at least one'
+        )
     width = max(1, round(height * images.shape[2] / images.shape[1]))
     font = ImageFont.load_default(14)
     titles = ['image', *heats]
     cell = max(width, *(int(font.getlength(word)) for word in titles))
     head = GAP + 2 * LINE if title else GAP + LINE
     row = height + GAP + (LINE if names is not None else 0)
-    across = max(GAP + len(titles) * (cell + GAP), int(font.getlength(title)) + 2 * GAP if title else 0)
+    across = max(
+        GAP + len(titles) * (cell + GAP), int(font.getlength(title)) + 2 * GAP if title else 0
+    )
     sheet = Image.new('RGB', (across, head + count * row), 'white')
     draw = ImageDraw.Draw(sheet)
     if title:
@@ -67,7 +84,9 @@ def attention_sheet(
         draw.text((GAP + column * (cell + GAP), head - LINE), word, fill='black', font=font)
     for number, image in enumerate(images):
         y = head + number * row
-        for column, picture in enumerate([image, *(overlay(image, heat[number]) for heat in heats.values())]):
+        for column, picture in enumerate(
+            [image, *(overlay(image, heat[number]) for heat in heats.values())]
+        ):
             shown = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
             sheet.paste(shown, (GAP + column * (cell + GAP), y))
         if names is not None:

@@ -6,9 +6,10 @@ import contextlib
 import os
 import pathlib
 import textwrap
-import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from jreid.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,14 +17,24 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 
-# Okabe and Ito's palette: told apart under the common kinds of colour blindness. Its yellow is left out: too pale on white.
-BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK = '#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000'
+# Okabe and Ito's palette: told apart under the common kinds of colour blindness. Its yellow is left
+# out: too pale on white.
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK = (
+    '#0072B2',
+    '#E69F00',
+    '#009E73',
+    '#D55E00',
+    '#CC79A7',
+    '#56B4E9',
+    '#000000',
+)
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 GREY = '#8A8A8A'
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
 LINES = ('-', '--', '-.', ':')
 
-WIDTH = 8.0  # inches; at 150 dots an inch a figure is 1200 pixels wide and a 10 point letter 21 pixels high
+# inches; at 150 dots an inch a figure is 1200 pixels wide and a 10 point letter 21 pixels high
+WIDTH = 8.0
 DPI = 150
 
 
@@ -38,7 +49,9 @@ def new_figure(height: float = 5.0) -> Figure:
 
 
 def plain(text: str) -> str:
-    """`text` without mathematics and without the leading underscore by which matplotlib hides a legend entry."""
+    """`text` without mathematics and without the leading underscore by which matplotlib hides a
+    legend entry.
+    """
     text = text.replace('$', r'\$')
     return f' {text}' if text.startswith('_') else text
 
@@ -58,21 +71,18 @@ def dress(axes: Axes, *, x: str = '', y: str = '', title: str = '', grid: bool =
 
 @contextlib.contextmanager
 def atomic_png(path: PathLike) -> Iterator[pathlib.Path]:
-    """Yields a name beside `path` to write to, moved onto `path` at the end and removed after an error.
+    """Yields a name beside `path` to write to, moved onto `path` at the end and removed after an
+    error.
 
     The folder is made where it is missing. ValueError where `path` does not end in .png.
     """
     final = pathlib.Path(path)
     if final.suffix.lower() != '.png':
-        raise ValueError(f'figures are PNG files, but the path is {str(final)!r}; give it the suffix .png')
-    final.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, since it is by the suffix that matplotlib and Pillow choose the format.
-    temporary = final.with_name(f'.{final.stem}.{uuid.uuid4().hex[:8]}.png')
-    try:
+        raise ValueError(
+            f'figures are PNG files, but the path is {str(final)!r}; give it the suffix .png'
+        )
+    with replacing(final) as temporary:
         yield temporary
-        os.replace(temporary, final)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(figure: Figure, path: PathLike) -> pathlib.Path:

@@ -11,11 +11,14 @@ import numpy as np
 from jreid.figures.canvas import COLOURS, LINES, MARKERS, PathLike, dress, new_figure, plain, save
 
 
-def plot_cmc(path: PathLike, curves: Mapping[str, Any], *, title: str = '', max_rank: int = 20) -> pathlib.Path:
+def plot_cmc(
+    path: PathLike, curves: Mapping[str, Any], *, title: str = '', max_rank: int = 20
+) -> pathlib.Path:
     """Draws matching rate (percent) against rank 1..max_rank, one line a system.
 
-    A value of `curves` is the CMC, or the pair `(cmc, mAP)`. A CMC is an array [R] with rank 1 first, or a mapping from rank
-    to rate where only some ranks are known; rates and mAP are in 0..1. The legend gives rank-1 and, where known, mAP.
+    A value of `curves` is the CMC, or the pair `(cmc, mAP)`. A CMC is an array [R] with rank 1
+    first, or a mapping from rank to rate where only some ranks are known; rates and mAP are in
+    0..1. The legend gives rank-1 and, where known, mAP.
 
     ValueError for no curves, and for a rate that is not a number in 0..1 or falls with the rank.
     """
@@ -34,7 +37,10 @@ def plot_cmc(path: PathLike, curves: Mapping[str, Any], *, title: str = '', max_
         label += f' ({", ".join(notes)})' if notes else ''
         shown = ranks <= max_rank
         if not shown.any():
-            raise ValueError(f'the curve {name!r} starts at rank {ranks[0]}, but max_rank is {max_rank}; draw more ranks')
+            raise ValueError(
+                f'the curve {name!r} starts at rank {ranks[0]}, but max_rank is {max_rank}; draw'
+                ' more ranks'
+            )
         axes.plot(
             ranks[shown],
             100 * rates[shown],
@@ -46,7 +52,10 @@ def plot_cmc(path: PathLike, curves: Mapping[str, Any], *, title: str = '', max_
             linewidth=1.8,
             clip_on=False,
         )
-        longest, lowest = max(longest, int(ranks[shown][-1])), min(lowest, 100 * float(rates[shown].min()))
+        longest, lowest = (
+            max(longest, int(ranks[shown][-1])),
+            min(lowest, 100 * float(rates[shown].min())),
+        )
     dress(axes, x='rank', y='matching rate (%)', title=title)
     step = 1 if longest <= 20 else -(-longest // 20)
     axes.set_xticks([1, *range(2 if step == 1 else step, longest + 1, step)])
@@ -59,7 +68,11 @@ def plot_cmc(path: PathLike, curves: Mapping[str, Any], *, title: str = '', max_
 def _read(name: str, value: Any) -> tuple[np.ndarray, np.ndarray, float | None]:
     """The ranks [R], the rates [R] and mAP of one entry, checked."""
     mean_ap = None
-    if isinstance(value, tuple) and len(value) == 2 and (isinstance(value[0], Mapping) or np.ndim(value[0]) == 1):
+    if (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and (isinstance(value[0], Mapping) or np.ndim(value[0]) == 1)
+    ):
         value, mean_ap = value
     if isinstance(value, Mapping):
         ranks = np.array(sorted(int(rank) for rank in value))
@@ -68,13 +81,22 @@ def _read(name: str, value: Any) -> tuple[np.ndarray, np.ndarray, float | None]:
         rates = np.asarray(value, np.float64)
         ranks = np.arange(1, rates.size + 1)
     if rates.ndim != 1 or rates.size == 0:
-        raise ValueError(f'the curve {name!r} has shape {rates.shape}; expected a CMC array [R] with rank 1 first')
+        raise ValueError(
+            f'the curve {name!r} has shape {rates.shape}; expected a CMC array [R] with rank 1'
+            ' first'
+        )
     if ranks[0] < 1:
         raise ValueError(f'the curve {name!r} has a rank {ranks[0]}; ranks start at 1')
     checked = rates if mean_ap is None else np.append(rates, float(mean_ap))
     if not ((checked >= 0) & (checked <= 1 + 1e-6)).all():
         wrong = checked[~((checked >= 0) & (checked <= 1 + 1e-6))][0]
-        raise ValueError(f'the curve {name!r} holds {wrong}; expected rates and mAP in 0..1 (divide percent by 100)')
+        raise ValueError(
+            f'the curve {name!r} holds {wrong}; expected rates and mAP in 0..1 (divide percent by'
+            ' 100)'
+        )
     if (np.diff(rates) < -1e-6).any():
-        raise ValueError(f'the curve {name!r} falls after rank {ranks[np.flatnonzero(np.diff(rates) < -1e-6)[0]]}; a CMC never falls')
+        raise ValueError(
+            f'the curve {name!r} falls after rank'
+            f' {ranks[np.flatnonzero(np.diff(rates) < -1e-6)[0]]}; a CMC never falls'
+        )
     return ranks, rates, None if mean_ap is None else float(mean_ap)

@@ -15,22 +15,28 @@ from jreid.figures.canvas import BLUE, GREEN, GREY, VERMILLION, PathLike, atomic
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
 
-FRAME, GAP, LINE = 5, 6, 18  # pixels: the frame's width, the space between cells, the height of a line of text
+# pixels: the frame's width, the space between cells, the height of a line of text
+FRAME, GAP, LINE = 5, 6, 18
 Captions = tuple[Sequence[Any], Sequence[Sequence[Any]]]
 
 
 def pick_queries(scores: ArrayLike, count: int, seed: int = 0) -> np.ndarray:
-    """Rows of `count` queries to show, evenly the best, those around the median and the worst, in this order.
+    """Rows of `count` queries to show, evenly the best, those around the median and the worst, in
+    this order.
 
-    `scores` [Q]: average precisions, or flags such as 'rank 1 is right'; NaN (a skipped query) is never picked. Ties fall by
-    `seed`. Where `count` is no multiple of three the best and then the worst get one more. At most all valid queries come.
+    `scores` [Q]: average precisions, or flags such as 'rank 1 is right'; NaN (a skipped query) is
+    never picked. Ties fall by `seed`. Where `count` is no multiple of three the best and then the
+    worst get one more. At most all valid queries come.
 
     ValueError where no query has a score or `count` is below 1.
     """
     values = np.asarray(scores, np.float64)
     valid = np.flatnonzero(~np.isnan(values)) if values.ndim == 1 else np.empty(0, np.int64)
     if valid.size == 0:
-        raise ValueError(f'found 0 queries with a score among scores of shape {values.shape}; expected [Q] with a number')
+        raise ValueError(
+            f'found 0 queries with a score among scores of shape {values.shape}; expected [Q] with'
+            ' a number'
+        )
     if count < 1:
         raise ValueError(f'count is {count}; expected at least 1 query')
     shuffled = np.random.default_rng(seed).permutation(valid)
@@ -39,7 +45,9 @@ def pick_queries(scores: ArrayLike, count: int, seed: int = 0) -> np.ndarray:
     best, worst = (count + 2) // 3, (count + 1) // 3
     middle = count - best - worst
     start = int(np.clip((order.size - middle) // 2, best, order.size - worst - middle))
-    return np.concatenate([order[:best], order[start : start + middle], order[order.size - worst :]])
+    return np.concatenate(
+        [order[:best], order[start : start + middle], order[order.size - worst :]]
+    )
 
 
 def ranked_sheet(
@@ -54,15 +62,18 @@ def ranked_sheet(
     top: int = 10,
     title: str = '',
 ) -> pathlib.Path:
-    """Draws one row a query: the query in a blue frame, then its first `top` gallery images in a frame and with their rank.
+    """Draws one row a query: the query in a blue frame, then its first `top` gallery images in a
+    frame and with their rank.
 
-    `queries` [Q] and `ranked` [Q, k] are image files, nearest first, without the images the protocol leaves out; `correct`
-    [Q, k] says which show the query's identity: green frame and a tick, else red frame and a cross; None where nobody
-    knows: grey frames. A short row ends in None.
-    `identities` and `cameras` are pairs (of the queries [Q], of the ranked images [Q, k]) that become captions.
-    `cell` is an image's [height, width] in pixels; images keep their proportions.
+    `queries` [Q] and `ranked` [Q, k] are image files, nearest first, without the images the
+    protocol leaves out; `correct` [Q, k] says which show the query's identity: green frame and a
+    tick, else red frame and a cross; None where nobody knows: grey frames. A short row ends in
+    None. `identities` and `cameras` are pairs (of the queries [Q], of the ranked images [Q, k])
+    that become captions. `cell` is an image's [height, width] in pixels; images keep their
+    proportions.
 
-    ValueError for no queries, rows that do not match, and a ranked image that has no flag; FileNotFoundError for a missing image.
+    ValueError for no queries, rows that do not match, and a ranked image that has no flag;
+    FileNotFoundError for a missing image.
     """
     from PIL import Image, ImageDraw, ImageFont, ImageOps
 
@@ -74,7 +85,9 @@ def ranked_sheet(
     head = GAP + (LINE + 10 if title else 0)
     left = 2 * GAP  # the query stands a little apart from its answers
     small, large = ImageFont.load_default(13), ImageFont.load_default(18)
-    across = max(GAP + step_x * (shown + 1) + left, int(large.getlength(title)) + 2 * GAP if title else 0)
+    across = max(
+        GAP + step_x * (shown + 1) + left, int(large.getlength(title)) + 2 * GAP if title else 0
+    )
     sheet = Image.new('RGB', (across, head + step_y * len(queries)), 'white')
     draw = ImageDraw.Draw(sheet)
     if title:
@@ -85,21 +98,43 @@ def ranked_sheet(
         y += LINE
         draw.rectangle((x, y, x + width + 2 * FRAME - 1, y + height + 2 * FRAME - 1), fill=colour)
         with Image.open(file) as image:
-            sheet.paste(ImageOps.pad(image.convert('RGB'), (width, height), Image.Resampling.BILINEAR, color='white'), (x + FRAME, y + FRAME))
+            sheet.paste(
+                ImageOps.pad(
+                    image.convert('RGB'), (width, height), Image.Resampling.BILINEAR, color='white'
+                ),
+                (x + FRAME, y + FRAME),
+            )
         for line, word in enumerate(words):
-            _fitted(draw, (x, y + height + 2 * FRAME + 1 + LINE * line), word, width + 2 * FRAME, small)
+            _fitted(
+                draw, (x, y + height + 2 * FRAME + 1 + LINE * line), word, width + 2 * FRAME, small
+            )
 
     for row, query in enumerate(queries):
         y = head + row * step_y
-        words = [f'{word} {pair[0][row]}' for word, pair in (('id', identities), ('cam', cameras)) if pair is not None]
+        words = [
+            f'{word} {pair[0][row]}'
+            for word, pair in (('id', identities), ('cam', cameras))
+            if pair is not None
+        ]
         put(query, GAP, y, BLUE, 'query', words)
         flags = [None] * len(ranked[row]) if correct is None else correct[row]
         for rank, (file, right) in enumerate(zip(ranked[row][:shown], flags[:shown], strict=True)):
             if file is None:
                 continue
             x = GAP + step_x * (rank + 1) + left
-            words = [f'{word} {pair[1][row][rank]}' for word, pair in (('id', identities), ('cam', cameras)) if pair is not None]
-            put(file, x, y, GREY if right is None else GREEN if right else VERMILLION, str(rank + 1), words)
+            words = [
+                f'{word} {pair[1][row][rank]}'
+                for word, pair in (('id', identities), ('cam', cameras))
+                if pair is not None
+            ]
+            put(
+                file,
+                x,
+                y,
+                GREY if right is None else GREEN if right else VERMILLION,
+                str(rank + 1),
+                words,
+            )
             if right is not None:
                 _mark(draw, x + width + FRAME - 12, y + 3, bool(right))
     with atomic_png(path) as temporary:
@@ -116,29 +151,57 @@ def _mark(draw: ImageDraw.ImageDraw, x: int, y: int, right: bool) -> None:
         draw.line((x, y + 11, x + 10, y + 1), fill=VERMILLION, width=3)
 
 
-def _fitted(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> None:
+def _fitted(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    text: str,
+    width: int,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
     """Draws `text`, cut so that it stays under its own image."""
     while len(text) > 1 and draw.textlength(text, font=font) > width:
         text = text.rstrip('…')[:-1] + '…' if len(text) > 2 else text[:-1]
     draw.text(at, text, fill='#404040', font=font)
 
 
-def _check(queries: Sequence[PathLike], ranked: Any, correct: Any, **captions: Captions | None) -> None:
+def _check(
+    queries: Sequence[PathLike], ranked: Any, correct: Any, **captions: Captions | None
+) -> None:
     """Rejects rows that do not belong together, before any image is read."""
     if len(queries) == 0:
-        raise ValueError('found 0 queries; expected at least one image file (pick_queries chooses some)')
+        raise ValueError(
+            'found 0 queries; expected at least one image file (pick_queries chooses some)'
+        )
     rows = len(ranked) if correct is None else len(correct)
     if not len(queries) == len(ranked) == rows:
-        raise ValueError(f'found {len(queries)} queries, {len(ranked)} ranked rows and {rows} rows of flags; expected as many of each')
-    for row, (files, flags) in enumerate(zip(ranked, ranked if correct is None else correct, strict=True)):
+        raise ValueError(
+            f'found {len(queries)} queries, {len(ranked)} ranked rows and {rows} rows of flags;'
+            ' expected as many of each'
+        )
+    for row, (files, flags) in enumerate(
+        zip(ranked, ranked if correct is None else correct, strict=True)
+    ):
         if len(files) != len(flags):
-            raise ValueError(f'row {row} has {len(files)} ranked images and {len(flags)} flags; expected a flag for each image')
+            raise ValueError(
+                f'row {row} has {len(files)} ranked images and {len(flags)} flags; expected a flag'
+                ' for each image'
+            )
         for rank, (file, flag) in enumerate(zip(files, flags, strict=True)):
             if correct is not None and file is not None and flag is None:
-                raise ValueError(f'row {row} has no flag at rank {rank + 1} for {os.fspath(file)!r}; None is for a missing image only')
+                raise ValueError(
+                    f'row {row} has no flag at rank {rank + 1} for {os.fspath(file)!r}; None is for'
+                    ' a missing image only'
+                )
     for name, pair in captions.items():
         if pair is None:
             continue
         lengths = [len(row) for row in pair[1]]
-        if len(pair[0]) != len(queries) or len(lengths) != len(queries) or any(n < len(r) for n, r in zip(lengths, ranked, strict=True)):
-            raise ValueError(f'{name} has {len(pair[0])} queries and rows of {lengths}; expected {len(queries)} and rows of {[len(r) for r in ranked]}')
+        if (
+            len(pair[0]) != len(queries)
+            or len(lengths) != len(queries)
+            or any(n < len(r) for n, r in zip(lengths, ranked, strict=True))
+        ):
+            raise ValueError(
+                f'{name} has {len(pair[0])} queries and rows of {lengths}; expected {len(queries)}'
+                f' and rows of {[len(r) for r in ranked]}'
+            )

@@ -12,6 +12,8 @@ Scalar: TypeAlias = float | int | np.number | Float[AnyArray, ''] | Int[AnyArray
 
 
 def as_float(x: Shaped[AnyArray, '...'] | Scalar) -> Float[jax.Array, '...']:
-    """The array in float32, or in its own type where that is wider: sums of bfloat16 lose a loss's digits."""
+    """The array in float32, or in its own type where that is wider: sums of bfloat16 lose a
+    loss's digits.
+    """
     x = jnp.asarray(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -10,12 +10,18 @@ from jreid.losses.masking import masked_log_softmax
 
 
 def student_t_assignment(
-    features: Float[AnyArray, 'n d'], centroids: Float[AnyArray, 'k d'], *, alpha: Scalar = 1.0, where: Bool[AnyArray, ' k'] | None = None
+    features: Float[AnyArray, 'n d'],
+    centroids: Float[AnyArray, 'k d'],
+    *,
+    alpha: Scalar = 1.0,
+    where: Bool[AnyArray, ' k'] | None = None,
 ) -> Float[jax.Array, 'n k']:
-    """Log-probabilities log q_ic, q_ic proportional to (1 + ||f_i - mu_c||^2 / alpha)^(-(alpha + 1) / 2), rows of q sum to 1.
+    """Log-probabilities log q_ic, q_ic proportional to (1 + ||f_i - mu_c||^2 / alpha)^(-(alpha + 1)
+    / 2), rows of q sum to 1.
 
-    `where` keeps centroids: one left out has log-probability -inf, may hold anything and gets a gradient of 0, so that one compiled
-    program serves a padded array of centroids. alpha > 0. Needs memory for n x k, never for n x k x d; 10,000 centroids are fine.
+    `where` keeps centroids: one left out has log-probability -inf, may hold anything and gets a
+    gradient of 0, so that one compiled program serves a padded array of centroids. alpha > 0. Needs
+    memory for n x k, never for n x k x d; 10,000 centroids are fine.
 
     Source: Xie, Girshick & Farhadi 2016 (DEC), Eq. 1; DMTNet Eq. 9.
     """
@@ -26,11 +32,14 @@ def student_t_assignment(
     return masked_log_softmax(logits, where)
 
 
-def symmetric_kl(log_p: Float[AnyArray, '*n c'], log_q: Float[AnyArray, '*n c']) -> Float[jax.Array, '*n']:
-    """KL(p || q) + KL(q || p) = sum over c of (p_c - q_c) (log p_c - log q_c), from log-probabilities on the same support.
+def symmetric_kl(
+    log_p: Float[AnyArray, '*n c'], log_q: Float[AnyArray, '*n c']
+) -> Float[jax.Array, '*n']:
+    """KL(p || q) + KL(q || p) = sum over c of (p_c - q_c) (log p_c - log q_c), from
+    log-probabilities on the same support.
 
-    Where both are -inf (a class outside the support) the term is 0. Where only one is, the divergence is +inf; that term gives
-    no gradient.
+    Where both are -inf (a class outside the support) the term is 0. Where only one is, the
+    divergence is +inf; that term gives no gradient.
 
     Source: Kullback & Leibler 1951; DMTNet Eq. 10.
     """

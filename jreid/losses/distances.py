@@ -6,19 +6,24 @@ from jaxtyping import Float
 
 from jreid.losses.arrays import AnyArray, as_float
 
-# 64 MiB of float32: above 64 x 64 pairs of 2048-wide features, below anything that matters on an accelerator.
+# 64 MiB of float32: above 64 x 64 pairs of 2048-wide features, below anything that matters on an
+# accelerator.
 BLOCK_ELEMENTS = 2**24
 
 
 def safe_sqrt(x: Float[AnyArray, '...']) -> Float[jax.Array, '...']:
-    """Square root of x >= 0 with gradient 0, not infinity, at 0 (and below the smallest normal number); NaN stays NaN."""
+    """Square root of x >= 0 with gradient 0, not infinity, at 0 (and below the smallest normal
+    number); NaN stays NaN.
+    """
     x = as_float(x)
     # `x < tiny` and not `x >= tiny`: a NaN must take the branch of the square root.
     vanishes = x < jnp.finfo(x.dtype).tiny
     return jnp.where(vanishes, 0, jnp.sqrt(jnp.where(vanishes, 1, x)))
 
 
-def paired_squared(x: Float[AnyArray, '*#n d'], y: Float[AnyArray, '*#n d']) -> Float[jax.Array, '*n']:
+def paired_squared(
+    x: Float[AnyArray, '*#n d'], y: Float[AnyArray, '*#n d']
+) -> Float[jax.Array, '*n']:
     """||x_i - y_i||^2, row by row; leading axes broadcast."""
     return jnp.sum(jnp.square(as_float(x) - as_float(y)), axis=-1)
 
@@ -32,9 +37,12 @@ def unit(x: Float[AnyArray, '*n d']) -> Float[jax.Array, '*n d']:
 
 @jax.custom_jvp
 @jax.jit
-def _cross_squared(x: Float[jax.Array, 'n d'], y: Float[jax.Array, 'm d']) -> Float[jax.Array, 'n m']:
-    # Differences, not |x|^2 + |y|^2 - 2 x.y, which loses close pairs of large vectors. XLA often fuses the subtraction into the sum, but
-    # not always, so the rows go in blocks that are small enough to exist; at the sizes of a batch that is one block.
+def _cross_squared(
+    x: Float[jax.Array, 'n d'], y: Float[jax.Array, 'm d']
+) -> Float[jax.Array, 'n m']:
+    # Differences, not |x|^2 + |y|^2 - 2 x.y, which loses close pairs of large vectors. XLA often
+    # fuses the subtraction into the sum, but not always, so the rows go in blocks that are small
+    # enough to exist; at the sizes of a batch that is one block.
     rows = max(1, BLOCK_ELEMENTS // max(1, y.size))
     if rows >= x.shape[0]:
         return paired_squared(x[:, None, :], y[None, :, :])
@@ -43,7 +51,8 @@ def _cross_squared(x: Float[jax.Array, 'n d'], y: Float[jax.Array, 'm d']) -> Fl
 
 @_cross_squared.defjvp
 def _cross_squared_jvp(primals, tangents):
-    # The derivative as matrix products, so that the backward pass keeps no n x m x d differences either.
+    # The derivative as matrix products, so that the backward pass keeps no n x m x d differences
+    # either.
     (x, y), (dx, dy) = primals, tangents
     centre = jax.lax.stop_gradient(jnp.sum(y, axis=0) / max(y.shape[0], 1))
     u, v = x - centre, y - centre
@@ -54,5 +63,7 @@ def _cross_squared_jvp(primals, tangents):
 
 
 def cross_squared(x: Float[AnyArray, 'n d'], y: Float[AnyArray, 'm d']) -> Float[jax.Array, 'n m']:
-    """||x_i - y_j||^2 of all pairs: at least 0, exactly 0 for equal rows, in memory of order n m + (n + m) d, beside one block of differences."""
+    """||x_i - y_j||^2 of all pairs: at least 0, exactly 0 for equal rows, in memory of order n m
+    + (n + m) d, beside one block of differences.
+    """
     return _cross_squared(as_float(x), as_float(y))

@@ -13,7 +13,8 @@ def _reverse(x, scale):
 
 
 def _forward(x, scale):
-    # Through _reverse again, not x itself: a second derivative then reverses too, as it does for nested autograd functions elsewhere.
+    # Through _reverse again, not x itself: a second derivative then reverses too, as it does for
+    # nested autograd functions elsewhere.
     return _reverse(x, scale), scale
 
 
@@ -24,11 +25,14 @@ def _backward(scale, g):
 _reverse.defvjp(_forward, _backward)
 
 
-def gradient_reversal(x: Float[AnyArray, '*shape'], scale: Scalar = 1.0) -> Float[jax.Array, '*shape']:
+def gradient_reversal(
+    x: Float[AnyArray, '*shape'], scale: Scalar = 1.0
+) -> Float[jax.Array, '*shape']:
     """x, whose gradient g arrives below as -scale * g.
 
-    `scale` may be traced (a schedule inside a jitted step); it gets no gradient from the layer. Every derivative passes the layer
-    as the factor -scale: with s = scale, the second derivative of h(gradient_reversal(x, s)) is s^2 h''(x).
+    `scale` may be traced (a schedule inside a jitted step); it gets no gradient from the layer.
+    Every derivative passes the layer as the factor -scale: with s = scale, the second derivative of
+    h(gradient_reversal(x, s)) is s^2 h''(x).
 
     Source: Ganin & Lempitsky 2015, "Unsupervised Domain Adaptation by Backpropagation", section 3.
     """
@@ -36,7 +40,8 @@ def gradient_reversal(x: Float[AnyArray, '*shape'], scale: Scalar = 1.0) -> Floa
 
 
 def reversal_schedule(progress: Scalar | Float[AnyArray, '*n']) -> Float[jax.Array, '*n']:
-    """2 / (1 + exp(-10 p)) - 1 of the training progress p in [0, 1]: 0 at the start, 0.9999 at the end.
+    """2 / (1 + exp(-10 p)) - 1 of the training progress p in [0, 1]: 0 at the start, 0.9999 at the
+    end.
 
     Source: Ganin & Lempitsky 2015, section 5.2 (gamma 10).
     """

@@ -1,4 +1,6 @@
-"""Triplet losses: of given triplets, batch-hard within one labelled set, and batch-hard across a labelled source and an unlabelled target."""
+"""Triplet losses: of given triplets, batch-hard within one labelled set, and batch-hard across a
+labelled source and an unlabelled target.
+"""
 
 from typing import Literal
 
@@ -20,11 +22,13 @@ def listed_triplet(
     squared: bool = True,
     reduction: Literal['mean', 'sum'] = 'mean',
 ) -> Float[jax.Array, '']:
-    """Triplet loss of triplets that are given one by one: mean or sum over i of max(0, margin + D(a_i, p_i) - D(a_i, n_i)).
+    """Triplet loss of triplets that are given one by one: mean or sum over i of max(0, margin +
+    D(a_i, p_i) - D(a_i, n_i)).
 
     D is the squared Euclidean distance, or the distance with `squared=False`.
 
-    Source: Schroff, Kalenichenko & Philbin 2015 (FaceNet), Eq. 2; Chen et al. 2017 (MTDnet), Eq. 1, both with the sum.
+    Source: Schroff, Kalenichenko & Philbin 2015 (FaceNet), Eq. 2; Chen et al. 2017 (MTDnet), Eq. 1,
+    both with the sum.
     """
     near, far = paired_squared(anchors, positives), paired_squared(anchors, negatives)
     if not squared:
@@ -42,7 +46,9 @@ def _batch_hard(
     squared: bool = False,
     soft_margin: bool = False,
 ) -> Float[jax.Array, '']:
-    """Mean over the anchors that have both of max(0, margin + farthest positive - closest negative); row i of a mask is anchor i."""
+    """Mean over the anchors that have both of max(0, margin + farthest positive - closest
+    negative); row i of a mask is anchor i.
+    """
     n = embeddings.shape[0]
     if n == 0:
         return jnp.zeros((), embeddings.dtype)
@@ -60,7 +66,9 @@ def _batch_hard(
     if not squared:
         to_positive, to_negative = safe_sqrt(to_positive), safe_sqrt(to_negative)
     gap = to_positive - to_negative
-    return masked_mean(jax.nn.softplus(gap) if soft_margin else jnp.maximum(gap + margin, 0), counted)
+    return masked_mean(
+        jax.nn.softplus(gap) if soft_margin else jnp.maximum(gap + margin, 0), counted
+    )
 
 
 def batch_hard_triplet(
@@ -71,24 +79,34 @@ def batch_hard_triplet(
     squared: bool = False,
     soft_margin: bool = False,
 ) -> Float[jax.Array, '']:
-    """Triplet loss with the hardest positive and the hardest negative of the batch for every anchor.
+    """Triplet loss with the hardest positive and the hardest negative of the batch for every
+    anchor.
 
-    mean over anchors a of max(0, margin + max_{p: y_p = y_a, p != a} D(a, p) - min_{n: y_n != y_a} D(a, n)),
-    or of log(1 + exp(max D(a, p) - min D(a, n))) with `soft_margin` (then `margin` is not used). D is the Euclidean
-    distance, or its square with `squared`.
+    mean over anchors a of max(0, margin + max_{p: y_p = y_a, p != a} D(a, p) - min_{n: y_n != y_a}
+    D(a, n)), or of log(1 + exp(max D(a, p) - min D(a, n))) with `soft_margin` (then `margin` is not
+    used). D is the Euclidean distance, or its square with `squared`.
 
-    An anchor without a positive or without a negative contributes nothing and is not counted. A label below 0 means "no label"
-    (an image without a pseudo label): such a sample is no anchor, no positive and no negative.
+    An anchor without a positive or without a negative contributes nothing and is not counted. A
+    label below 0 means "no label" (an image without a pseudo label): such a sample is no anchor, no
+    positive and no negative.
 
-    Source: Hermans, Beyer & Leibe 2017, "In Defense of the Triplet Loss", Eq. 5 and the soft margin of section 2.
-    Differs from the paper: the mean over the counted anchors instead of the sum over all.
+    Source: Hermans, Beyer & Leibe 2017, "In Defense of the Triplet Loss", Eq. 5 and the soft margin
+    of section 2. Differs from the paper: the mean over the counted anchors instead of the sum over
+    all.
     """
     labels = jnp.asarray(labels)
     labelled = labels >= 0
     both = labelled[:, None] & labelled[None, :]
     same = labels[:, None] == labels[None, :]
     other = ~jnp.eye(labels.shape[0], dtype=bool)
-    return _batch_hard(as_float(embeddings), both & same & other, both & ~same, margin=margin, squared=squared, soft_margin=soft_margin)
+    return _batch_hard(
+        as_float(embeddings),
+        both & same & other,
+        both & ~same,
+        margin=margin,
+        squared=squared,
+        soft_margin=soft_margin,
+    )
 
 
 def centering_constrained_triplet(
@@ -102,15 +120,18 @@ def centering_constrained_triplet(
 ) -> Float[jax.Array, '']:
     """DIEN's centering constrained cross-domain triplet loss (CCCDTL).
 
-    mean over source anchors a of max(0, margin + max_{p in source, y_p = y_a} D(a, p) - min_{n in source or target, not y_a} D(a, n))
-    + weight * D(mean of the source embeddings, mean of the target embeddings), D the Euclidean distance (not squared).
+    mean over source anchors a of max(0, margin + max_{p in source, y_p = y_a} D(a, p) - min_{n in
+    source or target, not y_a} D(a, n)) + weight * D(mean of the source embeddings, mean of the
+    target embeddings), D the Euclidean distance (not squared).
 
-    Embeddings are taken as given and divided by their L2 norm here; `normalise=False` for embeddings that are normalised already.
-    Every target sample (`is_source` False) is a negative of every source anchor; its label is not read. A source sample with a
-    label below 0 is in no triplet but counts in its domain's mean. Without samples of one domain the centre term is 0.
+    Embeddings are taken as given and divided by their L2 norm here; `normalise=False` for
+    embeddings that are normalised already. Every target sample (`is_source` False) is a negative of
+    every source anchor; its label is not read. A source sample with a label below 0 is in no
+    triplet but counts in its domain's mean. Without samples of one domain the centre term is 0.
 
-    Source: Pu et al. 2019, "Learning a Domain-Invariant Embedding for Unsupervised Person Re-identification", Eq. 2.
-    Differs from the paper: the mean over the counted anchors instead of the sum over all.
+    Source: Pu et al. 2019, "Learning a Domain-Invariant Embedding for Unsupervised Person
+    Re-identification", Eq. 2. Differs from the paper: the mean over the counted anchors instead of
+    the sum over all.
     """
     embeddings, labels, source = as_float(embeddings), jnp.asarray(labels), jnp.asarray(is_source)
     if normalise:
@@ -135,16 +156,19 @@ def hhl_triplet(
     target_anchors: bool = True,
     normalise: bool = True,
 ) -> Float[jax.Array, '']:
-    """Batch-hard triplet over source and target in which every target image is an identity of its own (DIEN's ablation "Base+TL").
+    """Batch-hard triplet over source and target in which every target image is an identity of its
+    own (DIEN's ablation "Base+TL").
 
-    Source anchors: as `batch_hard_triplet`, with every target image among the negatives. Target anchors: the image is its own
-    positive, at distance 0, and every labelled source image and every other target image is a negative, so the anchor adds
-    max(0, margin - min D(a, n)); `target_anchors=False` leaves them out (the same triplets as CCCDTL, without the centre term).
+    Source anchors: as `batch_hard_triplet`, with every target image among the negatives. Target
+    anchors: the image is its own positive, at distance 0, and every labelled source image and every
+    other target image is a negative, so the anchor adds max(0, margin - min D(a, n));
+    `target_anchors=False` leaves them out (the same triplets as CCCDTL, without the centre term).
     The labels of target samples are not read; a source sample with a label below 0 is left out.
 
-    Source: Zhong et al. 2018, "Generalizing a Person Retrieval Model Hetero- and Homogeneously" (domain connectedness), as DIEN uses
-    it (Pu et al. 2019, Table I); that a target image is its own positive is how the authors' published program reads.
-    Differs from the paper: no camera-style copies of a target image as its positives; embeddings are L2-normalised by default,
+    Source: Zhong et al. 2018, "Generalizing a Person Retrieval Model Hetero- and Homogeneously"
+    (domain connectedness), as DIEN uses it (Pu et al. 2019, Table I); that a target image is its
+    own positive is how the authors' published program reads. Differs from the paper: no
+    camera-style copies of a target image as its positives; embeddings are L2-normalised by default,
     as DIEN's are; a source anchor without another image of its identity is not counted.
     """
     embeddings, labels, source = as_float(embeddings), jnp.asarray(labels), jnp.asarray(is_source)

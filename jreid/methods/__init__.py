@@ -10,7 +10,16 @@ from jreid.methods import dien, dmtnet, mtdnet, ptl, ssg, teacher, tjaidl
 from jreid.methods.contract import Method, OptimizerSettings, Phase, Problem, Refreshed, Stream
 from jreid.models.norm import BatchNorm
 
-__all__ = ['METHODS', 'Method', 'OptimizerSettings', 'Phase', 'Problem', 'Refreshed', 'Stream', 'build']
+__all__ = [
+    'METHODS',
+    'Method',
+    'OptimizerSettings',
+    'Phase',
+    'Problem',
+    'Refreshed',
+    'Stream',
+    'build',
+]
 
 METHODS: dict[str, tuple[Callable[..., Method], type]] = {
     'dien': (dien.dien, dien.Settings),
@@ -27,7 +36,8 @@ def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) ->
     """The method that `settings['name']` names, with the other settings.
 
     Raises:
-      ValueError: no such method, a setting that it does not have or lacks, or target labels for a system that must not see any.
+      ValueError: no such method, a setting that it does not have or lacks, or target labels for a
+        system that must not see any.
     """
     settings = dict(settings)
     name = settings.pop('name')
@@ -36,8 +46,19 @@ def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) ->
     make, Settings = METHODS[name]
     fields = {field.name for field in dataclasses.fields(Settings)}
     if fields != set(settings):
-        raise ValueError(f"settings of '{name}': not known {sorted(set(settings) - fields)}, missing {sorted(fields - set(settings))}")
-    method = make(backbone, problem, Settings(**settings), momentum=getattr(backbone, 'momentum', BatchNorm.momentum))
+        raise ValueError(
+            f"settings of '{name}': not known {sorted(set(settings) - fields)}, missing"
+            f' {sorted(fields - set(settings))}'
+        )
+    method = make(
+        backbone,
+        problem,
+        Settings(**settings),
+        momentum=getattr(backbone, 'momentum', BatchNorm.momentum),
+    )
     if problem.target_labelled and not method.reads_target_labels:
-        raise ValueError(f"data.target_labels is True, but '{name}' adapts to a target without labels; set it to False")
+        raise ValueError(
+            f"data.target_labels is True, but '{name}' adapts to a target without labels; set it to"
+            ' False'
+        )
     return method

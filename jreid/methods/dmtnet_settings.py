@@ -13,8 +13,8 @@ class Settings:
     source_epochs: int
     adapt_epochs: int
     relabel_every: int
-    identities_a_batch: int
-    images_an_identity: int
+    identities_per_batch: int
+    images_per_identity: int
     learning_rate: float
     adapt_learning_rate: float
     schedule: str
@@ -65,44 +65,93 @@ CHOICES = {
 
 
 def check(problem: Problem, settings: Settings) -> None:
-    """Raise ValueError for settings that the data cannot serve, or that would fail at the first refresh, after the source training."""
+    """Raise ValueError for settings that the data cannot serve, or that would fail at the first
+    refresh, after the source training.
+    """
     s = settings
-    if s.images_an_identity < 2:
-        raise ValueError(f'K = {s.images_an_identity} images an identity leaves the triplet loss without positives; expected 2 or more')
+    if s.images_per_identity < 2:
+        raise ValueError(
+            f'K = {s.images_per_identity} images an identity leaves the triplet loss without'
+            ' positives; expected 2 or more'
+        )
     if problem.source_identities < 2:
-        raise ValueError(f'the source has {problem.source_identities} identities; expected at least 2, a labelled set')
-    if s.identities_a_batch < 2:
-        raise ValueError(f'P = {s.identities_a_batch} identities a batch leaves the triplet loss without negatives; expected 2 or more')
+        raise ValueError(
+            f'the source has {problem.source_identities} identities; expected at least 2, a'
+            ' labelled set'
+        )
+    if s.identities_per_batch < 2:
+        raise ValueError(
+            f'P = {s.identities_per_batch} identities a batch leaves the triplet loss without'
+            ' negatives; expected 2 or more'
+        )
     if not s.alpha > 0:
         raise ValueError(f'alpha is {s.alpha}; expected degrees of freedom above 0')
-    if s.identities_a_batch > problem.source_identities:
+    if s.identities_per_batch > problem.source_identities:
         raise ValueError(
-            f'a batch of P = {s.identities_a_batch} identities cannot be drawn from the {problem.source_identities} of the source; '
-            'lower method.identities_a_batch'
+            f'a batch of P = {s.identities_per_batch} identities cannot be drawn from the'
+            f' {problem.source_identities} of the source; lower method.identities_per_batch'
         )
     for name, values in CHOICES.items():
         if (found := getattr(s, name)) not in values:
-            raise ValueError(f"{name} is '{found}'; expected {' or '.join(repr(value) for value in values)}")
-    for name, least in (('relabel_every', 1), ('niec_coarse', 2), ('niec_refine', 0), ('niec_refinements', 0), ('niec_restarts', 1), ('niec_iterations', 1)):
+            raise ValueError(
+                f"{name} is '{found}'; expected {' or '.join(repr(value) for value in values)}"
+            )
+    for name, least in (
+        ('relabel_every', 1),
+        ('niec_coarse', 2),
+        ('niec_refine', 0),
+        ('niec_refinements', 0),
+        ('niec_restarts', 1),
+        ('niec_iterations', 1),
+    ):
         if (number := getattr(s, name)) < least:
             raise ValueError(f'{name} is {number}; expected {least} or more')
     if s.niec_probe_splits < 0 or s.niec_silhouette_sample < 1:
-        raise ValueError(f'niec_probe_splits is {s.niec_probe_splits} and niec_silhouette_sample {s.niec_silhouette_sample}; expected 0 and 1, or more')
+        raise ValueError(
+            f'niec_probe_splits is {s.niec_probe_splits} and niec_silhouette_sample'
+            f' {s.niec_silhouette_sample}; expected 0 and 1, or more'
+        )
     if not 0 < s.niec_probe_fraction < 1:
-        raise ValueError(f'niec_probe_fraction is {s.niec_probe_fraction}; expected a share between 0 and 1')
+        raise ValueError(
+            f'niec_probe_fraction is {s.niec_probe_fraction}; expected a share between 0 and 1'
+        )
     low, high = s.niec_images_per_identity
     if not 0 < low < high:
-        raise ValueError(f'niec_images_per_identity is ({low}, {high}); expected the least and the greatest mean number of images of a target identity')
+        raise ValueError(
+            f'niec_images_per_identity is ({low}, {high}); expected the least and the greatest mean'
+            ' number of images of a target identity'
+        )
     if not (s.identification or s.target_classification or problem.attribute_names):
-        raise ValueError('F_mat has no part: identification and target_classification are both False, and the source has no attributes')
+        raise ValueError(
+            'F_mat has no part: identification and target_classification are both False, and the'
+            ' source has no attributes'
+        )
     if s.identification and matched_width(problem, s, identification_only=True) < 1:
-        raise ValueError(f'matching_width {s.matching_width} leaves nothing for F_id beside F_cl and the attended attributes')
+        raise ValueError(
+            f'matching_width {s.matching_width} leaves nothing for F_id beside F_cl and the'
+            ' attended attributes'
+        )
     if s.given_identities and not problem.target_identities:
-        raise ValueError('given_identities (MTwNNet) needs the true number of target identities, and the target set does not say it')
+        raise ValueError(
+            'given_identities (MTwNNet) needs the true number of target identities, and the target'
+            ' set does not say it'
+        )
 
 
-def matched_width(problem: Problem, settings: Settings, *, identification_only: bool = False) -> int:
+def matched_width(
+    problem: Problem, settings: Settings, *, identification_only: bool = False
+) -> int:
     """Width of F_mat with the parts that the variant keeps, or of F_id alone."""
     attribute = settings.attribute_width if problem.attribute_names else 0
-    identification = settings.matching_width - settings.classification_width - attribute if settings.identification else 0
-    return identification if identification_only else identification + attribute + (settings.classification_width if settings.target_classification else 0)
+    identification = (
+        settings.matching_width - settings.classification_width - attribute
+        if settings.identification
+        else 0
+    )
+    return (
+        identification
+        if identification_only
+        else identification
+        + attribute
+        + (settings.classification_width if settings.target_classification else 0)
+    )

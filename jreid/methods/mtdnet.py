@@ -1,21 +1,28 @@
-"""MTDnet: pair classification and ranking in one network, and its cross-domain form (Chen, Chen, Zhang & Huang, AAAI 2017). Equation numbers are the paper's.
+"""MTDnet: pair classification and ranking in one network, and its cross-domain form (Chen, Chen,
+Zhang & Huang, AAAI 2017). Equation numbers are the paper's.
 
-AlexNet's conv1 and conv2 see every image. On their maps stands a fully connected layer to a 512-wide feature with a triplet loss (Eq. 1), and, for two
-images' maps joined along the channels, conv3 to fc8, which say whether they show the same person (Eq. 2). Images come as (A1, A2, B2, B2, ...): a
-positive pair from two cameras and ten negatives from the second camera, ten triplets in all. Of these, (A1, A2) is a positive and (A1, B2) a negative pair.
+AlexNet's conv1 and conv2 see every image. On their maps stands a fully connected layer to a
+512-wide feature with a triplet loss (Eq. 1), and, for two images' maps joined along the channels,
+conv3 to fc8, which say whether they show the same person (Eq. 2). Images come as (A1, A2, B2, B2,
+...): a positive pair from two cameras and ten negatives from the second camera, ten triplets in
+all. Of these, (A1, A2) is a positive and (A1, B2) a negative pair.
 
-It learns on a large labelled source, then on a small target with its labels: this is the one system here that reads the target's training labels
-(`config.data.target_labels`). The second phase is fine-tuning ('finetune'), fine-tuning on both sets' images ('augment'), or two copies of the
-network, one a domain, both from the source-trained one, whose fc7 responses to pairs are coupled by a contrastive loss (Eq. 3 and 4, 'cross').
-After training nothing reads the source's copy.
+It learns on a large labelled source, then on a small target with its labels: this is the one system
+here that reads the target's training labels (`config.data.target_labels`). The second phase is
+fine-tuning ('finetune'), fine-tuning on both sets' images ('augment'), or two copies of the
+network, one a domain, both from the source-trained one, whose fc7 responses to pairs are coupled by
+a contrastive loss (Eq. 3 and 4, 'cross'). After training nothing reads the source's copy.
 
-Settled where the paper is silent or contradicts itself (see the design's methods page): Eq. 2 and 4 are the usual cross-entropy and contrastive
-loss. A positive pair stands in ten triplets; it is computed once and counted ten times, with one draw of dropout. Eq. 4 takes every pair of the
-source with a pair of the target drawn at random without repetition, so that about half of the labels agree; fc7's responses are those after ReLU,
-before dropout, L2-normalised. The ranking feature has unit length, as FaceNet's has, whose loss the paper says it uses. Only conv1 and conv2 start
-from imported weights, in MTDnet-rnk too. MTDnet-aug draws its triplets within a set, each set in proportion to its images: a negative comes from
-A2's camera, and no camera is in both sets. The first image of a pair is the query.
-Differs from the paper: the means over pairs in Eq. 2 and 4, and over triplets in Eq. 1 where `triplet_reduction` says so; the paper prints sums.
+Settled where the paper is silent or contradicts itself (see the design's methods page): Eq. 2 and 4
+are the usual cross-entropy and contrastive loss. A positive pair stands in ten triplets; it is
+computed once and counted ten times, with one draw of dropout. Eq. 4 takes every pair of the source
+with a pair of the target drawn at random without repetition, so that about half of the labels
+agree; fc7's responses are those after ReLU, before dropout, L2-normalised. The ranking feature has
+unit length, as FaceNet's has, whose loss the paper says it uses. Only conv1 and conv2 start from
+imported weights, in MTDnet-rnk too. MTDnet-aug draws its triplets within a set, each set in
+proportion to its images: a negative comes from A2's camera, and no camera is in both sets. The
+first image of a pair is the query. Differs from the paper: the means over pairs in Eq. 2 and 4, and
+over triplets in Eq. 1 where `triplet_reduction` says so; the paper prints sums.
 """
 
 import dataclasses
@@ -29,8 +36,19 @@ from flax import linen as nn
 
 from jreid.losses import cross_entropy, listed_triplet, pair_contrastive
 from jreid.losses.distances import unit
-from jreid.methods import domains
-from jreid.methods.contract import SOURCE, TARGET, Array, Method, OptimizerSettings, Phase, Problem, SpatialMap, Stream, Tree
+from jreid.methods.common import domains
+from jreid.methods.contract import (
+    SOURCE,
+    TARGET,
+    Array,
+    Method,
+    OptimizerSettings,
+    Phase,
+    Problem,
+    SpatialMap,
+    Stream,
+    Tree,
+)
 from jreid.methods.mtdnet_network import FORMS, Form, Network
 
 COPY = 'source_network'
@@ -47,8 +65,8 @@ class Settings:
     source_iterations: int
     target_iterations: int
     epoch_iterations: int
-    pairs_a_batch: int
-    triplets_a_pair: int
+    pairs_per_batch: int
+    triplets_per_pair: int
     learning_rate: float
     schedule: str
     momentum: float
@@ -68,17 +86,21 @@ class Settings:
     weight_contrastive: float
 
 
-def mtdnet(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9) -> Method:
+def mtdnet(
+    backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9
+) -> Method:
     """MTDnet, or one of the forms of Table 1, as a `Method`.
 
     Args:
-      backbone: AlexNet, or another of `jreid.models` whose `stem_to_stage3` stands in the place of conv1 and conv2.
+      backbone: AlexNet, or another of `jreid.models` whose `stem_to_stage3` stands in the place of
+        conv1 and conv2.
       problem: sizes of the data.
       settings: see `Settings`.
       momentum: of the batch normalisation of a backbone that has some; AlexNet has none.
 
     Raises:
-      ValueError: a setting is not known, iterations do not fill epochs, or the target's labels may not be read.
+      ValueError: a setting is not known, iterations do not fill epochs, or the target's labels may
+        not be read.
     """
     _check(problem, settings)
     network = Network(
@@ -90,23 +112,47 @@ def mtdnet(backbone: nn.Module, problem: Problem, settings: Settings, *, momentu
         dropout=settings.dropout,
         initial=settings.initial,  # type: ignore[arg-type]
     )
-    normalised = 'batch_stats' in jax.eval_shape(lambda: backbone.init(jax.random.key(0), jnp.zeros((1, *problem.image_size, 3)), train=False))
+    normalised = 'batch_stats' in jax.eval_shape(
+        lambda: backbone.init(
+            jax.random.key(0), jnp.zeros((1, *problem.image_size, 3)), train=False
+        )
+    )
     crosses = settings.target_training == 'cross' and settings.target_iterations > 0
 
     def init(key: Array) -> tuple[Tree, Tree, Tree]:
         params, model_state = domains.initial(network, key, problem.image_size)
-        return ({**params, COPY: jax.tree.map(jnp.copy, params)} if crosses else params), model_state, {}
+        return (
+            ({**params, COPY: jax.tree.map(jnp.copy, params)} if crosses else params),
+            model_state,
+            {},
+        )
 
     def apply(variables: Tree, *arguments: Any, domain: str, method: str) -> Array:
         statistics = variables['model_state'].get(domain, {})
-        return cast(Array, network.apply({'params': _own(variables['params']), 'batch_stats': statistics}, *arguments, method=method))
+        return cast(
+            Array,
+            network.apply(
+                {'params': _own(variables['params']), 'batch_stats': statistics},
+                *arguments,
+                method=method,
+            ),
+        )
 
     def maps(variables: Tree, images: Array, domain: str) -> Mapping[str, SpatialMap]:
         found = apply(variables, images, domain=domain, method='shared')
-        return {'shared': SpatialMap(found, lambda x: apply(variables, x, domain=domain, method='feature'))}
+        return {
+            'shared': SpatialMap(
+                found, lambda x: apply(variables, x, domain=domain, method='feature')
+            )
+        }
 
     def embed(variables: Tree, images: Array, domain: str) -> Array:
-        return apply(variables, apply(variables, images, domain=domain, method='shared'), domain=domain, method='feature')
+        return apply(
+            variables,
+            apply(variables, images, domain=domain, method='shared'),
+            domain=domain,
+            method='feature',
+        )
 
     pairs = settings.test == 'pairs'
     return Method(
@@ -116,8 +162,24 @@ def mtdnet(backbone: nn.Module, problem: Problem, settings: Settings, *, momentu
         embed=embed,
         statistics=domains.batch_statistics(network, momentum) if normalised else None,
         group=lambda path: 'copy' if path[0] == COPY else 'all',
-        pair_input=(lambda variables, images, domain, side: apply(variables, images, side, domain=domain, method='share')) if pairs else None,
-        score=(lambda variables, query, gallery: apply(variables, query, gallery, domain=TARGET, method='compare').T) if pairs else None,
+        pair_input=(
+            (
+                lambda variables, images, domain, side: apply(
+                    variables, images, side, domain=domain, method='share'
+                )
+            )
+            if pairs
+            else None
+        ),
+        score=(
+            (
+                lambda variables, query, gallery: (
+                    apply(variables, query, gallery, domain=TARGET, method='compare').T
+                )
+            )
+            if pairs
+            else None
+        ),
         normalise=settings.normalise,
         reads_target_labels=True,
         maps=maps,
@@ -134,24 +196,43 @@ def _check(problem: Problem, settings: Settings) -> None:
     }
     for name, known in choices.items():
         if getattr(settings, name) not in known:
-            raise ValueError(f"method.{name} is '{getattr(settings, name)}'; expected {', '.join(known)}")
+            raise ValueError(
+                f"method.{name} is '{getattr(settings, name)}'; expected {', '.join(known)}"
+            )
     if settings.test == 'pairs' and settings.form == 'ranking':
-        raise ValueError("method.form 'ranking' has no part that classifies pairs; expected method.test 'feature'")
+        raise ValueError(
+            "method.form 'ranking' has no part that classifies pairs; expected method.test"
+            " 'feature'"
+        )
     if settings.test == 'feature' and settings.form == 'classification':
-        raise ValueError("method.form 'classification' has no ranking feature; expected method.test 'pairs'")
+        raise ValueError(
+            "method.form 'classification' has no ranking feature; expected method.test 'pairs'"
+        )
     if settings.target_training == 'cross' and settings.form == 'ranking':
-        raise ValueError("method.target_training 'cross' couples fc7's responses to pairs, which method.form 'ranking' has none of")
-    if settings.target_training == 'augment' and settings.pairs_a_batch < 2:
-        raise ValueError(f'method.pairs_a_batch is {settings.pairs_a_batch}; expected 2 or more, one of each set')
+        raise ValueError(
+            "method.target_training 'cross' couples fc7's responses to pairs, which method.form"
+            " 'ranking' has none of"
+        )
+    if settings.target_training == 'augment' and settings.pairs_per_batch < 2:
+        raise ValueError(
+            f'method.pairs_per_batch is {settings.pairs_per_batch}; expected 2 or more, one of each set'
+        )
     if settings.source_iterations + settings.target_iterations < 1:
-        raise ValueError('method.source_iterations and method.target_iterations are both 0; nothing would be trained')
+        raise ValueError(
+            'method.source_iterations and method.target_iterations are both 0; nothing would be'
+            ' trained'
+        )
     for name in ('source_iterations', 'target_iterations'):
         if getattr(settings, name) % settings.epoch_iterations:
-            raise ValueError(f'method.{name} is {getattr(settings, name):,}, no multiple of epoch_iterations ({settings.epoch_iterations:,})')
+            raise ValueError(
+                f'method.{name} is {getattr(settings, name):,}, no multiple of epoch_iterations'
+                f' ({settings.epoch_iterations:,})'
+            )
     if settings.target_iterations and not problem.target_labelled:
         raise ValueError(
-            f"MTDnet's second phase is supervised on the target ({settings.target_training}), and data.target_labels is False; set it to True, "
-            'or method.target_iterations to 0 for the source-trained network'
+            f"MTDnet's second phase is supervised on the target ({settings.target_training}), and"
+            ' data.target_labels is False; set it to True, or method.target_iterations to 0 for'
+            ' the source-trained network'
         )
 
 
@@ -160,8 +241,10 @@ def _own(params: Tree) -> Tree:
     return {name: value for name, value in params.items() if name != COPY}
 
 
-def _phases(network: Network, problem: Problem, settings: Settings, normalised: bool) -> tuple[Phase, ...]:
-    size, group = settings.epoch_iterations, 2 + settings.triplets_a_pair
+def _phases(
+    network: Network, problem: Problem, settings: Settings, normalised: bool
+) -> tuple[Phase, ...]:
+    size, group = settings.epoch_iterations, 2 + settings.triplets_per_pair
 
     def stream(domain: str, pairs: int) -> Stream:
         return Stream(domain, 'triplets', pairs * group, group)
@@ -178,23 +261,40 @@ def _phases(network: Network, problem: Problem, settings: Settings, normalised: 
             multipliers={'all': 1.0, 'copy': 0.0 if frozen else 1.0},
         )
 
-    pairs = settings.pairs_a_batch
+    pairs = settings.pairs_per_batch
     phases = []
     if settings.source_iterations:
         streams = {'source': stream(SOURCE, pairs)}
         objective = _objective(network, settings, SOURCE)
-        phases.append(Phase('source', settings.source_iterations // size, streams, objective, optimizer(frozen=True), steps=size, row='source_only'))
+        phases.append(
+            Phase(
+                'source',
+                settings.source_iterations // size,
+                streams,
+                objective,
+                optimizer(frozen=True),
+                steps=size,
+                row='source_only',
+            )
+        )
     if settings.target_iterations:
         start = None
         if settings.target_training == 'finetune':
-            streams, objective = {'target': stream(TARGET, pairs)}, _objective(network, settings, TARGET)
+            streams, objective = (
+                {'target': stream(TARGET, pairs)},
+                _objective(network, settings, TARGET),
+            )
         elif settings.target_training == 'augment':
             share = problem.source_images / (problem.source_images + problem.target_images)
             sources = min(max(round(pairs * share), 1), pairs - 1)
             streams = {'target': stream(TARGET, pairs - sources), 'source': stream(SOURCE, sources)}
             objective = _augmented_objective(network, settings)
         else:
-            streams, objective, start = {'target': stream(TARGET, pairs), 'source': stream(SOURCE, pairs)}, _cross_objective(network, settings), copied
+            streams, objective, start = (
+                {'target': stream(TARGET, pairs), 'source': stream(SOURCE, pairs)},
+                _cross_objective(network, settings),
+                copied,
+            )
         phases.append(
             Phase(
                 settings.target_training,
@@ -212,24 +312,32 @@ def _phases(network: Network, problem: Problem, settings: Settings, normalised: 
 
 
 def copied(params: Tree) -> Tree:
-    """The parameters with the source's copy of the network set to the network as it is: both domains start from the source-trained one."""
+    """The parameters with the source's copy of the network set to the network as it is: both
+    domains start from the source-trained one.
+    """
     own = _own(params)
     return {**own, COPY: jax.tree.map(jnp.copy, own)}
 
 
 def counted_pairs(groups: int, negatives: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the pairs of all triplets among the network's pairs, and whether each is positive: int and bool [groups * 2 * negatives].
+    """Rows of the pairs of all triplets among the network's pairs, and whether each is positive:
+    int and bool [groups * 2 * negatives].
 
-    The network's pairs are (A1, A2), (A1, B2), (A1, B2), ... of each group; the triplets of a group count its positive pair once each.
+    The network's pairs are (A1, A2), (A1, B2), (A1, B2), ... of each group; the triplets of a group
+    count its positive pair once each.
     """
     rows = np.concatenate([np.zeros(negatives, int), 1 + np.arange(negatives)])
     rows = (np.arange(groups)[:, None] * (1 + negatives) + rows).ravel()
     return rows, rows % (1 + negatives) == 0
 
 
-def task_losses(out: Mapping[str, Array], settings: Settings) -> tuple[dict[str, Array], dict[str, Array]]:
-    """(L_trp and L_cls, those that the form has, each with its weight; metrics) of what `Network` gives for groups (A1, A2, B2, ...)."""
-    negatives = settings.triplets_a_pair
+def task_losses(
+    out: Mapping[str, Array], settings: Settings
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """(L_trp and L_cls, those that the form has, each with its weight; metrics) of what
+    `Network` gives for groups (A1, A2, B2, ...).
+    """
+    negatives = settings.triplets_per_pair
     losses, metrics = {}, {}
     if 'feature' in out:
         features = unit(out['feature']) if settings.normalise else out['feature']
@@ -252,18 +360,30 @@ def task_losses(out: Mapping[str, Array], settings: Settings) -> tuple[dict[str,
 
 
 def coupling(key: Array, source: Array, target: Array, *, negatives: int, margin: float) -> Array:
-    """L_cts (Eq. 3 and 4) of the fc7 responses [groups * (1 + negatives), D] to the two domains' pairs.
+    """L_cts (Eq. 3 and 4) of the fc7 responses [groups * (1 + negatives), D] to the two domains'
+    pairs.
 
-    Every counted pair of the source meets one of the target, drawn at random; their label is the XNOR of theirs.
+    Every counted pair of the source meets one of the target, drawn at random; their label is the
+    XNOR of theirs.
     """
     rows, same = counted_pairs(len(source) // (1 + negatives), negatives)
     order = jax.random.permutation(key, len(rows))
     agree = jnp.asarray(same) == jnp.asarray(same)[order]
-    return pair_contrastive(unit(source)[rows], unit(target)[jnp.asarray(rows)[order]], agree, margin=margin)
+    return pair_contrastive(
+        unit(source)[rows], unit(target)[jnp.asarray(rows)[order]], agree, margin=margin
+    )
 
 
-def _forward(network: Network, settings: Settings, params: Tree, model_state: Tree, images: Array, domain: str, key: Array) -> tuple[Any, Tree]:
-    options = {'group': 2 + settings.triplets_a_pair, 'rngs': {'dropout': key}}
+def _forward(
+    network: Network,
+    settings: Settings,
+    params: Tree,
+    model_state: Tree,
+    images: Array,
+    domain: str,
+    key: Array,
+) -> tuple[Any, Tree]:
+    options = {'group': 2 + settings.triplets_per_pair, 'rngs': {'dropout': key}}
     return domains.forward(network, params, model_state, images, domain, **options)
 
 
@@ -272,7 +392,9 @@ def _objective(network: Network, settings: Settings, domain: str) -> Callable:
 
     def objective(params, model_state, batch, key, progress, extra):
         del progress, extra
-        out, model_state = _forward(network, settings, _own(params), model_state, batch[domain]['image'], domain, key)
+        out, model_state = _forward(
+            network, settings, _own(params), model_state, batch[domain]['image'], domain, key
+        )
         losses, metrics = task_losses(out, settings)
         return sum(losses.values()), (model_state, {**losses, **metrics})
 
@@ -285,7 +407,9 @@ def _augmented_objective(network: Network, settings: Settings) -> Callable:
     def objective(params, model_state, batch, key, progress, extra):
         del progress, extra
         images = jnp.concatenate([batch['target']['image'], batch['source']['image']])
-        out, model_state = _forward(network, settings, _own(params), model_state, images, TARGET, key)
+        out, model_state = _forward(
+            network, settings, _own(params), model_state, images, TARGET, key
+        )
         losses, metrics = task_losses(out, settings)
         return sum(losses.values()), (model_state, {**losses, **metrics})
 
@@ -298,12 +422,22 @@ def _cross_objective(network: Network, settings: Settings) -> Callable:
     def objective(params, model_state, batch, key, progress, extra):
         del progress, extra
         keys = jax.random.split(key, 3)
-        out, model_state = _forward(network, settings, _own(params), model_state, batch['target']['image'], TARGET, keys[0])
-        other, model_state = _forward(network, settings, params[COPY], model_state, batch['source']['image'], SOURCE, keys[1])
+        out, model_state = _forward(
+            network, settings, _own(params), model_state, batch['target']['image'], TARGET, keys[0]
+        )
+        other, model_state = _forward(
+            network, settings, params[COPY], model_state, batch['source']['image'], SOURCE, keys[1]
+        )
         losses, metrics = task_losses(out, settings)
         source, _ = task_losses(other, settings)
         losses |= {f'source_{name}': value for name, value in source.items()}
-        contrast = coupling(keys[2], other['responses'], out['responses'], negatives=settings.triplets_a_pair, margin=settings.contrastive_margin)
+        contrast = coupling(
+            keys[2],
+            other['responses'],
+            out['responses'],
+            negatives=settings.triplets_per_pair,
+            margin=settings.contrastive_margin,
+        )
         losses['contrastive'] = settings.weight_contrastive * contrast
         return sum(losses.values()), (model_state, {**losses, **metrics})
 

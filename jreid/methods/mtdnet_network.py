@@ -1,4 +1,6 @@
-"""MTDnet's network: layers shared by all images, a fully connected layer for ranking, and a part that looks at two images at once."""
+"""MTDnet's network: layers shared by all images, a fully connected layer for ranking, and a part
+that looks at two images at once.
+"""
 
 from typing import Literal
 
@@ -16,9 +18,11 @@ SIDES = ('query', 'gallery')
 
 
 class SharedConv(nn.Module):
-    """conv3 of two images' maps joined along the channels, as two shares: one of the first image, one of the second; their sum is the convolution.
+    """conv3 of two images' maps joined along the channels, as two shares: one of the first image,
+    one of the second; their sum is the convolution.
 
-    So an image that is in many pairs is convolved once. `kernel` [3, 3, 2 channels, features] has the first image's channels first.
+    So an image that is in many pairs is convolved once. `kernel` [3, 3, 2 channels, features] has
+    the first image's channels first.
     """
 
     features: int
@@ -27,11 +31,15 @@ class SharedConv(nn.Module):
     @nn.compact
     def __call__(self, maps: Array, side: str) -> Array:
         inits, channels = initial('conv3', self.initial), maps.shape[-1]
-        kernel = self.param('kernel', inits['kernel_init'], (3, 3, 2 * channels, self.features), jnp.float32)
+        kernel = self.param(
+            'kernel', inits['kernel_init'], (3, 3, 2 * channels, self.features), jnp.float32
+        )
         bias = self.param('bias', inits['bias_init'], (self.features,), jnp.float32)
         first = side == SIDES[0]
         own = kernel[:, :, :channels] if first else kernel[:, :, channels:]
-        share = lax.conv_general_dilated(maps, own, (1, 1), ((1, 1), (1, 1)), dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+        share = lax.conv_general_dilated(
+            maps, own, (1, 1), ((1, 1), (1, 1)), dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+        )
         return share if first else share + bias
 
 
@@ -40,7 +48,8 @@ class Network(nn.Module):
 
     Attributes:
       backbone: images -> the shared map, by its `stem_to_stage3` (AlexNet: conv1 and conv2).
-      form: 'multi'; 'classification' without the ranking layer; 'ranking': conv3 to fc8 on single images instead of pairs.
+      form: 'multi'; 'classification' without the ranking layer; 'ranking': conv3 to fc8 on single
+        images instead of pairs.
       widths: channels of conv3 to conv5.
       dense_width: of fc6 and fc7.
       feature_width: of the ranking feature.
@@ -63,17 +72,21 @@ class Network(nn.Module):
             self.conv3 = SharedConv(self.widths[0], self.initial)
             self.trunk = AlexNetTrunk(tuple(self.widths[1:]), self.initial)
         self.dense = AlexNetDense(self.dense_width, self.dropout, self.initial)
-        self.fc8 = nn.Dense(self.feature_width if self.form == 'ranking' else 2, **initial('fc8', self.initial))
+        self.fc8 = nn.Dense(
+            self.feature_width if self.form == 'ranking' else 2, **initial('fc8', self.initial)
+        )
         self.drop7 = nn.Dropout(self.dropout, deterministic=not self.has_rng('dropout'))
         if self.form == 'multi':
             self.ranking = nn.Dense(self.feature_width)
 
     def __call__(self, images: Array, *, train: bool, group: int = 1) -> dict[str, Array]:
-        """Features of all images and logits of the pairs in groups of `group` images: the first one of a group with each of the others.
+        """Features of all images and logits of the pairs in groups of `group` images: the first one
+        of a group with each of the others.
 
         Returns:
-          `feature` [B, feature_width] where the form ranks; `responses` [B / group * (group - 1), dense_width] (fc7's) and `logits` [.., 2]
-          (another person, same person) where it classifies. With `group` 1 every image is paired with itself.
+          `feature` [B, feature_width] where the form ranks; `responses` [B / group * (group - 1),
+          dense_width] (fc7's) and `logits` [.., 2] (another person, same person) where it
+          classifies. With `group` 1 every image is paired with itself.
         """
         maps = self.backbone.stem_to_stage3(images, train)
         out = {} if self.form == 'classification' else {'feature': self._feature(maps)}
@@ -81,7 +94,9 @@ class Network(nn.Module):
             grouped = maps.reshape(-1, group, *maps.shape[1:])
             others = grouped[:, 1:] if group > 1 else grouped
             first = self.conv3(grouped[:, 0], SIDES[0])
-            second = self.conv3(others.reshape(-1, *maps.shape[1:]), SIDES[1]).reshape(*others.shape[:2], *first.shape[1:])
+            second = self.conv3(others.reshape(-1, *maps.shape[1:]), SIDES[1]).reshape(
+                *others.shape[:2], *first.shape[1:]
+            )
             joint = nn.relu(first[:, None] + second)
             out['responses'], out['logits'] = self._classify(joint.reshape(-1, *joint.shape[2:]))
         return out
@@ -91,15 +106,20 @@ class Network(nn.Module):
         return self.backbone.stem_to_stage3(images, False)
 
     def feature(self, maps: Array) -> Array:
-        """The ranking feature [B, feature_width] of shared maps; of a form without one the mean of the map, [B, channels], for figures alone."""
+        """The ranking feature [B, feature_width] of shared maps; of a form without one the mean
+        of the map, [B, channels], for figures alone.
+        """
         return jnp.mean(maps, axis=(1, 2)) if self.form == 'classification' else self._feature(maps)
 
     def share(self, images: Array, side: str) -> Array:
-        """What the pairs' part needs of an image on that side of a pair: its share of conv3, [B, h, w, widths[0]]."""
+        """What the pairs' part needs of an image on that side of a pair: its share of conv3, [B,
+        h, w, widths[0]].
+        """
         return self.conv3(self.shared(images), side)
 
     def compare(self, query: Array, gallery: Array) -> Array:
-        """Log-odds [g, q] that two images show the same person, from their shares [q, h, w, c] and [g, h, w, c].
+        """Log-odds [g, q] that two images show the same person, from their shares [q, h, w, c] and
+        [g, h, w, c].
 
         Gallery rows come first, so that pairs lie on the device that has their gallery image.
         """

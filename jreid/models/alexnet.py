@@ -1,4 +1,6 @@
-"""AlexNet (Krizhevsky et al. 2012) as Caffe has it: groups of 2 in conv2, conv4, conv5, local response normalisation, pooling that rounds sizes up."""
+"""AlexNet (Krizhevsky et al. 2012) as Caffe has it: groups of 2 in conv2, conv4, conv5, local
+response normalisation, pooling that rounds sizes up.
+"""
 
 import math
 from typing import Any, Literal
@@ -14,7 +16,8 @@ from jreid.models.remat import block
 Maps = Float[Array, 'b h w c']
 Initial = Literal['caffe', 'he']
 
-# Caffe's random start: deviation of the weights, inputs of a unit in the whole network, constant bias.
+# Caffe's random start: deviation of the weights, inputs of a unit in the whole network, constant
+# bias.
 _CAFFE = {
     'conv1': (0.01, 363, 0.0),
     'conv2': (0.01, 1200, 0.1),
@@ -28,10 +31,13 @@ _CAFFE = {
 
 
 def initial(layer: str, how: Initial) -> dict[str, Any]:
-    """`kernel_init` and `bias_init` of a layer ('conv1' ... 'fc8') of a network without imported weights.
+    """`kernel_init` and `bias_init` of a layer ('conv1' ... 'fc8') of a network without imported
+    weights.
 
-    'caffe': normal weights of the published deviations, divided by sqrt(inputs / inputs of the whole network) in a narrower one, so that its signals have
-    the same size; made for 90 epochs of ImageNet. 'he' (He et al. 2015): signals of unit variance from images of deviation 58, for short trainings.
+    'caffe': normal weights of the published deviations, divided by sqrt(inputs / inputs of the
+    whole network) in a narrower one, so that its signals have the same size; made for 90 epochs of
+    ImageNet. 'he' (He et al. 2015): signals of unit variance from images of deviation 58, for short
+    trainings.
     """
     deviation, inputs, bias = _CAFFE[layer]
     if how == 'caffe':
@@ -40,11 +46,18 @@ def initial(layer: str, how: Initial) -> dict[str, Any]:
     if how != 'he':
         raise ValueError(f"the initial weights are '{how}'; expected 'caffe' or 'he'")
     scale = {'conv1': 2 / 58**2, 'fc8': 0.01}.get(layer, 2.0)
-    return {'kernel_init': nn.initializers.variance_scaling(scale, 'fan_in', 'normal'), 'bias_init': nn.initializers.zeros_init()}
+    return {
+        'kernel_init': nn.initializers.variance_scaling(scale, 'fan_in', 'normal'),
+        'bias_init': nn.initializers.zeros_init(),
+    }
 
 
-def local_response_norm(x: Maps, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Maps:
-    """x / (k + alpha / size * sum of squares over `size` neighbouring channels)^beta, zeros beyond the ends (paper, Sec. 3.3, with Caffe's alpha / size)."""
+def local_response_norm(
+    x: Maps, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Maps:
+    """x / (k + alpha / size * sum of squares over `size` neighbouring channels)^beta, zeros
+    beyond the ends (paper, Sec. 3.3, with Caffe's alpha / size).
+    """
     channels = x.shape[-1]
     squares = jnp.pad(x * x, ((0, 0), (0, 0), (0, 0), (size // 2, (size - 1) // 2)))
     total = sum(squares[..., offset : offset + channels] for offset in range(size))
@@ -52,10 +65,15 @@ def local_response_norm(x: Maps, *, size: int = 5, alpha: float = 1e-4, beta: fl
 
 
 def max_pool_ceil(x: Maps, *, size: int = 3, stride: int = 2) -> Maps:
-    """Max pooling whose last window may hang over the edge: ceil((h - size) / stride) + 1 rows, as in Caffe and PyTorch's `ceil_mode`."""
+    """Max pooling whose last window may hang over the edge: ceil((h - size) / stride) + 1 rows,
+    as in Caffe and PyTorch's `ceil_mode`.
+    """
 
     if min(x.shape[1:3]) < size - 1:
-        raise ValueError(f'a map of {x.shape[1]}x{x.shape[2]} is too small to be pooled by {size}x{size}; use larger images, or a smaller first_stride')
+        raise ValueError(
+            f'a map of {x.shape[1]}x{x.shape[2]} is too small to be pooled by {size}x{size}; use'
+            ' larger images, or a smaller first_stride'
+        )
 
     def hang(length: int) -> tuple[int, int]:
         windows = math.ceil((length - size) / stride) + 1
@@ -81,7 +99,10 @@ class AlexNetStem(nn.Module):
 
     @nn.compact
     def __call__(self, images: Maps) -> Maps:
-        first, second = ({'use_bias': True, 'dtype': self.dtype, 'name': name, **initial(name, self.initial)} for name in ('conv1', 'conv2'))
+        first, second = (
+            {'use_bias': True, 'dtype': self.dtype, 'name': name, **initial(name, self.initial)}
+            for name in ('conv1', 'conv2')
+        )
         x = nn.relu(Conv(self.widths[0], 11, self.first_stride, 0, **first)(images))
         x = max_pool_ceil(local_response_norm(x))
         x = nn.relu(Conv(self.widths[1], 5, 1, 2, groups=2, **second)(x))
@@ -91,7 +112,8 @@ class AlexNetStem(nn.Module):
 class AlexNetTrunk(nn.Module):
     """conv3 to pool5: a 13x13 map of any number of channels to 6x6x256.
 
-    `widths` are the channels of conv3 to conv5; of two, those of conv4 and conv5, and the map is conv3's after its ReLU.
+    `widths` are the channels of conv3 to conv5; of two, those of conv4 and conv5, and the map is
+    conv3's after its ReLU.
     """
 
     widths: tuple[int, ...] = (384, 384, 256)
@@ -100,16 +122,31 @@ class AlexNetTrunk(nn.Module):
 
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
-        for name, width in zip(('conv3', 'conv4', 'conv5')[-len(self.widths) :], self.widths, strict=True):
+        for name, width in zip(
+            ('conv3', 'conv4', 'conv5')[-len(self.widths) :], self.widths, strict=True
+        ):
             groups = 1 if name == 'conv3' else 2
-            x = nn.relu(Conv(width, 3, 1, 1, groups=groups, use_bias=True, dtype=self.dtype, name=name, **initial(name, self.initial))(x))
+            x = nn.relu(
+                Conv(
+                    width,
+                    3,
+                    1,
+                    1,
+                    groups=groups,
+                    use_bias=True,
+                    dtype=self.dtype,
+                    name=name,
+                    **initial(name, self.initial),
+                )(x)
+            )
         return max_pool_ceil(x).astype(jnp.float32)
 
 
 class AlexNetDense(nn.Module):
     """fc6 and fc7 with ReLU, and dropout between them: a map to fc7's responses [b, width].
 
-    Dropout is on where the caller gives the random stream 'dropout'; the one after fc7 is the caller's.
+    Dropout is on where the caller gives the random stream 'dropout'; the one after fc7 is the
+    caller's.
     """
 
     width: int = 4096
@@ -125,9 +162,11 @@ class AlexNetDense(nn.Module):
 
 
 class AlexNet(nn.Module):
-    """The convolutional part: images [b, 224, 224, 3], RGB minus the mean, to the map after pool5 [b, 6, 6, 256]. It has no batch statistics.
+    """The convolutional part: images [b, 224, 224, 3], RGB minus the mean, to the map after pool5
+    [b, 6, 6, 256]. It has no batch statistics.
 
-    `last_stride` is there for the contract of the backbones and must be 1: the network has no strided last stage.
+    `last_stride` is there for the contract of the backbones and must be 1: the network has no
+    strided last stage.
 
     Attributes:
       widths: channels of conv1 to conv5, even numbers.
@@ -149,9 +188,15 @@ class AlexNet(nn.Module):
 
     def setup(self) -> None:
         if self.last_stride != 1:
-            raise ValueError(f'last_stride is {self.last_stride}; AlexNet has no strided last stage, so it must be 1')
+            raise ValueError(
+                f'last_stride is {self.last_stride}; AlexNet has no strided last stage, so it must'
+                ' be 1'
+            )
         if len(self.widths) != 5 or any(width % 2 for width in self.widths):
-            raise ValueError(f'widths are {self.widths}; expected five even numbers, the channels of conv1 to conv5')
+            raise ValueError(
+                f'widths are {self.widths}; expected five even numbers, the channels of conv1 to'
+                ' conv5'
+            )
         self.stem = AlexNetStem(self.widths[:2], self.first_stride, self.initial, self.dtype)
         self.trunk = AlexNetTrunk(self.widths[2:], self.initial, self.dtype)
 

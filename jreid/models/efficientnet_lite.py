@@ -1,4 +1,6 @@
-"""EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946, in its "lite" form): inverted bottlenecks with ReLU6, no squeeze-and-excitation."""
+"""EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946, in its "lite" form): inverted bottlenecks
+with ReLU6, no squeeze-and-excitation.
+"""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,7 +17,9 @@ Maps = Float[Array, 'b h w c']
 
 
 class Stage(NamedTuple):
-    """`repeats` inverted bottlenecks: depthwise `kernel`, `stride` of the first, `expand` times wider inside, `width` channels out."""
+    """`repeats` inverted bottlenecks: depthwise `kernel`, `stride` of the first, `expand` times
+    wider inside, `width` channels out.
+    """
 
     repeats: int
     kernel: int
@@ -37,7 +41,9 @@ LAST_STRIDED_STAGE = 5
 
 
 class InvertedBottleneck(nn.Module):
-    """1x1 expansion (unless 1), depthwise convolution, 1x1 projection without activation, identity shortcut where shapes agree."""
+    """1x1 expansion (unless 1), depthwise convolution, 1x1 projection without activation,
+    identity shortcut where shapes agree.
+    """
 
     width: int
     kernel: int
@@ -55,17 +61,26 @@ class InvertedBottleneck(nn.Module):
         y = x
         if self.expand != 1:
             y = norm('relu6', name='bn0')(conv(inside, 1, name='expand_conv')(y), train)
-        y = conv(inside, self.kernel, self.stride, 'SAME', groups=inside, writing=self.writing, name='depthwise_conv')(y)
+        y = conv(
+            inside,
+            self.kernel,
+            self.stride,
+            'SAME',
+            groups=inside,
+            writing=self.writing,
+            name='depthwise_conv',
+        )(y)
         y = norm('relu6', name='bn1')(y, train)
         y = norm(name='bn2')(conv(self.width, 1, name='project_conv')(y), train)
         return x + y if self.stride == 1 and x.shape[-1] == self.width else y
 
 
 class EfficientNetLite(nn.Module):
-    """Images [b, h, w, 3], normalised as (x - 127) / 128, to a map [b, h/16, w/16, features] (`last_stride` 1) or h/32 (2, ImageNet's).
+    """Images [b, h, w, 3], normalised as (x - 127) / 128, to a map [b, h/16, w/16, features]
+    (`last_stride` 1) or h/32 (2, ImageNet's).
 
-    Differs from the paper: no drop-connect, since fine-tuning for re-identification is short and its batches are small;
-    for the same reason batch norm's momentum is 0.9 and not 0.99.
+    Differs from the paper: no drop-connect, since fine-tuning for re-identification is short and
+    its batches are small; for the same reason batch norm's momentum is 0.9 and not 0.99.
     """
 
     features: int = 1280
@@ -84,7 +99,15 @@ class EfficientNetLite(nn.Module):
             stride = self.last_stride if index == LAST_STRIDED_STAGE else stage.stride
             for repeat in range(stage.repeats):
                 blocks.append(
-                    InvertedBottleneck(stage.width, stage.kernel, stride if repeat == 0 else 1, stage.expand, self.dtype, self.momentum, self.writing)
+                    InvertedBottleneck(
+                        stage.width,
+                        stage.kernel,
+                        stride if repeat == 0 else 1,
+                        stage.expand,
+                        self.dtype,
+                        self.momentum,
+                        self.writing,
+                    )
                 )
         self.blocks = blocks
         self.conv_head = Conv(self.features, 1, dtype=self.dtype)
@@ -100,7 +123,9 @@ class EfficientNetLite(nn.Module):
         return self._blocks(range(_blocks_before(LAST_STRIDED_STAGE)), x, train).astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
-        """The last strided stage, the one after it and the head, applied to the map of `stem_to_stage3`."""
+        """The last strided stage, the one after it and the head, applied to the map of
+        `stem_to_stage3`.
+        """
         x = self._blocks(range(_blocks_before(LAST_STRIDED_STAGE), len(self.blocks)), x, train)
         return self.bn1(self.conv_head(x), train).astype(jnp.float32)
 

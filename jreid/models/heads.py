@@ -27,12 +27,21 @@ def average_and_max_pool(maps: Maps) -> Float[Array, 'b 2*c']:
     return jnp.concatenate([average_pool(maps), max_pool(maps)], axis=-1)
 
 
-def gem_pool(maps: Maps, power: float | Float[Array, ''] = 3.0, *, epsilon: float = 1e-6) -> Float[Array, 'b c']:
-    """Generalised mean (mean of max(x, epsilon)^p)^(1/p): the average at p = 1, the maximum as p grows (Radenovic et al. 2018, arXiv:1711.02512, Eq. 3)."""
+def gem_pool(
+    maps: Maps, power: float | Float[Array, ''] = 3.0, *, epsilon: float = 1e-6
+) -> Float[Array, 'b c']:
+    """Generalised mean (mean of max(x, epsilon)^p)^(1/p): the average at p = 1, the maximum as p
+    grows (Radenovic et al. 2018, arXiv:1711.02512, Eq. 3).
+    """
     return jnp.mean(jnp.maximum(maps, epsilon) ** power, axis=(1, 2)) ** (1.0 / power)
 
 
-POOLINGS: dict[str, Callable[[Maps], Pooled]] = {'average': average_pool, 'max': max_pool, 'average_max': average_and_max_pool, 'gem': gem_pool}
+POOLINGS: dict[str, Callable[[Maps], Pooled]] = {
+    'average': average_pool,
+    'max': max_pool,
+    'average_max': average_and_max_pool,
+    'gem': gem_pool,
+}
 
 
 class GeM(nn.Module):
@@ -46,7 +55,9 @@ class GeM(nn.Module):
 
 
 class BNNeck(nn.Module):
-    """Batch norm without a learned bias between the metric feature and the classifier's (Luo et al. 2019, arXiv:1903.07071, Sec. 3.6)."""
+    """Batch norm without a learned bias between the metric feature and the classifier's (Luo et
+    al. 2019, arXiv:1903.07071, Sec. 3.6).
+    """
 
     @nn.compact
     def __call__(self, features: Pooled, train: bool = False) -> Pooled:
@@ -54,11 +65,17 @@ class BNNeck(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Logits [b, classes] without a bias; where `valid` [classes] is False the logit is -1e9, so that the class gets no probability and no gradient."""
+    """Logits [b, classes] without a bias; where `valid` [classes] is False the logit is -1e9, so
+    that the class gets no probability and no gradient.
+    """
 
     classes: int
 
     @nn.compact
-    def __call__(self, features: Pooled, valid: Bool[Array, ' classes'] | None = None) -> Float[Array, 'b classes']:
-        logits = nn.Dense(self.classes, use_bias=False, kernel_init=nn.initializers.normal(0.001), name='fc')(features)
+    def __call__(
+        self, features: Pooled, valid: Bool[Array, ' classes'] | None = None
+    ) -> Float[Array, 'b classes']:
+        logits = nn.Dense(
+            self.classes, use_bias=False, kernel_init=nn.initializers.normal(0.001), name='fc'
+        )(features)
         return logits if valid is None else jnp.where(valid, logits, -1e9)

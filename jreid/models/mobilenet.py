@@ -1,4 +1,6 @@
-"""MobileNet-v1 1.0 (Howard et al. 2017, arXiv:1704.04861) with TensorFlow's conventions: 'SAME' padding, ReLU6, batch-norm epsilon 1e-3."""
+"""MobileNet-v1 1.0 (Howard et al. 2017, arXiv:1704.04861) with TensorFlow's conventions: 'SAME'
+padding, ReLU6, batch-norm epsilon 1e-3.
+"""
 
 from functools import partial
 from typing import Any
@@ -14,7 +16,21 @@ from jreid.models.remat import block
 Maps = Float[Array, 'b h w c']
 
 # (width, stride) of the 13 separable convolutions.
-BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1))
+BLOCKS = (
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (1024, 2),
+    (1024, 1),
+)
 LAST_STRIDED = 11
 
 
@@ -31,13 +47,26 @@ class Separable(nn.Module):
     def __call__(self, x: Maps, train: bool) -> Maps:
         norm = partial(BatchNorm, 'relu6', epsilon=1e-3, momentum=self.momentum, dtype=self.dtype)
         channels = x.shape[-1]
-        depthwise = Conv(channels, 3, self.stride, 'SAME', groups=channels, dtype=self.dtype, writing=self.writing, name='depthwise_conv')
+        depthwise = Conv(
+            channels,
+            3,
+            self.stride,
+            'SAME',
+            groups=channels,
+            dtype=self.dtype,
+            writing=self.writing,
+            name='depthwise_conv',
+        )
         x = norm(name='depthwise_bn')(depthwise(x), train)
-        return norm(name='pointwise_bn')(Conv(self.width, 1, dtype=self.dtype, name='pointwise_conv')(x), train)
+        return norm(name='pointwise_bn')(
+            Conv(self.width, 1, dtype=self.dtype, name='pointwise_conv')(x), train
+        )
 
 
 class MobileNetV1(nn.Module):
-    """Images [b, h, w, 3], normalised as (x - 127.5) / 127.5, to a map [b, h/16, w/16, 1024] (`last_stride` 1) or h/32 (2, ImageNet's)."""
+    """Images [b, h, w, 3], normalised as (x - 127.5) / 127.5, to a map [b, h/16, w/16, 1024]
+    (`last_stride` 1) or h/32 (2, ImageNet's).
+    """
 
     features: int = 1024
     last_stride: int = 1
@@ -49,15 +78,23 @@ class MobileNetV1(nn.Module):
     def setup(self) -> None:
         self.conv0 = Conv(32, 3, 2, 'SAME', dtype=self.dtype)
         self.bn0 = BatchNorm('relu6', epsilon=1e-3, momentum=self.momentum, dtype=self.dtype)
-        strides = [self.last_stride if index == LAST_STRIDED else stride for index, (_, stride) in enumerate(BLOCKS)]
-        self.blocks = [Separable(width, stride, self.dtype, self.momentum, self.writing) for (width, _), stride in zip(BLOCKS, strides, strict=True)]
+        strides = [
+            self.last_stride if index == LAST_STRIDED else stride
+            for index, (_, stride) in enumerate(BLOCKS)
+        ]
+        self.blocks = [
+            Separable(width, stride, self.dtype, self.momentum, self.writing)
+            for (width, _), stride in zip(BLOCKS, strides, strict=True)
+        ]
 
     def __call__(self, images: Maps, train: bool = False) -> Maps:
         """The feature map, float32."""
         return self.stage4(self.stem_to_stage3(images, train), train)
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
-        """The map before the last strided convolution, [b, h/16, w/16, 512], which DIEN may mask."""
+        """The map before the last strided convolution, [b, h/16, w/16, 512], which DIEN may
+        mask.
+        """
         x = self.bn0(self.conv0(images), train)
         return self._blocks(range(LAST_STRIDED), x, train).astype(jnp.float32)
 

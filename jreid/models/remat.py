@@ -10,10 +10,12 @@ Maps = Float[Array, 'b h w c']
 
 
 def block(network: Any, apply: Callable[[Any, Maps], Maps], x: Maps, train: bool) -> Maps:
-    """apply(network, x); where `network.remat`, only x is kept for the backward pass, which computes the block once more.
+    """apply(network, x); where `network.remat`, only x is kept for the backward pass, which
+    computes the block once more.
 
-    The parameters and the values are those without it. A whole network that is recomputed as one block would save nothing: its inside would be in
-    memory at once when the backward pass comes to it.
+    The parameters and the values are those without it. A whole network that is recomputed as one
+    block would save nothing: its inside would be in memory at once when the backward pass comes to
+    it.
 
     Args:
       apply: (network, x) -> the block's output; it takes its layers from the network it is given.

@@ -1,4 +1,6 @@
-"""ResNet-18, 34 and 50 (He et al. 2016, arXiv:1512.03385) with torchvision's conventions: stride on the 3x3 convolution, zeros (1, 1) before strided ones."""
+"""ResNet-18, 34 and 50 (He et al. 2016, arXiv:1512.03385) with torchvision's conventions: stride
+on the 3x3 convolution, zeros (1, 1) before strided ones.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +34,9 @@ class BasicBlock(nn.Module):
         y = conv(self.width, 3, 1, 1, name='conv2')(y)
         y = norm(name='bn2')(y, train)
         if self.stride != 1 or x.shape[-1] != self.width:
-            x = norm(name='downsample_bn')(conv(self.width, 1, self.stride, name='downsample_conv')(x), train)
+            x = norm(name='downsample_bn')(
+                conv(self.width, 1, self.stride, name='downsample_conv')(x), train
+            )
         return nn.relu(x + y)
 
 
@@ -51,12 +55,16 @@ class Bottleneck(nn.Module):
         y = norm('relu', name='bn2')(conv(self.width, 3, self.stride, 1, name='conv2')(y), train)
         y = norm(name='bn3')(conv(4 * self.width, 1, name='conv3')(y), train)
         if self.stride != 1 or x.shape[-1] != 4 * self.width:
-            x = norm(name='downsample_bn')(conv(4 * self.width, 1, self.stride, name='downsample_conv')(x), train)
+            x = norm(name='downsample_bn')(
+                conv(4 * self.width, 1, self.stride, name='downsample_conv')(x), train
+            )
         return nn.relu(x + y)
 
 
 class ResNet(nn.Module):
-    """Images [b, h, w, 3] to the last stage's map [b, h/16, w/16, features] (`last_stride` 1, the habit of re-identification) or h/32 (2, ImageNet's)."""
+    """Images [b, h, w, 3] to the last stage's map [b, h/16, w/16, features] (`last_stride` 1,
+    the habit of re-identification) or h/32 (2, ImageNet's).
+    """
 
     blocks: tuple[int, ...]
     block: Callable[..., nn.Module]
@@ -70,7 +78,11 @@ class ResNet(nn.Module):
         self.bn1 = BatchNorm('relu', dtype=self.dtype)
         strides = (1, 2, 2, self.last_stride)
         self.layer1, self.layer2, self.layer3, self.layer4 = (
-            [self.block(64 * 2**stage, strides[stage] if index == 0 else 1, self.dtype) for index in range(count)] for stage, count in enumerate(self.blocks)
+            [
+                self.block(64 * 2**stage, strides[stage] if index == 0 else 1, self.dtype)
+                for index in range(count)
+            ]
+            for stage, count in enumerate(self.blocks)
         )
 
     def __call__(self, images: Maps, train: bool = False) -> Maps:
@@ -95,7 +107,9 @@ class ResNet(nn.Module):
         return x
 
     def _block(self, stage: int, index: int, x: Maps, train: bool) -> Maps:
-        return block(self, lambda network, y: getattr(network, f'layer{stage}')[index](y, train), x, train)
+        return block(
+            self, lambda network, y: getattr(network, f'layer{stage}')[index](y, train), x, train
+        )
 
 
 def resnet18(**options: Any) -> ResNet:

@@ -14,10 +14,12 @@ Maps = Float[Array, 'b h w c']
 
 
 class SmallCNN(nn.Module):
-    """Blocks of 3x3 convolution, batch norm and ReLU; every block but the last halves the map, and so does the last with `last_stride` 2.
+    """Blocks of 3x3 convolution, batch norm and ReLU; every block but the last halves the map, and
+    so does the last with `last_stride` 2.
 
-    `widths` are the blocks' channels; the last is the number of features. The default takes 30 million multiply-adds for a 128x64 image, most of them in the
-    last blocks, where a CPU's convolution runs best.
+    `widths` are the blocks' channels; the last is the number of features. The default takes 30
+    million multiply-adds for a 128x64 image, most of them in the last blocks, where a CPU's
+    convolution runs best.
     """
 
     widths: tuple[int, ...] = (32, 48, 96, 160, 256)
@@ -32,7 +34,10 @@ class SmallCNN(nn.Module):
 
     def setup(self) -> None:
         strides = (2,) * (len(self.widths) - 1) + (self.last_stride,)
-        self.convs = [Conv(width, 3, stride, 1, dtype=self.dtype) for width, stride in zip(self.widths, strides, strict=True)]
+        self.convs = [
+            Conv(width, 3, stride, 1, dtype=self.dtype)
+            for width, stride in zip(self.widths, strides, strict=True)
+        ]
         self.norms = [BatchNorm('relu', dtype=self.dtype) for _ in self.widths]
 
     def __call__(self, images: Maps, train: bool = False) -> Maps:
@@ -51,7 +56,9 @@ class SmallCNN(nn.Module):
         return self._block(len(self.widths) - 1, x, train).astype(jnp.float32)
 
     def _block(self, index: int, x: Maps, train: bool) -> Maps:
-        return block(self, lambda network, y: network.norms[index](network.convs[index](y), train), x, train)
+        return block(
+            self, lambda network, y: network.norms[index](network.convs[index](y), train), x, train
+        )
 
 
 def small_cnn(**options: Any) -> SmallCNN:

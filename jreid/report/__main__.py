@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 import jreid
-from jreid import console
+from jreid.commands import console
+from jreid.files import write_text
 from jreid.report import gather, page, thumbnails
-from jreid.writers import write_atomically
 
 log = logging.getLogger('jreid')
 
@@ -41,29 +41,48 @@ def report(
     if not runs:
         raise ValueError('no run to report on; give the folders of finished runs')
     number = thumbnails.Images()
-    limits = {'queries': queries, 'top': top, 'clusters': clusters, 'cluster_images': cluster_images if images else 0}
+    limits = {
+        'queries': queries,
+        'top': top,
+        'clusters': clusters,
+        'cluster_images': cluster_images if images else 0,
+    }
     found = []
     for folder in map(pathlib.Path, runs):
         found.append(gather.run(folder, number, _ranking(folder) if images else None, **limits))
     _tell_apart(found, [pathlib.Path(folder) for folder in runs])
     pictures, missing = thumbnails.encode(list(number.numbers), height=height)
     if missing:
-        log.warning('%d of %d images cannot be read and are left blank, e.g. %s', len(missing), len(pictures), missing[0])
-    title = found[0]['title'] if len(found) == 1 else f'{len(found)} runs: ' + ', '.join(run['name'] for run in found)
-    data = {'runs': found, 'differ': gather.differing(found), 'media': thumbnails.kind(), 'version': jreid.__version__}
+        log.warning(
+            '%d of %d images cannot be read and are left blank, e.g. %s',
+            len(missing),
+            len(pictures),
+            missing[0],
+        )
+    title = (
+        found[0]['title']
+        if len(found) == 1
+        else f'{len(found)} runs: ' + ', '.join(run['name'] for run in found)
+    )
+    data = {
+        'runs': found,
+        'differ': gather.differing(found),
+        'media': thumbnails.kind(),
+        'version': jreid.__version__,
+    }
     path = pathlib.Path(out)
-    write_atomically(path, page.render(title, data, pictures))
+    write_text(path, page.render(title, data, pictures))
     return path
 
 
 def _ranking(folder: pathlib.Path):
     """The ranked results that the run kept; of a run that kept none, made from its checkpoint."""
-    from jreid.retrieved import Ranking
+    from jreid.run.rankings import Ranking
 
     kept = Ranking.load(folder)
     if kept is not None or not (folder / 'config.json').is_file():
         return kept
-    from jreid import evaluate
+    from jreid.commands import evaluate
 
     log.info('%s keeps no ranked results; making them from its checkpoint', folder)
     try:
@@ -88,23 +107,63 @@ def _tell_apart(found: list[dict], folders: list[pathlib.Path]) -> None:
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid.report') -> int:
     """The command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog=prog, description='A page of finished runs: one HTML file with its images, no server.')
+    parser = argparse.ArgumentParser(
+        prog=prog, description='A page of finished runs: one HTML file with its images, no server.'
+    )
     parser.add_argument('runs', nargs='+', metavar='RUN', help='folder of a finished run')
     parser.add_argument('--out', help="the file (default: report.html in the first run's folder)")
-    parser.add_argument('--queries', type=int, default=500, help='queries shown of a run, evenly over their average precision; 0 for all (default: 500)')
-    parser.add_argument('--top', type=int, default=10, help='gallery images shown of a query, at most 20 (default: 10)')
-    parser.add_argument('--clusters', type=int, default=200, help='clusters shown of a run, the largest; 0 for all (default: 200)')
-    parser.add_argument('--cluster-images', type=int, default=12, help='images shown of a cluster (default: 12)')
-    parser.add_argument('--height', type=int, default=96, help='height of an image in pixels (default: 96)')
+    parser.add_argument(
+        '--queries',
+        type=int,
+        default=500,
+        help=(
+            'queries shown of a run, evenly over their average precision; 0 for all (default: 500)'
+        ),
+    )
+    parser.add_argument(
+        '--top',
+        type=int,
+        default=10,
+        help='gallery images shown of a query, at most 20 (default: 10)',
+    )
+    parser.add_argument(
+        '--clusters',
+        type=int,
+        default=200,
+        help='clusters shown of a run, the largest; 0 for all (default: 200)',
+    )
+    parser.add_argument(
+        '--cluster-images', type=int, default=12, help='images shown of a cluster (default: 12)'
+    )
+    parser.add_argument(
+        '--height', type=int, default=96, help='height of an image in pixels (default: 96)'
+    )
     parser.add_argument('--no-images', action='store_true', help='numbers and curves only')
     given = parser.parse_args(arguments)
     console.talk()
-    limits = {'queries': given.queries, 'top': given.top, 'clusters': given.clusters, 'cluster_images': given.cluster_images, 'height': given.height}
-    wrong = [name for name, value in limits.items() if value < (0 if name in ('queries', 'clusters') else 1)]
+    limits = {
+        'queries': given.queries,
+        'top': given.top,
+        'clusters': given.clusters,
+        'cluster_images': given.cluster_images,
+        'height': given.height,
+    }
+    wrong = [
+        name
+        for name, value in limits.items()
+        if value < (0 if name in ('queries', 'clusters') else 1)
+    ]
     if wrong:
-        parser.error(f'--{wrong[0].replace("_", "-")} is {limits[wrong[0]]}; expected a positive number')
+        parser.error(
+            f'--{wrong[0].replace("_", "-")} is {limits[wrong[0]]}; expected a positive number'
+        )
     try:
-        path = report(given.runs, given.out or pathlib.Path(given.runs[0]) / 'report.html', **limits, images=not given.no_images)
+        path = report(
+            given.runs,
+            given.out or pathlib.Path(given.runs[0]) / 'report.html',
+            **limits,
+            images=not given.no_images,
+        )
     except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

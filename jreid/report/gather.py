@@ -11,9 +11,9 @@ import numpy as np
 
 from jreid.data.datasets.listing import whole
 from jreid.figures import curves
-from jreid.position import flat_config
-from jreid.retrieved import Ranking
-from jreid.summary import TITLES
+from jreid.run.config import flat_config
+from jreid.run.rankings import Ranking
+from jreid.run.summary import TITLES
 
 log = logging.getLogger('jreid')
 
@@ -21,15 +21,26 @@ Number = Callable[[str], int]
 """An image's path -> its number on the page."""
 
 
-def run(folder: pathlib.Path, number: Number, ranking: Ranking | None, *, queries: int, top: int, clusters: int, cluster_images: int) -> dict[str, Any]:
+def run(
+    folder: pathlib.Path,
+    number: Number,
+    ranking: Ranking | None,
+    *,
+    queries: int,
+    top: int,
+    clusters: int,
+    cluster_images: int,
+) -> dict[str, Any]:
     """All of a run that the page shows.
 
     Args:
       folder: the run's.
       number: where images are registered.
       ranking: its ranked results, None for a run without retrieval.
-      queries, top: at most so many queries (evenly over their average precision) with so many gallery images; 0 queries for all.
-      clusters, cluster_images: at most so many clusters, the largest, with so many images; 0 clusters for all.
+      queries, top: at most so many queries (evenly over their average precision) with so many
+        gallery images; 0 queries for all.
+      clusters, cluster_images: at most so many clusters, the largest, with so many images; 0
+        clusters for all.
 
     Raises:
       FileNotFoundError: the folder holds no finished run.
@@ -38,32 +49,60 @@ def run(folder: pathlib.Path, number: Number, ranking: Ranking | None, *, querie
     if missing:
         raise FileNotFoundError(f'{folder} holds no finished run: {", ".join(missing)} missing')
     summary = json.loads((folder / 'summary.json').read_text())
-    rows = {TITLES.get(name, name): row for name, row in summary.items() if isinstance(row, dict) and ('mAP' in row or 'attributes' in row or 'parsing' in row)}
+    rows = {
+        TITLES.get(name, name): row
+        for name, row in summary.items()
+        if isinstance(row, dict) and ('mAP' in row or 'attributes' in row or 'parsing' in row)
+    }
     labels = sorted((folder / 'labels').glob('target_*.csv'))
     config = flat_config(json.loads((folder / 'config.json').read_text()))
-    roots = [str(config[name]) for name in ('data.root', 'data.source_root', 'data.target_root') if config.get(name)]
+    roots = [
+        str(config[name])
+        for name in ('data.root', 'data.source_root', 'data.target_root')
+        if config.get(name)
+    ]
     return {
         'name': folder.name,
-        'title': f'{summary["source"]} to {summary["target"]}, {summary["variant"]}, seed {summary.get("seed", 0)}',
+        'title': (
+            f'{summary["source"]} to {summary["target"]}, {summary["variant"]}, seed'
+            f' {summary.get("seed", 0)}'
+        ),
         'summary': {name: value for name, value in summary.items() if not isinstance(value, dict)},
         'timing': summary.get('timing', {}),
         'machine': summary.get('machine', {}),
-        'rows': {name: {key: value for key, value in row.items() if not isinstance(value, list | dict)} for name, row in rows.items() if 'mAP' in row},
+        'rows': {
+            name: {key: value for key, value in row.items() if not isinstance(value, list | dict)}
+            for name, row in rows.items()
+            if 'mAP' in row
+        },
         'cmc': {name: row['cmc'] for name, row in rows.items() if row.get('cmc')},
         'attributes': [
-            predicted(name, role, row[kind][role]) for name, row in rows.items() for kind in ('attributes', 'parsing') for role in row.get(kind, {})
+            predicted(name, role, row[kind][role])
+            for name, row in rows.items()
+            for kind in ('attributes', 'parsing')
+            for role in row.get(kind, {})
         ],
         'config': {name: json.dumps(value) for name, value in config.items()},
         'curves': history(folder / 'metrics.jsonl'),
         'sweeps': [sweep(path) for path in sorted((folder / 'labels').glob('niec_*.csv'))],
-        'ranked': ranked(ranking, number, queries=queries, top=top) if ranking is not None else None,
-        'clusters': grouped(labels[-1], number, clusters=clusters, images=cluster_images, roots=roots) if labels else None,
+        'ranked': (
+            ranked(ranking, number, queries=queries, top=top) if ranking is not None else None
+        ),
+        'clusters': (
+            grouped(labels[-1], number, clusters=clusters, images=cluster_images, roots=roots)
+            if labels
+            else None
+        ),
     }
 
 
 def history(path: pathlib.Path) -> dict[str, Any]:
     """Panels of the run's curves, and the steps where labels were refreshed and phases began."""
-    records = [json.loads(line) for line in path.read_text().splitlines() if line.endswith('}')] if path.is_file() else []
+    records = (
+        [json.loads(line) for line in path.read_text().splitlines() if line.endswith('}')]
+        if path.is_file()
+        else []
+    )
     panels = curves.lines_by_panel(records)
     events, before = [], None
     for record in records:
@@ -72,22 +111,35 @@ def history(path: pathlib.Path) -> dict[str, Any]:
         if record.get('phase') != before:
             before = record.get('phase')
             events.append({'at': record['step'], 'what': f'phase {before}'})
-    plain = {panel: [{'name': name, 'x': _plain(x), 'y': _plain(y)} for name, (x, y) in named.items()] for panel, named in panels.items() if named}
+    plain = {
+        panel: [{'name': name, 'x': _plain(x), 'y': _plain(y)} for name, (x, y) in named.items()]
+        for panel, named in panels.items()
+        if named
+    }
     return {'panels': plain, 'events': events}
 
 
 def predicted(row: str, role: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of what is predicted of people: attributes with their columns, or body parts with the IoU of each."""
+    """A table of what is predicted of people: attributes with their columns, or body parts with
+    the IoU of each.
+    """
     if 'miou' in found:
         body = [[name, [value]] for name, value in found['each'].items()]
         columns, last = ['IoU'], [found['miou']]
         words = f'body parts on the {role}, pixels right: {found["pixel_accuracy"]:.1f} %'
     else:
         columns = ['positives', 'accuracy', 'balanced_accuracy', 'f1']
-        body = [[name, [values[column] for column in columns]] for name, values in found['each'].items()]
+        body = [
+            [name, [values[column] for column in columns]] for name, values in found['each'].items()
+        ]
         last = [found.get(column) for column in columns]
         words = f'attributes on the {role}, {found["images"]:,} images'
-    return {'title': f'{row}: {words}, percent', 'columns': [column.replace('_', ' ') for column in columns], 'body': body, 'last': last}
+    return {
+        'title': f'{row}: {words}, percent',
+        'columns': [column.replace('_', ' ') for column in columns],
+        'body': body,
+        'last': last,
+    }
 
 
 def sweep(path: pathlib.Path) -> dict[str, Any]:
@@ -98,11 +150,19 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
     """
     try:
         values = np.genfromtxt(path, delimiter=',', names=True)
-        columns = {name: np.atleast_1d(values[name]).astype(np.float64) for name in ('total', 'accuracy', 'silhouette')}
+        columns = {
+            name: np.atleast_1d(values[name]).astype(np.float64)
+            for name in ('total', 'accuracy', 'silhouette')
+        }
     except (ValueError, IndexError, TypeError, StopIteration) as error:
-        raise ValueError(f'{path} is no sweep of a run: {error}; expected the columns total,accuracy,silhouette') from error
+        raise ValueError(
+            f'{path} is no sweep of a run: {error}; expected the columns total,accuracy,silhouette'
+        ) from error
     order = np.argsort(columns['total'], kind='stable')
-    return {'name': path.stem.replace('niec_', 'refresh '), **{name: _plain(column[order]) for name, column in columns.items()}}
+    return {
+        'name': path.stem.replace('niec_', 'refresh '),
+        **{name: _plain(column[order]) for name, column in columns.items()},
+    }
 
 
 def ranked(found: Ranking, number: Number, *, queries: int, top: int) -> dict[str, Any]:
@@ -130,7 +190,9 @@ def ranked(found: Ranking, number: Number, *, queries: int, top: int) -> dict[st
 
 
 def even(scores: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` rows in order, evenly from the lowest to the highest score; all for 0. Rows without a score come last and first fall out."""
+    """At most `count` rows in order, evenly from the lowest to the highest score; all for 0.
+    Rows without a score come last and first fall out.
+    """
     if not count or count >= len(scores):
         return np.arange(len(scores))
     order = np.argsort(scores, kind='stable')  # NaN is last
@@ -139,8 +201,12 @@ def even(scores: np.ndarray, count: int) -> np.ndarray:
     return np.sort(pool[np.linspace(0, len(pool) - 1, count).round().astype(int)])
 
 
-def grouped(path: pathlib.Path, number: Number, *, clusters: int, images: int, roots: Sequence[str] = ()) -> dict[str, Any]:
-    """The pseudo labels of a file: the largest clusters with some of their images, and how many images have no label."""
+def grouped(
+    path: pathlib.Path, number: Number, *, clusters: int, images: int, roots: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The pseudo labels of a file: the largest clusters with some of their images, and how many
+    images have no label.
+    """
     members: dict[int, list[str]] = {}
     for image, label in read_labels(path, roots):
         members.setdefault(label, []).append(image)
@@ -150,9 +216,19 @@ def grouped(path: pathlib.Path, number: Number, *, clusters: int, images: int, r
     return {
         'file': path.name,
         'total': len(members),
-        'outside': {'count': len(outside), 'images': [number(image) for image in _spread(outside, images)]},
+        'outside': {
+            'count': len(outside),
+            'images': [number(image) for image in _spread(outside, images)],
+        },
         'sizes': [len(members[label]) for label in order],
-        'clusters': [{'label': label, 'count': len(members[label]), 'images': [number(image) for image in _spread(members[label], images)]} for label in shown],
+        'clusters': [
+            {
+                'label': label,
+                'count': len(members[label]),
+                'images': [number(image) for image in _spread(members[label], images)],
+            }
+            for label in shown
+        ],
     }
 
 
@@ -160,10 +236,12 @@ def read_labels(path: pathlib.Path, roots: Sequence[str] = ()) -> list[tuple[str
     """(image, first label) of every row of a label file.
 
     Args:
-      roots: the data folders as the run's config names them, which alone may lead upwards (`../data`).
+      roots: the data folders as the run's config names them, which alone may lead upwards
+        (`../data`).
 
     Raises:
-      ValueError: no such file, or an image that no run writes: its path is relative, climbs (`..`) or holds control characters.
+      ValueError: no such file, or an image that no run writes: its path is relative, climbs (`..`)
+        or holds control characters.
     """
     rows = []
     try:
@@ -177,7 +255,8 @@ def read_labels(path: pathlib.Path, roots: Sequence[str] = ()) -> list[tuple[str
                     rest = rest.replace(f'/{root.strip("/")}/', '/', 1)
                 if not whole(rest) or '..' in rest.split('/'):
                     raise ValueError(
-                        f'line {reader.line_num}: the image {row["image"]!r} is no absolute path, leads out of its folder or holds control characters'
+                        f'line {reader.line_num}: the image {row["image"]!r} is no absolute path,'
+                        ' leads out of its folder or holds control characters'
                     )
                 rows.append((row['image'], int(row['label'])))
     except (ValueError, TypeError, csv.Error) as error:
@@ -194,7 +273,10 @@ def _spread(values: list[str], count: int) -> list[str]:
 
 def _plain(values: np.ndarray) -> list[float | None]:
     """Numbers of five digits, None for what is no number."""
-    return [float(f'{value:.5g}') if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
+    return [
+        float(f'{value:.5g}') if np.isfinite(value) else None
+        for value in np.asarray(values, np.float64)
+    ]
 
 
 def differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:

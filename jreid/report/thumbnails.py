@@ -22,19 +22,29 @@ class Images:
 
 
 def kind() -> str:
-    """The format's media type: WebP where Pillow can write it, a third smaller than JPEG at this size."""
+    """The format's media type: WebP where Pillow can write it, a third smaller than JPEG at this
+    size.
+    """
     return 'image/webp' if features.check('webp') else 'image/jpeg'
 
 
-def encode(paths: Sequence[str], *, height: int = 96, quality: int = 60) -> tuple[list[str], list[str]]:
-    """Base64 of every image at `height` pixels with its own proportions, '' for one that cannot be read; and the paths of those."""
+def encode(
+    paths: Sequence[str], *, height: int = 96, quality: int = 60
+) -> tuple[list[str], list[str]]:
+    """Base64 of every image at `height` pixels with its own proportions, '' for one that cannot
+    be read; and the paths of those.
+    """
     pictures, missing = [], []
     suffix = kind().removeprefix('image/').upper()
-    for path in tqdm(paths, desc='thumbnails', unit='img', disable=len(paths) < 200, mininterval=0.5):
+    for path in tqdm(
+        paths, desc='thumbnails', unit='img', disable=len(paths) < 200, mininterval=0.5
+    ):
         try:
             with Image.open(path) as image:
                 image.draft('RGB', (height, height))
-                small = ImageOps.contain(image.convert('RGB'), (height, height), Image.Resampling.BILINEAR)
+                small = ImageOps.contain(
+                    image.convert('RGB'), (height, height), Image.Resampling.BILINEAR
+                )
         except UNREADABLE:
             pictures.append('')
             missing.append(path)

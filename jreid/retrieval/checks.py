@@ -12,8 +12,8 @@ Features = Float[Array, 'n d']
 def check_features(name: str, features: Features) -> np.ndarray:
     """The features as a numpy array of float32 or float64.
 
-    NaN, infinity, lengths whose squares leave float32, an empty set and rows of no width are errors. Half-precision features
-    (float16, bfloat16) become float32, which holds them exactly.
+    NaN, infinity, lengths whose squares leave float32, an empty set and rows of no width are
+    errors. Half-precision features (float16, bfloat16) become float32, which holds them exactly.
 
     Raises:
       ValueError: with the number of bad rows and the first of them.
@@ -22,7 +22,10 @@ def check_features(name: str, features: Features) -> np.ndarray:
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float32)
     if array.shape[0] == 0 or array.shape[1] == 0:
-        raise ValueError(f'{name} features have shape {array.shape}; expected [images, width] with at least one of each')
+        raise ValueError(
+            f'{name} features have shape {array.shape}; expected [images, width] with at least one'
+            ' of each'
+        )
     with np.errstate(over='ignore', invalid='ignore'):
         fine = np.einsum('nd,nd->n', array, array) < _LARGEST
     if fine.all():
@@ -31,20 +34,27 @@ def check_features(name: str, features: Features) -> np.ndarray:
     bad = bad[~np.isfinite(array[bad]).all(axis=1)]
     if bad.size:
         raise ValueError(
-            f'{bad.size} of {array.shape[0]} {name} features hold NaN or infinity (first: row {bad[0]}); expected finite numbers: '
-            'look for a diverged network or a wrong preprocessing before evaluating'
+            f'{bad.size} of {array.shape[0]} {name} features hold NaN or infinity (first: row'
+            f' {bad[0]}); expected finite numbers: look for a diverged network or a wrong'
+            ' preprocessing before evaluating'
         )
     raise ValueError(
-        f'{(~fine).sum()} of {array.shape[0]} {name} features are longer than {_LARGEST**0.5:.0e} (first: row {np.argmin(fine)}); '
-        'expected squared distances within float32: divide the features by a constant or by their length'
+        f'{(~fine).sum()} of {array.shape[0]} {name} features are longer than {_LARGEST**0.5:.0e}'
+        f' (first: row {np.argmin(fine)}); expected squared distances within float32: divide the'
+        ' features by a constant or by their length'
     )
 
 
-def check_pair(query: Float[Array, 'q d'], gallery: Float[Array, 'g w']) -> tuple[np.ndarray, np.ndarray]:
+def check_pair(
+    query: Float[Array, 'q d'], gallery: Float[Array, 'g w']
+) -> tuple[np.ndarray, np.ndarray]:
     """Checked query and gallery features of the same width."""
     x, y = check_features('query', query), check_features('gallery', gallery)
     if x.shape[1] != y.shape[1]:
-        raise ValueError(f'query features are {x.shape[1]} wide and gallery features {y.shape[1]}; expected one feature for both')
+        raise ValueError(
+            f'query features are {x.shape[1]} wide and gallery features {y.shape[1]}; expected one'
+            ' feature for both'
+        )
     return x, y
 
 

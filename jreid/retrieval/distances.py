@@ -13,12 +13,15 @@ from jreid.retrieval.checks import Array, check_pair, check_positive
 
 Distance = Literal['euclidean', 'cosine', 'sqeuclidean']
 BLOCK = 256  # queries at a time: 256 rows of a gallery of 100,000 are 0.1 GiB in float32
-_COLUMNS = 4096  # gallery images at a time: their float64 copy stays small, and the product is still at full speed
+# gallery images at a time: their float64 copy stays small, and the product is still at full speed
+_COLUMNS = 4096
 _ZERO = 1e-12  # of |x|^2 + |y|^2: below this a squared distance is the rounding of a zero
 
 
 def unit(features: np.ndarray) -> np.ndarray:
-    """Rows of length 1 in the type given, divided in float64; a row of zeros stays zero (its cosine distance to everything is 1)."""
+    """Rows of length 1 in the type given, divided in float64; a row of zeros stays zero (its
+    cosine distance to everything is 1).
+    """
     out = np.empty_like(features)
     for start in range(0, features.shape[0], _COLUMNS):
         wide = features[start : start + _COLUMNS].astype(np.float64)
@@ -33,10 +36,12 @@ def _product(x: Float[jax.Array, 'n d'], y: Float[jax.Array, 'm d']) -> Float[ja
 
 
 def inner_products(x: np.ndarray, y: np.ndarray, *, on_device: bool | None = None) -> np.ndarray:
-    """float64 [n, m] inner products, on the GPU where there is one (or as `on_device` says), else with the host's BLAS.
+    """float64 [n, m] inner products, on the GPU where there is one (or as `on_device` says), else
+    with the host's BLAS.
 
-    float64 and not float32: after rounding the distances to float32 equal images are equal again and the order of the rest does not hang on the
-    block size, the BLAS or the device. The host's product takes twice as long, which is seconds for a whole benchmark.
+    float64 and not float32: after rounding the distances to float32 equal images are equal again
+    and the order of the rest does not hang on the block size, the BLAS or the device. The host's
+    product takes twice as long, which is seconds for a whole benchmark.
     """
     if on_device is None:
         on_device = jax.default_backend() == 'gpu'
@@ -48,7 +53,9 @@ def inner_products(x: np.ndarray, y: np.ndarray, *, on_device: bool | None = Non
 
 
 def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """float32 [n, m] squared Euclidean distances of a block, never negative, computed in float64 and then rounded."""
+    """float32 [n, m] squared Euclidean distances of a block, never negative, computed in float64
+    and then rounded.
+    """
     out = np.empty((x.shape[0], y.shape[0]), np.float32)
     x = x.astype(np.float64, copy=False)
     x_norm = np.einsum('nd,nd->n', x, x)[:, None]
@@ -65,19 +72,30 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def blocks(
-    query: np.ndarray, gallery: np.ndarray, *, distance: Distance, block_size: int, progress: bool = False
+    query: np.ndarray,
+    gallery: np.ndarray,
+    *,
+    distance: Distance,
+    block_size: int,
+    progress: bool = False,
 ) -> Iterator[tuple[int, Float[np.ndarray, 'b g']]]:
-    """Pairs of (first query, float32 distances of `block_size` queries to the whole gallery), in order.
+    """Pairs of (first query, float32 distances of `block_size` queries to the whole gallery), in
+    order.
 
-    `sqeuclidean`: |x - y|^2; `euclidean`: its root; `cosine`: 1 - x.y / (|x| |y|), from 0 to 2, as |x/|x| - y/|y||^2 / 2.
+    `sqeuclidean`: |x - y|^2; `euclidean`: its root; `cosine`: 1 - x.y / (|x| |y|), from 0 to 2, as
+    |x/|x| - y/|y||^2 / 2.
     """
     check_positive(block_size=block_size)
     if distance not in ('euclidean', 'cosine', 'sqeuclidean'):
-        raise ValueError(f"distance is {distance!r}; expected 'euclidean', 'cosine' or 'sqeuclidean'")
+        raise ValueError(
+            f"distance is {distance!r}; expected 'euclidean', 'cosine' or 'sqeuclidean'"
+        )
     if distance == 'cosine':
         query, gallery = unit(query), unit(gallery)
         empty = [np.asarray(~features.any(axis=1)) for features in (query, gallery)]
-    for start in tqdm(range(0, query.shape[0], block_size), desc='distances', unit='block', disable=not progress):
+    for start in tqdm(
+        range(0, query.shape[0], block_size), desc='distances', unit='block', disable=not progress
+    ):
         block = squared_distances(query[start : start + block_size], gallery)
         if distance == 'euclidean':
             np.sqrt(block, out=block)
@@ -89,9 +107,15 @@ def blocks(
 
 
 def pairwise(
-    query: Float[Array, 'q d'], gallery: Float[Array, 'g d'], *, distance: Distance = 'euclidean', block_size: int = BLOCK, progress: bool = False
+    query: Float[Array, 'q d'],
+    gallery: Float[Array, 'g d'],
+    *,
+    distance: Distance = 'euclidean',
+    block_size: int = BLOCK,
+    progress: bool = False,
 ) -> Float[np.ndarray, 'q g']:
-    """All distances of queries to gallery images, float32; beside the answer only one block is held.
+    """All distances of queries to gallery images, float32; beside the answer only one block is
+    held.
 
     Raises:
       ValueError: for NaN or infinite features, different widths or an unknown distance.

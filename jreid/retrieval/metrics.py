@@ -10,7 +10,9 @@ AveragePrecision = Literal['rank', 'trapezoid']
 CURVE = 50  # ranks of the curve where no higher one is asked for
 DEFINITIONS = {
     'rank': 'AP: mean of k / rank of the k-th match',
-    'trapezoid': 'AP: trapezoids under the precision-recall curve, as in the original Market-1501 code',
+    'trapezoid': (
+        'AP: trapezoids under the precision-recall curve, as in the original Market-1501 code'
+    ),
 }
 
 
@@ -18,14 +20,15 @@ DEFINITIONS = {
 class Metrics:
     """Retrieval quality, means over the queries that have a match.
 
-    cmc: `[R]` float64, share of queries with a match among the first 1, 2, ..., R; `rank(k)` reads it.
-    mAP, mINP: mean average precision (by `average_precision`) and mean inverse negative penalty, 0 to 1.
-    queries: number of queries in the means; skipped: those without a match, which are in none.
+    cmc: `[R]` float64, share of queries with a match among the first 1, 2, ..., R; `rank(k)` reads
+    it. mAP, mINP: mean average precision (by `average_precision`) and mean inverse negative
+    penalty, 0 to 1. queries: number of queries in the means; skipped: those without a match, which
+    are in none.
     """
 
     cmc: np.ndarray
-    mAP: float  # noqa: N815 - the field's name
-    mINP: float  # noqa: N815 - the field's name
+    mAP: float  # noqa: N815
+    mINP: float  # noqa: N815
     queries: int
     skipped: int
     average_precision: str = 'rank'
@@ -34,13 +37,19 @@ class Metrics:
     def rank(self, k: int) -> float:
         """CMC at rank k, counted from 1."""
         if not 1 <= k <= self.cmc.shape[0]:
-            raise ValueError(f'rank {k} is asked for and the curve holds ranks 1 to {self.cmc.shape[0]}; evaluate with ranks=(..., {k})')
+            raise ValueError(
+                f'rank {k} is asked for and the curve holds ranks 1 to {self.cmc.shape[0]};'
+                f' evaluate with ranks=(..., {k})'
+            )
         return float(self.cmc[k - 1])
 
     def __str__(self) -> str:
         shown = '  '.join(f'rank-{k} {self.rank(k):.2%}' for k in self.ranks)
         counted = f'{self.queries:,} queries, {self.skipped:,} without a match skipped'
-        return f'mAP {self.mAP:.2%}  {shown}  mINP {self.mINP:.2%}  ({counted}; {DEFINITIONS[self.average_precision]})'
+        return (
+            f'mAP {self.mAP:.2%}  {shown}  mINP {self.mINP:.2%}  ({counted};'
+            f' {DEFINITIONS[self.average_precision]})'
+        )
 
 
 def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
@@ -53,26 +62,39 @@ def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
 def check_definition(average_precision: str) -> None:
     """An error for an unknown definition."""
     if average_precision not in DEFINITIONS:
-        raise ValueError(f"average_precision is {average_precision!r}; expected 'rank' or 'trapezoid'")
+        raise ValueError(
+            f"average_precision is {average_precision!r}; expected 'rank' or 'trapezoid'"
+        )
 
 
 def check_valid(matches: np.ndarray) -> np.ndarray:
-    """Mask of the queries that have a match; none at all is an error, since every mean would be over nothing."""
+    """Mask of the queries that have a match; none at all is an error, since every mean would be
+    over nothing.
+    """
     valid = matches > 0
     if not valid.any():
         raise ValueError(
-            f'none of the {valid.shape[0]} queries has a match in the gallery after images of its own identity and camera are left out; '
-            'check that identities of both sides are numbered alike, or pass no cameras to switch the camera rule off'
+            f'none of the {valid.shape[0]} queries has a match in the gallery after images of its'
+            ' own identity and camera are left out; check that identities of both sides are'
+            ' numbered alike, or pass no cameras to switch the camera rule off'
         )
     return valid
 
 
-def metrics_from_ranks(ranks_of_matches: np.ndarray, matches: np.ndarray, *, ranks: Sequence[int], average_precision: AveragePrecision) -> Metrics:
-    """Metrics from the ranks (from 1) of all matches, ascending within a query, and the number of matches of each query.
+def metrics_from_ranks(
+    ranks_of_matches: np.ndarray,
+    matches: np.ndarray,
+    *,
+    ranks: Sequence[int],
+    average_precision: AveragePrecision,
+) -> Metrics:
+    """Metrics from the ranks (from 1) of all matches, ascending within a query, and the number of
+    matches of each query.
 
     With r_k the rank of the k-th of n matches:
-    'rank': AP = 1/n sum_k k / r_k; 'trapezoid': AP = 1/n sum_k (k / r_k + (k - 1) / (r_k - 1)) / 2, where the second term is 1 for r_k = 1;
-    INP = n / r_n. Source: Zheng et al. 2015 (Market-1501), Ye et al. 2021 (mINP).
+    'rank': AP = 1/n sum_k k / r_k; 'trapezoid': AP = 1/n sum_k (k / r_k + (k - 1) / (r_k - 1)) / 2,
+    where the second term is 1 for r_k = 1; INP = n / r_n. Source: Zheng et al. 2015 (Market-1501),
+    Ye et al. 2021 (mINP).
     """
     shown = check_ranks(ranks)
     check_definition(average_precision)
@@ -83,7 +105,9 @@ def metrics_from_ranks(ranks_of_matches: np.ndarray, matches: np.ndarray, *, ran
     r = ranks_of_matches.astype(np.float64)
     ap = average_precisions(ranks_of_matches, count, average_precision=average_precision)
     length = max(CURVE, *shown)
-    hits = np.bincount(np.minimum(ranks_of_matches[first], length + 1), minlength=length + 2)[1 : length + 1]
+    hits = np.bincount(np.minimum(ranks_of_matches[first], length + 1), minlength=length + 2)[
+        1 : length + 1
+    ]
     return Metrics(
         cmc=np.cumsum(hits) / count.shape[0],
         mAP=float(ap.mean()),
@@ -95,8 +119,12 @@ def metrics_from_ranks(ranks_of_matches: np.ndarray, matches: np.ndarray, *, ran
     )
 
 
-def average_precisions(ranks_of_matches: np.ndarray, count: np.ndarray, *, average_precision: AveragePrecision) -> np.ndarray:
-    """The AP of every query that has a match, float64; `count` are their numbers of matches, all above 0. Definitions: `metrics_from_ranks`."""
+def average_precisions(
+    ranks_of_matches: np.ndarray, count: np.ndarray, *, average_precision: AveragePrecision
+) -> np.ndarray:
+    """The AP of every query that has a match, float64; `count` are their numbers of matches, all
+    above 0. Definitions: `metrics_from_ranks`.
+    """
     check_definition(average_precision)
     first = np.cumsum(count) - count
     r = ranks_of_matches.astype(np.float64)

@@ -11,15 +11,16 @@ from jreid.retrieval.distances import BLOCK, squared_distances
 
 _GROUP = 64  # columns a group: one pass of minima over them replaces a partition of the whole row
 _PAIRS = 1 << 10  # exact pairs at a time: their differences stay in the cache
-_MANY = 64  # candidates for each neighbour above which a row is full of equal distances and is sorted whole
+# candidates for each neighbour above which a row is full of equal distances and is sorted whole
+_MANY = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Neighbours:
     """The k nearest rows of y for every row of x.
 
-    index `[n, k]` int32 and squared `[n, k]` float32 squared Euclidean distances, ordered by (distance, index);
-    furthest `[n]` float32: the squared distance of the furthest row of y.
+    index `[n, k]` int32 and squared `[n, k]` float32 squared Euclidean distances, ordered by
+    (distance, index); furthest `[n]` float32: the squared distance of the furthest row of y.
     """
 
     index: np.ndarray
@@ -27,11 +28,20 @@ class Neighbours:
     furthest: np.ndarray
 
 
-def nearest(x: Float[Array, 'n d'], y: Float[Array, 'm d'], *, k: int, block_size: int = BLOCK, progress: bool = False) -> Neighbours:
-    """The k nearest rows of y for every row of x, x's own row in y included where x is y; k is at most the number of rows of y.
+def nearest(
+    x: Float[Array, 'n d'],
+    y: Float[Array, 'm d'],
+    *,
+    k: int,
+    block_size: int = BLOCK,
+    progress: bool = False,
+) -> Neighbours:
+    """The k nearest rows of y for every row of x, x's own row in y included where x is y; k is at
+    most the number of rows of y.
 
-    Only `block_size` rows of the distance matrix are held. float32 products choose candidates with a margin for their rounding error, and exact
-    differences of the candidates decide, so that the answer is that of a stable sort of exact distances (rounded to float32) for every block size.
+    Only `block_size` rows of the distance matrix are held. float32 products choose candidates with
+    a margin for their rounding error, and exact differences of the candidates decide, so that the
+    answer is that of a stable sort of exact distances (rounded to float32) for every block size.
 
     Raises:
       ValueError: for NaN or infinite features, different widths, or k or block_size below 1.
@@ -40,14 +50,23 @@ def nearest(x: Float[Array, 'n d'], y: Float[Array, 'm d'], *, k: int, block_siz
     left, right = check_pair(x, y)
     k = min(k, right.shape[0])
     if right.shape[0] < 16 * k:
-        return _join([_sort_rows(left[a : a + block_size], right, k) for a in range(0, left.shape[0], block_size)])
+        return _join(
+            [
+                _sort_rows(left[a : a + block_size], right, k)
+                for a in range(0, left.shape[0], block_size)
+            ]
+        )
     scan = _Scan(right, k, min(block_size, left.shape[0]))
-    starts = tqdm(range(0, left.shape[0], block_size), desc='neighbours', unit='block', disable=not progress)
+    starts = tqdm(
+        range(0, left.shape[0], block_size), desc='neighbours', unit='block', disable=not progress
+    )
     return _join([scan(left[a : a + block_size]) for a in starts])
 
 
 def pair_distances(x: np.ndarray, y: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """float32 squared distances of the pairs (x[row], y[column]), from differences and not from products: exact zeros for equal features."""
+    """float32 squared distances of the pairs (x[row], y[column]), from differences and not from
+    products: exact zeros for equal features.
+    """
     out = np.empty(row.shape[0], np.float32)
     for start in range(0, row.shape[0], _PAIRS):
         part = slice(start, start + _PAIRS)
@@ -59,7 +78,8 @@ def pair_distances(x: np.ndarray, y: np.ndarray, row: np.ndarray, column: np.nda
 class _Scan:
     """The nearest rows of one y for blocks of x.
 
-    The k smallest values of a row lie in groups whose minimum is not above the k-th smallest minimum of all groups; only those groups are read again.
+    The k smallest values of a row lie in groups whose minimum is not above the k-th smallest
+    minimum of all groups; only those groups are read again.
     """
 
     def __init__(self, y: np.ndarray, k: int, block_size: int) -> None:
@@ -71,7 +91,9 @@ class _Scan:
         self.centre = y.mean(axis=0, dtype=np.float64)
         padded = np.zeros((self.group * self.groups, width + 1), np.float32)
         np.subtract(y, self.centre, out=padded[:rows, :width], casting='same_kind')
-        padded[:rows, width] = np.einsum('md,md->m', padded[:rows, :width], padded[:rows, :width], dtype=np.float64)
+        padded[:rows, width] = np.einsum(
+            'md,md->m', padded[:rows, :width], padded[:rows, :width], dtype=np.float64
+        )
         padded[rows:, width] = np.inf
         self.padded = padded
         self.score = np.empty((block_size, padded.shape[0]), np.float32)
@@ -85,19 +107,24 @@ class _Scan:
         probe[:, :width] = -2 * shifted
         probe[:, width] = 1
         norm = np.einsum('nd,nd->n', shifted, shifted)
-        # Squared distance less the norm of x, into the same memory for every block: fresh pages cost as much as half of the product.
+        # Squared distance less the norm of x, into the same memory for every block: fresh pages
+        # cost as much as half of the product.
         score = np.matmul(probe, self.padded.T, out=self.score[:n])
         furthest = np.maximum(score[:, : self.rows].max(axis=1) + norm, 0)
         score = score.reshape(n, self.group, self.groups)
         minima = score.min(axis=1)
-        limit = np.partition(minima, self.k - 1, axis=1)[:, self.k - 1] + self.margin * (norm + self.longest)
+        limit = np.partition(minima, self.k - 1, axis=1)[:, self.k - 1] + self.margin * (
+            norm + self.longest
+        )
         row, group = np.nonzero(minima <= limit[:, None])
         member, position = np.nonzero(score[row, :, group] <= limit[row, None])
         column = position * self.groups + group[member]
         row = row[member]
         return self._decide(x, row, column, furthest.astype(np.float32))
 
-    def _decide(self, x: np.ndarray, row: np.ndarray, column: np.ndarray, furthest: np.ndarray) -> Neighbours:
+    def _decide(
+        self, x: np.ndarray, row: np.ndarray, column: np.ndarray, furthest: np.ndarray
+    ) -> Neighbours:
         n, k = x.shape[0], self.k
         index, squared = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
         crowded = np.bincount(row, minlength=n) > _MANY * k
@@ -118,8 +145,15 @@ class _Scan:
 def _sort_rows(x: np.ndarray, y: np.ndarray, k: int) -> Neighbours:
     distances = squared_distances(x, y)
     index = np.argsort(distances, axis=1, kind='stable')[:, :k]
-    return Neighbours(index.astype(np.int32), np.take_along_axis(distances, index, axis=1), distances.max(axis=1))
+    return Neighbours(
+        index.astype(np.int32), np.take_along_axis(distances, index, axis=1), distances.max(axis=1)
+    )
 
 
 def _join(parts: list[Neighbours]) -> Neighbours:
-    return Neighbours(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in dataclasses.fields(Neighbours)))
+    return Neighbours(
+        *(
+            np.concatenate([getattr(part, field.name) for part in parts])
+            for field in dataclasses.fields(Neighbours)
+        )
+    )

@@ -16,8 +16,8 @@ from jreid.retrieval.relevance import Relevance, check_sizes, relevance
 class Ranked:
     """The first k images of every query's list, nearest first.
 
-    rows `[q, k]` int32: gallery rows, -1 where a list is shorter than k; distances `[q, k]` float32, infinite there;
-    correct `[q, k]` bool: whether the image shows the query's identity.
+    rows `[q, k]` int32: gallery rows, -1 where a list is shorter than k; distances `[q, k]`
+    float32, infinite there; correct `[q, k]` bool: whether the image shows the query's identity.
     """
 
     rows: np.ndarray
@@ -39,7 +39,8 @@ def top_ranked(
     progress: bool = False,
     normalise: bool = False,
 ) -> Ranked:
-    """The k nearest gallery images of every query, by the rules of `evaluate`: what it leaves out is not listed, ties go by gallery row.
+    """The k nearest gallery images of every query, by the rules of `evaluate`: what it leaves out
+    is not listed, ties go by gallery row.
 
     Raises:
       ValueError: for NaN or infinite features, sizes that do not fit, or k below 1.
@@ -72,10 +73,22 @@ def top_ranked_distances(
     check_positive(k=k)
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes(distances.shape, related)
-    return _first(row_blocks(distances, block_size=block_size, progress=False), related, np.asarray(query_ids), np.asarray(gallery_ids), k)
+    return _first(
+        row_blocks(distances, block_size=block_size, progress=False),
+        related,
+        np.asarray(query_ids),
+        np.asarray(gallery_ids),
+        k,
+    )
 
 
-def _first(found: Iterable[tuple[int, np.ndarray]], related: Relevance, qid: np.ndarray, gid: np.ndarray, k: int) -> Ranked:
+def _first(
+    found: Iterable[tuple[int, np.ndarray]],
+    related: Relevance,
+    qid: np.ndarray,
+    gid: np.ndarray,
+    k: int,
+) -> Ranked:
     rows = np.full((qid.shape[0], k), -1, np.int32)
     distances = np.full((qid.shape[0], k), np.inf, np.float32)
     for start, block in found:

@@ -1,4 +1,6 @@
-"""Expanded k-reciprocal neighbours and their encoding: the sparse half of re-ranking (Zhong et al. 2017, section 3)."""
+"""Expanded k-reciprocal neighbours and their encoding: the sparse half of re-ranking (Zhong et
+al. 2017, section 3).
+"""
 
 import numpy as np
 import scipy.sparse
@@ -9,13 +11,18 @@ from jreid.retrieval.neighbours import Neighbours, nearest, pair_distances
 _TABLE = 1 << 24  # entries of the dense look-up of one block of rows
 
 
-def encode(features: np.ndarray, *, k1: int, k2: int, block_size: int, progress: bool) -> tuple[scipy.sparse.csr_matrix, Neighbours]:
-    """The neighbourhood encoding V of every feature, `[N, N]` sparse float32 with rows of sum 1, and the neighbours that it was made from.
+def encode(
+    features: np.ndarray, *, k1: int, k2: int, block_size: int, progress: bool
+) -> tuple[scipy.sparse.csr_matrix, Neighbours]:
+    """The neighbourhood encoding V of every feature, `[N, N]` sparse float32 with rows of sum 1,
+    and the neighbours that it was made from.
 
-    With N(i, k) the first k + 1 of i's list, itself included, R(i, k) = {j in N(i, k): i in N(j, k)} (eq. 1-2) and half lists of round(k1 / 2) (half
-    to even): R*(i) = R(i, k1) joined with every R(j, k1 / 2), j in R(i, k1), of which more than 2/3 lie in R(i, k1) (eq. 4);
-    V(i, j) = exp(-d(i, j)) on R*(i) (eq. 7), divided by its sum, with d the squared Euclidean distance over the largest of i's row;
-    then the mean of V over the first k2 of i's list, itself included (eq. 11). Memory is that of the neighbourhoods.
+    With N(i, k) the first k + 1 of i's list, itself included, R(i, k) = {j in N(i, k): i in N(j,
+    k)} (eq. 1-2) and half lists of round(k1 / 2) (half to even): R*(i) = R(i, k1) joined with every
+    R(j, k1 / 2), j in R(i, k1), of which more than 2/3 lie in R(i, k1) (eq. 4); V(i, j) = exp(-d(i,
+    j)) on R*(i) (eq. 7), divided by its sum, with d the squared Euclidean distance over the largest
+    of i's row; then the mean of V over the first k2 of i's list, itself included (eq. 11). Memory
+    is that of the neighbourhoods.
     """
     count = features.shape[0]
     near = nearest(features, features, k=max(k1 + 1, k2), block_size=block_size, progress=progress)
@@ -27,7 +34,9 @@ def encode(features: np.ndarray, *, k1: int, k2: int, block_size: int, progress:
     known = np.full((rows_at_once, count), np.nan, np.float32)
     member = np.zeros((rows_at_once, count), bool)
     lengths, columns, weights = [], [], []
-    for start in tqdm(range(0, count, rows_at_once), desc='k-reciprocal', unit='block', disable=not progress):
+    for start in tqdm(
+        range(0, count, rows_at_once), desc='k-reciprocal', unit='block', disable=not progress
+    ):
         stop = min(start + rows_at_once, count)
         block = np.arange(stop - start)[:, None]
         row, position = np.nonzero(mutual[start:stop])
@@ -38,7 +47,9 @@ def encode(features: np.ndarray, *, k1: int, k2: int, block_size: int, progress:
         joined = (3 * shared > 2 * valid.sum(axis=1))[:, None] & valid
         member[row, candidate] = False
         extra_row = np.broadcast_to(row[:, None], joined.shape)[joined]
-        key = np.unique(np.concatenate([row * count + candidate, extra_row * count + theirs[joined]]))
+        key = np.unique(
+            np.concatenate([row * count + candidate, extra_row * count + theirs[joined]])
+        )
         row, column = key // count, key % count
 
         known[block, lists[start:stop]] = near.squared[start:stop, : k1 + 1]
@@ -53,11 +64,18 @@ def encode(features: np.ndarray, *, k1: int, k2: int, block_size: int, progress:
         columns.append(column.astype(np.int32))
         weights.append((weight / total[row]).astype(np.float32))
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-    encoding = scipy.sparse.csr_matrix((np.concatenate(weights), np.concatenate(columns), indptr), shape=(count, count))
+    encoding = scipy.sparse.csr_matrix(
+        (np.concatenate(weights), np.concatenate(columns), indptr), shape=(count, count)
+    )
     if k2 > 1:
         nearby = near.index[:, :k2]
         average = scipy.sparse.csr_matrix(
-            (np.full(nearby.size, 1 / nearby.shape[1], np.float32), nearby.ravel(), np.arange(count + 1) * nearby.shape[1]), shape=(count, count)
+            (
+                np.full(nearby.size, 1 / nearby.shape[1], np.float32),
+                nearby.ravel(),
+                np.arange(count + 1) * nearby.shape[1],
+            ),
+            shape=(count, count),
         )
         encoding = average @ encoding
     return encoding, near
@@ -74,11 +92,17 @@ def reciprocal(lists: np.ndarray) -> np.ndarray:
 
 
 def overlaps(rows: scipy.sparse.csr_matrix, columns: scipy.sparse.csc_matrix) -> np.ndarray:
-    """Dense `[b, m]` float64: sum over j of min(rows[a, j], columns[c, j]), where `columns` is the encoding of m samples by columns (inverted index)."""
+    """Dense `[b, m]` float64: sum over j of min(rows[a, j], columns[c, j]), where `columns` is
+    the encoding of m samples by columns (inverted index).
+    """
     height, width = rows.shape[0], columns.shape[0]
     row = np.repeat(np.arange(height), np.diff(rows.indptr))
     first = columns.indptr[rows.indices]
     length = columns.indptr[rows.indices + 1] - first
     entry = np.repeat(first - (np.cumsum(length) - length), length) + np.arange(length.sum())
     smaller = np.minimum(np.repeat(rows.data, length), columns.data[entry])
-    return np.bincount(np.repeat(row * width, length) + columns.indices[entry], weights=smaller, minlength=height * width).reshape(height, width)
+    return np.bincount(
+        np.repeat(row * width, length) + columns.indices[entry],
+        weights=smaller,
+        minlength=height * width,
+    ).reshape(height, width)

@@ -12,10 +12,10 @@ from jreid.retrieval.checks import Array
 class Relevance:
     """Matches and left-out images of every query: sparse rows, since both are few.
 
-    match_start `[q + 1]`, match `[M]`: the gallery rows of query i's matches are `match[match_start[i] : match_start[i + 1]]`, ascending.
-    left_out_start, left_out: likewise the images of the query's identity and camera.
-    junk: gallery rows of identity -1, left out for every query.
-    gallery: number of gallery images, junk included.
+    match_start `[q + 1]`, match `[M]`: the gallery rows of query i's matches are
+    `match[match_start[i] : match_start[i + 1]]`, ascending. left_out_start, left_out: likewise the
+    images of the query's identity and camera. junk: gallery rows of identity -1, left out for every
+    query. gallery: number of gallery images, junk included.
     """
 
     match_start: np.ndarray
@@ -42,7 +42,9 @@ class Relevance:
         return mask
 
     def hide(self, block: np.ndarray, start: int) -> np.ndarray:
-        """A copy of the distances `[b, g]` of queries `start ...`, infinite where an image is left out."""
+        """A copy of the distances `[b, g]` of queries `start ...`, infinite where an image is
+        left out.
+        """
         hidden = np.array(block)
         stop = start + block.shape[0]
         row, column = _entries(self.left_out_start, self.left_out, start, stop)
@@ -56,7 +58,9 @@ class Relevance:
         return _entries(self.match_start, self.match, start, stop)
 
 
-def _entries(row_start: np.ndarray, column: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+def _entries(
+    row_start: np.ndarray, column: np.ndarray, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray]:
     counts = np.diff(row_start[start : stop + 1])
     return np.repeat(np.arange(stop - start), counts), column[row_start[start] : row_start[stop]]
 
@@ -69,8 +73,9 @@ def relevance(
 ) -> Relevance:
     """The sparse relevance of a query set and a gallery.
 
-    A match has the query's identity; one from the query's own camera is left out instead (no camera: nothing is). Identity -1 is junk in the gallery
-    and unknown in a query, which then has no match; every other identity, 0 of Market-1501's distractors too, is what it says.
+    A match has the query's identity; one from the query's own camera is left out instead (no
+    camera: nothing is). Identity -1 is junk in the gallery and unknown in a query, which then has
+    no match; every other identity, 0 of Market-1501's distractors too, is what it says.
 
     Raises:
       ValueError: where cameras are given on one side only, or lengths differ.
@@ -78,7 +83,10 @@ def relevance(
     qid, gid = np.asarray(query_ids).astype(np.int64), np.asarray(gallery_ids).astype(np.int64)
     if (query_cameras is None) != (gallery_cameras is None):
         given, missing = ('gallery', 'query') if query_cameras is None else ('query', 'gallery')
-        raise ValueError(f'cameras are given for the {given} but not for the {missing}; give both, or neither to switch the camera rule off')
+        raise ValueError(
+            f'cameras are given for the {given} but not for the {missing}; give both, or neither to'
+            ' switch the camera rule off'
+        )
     order = np.argsort(gid, kind='stable')
     ordered = gid[order]
     first = np.searchsorted(ordered, qid, 'left')
@@ -91,20 +99,29 @@ def relevance(
     else:
         qcam, gcam = np.asarray(query_cameras), np.asarray(gallery_cameras)
         if qcam.shape != qid.shape or gcam.shape != gid.shape:
-            raise ValueError(f'{qcam.shape[0]} query and {gcam.shape[0]} gallery cameras for {qid.shape[0]} queries and {gid.shape[0]} gallery images')
+            raise ValueError(
+                f'{qcam.shape[0]} query and {gcam.shape[0]} gallery cameras for {qid.shape[0]}'
+                f' queries and {gid.shape[0]} gallery images'
+            )
         own_camera = qcam[row] == gcam[column]
 
     def sparse(keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         counts = np.bincount(row[keep], minlength=qid.shape[0])
         return np.concatenate([[0], np.cumsum(counts)]), column[keep]
 
-    return Relevance(*sparse(~own_camera), *sparse(own_camera), junk=np.flatnonzero(gid < 0), gallery=gid.shape[0])
+    return Relevance(
+        *sparse(~own_camera),
+        *sparse(own_camera),
+        junk=np.flatnonzero(gid < 0),
+        gallery=gid.shape[0],
+    )
 
 
 def check_sizes(shape: tuple[int, ...], related: Relevance) -> None:
     """The identities are those of the features or distances."""
     if shape != (related.queries, related.gallery):
         raise ValueError(
-            f'{related.queries:,} query and {related.gallery:,} gallery identities for {shape[0]:,} queries and {shape[1]:,} gallery images; '
-            'expected one identity an image, in the same order'
+            f'{related.queries:,} query and {related.gallery:,} gallery identities for {shape[0]:,}'
+            f' queries and {shape[1]:,} gallery images; expected one identity an image, in the same'
+            ' order'
         )

@@ -1,1 +1,3 @@
-"""The papers' tables: what they say, the runs that give their rows, and our numbers beside theirs."""
+"""The papers' tables: what they say, the runs that give their rows, and our numbers beside
+theirs.
+"""

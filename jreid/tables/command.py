@@ -1,4 +1,6 @@
-"""`jreid reproduce`, `python scripts/reproduce.py`: the rows of the papers' tables, run, resumed or collected, and written beside the paper's numbers."""
+"""`jreid reproduce`, `python scripts/reproduce.py`: the rows of the papers' tables, run, resumed
+or collected, and written beside the paper's numbers.
+"""
 
 import argparse
 import contextlib
@@ -7,7 +9,7 @@ import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
-from jreid import console
+from jreid.commands import console
 from jreid.tables import catalogue, jobs, results, runner, writing
 
 EPILOG = """further arguments of the form --config.field=value hold for every run, e.g. --config.data.root=/data/reid;
@@ -20,14 +22,20 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None, *, prog: str = 'python scripts/reproduce.py') -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = 'python scripts/reproduce.py'
+) -> int:
     """The command; 0, 1 where a row failed, 2 where the arguments are wrong."""
     options, rest = _parser(prog).parse_known_args(arguments)
     options.teacher = [argument for argument in rest if argument.startswith('--teacher.')]
     rest = [argument for argument in rest if argument not in options.teacher]
     edits = [argument for argument in rest if argument.startswith('--config.')]
     if unknown := [argument for argument in rest if not argument.startswith('--config.')]:
-        print(f'{prog}: unknown arguments {" ".join(unknown)}; fields are set as --config.field=value', file=sys.stderr)
+        print(
+            f'{prog}: unknown arguments {" ".join(unknown)}; fields are set as'
+            ' --config.field=value',
+            file=sys.stderr,
+        )
         return 2
     if missing := _missing_configs():
         print(f'{prog}: {missing}', file=sys.stderr)
@@ -39,11 +47,20 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = 'python scripts/
     try:
         if not options.table:
             raise ValueError('--table is missing; --list prints those there are')
-        names = list(catalogue.tables()) if 'all' in options.table else [name for given in options.table for name in given.split(',')]
+        names = (
+            list(catalogue.tables())
+            if 'all' in options.table
+            else [name for given in options.table for name in given.split(',')]
+        )
         tables = [catalogue.get(name) for name in names]
         seeds = _seeds(options.seeds)
         teacher = [edit.replace('--teacher.', '--config.', 1) for edit in options.teacher]
-        chosen = {'pairs': options.pair, 'rows': options.row, 'edits': edits, 'teacher_edits': teacher}
+        chosen = {
+            'pairs': options.pair,
+            'rows': options.row,
+            'edits': edits,
+            'teacher_edits': teacher,
+        }
         todo, without = jobs.plan(tables, workdir=options.workdir, seeds=seeds, **chosen)
         part = _shard(todo, options.shard)
         if options.dry_run:
@@ -53,10 +70,19 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = 'python scripts/
         print(f'{prog}: {error}', file=sys.stderr)
         return 2
     wrong = {} if options.collect else runner.run_all(part)
-    other = {job.folder: told for job in todo if (told := runner.other_config(job))} if options.collect else {}
+    other = (
+        {job.folder: told for job in todo if (told := runner.other_config(job))}
+        if options.collect
+        else {}
+    )
     _write(tables, options.workdir, options.pair, seeds, options.row, without, wrong, other)
     if wrong:
-        print(f'{len(wrong)} of {len(part)} runs failed:', *(f'  {folder}: {reason}' for folder, reason in wrong.items()), sep='\n', file=sys.stderr)
+        print(
+            f'{len(wrong)} of {len(part)} runs failed:',
+            *(f'  {folder}: {reason}' for folder, reason in wrong.items()),
+            sep='\n',
+            file=sys.stderr,
+        )
     return 1 if wrong else 0
 
 
@@ -69,7 +95,10 @@ def _missing_configs() -> str:
     with contextlib.suppress(ModuleNotFoundError):
         importlib.import_module('configs.variants')
         return ''
-    return 'the folder configs/ of the repository is not here; start the command in the repository, or install it with pip install -e'
+    return (
+        'the folder configs/ of the repository is not here; start the command in the repository, or'
+        ' install it with pip install -e'
+    )
 
 
 def listing() -> str:
@@ -94,7 +123,16 @@ def _write(
     """Every table's files, and what is in them on the screen."""
     for table in tables:
         for pair in pairs or table.pairs:
-            lines = results.lines(table, workdir=workdir, pair=pair, seeds=seeds, rows=rows, without=without, wrong=wrong, other=other)
+            lines = results.lines(
+                table,
+                workdir=workdir,
+                pair=pair,
+                seeds=seeds,
+                rows=rows,
+                without=without,
+                wrong=wrong,
+                other=other,
+            )
             if lines:
                 written = writing.write(workdir / 'tables', table, lines)
                 print(writing.markdown(table, lines))
@@ -108,7 +146,10 @@ def _dry(todo: Sequence[jobs.Job], without: dict[tuple[str, str], str]) -> str:
         for step in job.steps:
             if step not in told:
                 told.add(step)
-                lines.append(f'{"done" if (step.folder / step.done).is_file() else "before":<9} {step.command}')
+                lines.append(
+                    f'{"done" if (step.folder / step.done).is_file() else "before":<9}'
+                    f' {step.command}'
+                )
         lines.append(f'{runner.state(job):<9} {job.command}')
     lines += [f'no run    {pair}, {row}: {reason}' for (pair, row), reason in without.items()]
     return '\n'.join(lines)
@@ -120,8 +161,15 @@ def _seeds(text: str) -> list[int]:
         numbers = [int(part) for part in text.split(',') if part]
     except ValueError:
         numbers = []
-    if not numbers or min(numbers) < 0 or (len(numbers) == 1 and ',' not in text and numbers[0] < 1):
-        raise ValueError(f"--seeds is '{text}'; expected a number of seeds (3 for 0, 1, 2) or seeds with commas (4,7; one alone: 4,)")
+    if (
+        not numbers
+        or min(numbers) < 0
+        or (len(numbers) == 1 and ',' not in text and numbers[0] < 1)
+    ):
+        raise ValueError(
+            f"--seeds is '{text}'; expected a number of seeds (3 for 0, 1, 2) or seeds with commas"
+            ' (4,7; one alone: 4,)'
+        )
     return list(range(numbers[0])) if ',' not in text else numbers
 
 
@@ -136,19 +184,59 @@ def _shard(todo: Sequence[jobs.Job], text: str) -> list[jobs.Job]:
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Runs, resumes or collects the rows of the papers' tables; writes Markdown, CSV and HTML to WORKDIR/tables.",
+        description=(
+            "Runs, resumes or collects the rows of the papers' tables; writes Markdown, CSV and"
+            ' HTML to WORKDIR/tables.'
+        ),
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument('--table', action='append', default=[], metavar='NAME', help="a table, several with commas, or 'all'; see --list")
-    parser.add_argument('--pair', action='append', default=[], metavar='PAIR', help="a config in configs/ or a file; default: the table's own pairs")
-    parser.add_argument('--row', action='append', default=[], metavar='ROW', help='only this row or variant; may be repeated')
-    parser.add_argument('--workdir', type=pathlib.Path, default=pathlib.Path('runs/tables'), help='runs lie in WORKDIR/PAIR/VARIANT/SEED; default: runs/tables')
-    parser.add_argument('--seeds', default='1', help='number of seeds, or seeds with commas (default: 1); where a set has random splits, also their numbers')
-    parser.add_argument('--shard', default='1/1', metavar='I/N', help='run only the I-th of N parts; the tables show whatever is finished')
+    parser.add_argument(
+        '--table',
+        action='append',
+        default=[],
+        metavar='NAME',
+        help="a table, several with commas, or 'all'; see --list",
+    )
+    parser.add_argument(
+        '--pair',
+        action='append',
+        default=[],
+        metavar='PAIR',
+        help="a config in configs/ or a file; default: the table's own pairs",
+    )
+    parser.add_argument(
+        '--row',
+        action='append',
+        default=[],
+        metavar='ROW',
+        help='only this row or variant; may be repeated',
+    )
+    parser.add_argument(
+        '--workdir',
+        type=pathlib.Path,
+        default=pathlib.Path('runs/tables'),
+        help='runs lie in WORKDIR/PAIR/VARIANT/SEED; default: runs/tables',
+    )
+    parser.add_argument(
+        '--seeds',
+        default='1',
+        help=(
+            'number of seeds, or seeds with commas (default: 1); where a set has random splits,'
+            ' also their numbers'
+        ),
+    )
+    parser.add_argument(
+        '--shard',
+        default='1/1',
+        metavar='I/N',
+        help='run only the I-th of N parts; the tables show whatever is finished',
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--list', action='store_true', help='print all tables and rows')
     what.add_argument('--dry-run', action='store_true', help='print what would run')
-    what.add_argument('--collect', action='store_true', help='run nothing, write the tables of what is finished')
+    what.add_argument(
+        '--collect', action='store_true', help='run nothing, write the tables of what is finished'
+    )
     return parser

@@ -1,4 +1,6 @@
-"""The runs that a table needs: a variant, a pair and a seed each; and the teachers that some of them read labels of."""
+"""The runs that a table needs: a variant, a pair and a seed each; and the teachers that some of
+them read labels of.
+"""
 
 import dataclasses
 import difflib
@@ -8,13 +10,21 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from jreid.edits import edited
+from jreid import configs
+from jreid.commands.edits import edited
 from jreid.tables.catalogue import Row, Table
 
 SYNTHETIC = ('demo', 'ward2pku', 'pku2ward')
-"""Pairs whose teachers are trained on generated people; the others' on the data sets of the paper."""
+"""Pairs whose teachers are trained on generated people; the others' on the data sets of the
+paper.
+"""
 SPLIT = ('data.source_options', 'data.target_options')
-TEACHER_FIELDS = ('--config.data.root', '--config.data.pack_folder', '--config.data.loader', '--config.model.')
+TEACHER_FIELDS = (
+    '--config.data.root',
+    '--config.data.pack_folder',
+    '--config.data.loader',
+    '--config.model.',
+)
 """What of a row's own settings holds for its teachers too."""
 
 
@@ -77,20 +87,25 @@ def config_file(pair: str) -> pathlib.Path:
     Raises:
       FileNotFoundError: there is none; names those that exist.
     """
-    import configs
-
-    place = pathlib.Path(str(configs.__path__[0]))
+    place = pathlib.Path(configs.__file__).parent
     path = pathlib.Path(pair) if pair.endswith('.py') else place / f'{pair}.py'
     if not path.is_file():
-        known = sorted(p.stem for p in place.glob('*.py') if p.stem not in ('__init__', 'base', 'variants') and not p.stem.startswith('teacher'))
+        known = sorted(
+            p.stem
+            for p in place.glob('*.py')
+            if p.stem not in ('__init__', 'base', 'variants') and not p.stem.startswith('teacher')
+        )
         near = difflib.get_close_matches(path.stem, known, 1)
         hint = f" (did you mean '{near[0]}'?)" if near else ''
-        raise FileNotFoundError(f"pair '{pair}' has no config file {path}{hint}; there are: {', '.join(known)}")
+        raise FileNotFoundError(
+            f"pair '{pair}' has no config file {path}{hint}; there are: {', '.join(known)}"
+        )
     return path
 
 
 def read_config(arguments: Sequence[str]) -> ConfigDict:
-    """The config that jreid.main would run with these arguments, the first of which is --config=FILE:VARIANT.
+    """The config that jreid.main would run with these arguments, the first of which is
+    --config=FILE:VARIANT.
 
     Raises:
       ValueError: a field that the config does not have, or a value of another type.
@@ -102,7 +117,9 @@ def read_config(arguments: Sequence[str]) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config = module.get_config(variant) if variant else module.get_config()
-    return edited(config, [argument for argument in arguments[1:] if argument.startswith('--config.')])
+    return edited(
+        config, [argument for argument in arguments[1:] if argument.startswith('--config.')]
+    )
 
 
 def plan(
@@ -115,7 +132,8 @@ def plan(
     edits: Sequence[str] = (),
     teacher_edits: Sequence[str] = (),
 ) -> tuple[list[Job], dict[tuple[str, str], str]]:
-    """The runs of tables, each once, in an order that depends on the arguments alone; and (pair, row) -> reason of the rows that have none.
+    """The runs of tables, each once, in an order that depends on the arguments alone; and (pair,
+    row) -> reason of the rows that have none.
 
     Args:
       workdir: runs lie in `<workdir>/<pair>/<variant>/<seed>`.
@@ -127,22 +145,30 @@ def plan(
 
     Raises:
       FileNotFoundError: a pair that was asked for has no config file.
-      ValueError: a row that was asked for is in none of the tables; or a field that a config does not have.
+      ValueError: a row that was asked for is in none of the tables; or a field that a config does
+        not have.
     """
     for pair in pairs:
         config_file(pair)
-    there = [name for table in tables for row in table.rows for name in (row.name, row.variant) if name]
+    there = [
+        name for table in tables for row in table.rows for name in (row.name, row.variant) if name
+    ]
     for asked in rows:
         if asked not in there:
             near = difflib.get_close_matches(asked, there, 1)
             hint = f" (did you mean '{near[0]}'?)" if near else ''
-            raise ValueError(f"row '{asked}' is in none of {', '.join(t.name for t in tables)}{hint}; there are: {', '.join(dict.fromkeys(there))}")
+            raise ValueError(
+                f"row '{asked}' is in none of {', '.join(t.name for t in tables)}{hint}; there are:"
+                f' {", ".join(dict.fromkeys(there))}'
+            )
     jobs: dict[pathlib.Path, Job] = {}
     without: dict[tuple[str, str], str] = {}
     for table in tables:
         for pair in pairs or table.pairs:
             for row in table.rows:
-                if (rows and row.name not in rows and row.variant not in rows) or (not pairs and pair not in {**row.paper, **row.notes}):
+                if (rows and row.name not in rows and row.variant not in rows) or (
+                    not pairs and pair not in {**row.paper, **row.notes}
+                ):
                     continue
                 if row.reason:
                     without[pair, row.name] = row.reason
@@ -151,17 +177,30 @@ def plan(
                     folder = folder_of(workdir, pair, row.variant, seed)
                     if folder not in jobs:
                         try:
-                            jobs[folder] = _job(table, row, pair, seed, folder, workdir, edits, teacher_edits)
+                            jobs[folder] = _job(
+                                table, row, pair, seed, folder, workdir, edits, teacher_edits
+                            )
                         except FileNotFoundError as error:
                             without[pair, row.name] = str(error)
     return list(jobs.values()), without
 
 
-def _job(table: Table, row: Row, pair: str, seed: int, folder: pathlib.Path, workdir: pathlib.Path, edits: Sequence[str], teacher_edits: Sequence[str]) -> Job:
+def _job(
+    table: Table,
+    row: Row,
+    pair: str,
+    seed: int,
+    folder: pathlib.Path,
+    workdir: pathlib.Path,
+    edits: Sequence[str],
+    teacher_edits: Sequence[str],
+) -> Job:
     arguments = [f'--config={config_file(pair)}:{row.variant}', f'--config.seed={seed}', *edits]
     config = read_config(arguments)
     for place in SPLIT:
-        if 'split' in config.data[place.removeprefix('data.')] and f'--config.{place}.split=' not in ' '.join(edits):
+        if 'split' in config.data[
+            place.removeprefix('data.')
+        ] and f'--config.{place}.split=' not in ' '.join(edits):
             arguments.append(f'--config.{place}.split={seed}')
     steps, told = _teachers(row.variant, pair, config, workdir, edits, teacher_edits)
     arguments += told
@@ -170,30 +209,70 @@ def _job(table: Table, row: Row, pair: str, seed: int, folder: pathlib.Path, wor
 
 
 def _teachers(
-    variant: str, pair: str, config: ConfigDict, workdir: pathlib.Path, edits: Sequence[str], teacher_edits: Sequence[str]
+    variant: str,
+    pair: str,
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    edits: Sequence[str],
+    teacher_edits: Sequence[str],
 ) -> tuple[list[Step], list[str]]:
-    """What a row of proxy tasks needs: teachers trained, their labels written; and the fields that name those labels."""
-    tasks = [task for task in ('parsing', 'attributes') if config.method.get(task) in ('source', 'target', 'both')]
-    domains = [d for d in ('source', 'target') if any(config.method[task] in (d, 'both') for task in tasks) and not config.data[f'{d}_teacher']]
+    """What a row of proxy tasks needs: teachers trained, their labels written; and the fields
+    that name those labels.
+    """
+    tasks = [
+        task
+        for task in ('parsing', 'attributes')
+        if config.method.get(task) in ('source', 'target', 'both')
+    ]
+    domains = [
+        d
+        for d in ('source', 'target')
+        if any(config.method[task] in (d, 'both') for task in tasks)
+        and not config.data[f'{d}_teacher']
+    ]
     if not tasks or not domains:
         return [], []
     name = pathlib.Path(pair).stem
     synthetic = name in SYNTHETIC or config.data.source == 'synthetic'
     if synthetic and variant.endswith('-rap'):
-        raise FileNotFoundError("needs a teacher trained on RAP; pairs without the paper's data have one teacher of attributes, on generated people")
-    of = {'parsing': 'synthetic' if synthetic else 'densepose', 'attributes': 'synthetic' if synthetic else 'rap' if variant.endswith('-rap') else 'peta'}
-    teacher_settings = (*(edit for edit in edits if edit.startswith(TEACHER_FIELDS)), *teacher_edits)
+        raise FileNotFoundError(
+            "needs a teacher trained on RAP; pairs without the paper's data have one teacher of"
+            ' attributes, on generated people'
+        )
+    of = {
+        'parsing': 'synthetic' if synthetic else 'densepose',
+        'attributes': 'synthetic' if synthetic else 'rap' if variant.endswith('-rap') else 'peta',
+    }
+    teacher_settings = (
+        *(edit for edit in edits if edit.startswith(TEACHER_FIELDS)),
+        *teacher_edits,
+    )
     data = tuple(edit for edit in edits if edit.startswith('--config.data.'))
     steps, told = [], []
     for task in tasks:
         run = workdir / 'teachers' / f'{task}-{of[task]}'
-        arguments = (f'--config={config_file(f"teacher_{task}")}:{of[task]}', f'--workdir={run}', *teacher_settings)
+        arguments = (
+            f'--config={config_file(f"teacher_{task}")}:{of[task]}',
+            f'--workdir={run}',
+            *teacher_settings,
+        )
         steps.append(Step(run, Command('jreid.main', arguments), 'summary.json'))
     for domain in domains:
-        out = workdir / name / 'labels' / '-'.join([domain, *(f'{task}-{of[task]}' for task in tasks)])
+        out = (
+            workdir
+            / name
+            / 'labels'
+            / '-'.join([domain, *(f'{task}-{of[task]}' for task in tasks)])
+        )
         for task in tasks:
             teacher = workdir / 'teachers' / f'{task}-{of[task]}'
-            arguments = (f'--teacher={teacher}', f'--config={config_file(pair)}', f'--out={out}', f'--domain={domain}', *data)
-            steps.append(Step(out, Command('jreid.label', arguments), f'{task}.done'))
+            arguments = (
+                f'--teacher={teacher}',
+                f'--config={config_file(pair)}',
+                f'--out={out}',
+                f'--domain={domain}',
+                *data,
+            )
+            steps.append(Step(out, Command('jreid.commands.label', arguments), f'{task}.done'))
         told.append(f'--config.data.{domain}_teacher={out}')
     return steps, told

@@ -1,4 +1,6 @@
-"""Ours beside the paper's: mean and deviation over the seeds of every row that has finished runs."""
+"""Ours beside the paper's: mean and deviation over the seeds of every row that has finished
+runs.
+"""
 
 import dataclasses
 import json
@@ -14,7 +16,9 @@ from jreid.tables.runner import FAILED
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A metric over the seeds, percent: mean, deviation of the sample (None for one run), the values."""
+    """A metric over the seeds, percent: mean, deviation of the sample (None for one run), the
+    values.
+    """
 
     mean: float
     deviation: float | None
@@ -28,7 +32,8 @@ class Line:
     Attributes:
       row: the paper's row.
       pair: that the runs are of.
-      paper: metric -> percent, of the pair, or of the table's first pair where the paper does not have it.
+      paper: metric -> percent, of the pair, or of the table's first pair where the paper does not
+        have it.
       ours: metric -> Score; empty where no run is finished.
       runs, wanted: finished runs and those asked for.
       images: training images seen, mean over the runs; None where they do not say.
@@ -54,19 +59,34 @@ class Line:
         return self.pair in self.row.paper
 
     def difference(self, metric: str) -> float | None:
-        """Ours less the paper's, in points; None where either is missing or they are not of one pair."""
+        """Ours less the paper's, in points; None where either is missing or they are not of one
+        pair.
+        """
         if not self.comparable or metric not in self.ours or metric not in self.paper:
             return None
         return self.ours[metric].mean - self.paper[metric]
 
 
 def summary_row(summary: Mapping[str, Any], *, reranked: bool) -> Mapping[str, Any]:
-    """The summary's row that a variant stands for: its last model's, after re-ranking where the variant is about that."""
+    """The summary's row that a variant stands for: its last model's, after re-ranking where the
+    variant is about that.
+    """
     rows = {name: row for name, row in summary.items() if isinstance(row, dict) and 'mAP' in row}
-    names = [name for name in rows if name.endswith('_reranked') == reranked and not name.startswith('adabn')]
+    names = [
+        name
+        for name in rows
+        if name.endswith('_reranked') == reranked and not name.startswith('adabn')
+    ]
     row = rows[names[-1]] if names else {}
     # Where the config asks for a single-shot CMC, that is the paper's protocol.
-    return {**row, **{name: value for name, value in row.get('single_shot', {}).items() if name.startswith('rank')}}
+    return {
+        **row,
+        **{
+            name: value
+            for name, value in row.get('single_shot', {}).items()
+            if name.startswith('rank')
+        },
+    }
 
 
 def lines(
@@ -85,15 +105,20 @@ def lines(
     Args:
       without: (pair, row) -> why it cannot be run (see `jobs.plan`).
       wrong: folder -> what went wrong there just now.
-      other: folder of a finished run -> how its config differs from the table's; it is counted, and the row says so.
+      other: folder of a finished run -> how its config differs from the table's; it is counted, and
+        the row says so.
     """
-    from configs import variants
+    from jreid.configs import variants
 
     found = []
     for row in table.rows:
-        if (rows and row.name not in rows and row.variant not in rows) or (pair in table.pairs and pair not in {**row.paper, **row.notes}):
+        if (rows and row.name not in rows and row.variant not in rows) or (
+            pair in table.pairs and pair not in {**row.paper, **row.notes}
+        ):
             continue
-        paper = row.paper.get(pair) or (row.paper.get(table.pairs[0], {}) if pair not in table.pairs else {})
+        paper = row.paper.get(pair) or (
+            row.paper.get(table.pairs[0], {}) if pair not in table.pairs else {}
+        )
         told = row.notes.get(pair, '')
         summaries, troubles = [], []
         reason = row.reason or (without or {}).get((pair, row.name), '')
@@ -107,7 +132,9 @@ def lines(
                     troubles.append(f'seed {seed} has another config: {(other or {})[folder]}')
             elif (folder / FAILED).is_file():
                 troubles.append(f'seed {seed}: {(folder / FAILED).read_text().strip()}')
-        scores = [summary_row(summary, reranked=variants.reranked(row.variant)) for summary in summaries]
+        scores = [
+            summary_row(summary, reranked=variants.reranked(row.variant)) for summary in summaries
+        ]
         said = [told and f'paper: {told}', reason, *troubles]
         if not reason and not summaries and not troubles:
             said.append('not run')
@@ -132,9 +159,15 @@ def _scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Score]:
     """metric -> statistics over rows of summaries."""
     scores = {}
     for metric in METRICS:
-        values = [float(row[metric.replace('-', '')]) for row in rows if metric.replace('-', '') in row]
+        values = [
+            float(row[metric.replace('-', '')]) for row in rows if metric.replace('-', '') in row
+        ]
         if values:
-            scores[metric] = Score(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, tuple(values))
+            scores[metric] = Score(
+                statistics.fmean(values),
+                statistics.stdev(values) if len(values) > 1 else None,
+                tuple(values),
+            )
     return scores
 
 
@@ -144,4 +177,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _device(machine: Mapping[str, Any]) -> str:
-    return f'{machine["devices"]} x {machine["device"]}' if machine.get('devices', 1) > 1 else str(machine['device'])
+    return (
+        f'{machine["devices"]} x {machine["device"]}'
+        if machine.get('devices', 1) > 1
+        else str(machine['device'])
+    )

@@ -1,4 +1,6 @@
-"""Runs a table's jobs, each in a process of its own: one that fails is reported and the next one begins; a finished one is not run again."""
+"""Runs a table's jobs, each in a process of its own: one that fails is reported and the next one
+begins; a finished one is not run again.
+"""
 
 import contextlib
 import fcntl
@@ -13,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tqdm import tqdm
 
-from jreid.position import FREE, flat_config
+import jreid
+from jreid.run.config import FREE, flat_config
 from jreid.tables.jobs import Command, Job, Step
 
 log = logging.getLogger('jreid')
@@ -40,18 +43,29 @@ def finished(job: Job) -> bool:
     if not (job.folder / 'summary.json').is_file():
         return False
     if told := other_config(job):
-        raise ValueError(f'{job.folder} holds a finished run of another config ({told}); choose another --workdir or remove it')
+        raise ValueError(
+            f'{job.folder} holds a finished run of another config ({told}); choose another'
+            ' --workdir or remove it'
+        )
     return True
 
 
 def other_config(job: Job) -> str:
-    """Where the finished run in the job's folder has another config than the job: the first fields that differ; '' where none does or no run is finished."""
+    """Where the finished run in the job's folder has another config than the job: the first
+    fields that differ; '' where none does or no run is finished.
+    """
     if not (job.folder / 'summary.json').is_file():
         return ''
     old = flat_config(json.loads((job.folder / 'config.json').read_text()))
     new = flat_config(json.loads(job.config.to_json_best_effort()))
-    differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and not name.startswith(FREE)]
-    return '; '.join(f'{name}: {old.get(name)!r} there, {new.get(name)!r} now' for name in differing[:3])
+    differing = [
+        name
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name) and not name.startswith(FREE)
+    ]
+    return '; '.join(
+        f'{name}: {old.get(name)!r} there, {new.get(name)!r} now' for name in differing[:3]
+    )
 
 
 def state(job: Job) -> str:
@@ -63,10 +77,16 @@ def state(job: Job) -> str:
     return 'begun' if (job.folder / 'checkpoints').is_dir() else 'to run'
 
 
-def run_all(jobs: Sequence[Job], *, start: Program = program, progress: bool = True) -> dict[pathlib.Path, str]:
-    """Run what is not finished; folder -> what went wrong, for those that failed or that another process is running."""
+def run_all(
+    jobs: Sequence[Job], *, start: Program = program, progress: bool = True
+) -> dict[pathlib.Path, str]:
+    """Run what is not finished; folder -> what went wrong, for those that failed or that another
+    process is running.
+    """
     wrong: dict[pathlib.Path, str] = {}
-    with tqdm(total=len(jobs), desc='runs', unit='run', disable=not progress, dynamic_ncols=True) as bar:
+    with tqdm(
+        total=len(jobs), desc='runs', unit='run', disable=not progress, dynamic_ncols=True
+    ) as bar:
         for job in jobs:
             bar.set_description(job.label)
             try:
@@ -88,7 +108,9 @@ def _run(job: Job, start: Program, bar: tqdm) -> None:
         if not finished(job):
             _process(job.command, job.folder, start, bar)
             if not (job.folder / 'summary.json').is_file():
-                raise RuntimeError(f'the run ended without {job.folder / "summary.json"}; see {job.folder / LOG}')
+                raise RuntimeError(
+                    f'the run ended without {job.folder / "summary.json"}; see {job.folder / LOG}'
+                )
 
 
 def _prepare(step: Step, start: Program, bar: tqdm) -> None:
@@ -114,14 +136,26 @@ def _process(command: Command, folder: pathlib.Path, start: Program, bar: tqdm) 
     (folder / FAILED).unlink(missing_ok=True)
     with open(folder / LOG, 'ab') as out:
         began = out.tell()
-        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(path for path in (_root(), os.environ.get('PYTHONPATH', '')) if path)}
-        process = subprocess.Popen(start(command), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment)
+        environment = {
+            **os.environ,
+            'PYTHONPATH': os.pathsep.join(
+                path for path in (_root(), os.environ.get('PYTHONPATH', '')) if path
+            ),
+        }
+        process = subprocess.Popen(
+            start(command),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+        )
         try:
             while process.poll() is None:
                 bar.set_postfix_str(_last_line(folder / LOG, began)[:60])
                 time.sleep(POLL)
         finally:
-            if process.poll() is None:  # interrupted: the run goes on from its last checkpoint the next time
+            # interrupted: the run goes on from its last checkpoint the next time
+            if process.poll() is None:
                 process.terminate()
                 process.wait()
     if process.returncode:
@@ -142,15 +176,14 @@ def _last_line(path: pathlib.Path, began: int) -> str:
 
 
 def _root() -> str:
-    """The folder that holds `configs`, for a program started elsewhere."""
-    import configs
-
-    return str(pathlib.Path(str(configs.__path__[0])).parent.absolute())
+    """The folder that holds `jreid`, for a program started elsewhere."""
+    return str(pathlib.Path(jreid.__file__).parent.parent.absolute())
 
 
 @contextlib.contextmanager
 def _alone(folder: pathlib.Path) -> Iterator[bool]:
-    """Whether no other table works in `folder`, for as long as the context lasts; the lock ends with the process, however that ends.
+    """Whether no other table works in `folder`, for as long as the context lasts; the lock ends
+    with the process, however that ends.
 
     It has a name of its own: the run itself locks its folder too.
     """

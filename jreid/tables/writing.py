@@ -6,9 +6,9 @@ import io
 import pathlib
 from collections.abc import Sequence
 
+from jreid.files import write_text
 from jreid.tables.catalogue import METRICS, Table
 from jreid.tables.results import Line
-from jreid.writers import write_atomically
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2733; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
@@ -23,9 +23,13 @@ th:first-child, td:first-child, td.text { text-align: left; } tbody th { font-we
 def write(folder: pathlib.Path, table: Table, lines: Sequence[Line]) -> list[pathlib.Path]:
     """`<table>-<pair>.md`, `.csv` and `.html` in the folder."""
     stem = f'{table.name}-{pathlib.Path(lines[0].pair).stem}' if lines else table.name
-    texts = {'md': markdown(table, lines), 'csv': comma_separated(table, lines), 'html': page(table, lines)}
+    texts = {
+        'md': markdown(table, lines),
+        'csv': comma_separated(table, lines),
+        'html': page(table, lines),
+    }
     for suffix, text in texts.items():
-        write_atomically(folder / f'{stem}.{suffix}', text)
+        write_text(folder / f'{stem}.{suffix}', text)
     return [folder / f'{stem}.{suffix}' for suffix in texts]
 
 
@@ -40,7 +44,10 @@ def heading(table: Table, lines: Sequence[Line]) -> str:
     pair = pathlib.Path(lines[0].pair).stem if lines else ''
     if not lines or any(line.comparable for line in lines) or lines[0].pair in table.pairs:
         return f'{table.title}: {pair}'
-    return f"{table.title}: {pair} (the paper's numbers are of {table.pairs[0]} and are not comparable; the gain over the first row may be)"
+    return (
+        f"{table.title}: {pair} (the paper's numbers are of {table.pairs[0]} and are not"
+        ' comparable; the gain over the first row may be)'
+    )
 
 
 def markdown(table: Table, lines: Sequence[Line]) -> str:
@@ -48,7 +55,13 @@ def markdown(table: Table, lines: Sequence[Line]) -> str:
     head, body = _cells(lines)
     rows = [head, ['---' if i in (0, len(head) - 1) else '---:' for i in range(len(head))], *body]
     escaped = [[cell.replace('|', r'\|') for cell in row] for row in rows]
-    return f'### {heading(table, lines)}\n\n' + '\n'.join(f'| {" | ".join(row)} |' for row in escaped) + '\n\n' + _legend() + '\n'
+    return (
+        f'### {heading(table, lines)}\n\n'
+        + '\n'.join(f'| {" | ".join(row)} |' for row in escaped)
+        + '\n\n'
+        + _legend()
+        + '\n'
+    )
 
 
 def page(table: Table, lines: Sequence[Line]) -> str:
@@ -58,12 +71,16 @@ def page(table: Table, lines: Sequence[Line]) -> str:
     first = ''.join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
     rows = ''.join(
         f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + ''.join(f'<td{_class(name)}>{html.escape(cell)}</td>' for name, cell in zip(head[1:], row[1:], strict=True))
+        + ''.join(
+            f'<td{_class(name)}>{html.escape(cell)}</td>'
+            for name, cell in zip(head[1:], row[1:], strict=True)
+        )
         + '</tr>\n'
         for row in body
     )
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+        f' content="width=device-width"><title>{title}</title>'
         f'<style>{STYLE}</style></head>\n<body><main><h1>{html.escape(table.title)}</h1>\n<table><caption>{title}</caption>\n'
         f'<thead><tr>{first}</tr></thead>\n<tbody>\n{rows}</tbody></table>\n<p>{html.escape(_legend())}</p></main></body></html>\n'
     )
@@ -74,15 +91,43 @@ def comma_separated(table: Table, lines: Sequence[Line]) -> str:
     metrics = metrics_of(lines)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator='\n')
-    columns = [f'{metric} {what}' for metric in metrics for what in ('paper', 'mean', 'deviation', 'difference', 'values')]
-    writer.writerow(['table', 'pair', 'row', 'variant', *columns, 'runs', 'images seen', 'wall seconds', 'device', 'note'])
+    columns = [
+        f'{metric} {what}'
+        for metric in metrics
+        for what in ('paper', 'mean', 'deviation', 'difference', 'values')
+    ]
+    writer.writerow(
+        [
+            'table',
+            'pair',
+            'row',
+            'variant',
+            *columns,
+            'runs',
+            'images seen',
+            'wall seconds',
+            'device',
+            'note',
+        ]
+    )
     for line in lines:
         cells: list[object] = []
         for metric in metrics:
             score, difference = line.ours.get(metric), line.difference(metric)
-            cells += [line.paper.get(metric, ''), _number(score.mean if score else None), _number(score.deviation if score else None), _number(difference)]
+            cells += [
+                line.paper.get(metric, ''),
+                _number(score.mean if score else None),
+                _number(score.deviation if score else None),
+                _number(difference),
+            ]
             cells.append(' '.join(f'{value:g}' for value in score.values) if score else '')
-        told = [line.runs, _number(line.images), _number(line.seconds), '; '.join(line.devices), line.note]
+        told = [
+            line.runs,
+            _number(line.images),
+            _number(line.seconds),
+            '; '.join(line.devices),
+            line.note,
+        ]
         writer.writerow([table.name, line.pair, line.row.name, line.row.variant, *cells, *told])
     return out.getvalue()
 
@@ -92,17 +137,36 @@ def _cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
     metrics = metrics_of(lines)
     comparable = any(line.comparable for line in lines)
     own = ['difference' if comparable else 'gain paper / ours']
-    head = ['row', *(cell for metric in metrics for cell in (f'{metric} paper', 'ours', *own)), 'runs', 'images seen', 'wall time', 'device', 'note']
+    head = [
+        'row',
+        *(cell for metric in metrics for cell in (f'{metric} paper', 'ours', *own)),
+        'runs',
+        'images seen',
+        'wall time',
+        'device',
+        'note',
+    ]
     first = next((line for line in lines if line.ours), None)
     body = []
     for line in lines:
         cells = [line.row.name]
         for metric in metrics:
             score, paper = line.ours.get(metric), line.paper.get(metric)
-            ours = '' if score is None else f'{score.mean:.1f}' + ('' if score.deviation is None else f' ± {score.deviation:.1f}')
+            ours = (
+                ''
+                if score is None
+                else f'{score.mean:.1f}'
+                + ('' if score.deviation is None else f' ± {score.deviation:.1f}')
+            )
             told = _signed(line.difference(metric)) if comparable else _gain(line, first, metric)
             cells += ['' if paper is None else f'{paper:.1f}', ours, told]
-        cells += [f'{line.runs}/{line.wanted}' if line.wanted else '', _count(line.images), _duration(line.seconds), '; '.join(line.devices), line.note]
+        cells += [
+            f'{line.runs}/{line.wanted}' if line.wanted else '',
+            _count(line.images),
+            _duration(line.seconds),
+            '; '.join(line.devices),
+            line.note,
+        ]
         body.append(cells)
     return head, body
 
@@ -111,12 +175,19 @@ def _gain(line: Line, first: Line | None, metric: str) -> str:
     """By how much the row is above the first one, in the paper and with us."""
     if first is None or line is first or metric not in line.ours or metric not in first.ours:
         return ''
-    paper = f'{line.paper[metric] - first.paper[metric]:+.1f}' if metric in line.paper and metric in first.paper else '?'
+    paper = (
+        f'{line.paper[metric] - first.paper[metric]:+.1f}'
+        if metric in line.paper and metric in first.paper
+        else '?'
+    )
     return f'{paper} / {line.ours[metric].mean - first.ours[metric].mean:+.1f}'
 
 
 def _legend() -> str:
-    return 'Percent. Ours: mean ± deviation of the sample over the seeds; difference: ours less the paper, in points. Images and time: means over the runs.'
+    return (
+        'Percent. Ours: mean ± deviation of the sample over the seeds; difference: ours less the'
+        ' paper, in points. Images and time: means over the runs.'
+    )
 
 
 def _class(head: str) -> str:
@@ -142,4 +213,10 @@ def _duration(seconds: float | None) -> str:
         return ''
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f'{hours} h {minutes:02d} min' if hours else f'{minutes} min {rest:02d} s' if minutes else f'{rest} s'
+    return (
+        f'{hours} h {minutes:02d} min'
+        if hours
+        else f'{minutes} min {rest:02d} s'
+        if minutes
+        else f'{rest} s'
+    )

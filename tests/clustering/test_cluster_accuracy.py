@@ -16,12 +16,19 @@ def dense(true, predicted) -> float:
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 10**6), n=st.integers(1, 80), identities=st.integers(1, 30), clusters=st.integers(1, 30))
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(1, 80),
+    identities=st.integers(1, 30),
+    clusters=st.integers(1, 30),
+)
 def test_equals_the_dense_hungarian(seed, n, identities, clusters):
     rng = np.random.default_rng(seed)
     true, predicted = rng.integers(0, identities, n), rng.integers(0, clusters, n)
     assert cluster_accuracy(true, predicted) == pytest.approx(dense(true, predicted), abs=1e-12)
-    assert cluster_accuracy(true, rng.permutation(clusters)[predicted] * 100) == pytest.approx(cluster_accuracy(true, predicted), abs=1e-12)
+    assert cluster_accuracy(true, rng.permutation(clusters)[predicted] * 100) == pytest.approx(
+        cluster_accuracy(true, predicted), abs=1e-12
+    )
 
 
 def test_values_by_hand():
@@ -30,7 +37,9 @@ def test_values_by_hand():
     assert cluster_accuracy(true, np.zeros(6, int)) == pytest.approx(2 / 6)
     assert cluster_accuracy(true, np.arange(6)) == pytest.approx(3 / 6)
     # The greedy match of cluster 0 to identity 0 would give 3 + 0, the best one gives 2 + 3.
-    assert cluster_accuracy(np.array([0, 0, 0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1, 1, 0, 0])) == pytest.approx(5 / 8)
+    assert cluster_accuracy(
+        np.array([0, 0, 0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1, 1, 0, 0])
+    ) == pytest.approx(5 / 8)
 
 
 def test_ten_thousand_clusters_need_no_dense_table():

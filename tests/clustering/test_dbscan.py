@@ -26,8 +26,11 @@ def test_equals_sklearn_on_points(seed, eps, min_samples):
     x = np.random.default_rng(seed).uniform(size=(80, 2))
     expected = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(x)
     neighbours, distances = padded(x, 0.6, 80)
-    # sklearn numbers clusters by their first core sample too, and gives a border sample to the first one that reaches it.
-    np.testing.assert_array_equal(dbscan(neighbours, distances, eps=eps, min_samples=min_samples), expected)
+    # sklearn numbers clusters by their first core sample too, and gives a border sample to the
+    # first one that reaches it.
+    np.testing.assert_array_equal(
+        dbscan(neighbours, distances, eps=eps, min_samples=min_samples), expected
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -36,10 +39,16 @@ def test_equals_sklearn_on_random_sparse_graphs(seed, density, min_samples):
     rng = np.random.default_rng(seed)
     n = 60
     upper = np.triu(np.where(rng.random((n, n)) < density, rng.uniform(0.1, 1, (n, n)), 0), 1)
-    expected = DBSCAN(eps=0.6, min_samples=min_samples, metric='precomputed').fit_predict(csr_matrix(upper + upper.T))
-    np.testing.assert_array_equal(dbscan(csr_matrix(upper + upper.T), eps=0.6, min_samples=min_samples), expected)
+    expected = DBSCAN(eps=0.6, min_samples=min_samples, metric='precomputed').fit_predict(
+        csr_matrix(upper + upper.T)
+    )
+    np.testing.assert_array_equal(
+        dbscan(csr_matrix(upper + upper.T), eps=0.6, min_samples=min_samples), expected
+    )
     # One side of an edge is enough.
-    np.testing.assert_array_equal(dbscan(csr_matrix(upper), eps=0.6, min_samples=min_samples), expected)
+    np.testing.assert_array_equal(
+        dbscan(csr_matrix(upper), eps=0.6, min_samples=min_samples), expected
+    )
 
 
 def test_by_hand():
@@ -55,10 +64,14 @@ def test_by_hand():
 
 
 def test_self_counts_once_whether_listed_or_not():
-    with_self = dbscan(np.array([[0, 1], [1, 0]]), np.array([[0, 0.1], [0, 0.1]]), eps=1, min_samples=2)
+    with_self = dbscan(
+        np.array([[0, 1], [1, 0]]), np.array([[0, 0.1], [0, 0.1]]), eps=1, min_samples=2
+    )
     without = dbscan(np.array([[1], [0]]), np.array([[0.1], [0.1]]), eps=1, min_samples=2)
     assert with_self.tolist() == without.tolist() == [0, 0]
-    assert dbscan(np.array([[0, 1], [1, 0]]), np.array([[0, 0.1], [0, 0.1]]), eps=1, min_samples=3).tolist() == [-1, -1]
+    assert dbscan(
+        np.array([[0, 1], [1, 0]]), np.array([[0, 0.1], [0, 0.1]]), eps=1, min_samples=3
+    ).tolist() == [-1, -1]
 
 
 def test_twenty_thousand_samples_stay_sparse():
@@ -75,7 +88,11 @@ def test_twenty_thousand_samples_stay_sparse():
     [
         ((np.array([[1], [0]]),), {}, 'no distances for neighbours of shape'),
         ((np.array([[2], [0]]), np.ones((2, 1))), {}, 'expected indices below 2'),
-        ((np.array([[1], [0]]), np.full((2, 1), np.nan)), {}, '2 of 2 distances are negative or nan'),
+        (
+            (np.array([[1], [0]]), np.full((2, 1), np.nan)),
+            {},
+            '2 of 2 distances are negative or nan',
+        ),
         ((np.array([[1], [0]]), np.ones((2, 1))), {'eps': 0.0}, 'expected eps > 0'),
         ((csr_matrix((2, 3)),), {}, 'expected n x n distances'),
     ],

@@ -4,7 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from jreid.clustering import cluster_accuracy, cluster_target, estimate_identities, identities, lloyd
+from jreid.clustering import (
+    cluster_accuracy,
+    cluster_target,
+    estimate_identities,
+    identities,
+    lloyd,
+)
 from jreid.clustering.identities import between, probe_accuracy, probe_identities
 from jreid.clustering.silhouette import silhouette_rows
 
@@ -12,10 +18,15 @@ SOURCE, TARGET, IMAGES, WIDTH = 40, 30, 20, 64
 
 
 def people(seed: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Source features and labels (every third number, unordered), target features and true identities; distances in an identity: noise x between."""
+    """Source features and labels (every third number, unordered), target features and true
+    identities; distances in an identity: noise x between.
+    """
     rng = np.random.default_rng(seed)
     label = np.repeat(np.arange(SOURCE + TARGET), IMAGES)
-    x = (rng.normal(size=(SOURCE + TARGET, WIDTH))[label] + noise * rng.normal(size=(len(label), WIDTH))).astype(np.float32)
+    x = (
+        rng.normal(size=(SOURCE + TARGET, WIDTH))[label]
+        + noise * rng.normal(size=(len(label), WIDTH))
+    ).astype(np.float32)
     source = label < SOURCE
     order = rng.permutation(source.sum())
     return x[source][order], 3 * label[source][order] + 5, x[~source], label[~source]
@@ -32,22 +43,36 @@ def test_the_number_is_within_a_quarter(seed, noise):
 def test_what_an_estimate_holds():
     source, labels, target, truth = people(3, 0.4)
     totals = [70, 52, 90, 61]
-    estimate = estimate_identities(jax.random.key(0), source, labels, target, candidates=totals, probe_splits=2)
+    estimate = estimate_identities(
+        jax.random.key(0), source, labels, target, candidates=totals, probe_splits=2
+    )
     curve = estimate.curve
     assert curve.total.tolist() == sorted(totals)
-    assert estimate.total == (curve.total[curve.accuracy.argmax()] + curve.total[curve.silhouette.argmax()] + 1) // 2
+    assert (
+        estimate.total
+        == (curve.total[curve.accuracy.argmax()] + curve.total[curve.silhouette.argmax()] + 1) // 2
+    )
     assert estimate.count == estimate.total - SOURCE
     assert ((curve.accuracy > 0) & (curve.accuracy <= 1)).all()
     assert curve.total[curve.silhouette.argmax()] == 70
     assert estimate.centroids.shape == (estimate.total, WIDTH)
     assert np.asarray(estimate.labels).shape == (len(target),)
-    assert 0 <= np.asarray(estimate.labels).min() < np.asarray(estimate.labels).max() < estimate.total
+    assert (
+        0 <= np.asarray(estimate.labels).min() < np.asarray(estimate.labels).max() < estimate.total
+    )
     np.testing.assert_array_equal(estimate.source_labels, (labels - 5) // 3)
     # The centroids are the means of both domains' members.
-    everything, cluster = np.concatenate([source, target]), np.concatenate([estimate.source_labels, estimate.labels])
+    everything, cluster = (
+        np.concatenate([source, target]),
+        np.concatenate([estimate.source_labels, estimate.labels]),
+    )
     for c in (0, SOURCE - 1, SOURCE, estimate.total - 1):
-        np.testing.assert_allclose(estimate.centroids[c], everything[cluster == c].mean(0), atol=1e-2)
-    again = estimate_identities(jax.random.key(0), source, labels, target, candidates=totals, probe_splits=2)
+        np.testing.assert_allclose(
+            estimate.centroids[c], everything[cluster == c].mean(0), atol=1e-2
+        )
+    again = estimate_identities(
+        jax.random.key(0), source, labels, target, candidates=totals, probe_splits=2
+    )
     np.testing.assert_array_equal(estimate.labels, again.labels)
     np.testing.assert_array_equal(np.stack(curve), np.stack(again.curve))
 
@@ -59,21 +84,42 @@ def test_ties_go_to_the_smallest_total_and_halves_up(monkeypatch, rule, total):
     accuracy = iter([0.3, 0.9, 0.9, 0.9])
     monkeypatch.setattr(identities, '_cohesion', lambda *args: next(cohesion))
     monkeypatch.setattr(identities, 'probe_accuracy', lambda *args: next(accuracy))
-    estimate = estimate_identities(jax.random.key(0), source, labels, target, candidates=[50, 55, 60, 90], rule=rule, n_init=1, probe_splits=1)
+    estimate = estimate_identities(
+        jax.random.key(0),
+        source,
+        labels,
+        target,
+        candidates=[50, 55, 60, 90],
+        rule=rule,
+        n_init=1,
+        probe_splits=1,
+    )
     assert estimate.total == total
 
 
 def test_one_program_serves_the_sweep():
     source, labels, target, _ = people(4, 0.4)
     before = lloyd._fit._cache_size()
-    estimate = estimate_identities(jax.random.key(0), source, labels, target, candidates=range(50, 90, 8), n_init=1)
+    estimate = estimate_identities(
+        jax.random.key(0), source, labels, target, candidates=range(50, 90, 8), n_init=1
+    )
     assert len(estimate.curve.total) == 5
     assert lloyd._fit._cache_size() <= before + 1
 
 
 def test_default_sweep_is_coarse_to_fine_between_its_bounds():
     source, labels, target, _ = people(0, 0.3)
-    curve = estimate_identities(jax.random.key(0), source, labels, target, coarse=5, refine=1, refinements=1, n_init=1, probe_splits=1).curve
+    curve = estimate_identities(
+        jax.random.key(0),
+        source,
+        labels,
+        target,
+        coarse=5,
+        refine=1,
+        refinements=1,
+        n_init=1,
+        probe_splits=1,
+    ).curve
     assert (curve.total[0], curve.total[-1]) == (SOURCE + 600 // 40, SOURCE + 600 // 4)
     assert 6 <= len(curve.total) <= 9
     assert (np.diff(curve.total) > 0).all()
@@ -98,7 +144,16 @@ def test_probes_are_a_seeded_fifth():
 
 
 @pytest.mark.parametrize(
-    ('identities', 'splits', 'expected'), [(40, None, 5), (100, None, 2), (200, None, 1), (751, None, 1), (3, None, 3), (40, 3, 3), (40, 9, 5)]
+    ('identities', 'splits', 'expected'),
+    [
+        (40, None, 5),
+        (100, None, 2),
+        (200, None, 1),
+        (751, None, 1),
+        (3, None, 3),
+        (40, 3, 3),
+        (40, 9, 5),
+    ],
 )
 def test_few_source_identities_take_turns_as_probes(identities, splits, expected):
     folds = probe_identities(jax.random.key(0), identities, 0.2, splits)
@@ -116,21 +171,29 @@ def test_a_probe_in_an_anchors_cluster_is_wrong():
 
 
 def test_sweep_over_twenty_totals_compiles_once():
-    """The total is an argument of one program, padded to the largest; a second sweep over other totals compiles nothing at all."""
+    """The total is an argument of one program, padded to the largest; a second sweep over other
+    totals compiles nothing at all.
+    """
     source, labels, target, _ = people(0, 0.3)
     options = {'n_init': 1, 'max_iterations': 5, 'silhouette_sample': 64, 'probe_splits': 1}
     programs = (lloyd._fit, silhouette_rows)
     for program in programs:
         program.clear_cache()
-    first = estimate_identities(jax.random.key(0), source, labels, target, candidates=range(41, 119, 4), **options)
+    first = estimate_identities(
+        jax.random.key(0), source, labels, target, candidates=range(41, 119, 4), **options
+    )
     assert len(first.curve.total) == 20
     assert [program._cache_size() for program in programs] == [1, 1]
     compiled = []
-    jax.monitoring.register_event_duration_secs_listener(lambda event, seconds, **about: compiled.append(event) if 'jaxpr_to_mlir' in event else None)
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **about: compiled.append(event) if 'jaxpr_to_mlir' in event else None
+    )
     jax.jit(lambda x: x + 17)(np.float32(1))
     assert compiled  # compilations are seen
     compiled.clear()
-    second = estimate_identities(jax.random.key(1), source, labels, target, candidates=[*range(42, 80, 2), 117], **options)
+    second = estimate_identities(
+        jax.random.key(1), source, labels, target, candidates=[*range(42, 80, 2), 117], **options
+    )
     assert len(second.curve.total) == 20
     assert [program._cache_size() for program in programs] == [1, 1]
     assert len(compiled) <= 1  # the result is cut to its own number of clusters

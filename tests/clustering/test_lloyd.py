@@ -1,4 +1,6 @@
-"""k-means and constrained k-means against scikit-learn and against what their definitions promise."""
+"""k-means and constrained k-means against scikit-learn and against what their definitions
+promise.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +17,14 @@ from jreid.clustering.tiles import one_hot_sum, sum_by_label
 N, D, K_MAX = 300, 5, 24
 
 
-def blobs(seed: int, n: int = N, width: int = D, clusters: int = 12, noise: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
+def blobs(
+    seed: int, n: int = N, width: int = D, clusters: int = 12, noise: float = 0.4
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     label = rng.integers(0, clusters, n)
-    return (rng.normal(size=(clusters, width))[label] + noise * rng.normal(size=(n, width))).astype(np.float32), label
+    return (rng.normal(size=(clusters, width))[label] + noise * rng.normal(size=(n, width))).astype(
+        np.float32
+    ), label
 
 
 def squares(x, centroids) -> np.ndarray:
@@ -38,7 +44,9 @@ def test_inertia_matches_sklearn_at_equal_restarts(k):
 
 
 def test_iterations_from_the_same_seeds_are_lloyds():
-    """Skipping the centroids that did not move must not change the result: sklearn from our seeds ends in the same clustering."""
+    """Skipping the centroids that did not move must not change the result: sklearn from our
+    seeds ends in the same clustering.
+    """
     x, _ = blobs(1, noise=1.0)
     seeds = kmeans(jax.random.key(5), x, K_MAX, n_init=1, max_iterations=0)
     ours = kmeans(jax.random.key(5), x, K_MAX, n_init=1, tolerance=0)
@@ -50,19 +58,30 @@ def test_iterations_from_the_same_seeds_are_lloyds():
 
 
 def test_seeds_are_as_good_as_sklearns():
-    """The batched draws are those of the sequential greedy method: the mean inertia of the bare seeds agrees."""
+    """The batched draws are those of the sequential greedy method: the mean inertia of the bare
+    seeds agrees.
+    """
     from sklearn.cluster import kmeans_plusplus
 
     x, _ = blobs(2, noise=0.6)
-    ours = np.array([kmeans(jax.random.key(i), x, K_MAX, n_init=1, max_iterations=0).inertia for i in range(80)])
-    theirs = np.array([squares(x, kmeans_plusplus(x, K_MAX, random_state=i)[0]).min(1).sum() for i in range(80)])
+    ours = np.array(
+        [kmeans(jax.random.key(i), x, K_MAX, n_init=1, max_iterations=0).inertia for i in range(80)]
+    )
+    theirs = np.array(
+        [squares(x, kmeans_plusplus(x, K_MAX, random_state=i)[0]).min(1).sum() for i in range(80)]
+    )
     error = np.hypot(ours.std(), theirs.std()) / np.sqrt(80)
     assert abs(ours.mean() - theirs.mean()) < 4 * error
     assert error < 0.02 * theirs.mean()
 
 
 @settings(max_examples=25, deadline=None)
-@sampled(seed=st.integers(0, 10**6), k=st.integers(1, K_MAX), scale=st.sampled_from([1e-3, 1.0, 1e3]), offset=st.sampled_from([0.0, 30.0]))
+@sampled(
+    seed=st.integers(0, 10**6),
+    k=st.integers(1, K_MAX),
+    scale=st.sampled_from([1e-3, 1.0, 1e3]),
+    offset=st.sampled_from([0.0, 30.0]),
+)
 def test_result_keeps_its_promises(seed, k, scale, offset):
     x = (blobs(seed, noise=1.0)[0] + offset) * np.float32(scale)
     result = kmeans(jax.random.key(seed), x, k, n_init=1, tolerance=0, k_max=K_MAX)
@@ -72,7 +91,9 @@ def test_result_keeps_its_promises(seed, k, scale, offset):
     own = distance[np.arange(N), labels]
     spread = np.square(x - x.mean(0)).sum(1).max()
     assert (own <= distance.min(1) + 1e-5 * spread).all()
-    np.testing.assert_allclose(result.centroids[:k], means(x, labels, k), atol=1e-5 * (1 + offset) * scale)
+    np.testing.assert_allclose(
+        result.centroids[:k], means(x, labels, k), atol=1e-5 * (1 + offset) * scale
+    )
     np.testing.assert_allclose(result.inertia, own.sum(), rtol=1e-3, atol=1e-4 * spread)
     np.testing.assert_array_equal(result.centroids[k:], 0)
 
@@ -81,7 +102,9 @@ def test_a_key_decides_the_result_and_more_restarts_never_hurt():
     x, _ = blobs(3, noise=1.0)
     first, again = (kmeans(jax.random.key(7), x, 20, n_init=2, k_max=K_MAX) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, first, again)
-    inertia = [float(kmeans(jax.random.key(7), x, 20, n_init=n, k_max=K_MAX).inertia) for n in (1, 2, 10)]
+    inertia = [
+        float(kmeans(jax.random.key(7), x, 20, n_init=n, k_max=K_MAX).inertia) for n in (1, 2, 10)
+    ]
     assert inertia == sorted(inertia, reverse=True)
     assert float(kmeans(jax.random.key(8), x, 20, n_init=1, k_max=K_MAX).inertia) != inertia[0]
 
@@ -91,8 +114,17 @@ def test_one_program_serves_a_sweep_over_k_and_restarts():
     kmeans(jax.random.key(0), x, 3, k_max=K_MAX, n_init=1)
     before = lloyd._fit._cache_size()
     for k in range(2, K_MAX, 5):
-        kmeans(jax.random.key(k), x, k, k_max=K_MAX, n_init=k, tolerance=1e-3, where=np.arange(N) > k)
-        constrained_kmeans(jax.random.key(k), x, np.where(np.arange(N) < 9, 1, -1), np.int64(k), k_max=K_MAX, n_init=1)
+        kmeans(
+            jax.random.key(k), x, k, k_max=K_MAX, n_init=k, tolerance=1e-3, where=np.arange(N) > k
+        )
+        constrained_kmeans(
+            jax.random.key(k),
+            x,
+            np.where(np.arange(N) < 9, 1, -1),
+            np.int64(k),
+            k_max=K_MAX,
+            n_init=1,
+        )
     assert lloyd._fit._cache_size() == before
 
 
@@ -135,8 +167,18 @@ def test_as_many_clusters_as_samples():
 
 def test_an_empty_cluster_takes_the_farthest_sample():
     x = jnp.asarray([[0.0], [0.1], [5.0], [9.0]])
-    known = {'second': jnp.full(4, 9.0), 'moved': jnp.zeros(3, bool), 'shift': jnp.zeros(()), 'iteration': jnp.int32(1)}
-    state = lloyd._State(jnp.asarray([[0.0], [4.0], [100.0]]), jnp.asarray([0, 0, 1, 1]), jnp.asarray([0, 0.01, 1.0, 25.0]), **known)
+    known = {
+        'second': jnp.full(4, 9.0),
+        'moved': jnp.zeros(3, bool),
+        'shift': jnp.zeros(()),
+        'iteration': jnp.int32(1),
+    }
+    state = lloyd._State(
+        jnp.asarray([[0.0], [4.0], [100.0]]),
+        jnp.asarray([0, 0, 1, 1]),
+        jnp.asarray([0, 0.01, 1.0, 25.0]),
+        **known,
+    )
     after = lloyd._fill_empty(state, x, jnp.ones(4, bool), jnp.ones(3, bool))
     assert after.label.tolist() == [0, 0, 1, 2]
     assert after.moved.tolist() == [False, True, True]
@@ -145,7 +187,9 @@ def test_an_empty_cluster_takes_the_farthest_sample():
 
 
 def test_unreached_seeds_are_refilled_in_a_whole_run():
-    """A heavy far cluster and labelled samples that pull a centroid away from every free sample: no cluster stays empty."""
+    """A heavy far cluster and labelled samples that pull a centroid away from every free sample:
+    no cluster stays empty.
+    """
     x, _ = blobs(9, noise=2.0)
     given = np.full(N, -1)
     given[:3] = [0, 1, 2]
@@ -179,7 +223,15 @@ def test_labelled_samples_stay_and_pull():
 
 def test_classes_start_at_their_means_and_all_labelled_is_their_means():
     x, label = blobs(7)
-    seeds = constrained_kmeans(jax.random.key(0), x, np.where(label < 5, label, -1), 9, max_iterations=0, n_init=1, k_max=K_MAX)
+    seeds = constrained_kmeans(
+        jax.random.key(0),
+        x,
+        np.where(label < 5, label, -1),
+        9,
+        max_iterations=0,
+        n_init=1,
+        k_max=K_MAX,
+    )
     np.testing.assert_allclose(seeds.centroids[:5], means(x, label, 5), atol=1e-5)
     whole = constrained_kmeans(jax.random.key(0), x, label, 12, n_init=1, k_max=K_MAX)
     np.testing.assert_allclose(whole.centroids[:12], means(x, label, 12), atol=1e-5)
@@ -193,11 +245,23 @@ def test_mistakes_are_named():
         (lambda: kmeans(key, x, 0, k_max=K_MAX), 'k is 0; expected 1 <= k'),
         (lambda: kmeans(key, x, 30, k_max=K_MAX), 'k is 30; expected 1 <= k <= k_max = 24'),
         (lambda: kmeans(key, x, N + 1), f'{N + 1} clusters asked for of {N} free samples'),
-        (lambda: kmeans(key, x, 20, where=np.arange(N) < 12, k_max=K_MAX), '20 clusters asked for of 12 free samples'),
-        (lambda: constrained_kmeans(key, x, label, 5, k_max=K_MAX), 'given holds class 11, but there are only 5 clusters'),
-        (lambda: constrained_kmeans(key, x, label, 13, k_max=K_MAX), '13 clusters asked for of 0 free samples and 12 labelled classes'),
+        (
+            lambda: kmeans(key, x, 20, where=np.arange(N) < 12, k_max=K_MAX),
+            '20 clusters asked for of 12 free samples',
+        ),
+        (
+            lambda: constrained_kmeans(key, x, label, 5, k_max=K_MAX),
+            'given holds class 11, but there are only 5 clusters',
+        ),
+        (
+            lambda: constrained_kmeans(key, x, label, 13, k_max=K_MAX),
+            '13 clusters asked for of 0 free samples and 12 labelled classes',
+        ),
         (lambda: kmeans(key, x, 3, n_init=0), 'n_init is 0'),
-        (lambda: kmeans(key, np.where(np.arange(N)[:, None] == 17, np.nan, x), 3), '1 of 300 samples are not finite, e.g. row 17'),
+        (
+            lambda: kmeans(key, np.where(np.arange(N)[:, None] == 17, np.nan, x), 3),
+            '1 of 300 samples are not finite, e.g. row 17',
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             call()
@@ -207,14 +271,29 @@ def test_accelerator_sum_equals_cpu_sum():
     rng = np.random.default_rng(0)
     x, label = rng.normal(size=(N, D)).astype(np.float32), rng.integers(-1, 9, N)
     expected = np.stack([x[label == c].sum(0) for c in range(8)])
-    np.testing.assert_allclose(sum_by_label(jnp.asarray(x), jnp.asarray(label), 8), expected, atol=1e-4)
-    np.testing.assert_allclose(one_hot_sum(jnp.asarray(x), jnp.asarray(label), 8, rows=128), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        sum_by_label(jnp.asarray(x), jnp.asarray(label), 8), expected, atol=1e-4
+    )
+    np.testing.assert_allclose(
+        one_hot_sum(jnp.asarray(x), jnp.asarray(label), 8, rows=128), expected, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(('n', 'width', 'k'), [(12_936, 256, 751), (100_000, 64, 10_000)])
 def test_memory_is_bounded_at_real_sizes(n, width, k):
-    """The compiled program's own working memory: far below n x k (4 GB in the larger case), and no n x k x d."""
+    """The compiled program's own working memory: far below n x k (4 GB in the larger case), and
+    no n x k x d.
+    """
     scalar = jax.ShapeDtypeStruct((), jnp.int32)
-    arguments = jax.eval_shape(lambda: (jax.random.key(0), jnp.zeros((n, width)), jnp.zeros(n, jnp.int32), jnp.zeros(n, bool)))
-    compiled = lloyd._fit.lower(*arguments, scalar, scalar, scalar, jax.ShapeDtypeStruct((), jnp.float32), k_max=k).compile()
+    arguments = jax.eval_shape(
+        lambda: (
+            jax.random.key(0),
+            jnp.zeros((n, width)),
+            jnp.zeros(n, jnp.int32),
+            jnp.zeros(n, bool),
+        )
+    )
+    compiled = lloyd._fit.lower(
+        *arguments, scalar, scalar, scalar, jax.ShapeDtypeStruct((), jnp.float32), k_max=k
+    ).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 10 * n * width * 4 + 8 * 88 * n + 2**26

@@ -10,18 +10,27 @@ from jreid.clustering import silhouette
 from jreid.clustering.silhouette import silhouette_rows
 
 
-@pytest.mark.parametrize(('n', 'clusters', 'offset', 'seed'), [(200, 2, 0, 0), (257, 40, 0, 1), (200, 150, 5, 2), (97, 30, -20, 3)])
+@pytest.mark.parametrize(
+    ('n', 'clusters', 'offset', 'seed'),
+    [(200, 2, 0, 0), (257, 40, 0, 1), (200, 150, 5, 2), (97, 30, -20, 3)],
+)
 def test_equals_sklearn(n, clusters, offset, seed):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, clusters, n)
-    x = (rng.normal(size=(clusters, 6))[labels] + 0.5 * rng.normal(size=(n, 6)) + offset).astype(np.float32)
-    np.testing.assert_allclose(silhouette(x, labels, block_size=64), silhouette_samples(x.astype(float), labels), atol=1e-5)
+    x = (rng.normal(size=(clusters, 6))[labels] + 0.5 * rng.normal(size=(n, 6)) + offset).astype(
+        np.float32
+    )
+    np.testing.assert_allclose(
+        silhouette(x, labels, block_size=64), silhouette_samples(x.astype(float), labels), atol=1e-5
+    )
 
 
 def test_by_hand():
     x = np.array([[0.0], [1.0], [4.0], [10.0]], np.float32)
     a, b = np.array([1, 1, 6, 6]), np.array([(4 + 10) / 2, (3 + 9) / 2, (4 + 3) / 2, (10 + 9) / 2])
-    np.testing.assert_allclose(silhouette(x, np.array([5, 5, 9, 9])), (b - a) / np.maximum(a, b), atol=1e-6)
+    np.testing.assert_allclose(
+        silhouette(x, np.array([5, 5, 9, 9])), (b - a) / np.maximum(a, b), atol=1e-6
+    )
 
 
 def test_single_samples_are_zero_and_ignored_ones_nan():
@@ -50,13 +59,17 @@ def test_block_size_and_choice_of_rows_do_not_matter(block_size):
     whole = np.asarray(silhouette(x, labels))
     np.testing.assert_allclose(silhouette(x, labels, block_size=block_size), whole, atol=1e-6)
     rows = rng.permutation(64)[:10]
-    part = silhouette_rows(jnp.asarray(x), jnp.asarray(labels), jnp.asarray(rows), clusters=9, block_size=block_size)
+    part = silhouette_rows(
+        jnp.asarray(x), jnp.asarray(labels), jnp.asarray(rows), clusters=9, block_size=block_size
+    )
     np.testing.assert_allclose(part, whole[rows], atol=1e-6)
 
 
 def test_memory_is_blocks():
     n = 100_000
-    arguments = jax.eval_shape(lambda: (jnp.zeros((n, 64)), jnp.zeros(n, jnp.int32), jnp.zeros(n, jnp.int32)))
+    arguments = jax.eval_shape(
+        lambda: (jnp.zeros((n, 64)), jnp.zeros(n, jnp.int32), jnp.zeros(n, jnp.int32))
+    )
     compiled = silhouette_rows.lower(*arguments, clusters=10_000, block_size=256).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 6 * 256 * n * 4
 

@@ -23,15 +23,28 @@ def photos() -> Callable[[pathlib.Path, Iterable[str]], None]:
 
 
 @pytest.fixture
-def market(tmp_path: pathlib.Path, photos: Callable[[pathlib.Path, Iterable[str]], None]) -> pathlib.Path:
-    """A folder that holds a Market-1501 of 2 + 2 people, with distractors and junk; lies in a folder whose name looks like an image's."""
+def market(
+    tmp_path: pathlib.Path, photos: Callable[[pathlib.Path, Iterable[str]], None]
+) -> pathlib.Path:
+    """A folder that holds a Market-1501 of 2 + 2 people, with distractors and junk; lies in a
+    folder whose name looks like an image's.
+    """
     root = tmp_path / '0099_c6s1_000001_01_2024_c3'
     tree = root / 'Market-1501-v15.09.15'
-    photos(tree / 'bounding_box_train', ['0007_c2s1_000001_01.jpg', '0002_c1s1_000451_03.jpg', '0002_c3s1_000452_01.jpg'])
+    photos(
+        tree / 'bounding_box_train',
+        ['0007_c2s1_000001_01.jpg', '0002_c1s1_000451_03.jpg', '0002_c3s1_000452_01.jpg'],
+    )
     photos(tree / 'query', ['0003_c1s1_000001_00.jpg', '0001_c6s4_000002_00.jpg'])
     photos(
         tree / 'bounding_box_test',
-        ['0001_c1s1_000003_01.jpg', '0003_c2s1_000004_01.jpg', '0003_c1s1_000004_01.jpg', '0000_c5s1_000005_01.jpg', '-1_c4s1_000006_01.jpg'],
+        [
+            '0001_c1s1_000003_01.jpg',
+            '0003_c2s1_000004_01.jpg',
+            '0003_c1s1_000004_01.jpg',
+            '0000_c5s1_000005_01.jpg',
+            '-1_c4s1_000006_01.jpg',
+        ],
     )
     (tree / 'bounding_box_test' / 'Thumbs.db').write_bytes(b'no image')
     return root

@@ -11,7 +11,9 @@ def raw(path, variable, part):
     return getattr(loadmat(path, squeeze_me=True, struct_as_record=False)[variable], part)
 
 
-@pytest.mark.parametrize(('file', 'columns', 'identities'), [('market', 27, (751, 750)), ('duke', 23, (702, 1110))])
+@pytest.mark.parametrize(
+    ('file', 'columns', 'identities'), [('market', 27, (751, 750)), ('duke', 23, (702, 1110))]
+)
 def test_counts_of_the_papers(shared_data, file, columns, identities):
     tables = attributes.read(shared_data / 'annotations' / f'{file}_attribute.mat')
     for table, count in zip(tables, identities, strict=True):
@@ -30,7 +32,9 @@ def test_columns_are_the_fields_of_their_name(shared_data, file, part, which):
     values = np.stack([table.values[int(i)] for i in original.image_index])
     for name, column in zip(table.names, values.T, strict=True):
         codes = getattr(original, name)
-        np.testing.assert_array_equal(column, codes >= 3 if name == 'age' else codes == 2, err_msg=name)
+        np.testing.assert_array_equal(
+            column, codes >= 3 if name == 'age' else codes == 2, err_msg=name
+        )
 
 
 def test_age(shared_data):
@@ -38,8 +42,12 @@ def test_age(shared_data):
     codes = raw(path, 'market_attribute', 'train').age
     levels, scaled = attributes.read(path, age='levels')[0], attributes.read(path, age='scaled')[0]
     assert len(levels.names) == 30
-    assert np.stack(list(levels.values.values()))[:, :4].sum(0).tolist() == [(codes == level).sum() for level in (1, 2, 3, 4)]
-    np.testing.assert_allclose(np.stack(list(scaled.values.values()))[:, 0], (codes - 1) / 3, rtol=1e-6)
+    assert np.stack(list(levels.values.values()))[:, :4].sum(0).tolist() == [
+        (codes == level).sum() for level in (1, 2, 3, 4)
+    ]
+    np.testing.assert_allclose(
+        np.stack(list(scaled.values.values()))[:, 0], (codes - 1) / 3, rtol=1e-6
+    )
     with pytest.raises(ValueError, match="age is 'given'; expected 'binary'"):
         attributes.read(path, age='given')
 
@@ -65,17 +73,29 @@ def structure(train, test):
 
 
 def fields(**codes):
-    return {**{k: np.asarray(v, np.uint8) for k, v in codes.items()}, 'image_index': np.asarray(['0001', '0002'], object)}
+    return {
+        **{k: np.asarray(v, np.uint8) for k, v in codes.items()},
+        'image_index': np.asarray(['0001', '0002'], object),
+    }
 
 
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (structure(fields(hat=[1, 2]), fields(bag=[1, 2])), r"fields \['bag', 'hat'\] are in one of train and test only"),
-        (structure(fields(hat=[1, 3]), fields(hat=[1, 2])), r'hat has shape \(2,\) and values \[1 3\]; expected 2 codes 0..2'),
+        (
+            structure(fields(hat=[1, 2]), fields(bag=[1, 2])),
+            r"fields \['bag', 'hat'\] are in one of train and test only",
+        ),
+        (
+            structure(fields(hat=[1, 3]), fields(hat=[1, 2])),
+            r'hat has shape \(2,\) and values \[1 3\]; expected 2 codes 0..2',
+        ),
         (structure(fields(age=[0, 2]), fields(age=[1, 2])), 'age has .* expected 2 codes 1..4'),
         (structure(fields(hat=[1, 2, 1]), fields(hat=[1, 2])), r'hat has shape \(3,\)'),
-        ({'other': np.zeros(3)}, r"holds \['other'\]; expected one struct with the parts train and test"),
+        (
+            {'other': np.zeros(3)},
+            r"holds \['other'\]; expected one struct with the parts train and test",
+        ),
     ],
 )
 def test_refuses(tmp_path, content, message):

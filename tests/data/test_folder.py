@@ -6,7 +6,14 @@ import pytest
 import jreid.data
 
 HEADER = 'image,identity,camera,split'
-ROWS = ['a/1.jpg,12,1,train', 'a/2.jpg,3,2,train', 'a/3.jpg,12,2,train', 'q/1.jpg,9,1,query', 'g/1.jpg,9,2,gallery', 'g/2.jpg,4,1,gallery']
+ROWS = [
+    'a/1.jpg,12,1,train',
+    'a/2.jpg,3,2,train',
+    'a/3.jpg,12,2,train',
+    'q/1.jpg,9,1,query',
+    'g/1.jpg,9,2,gallery',
+    'g/2.jpg,4,1,gallery',
+]
 
 
 @pytest.fixture
@@ -40,7 +47,13 @@ def test_csv_of_another_name_with_a_byte_order_mark(write):
 
 
 def test_words_are_numbered_in_sorted_order(write):
-    rows = ['a/1.jpg,zoe,hall,train', 'a/2.jpg,ann,door,train', 'q/1.jpg,kim,hall,query', 'g/1.jpg,kim,door,gallery', 'g/2.jpg,bob,yard,gallery']
+    rows = [
+        'a/1.jpg,zoe,hall,train',
+        'a/2.jpg,ann,door,train',
+        'q/1.jpg,kim,hall,query',
+        'g/1.jpg,kim,door,gallery',
+        'g/2.jpg,bob,yard,gallery',
+    ]
     splits = jreid.data.load('folder', write(rows))
     assert splits.train.identity.tolist() == [1, 0]
     assert splits.train.camera.tolist() == [1, 0]
@@ -58,13 +71,19 @@ def test_without_cameras(write):
 
 
 def test_some_cameras_only(write):
-    with pytest.raises(ValueError, match="1 of 6 images have no camera, e.g. '.*g/2.jpg'; give every image one, or none"):
+    with pytest.raises(
+        ValueError,
+        match="1 of 6 images have no camera, e.g. '.*g/2.jpg'; give every image one, or none",
+    ):
         jreid.data.load('folder', write([*ROWS[:-1], 'g/2.jpg,4,,gallery']))
 
 
 def test_attribute_columns(write):
     values = ['1,0', '0,0.25', '1,0', ',', '0,1', '1,1']
-    splits = jreid.data.load('folder', write([f'{r},{v}' for r, v in zip(ROWS, values, strict=True)], HEADER + ',hat,bag'))
+    splits = jreid.data.load(
+        'folder',
+        write([f'{r},{v}' for r, v in zip(ROWS, values, strict=True)], HEADER + ',hat,bag'),
+    )
     assert splits.train.attribute_names == ('hat', 'bag')
     assert splits.train.attributes.tolist() == [[1, 0], [0, 0.25], [1, 0]]
     assert splits.query.attributes is None
@@ -74,12 +93,16 @@ def test_attribute_columns(write):
 @pytest.mark.parametrize('value', ['2', 'yes', 'nan', '-1', ''])
 def test_bad_attribute(write, value):
     rows = [f'{ROWS[0]},1,{value}', *(f'{r},1,0' for r in ROWS[1:])]
-    with pytest.raises(ValueError, match=f"line 2: bag is '{value}'; expected 0, 1 or a soft label"):
+    with pytest.raises(
+        ValueError, match=f"line 2: bag is '{value}'; expected 0, 1 or a soft label"
+    ):
         jreid.data.load('folder', write(rows, HEADER + ',hat,bag'))
 
 
 def test_unlabelled_training_images(write):
-    splits = jreid.data.load('folder', write(['a/1.jpg,,1,train', 'a/2.jpg,-1,1,train', 'a/3.jpg,7,1,train', *ROWS[3:]]))
+    splits = jreid.data.load(
+        'folder', write(['a/1.jpg,,1,train', 'a/2.jpg,-1,1,train', 'a/3.jpg,7,1,train', *ROWS[3:]])
+    )
     assert splits.train.identity.tolist() == [-1, -1, 0]
 
 
@@ -122,14 +145,37 @@ def test_folder_named_with_a_detour_is_fine(write, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('rows', 'header', 'message'),
     [
-        (ROWS, 'image,person,camera,split', r"has no column identity, it has \['image', 'person', 'camera', 'split'\]. The layout: either index.csv"),
+        (
+            ROWS,
+            'image,person,camera,split',
+            (
+                r"has no column identity, it has \['image', 'person', 'camera', 'split'\]. The"
+                r' layout: either index.csv'
+            ),
+        ),
         (ROWS, 'image,identity,identity,split', 'has a column twice'),
-        (['a/1.jpg;1;1;train'], 'image;identity;camera;split', "its values are separated by ';', expected commas"),
-        (['a/1.jpg\t1\t1\ttrain'], 'image\tidentity\tcamera\tsplit', r"its values are separated by '\\t', expected commas"),
+        (
+            ['a/1.jpg;1;1;train'],
+            'image;identity;camera;split',
+            "its values are separated by ';', expected commas",
+        ),
+        (
+            ['a/1.jpg\t1\t1\ttrain'],
+            'image\tidentity\tcamera\tsplit',
+            r"its values are separated by '\\t', expected commas",
+        ),
         (ROWS, 'image,identity, identity,split', 'has a column twice'),
         ([*ROWS, ROWS[0]], HEADER, "line 8: 'a/1.jpg' was named before"),
-        ([*ROWS[:-1], 'g/2.jpg,4,1,test'], HEADER, "line 7: split is 'test'; expected train, query, gallery"),
-        ([*ROWS[:-1], 'g/2.jpg,4'], HEADER, 'line 7: expected 4 values, image,identity,camera,split'),
+        (
+            [*ROWS[:-1], 'g/2.jpg,4,1,test'],
+            HEADER,
+            "line 7: split is 'test'; expected train, query, gallery",
+        ),
+        (
+            [*ROWS[:-1], 'g/2.jpg,4'],
+            HEADER,
+            'line 7: expected 4 values, image,identity,camera,split',
+        ),
         ([*ROWS[:-1], 'g/2.jpg,4,1,gallery,x'], HEADER, 'line 7: expected 4 values'),
         ([*ROWS[:-1], 'g/2.jpg,,1,gallery'], HEADER, '1 of 2 gallery images have no identity'),
         ([*ROWS[:-1], 'g/2.jpg,4\x1b,1,gallery'], HEADER, 'line 7: .* holds control characters'),
@@ -144,7 +190,10 @@ def test_bad_csv(write, rows, header, message):
 
 
 def test_spaces_around_column_names_are_no_part_of_them(write):
-    plain, spaced = (jreid.data.load('folder', write(ROWS, header)) for header in (HEADER, ' image, identity , camera,split '))
+    plain, spaced = (
+        jreid.data.load('folder', write(ROWS, header))
+        for header in (HEADER, ' image, identity , camera,split ')
+    )
     assert spaced.train.path.tolist() == plain.train.path.tolist()
     assert spaced.train.camera.tolist() == plain.train.camera.tolist()
 
@@ -153,7 +202,11 @@ def test_csv_of_another_name_is_told(tmp_path):
     for name in ('labels.csv', 'all.CSV', 'notes.txt'):
         (tmp_path / name).write_text('x')
     with pytest.raises(
-        FileNotFoundError, match=r'nor the folders train, query, gallery, but all.CSV, labels.csv: name one of them index.csv, or give its path as root'
+        FileNotFoundError,
+        match=(
+            r'nor the folders train, query, gallery, but all.CSV, labels.csv: name one of them'
+            r' index.csv, or give its path as root'
+        ),
     ):
         jreid.data.load('folder', tmp_path)
     with pytest.raises(FileNotFoundError, match='no such file'):
@@ -172,16 +225,27 @@ def test_csv_in_another_encoding(write):
 def test_missing_and_empty_files(write):
     root = write()
     (root / 'a/3.jpg').unlink()
-    with pytest.raises(ValueError, match="1 of 6 images in .*index.csv do not exist; e.g. 'a/3.jpg'"):
+    with pytest.raises(
+        ValueError, match="1 of 6 images in .*index.csv do not exist; e.g. 'a/3.jpg'"
+    ):
         jreid.data.load('folder', root)
     (root / 'a/3.jpg').write_bytes(b'')
-    with pytest.raises(ValueError, match="1 of 6 images in .*index.csv are empty files; e.g. 'a/3.jpg'"):
+    with pytest.raises(
+        ValueError, match="1 of 6 images in .*index.csv are empty files; e.g. 'a/3.jpg'"
+    ):
         jreid.data.load('folder', root)
     with pytest.warns(UserWarning, match='left out'):
         assert len(jreid.data.load('folder', root, bad_files='skip').train) == 2
 
 
-TREE = ['train/12/x_c2_1.jpg', 'train/3/c1.jpg', 'train/12/x_c1_2.jpg', 'query/9/x_c1.jpg', 'gallery/9/x_c2.jpg', 'gallery/10/x_c1.jpg']
+TREE = [
+    'train/12/x_c2_1.jpg',
+    'train/3/c1.jpg',
+    'train/12/x_c1_2.jpg',
+    'query/9/x_c1.jpg',
+    'gallery/9/x_c2.jpg',
+    'gallery/10/x_c1.jpg',
+]
 
 
 def test_folders(tmp_path, photos):
@@ -207,9 +271,22 @@ def test_folders_with_a_pattern(tmp_path, photos):
 
 
 def test_names_with_control_characters_are_refused(tmp_path, photos):
-    photos(tmp_path, [f'{split}/{person}/{camera}_c{camera}.jpg' for split in ('train', 'query', 'gallery') for person in '12' for camera in (1, 2)])
+    photos(
+        tmp_path,
+        [
+            f'{split}/{person}/{camera}_c{camera}.jpg'
+            for split in ('train', 'query', 'gallery')
+            for person in '12'
+            for camera in (1, 2)
+        ],
+    )
     photos(tmp_path, ['train/1/\x1b[2Jx_c1.jpg'])
-    with pytest.raises(ValueError, match=r"1 of 3 images in .* have control characters in their name; e.g. '\\x1b\[2Jx_c1.jpg'"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"1 of 3 images in .* have control characters in their name; e.g. '\\x1b\[2Jx_c1.jpg'"
+        ),
+    ):
         jreid.data.load('folder', tmp_path)
     with pytest.warns(UserWarning, match='control characters'):
         assert len(jreid.data.load('folder', tmp_path, bad_files='skip').train) == 4
@@ -217,10 +294,16 @@ def test_names_with_control_characters_are_refused(tmp_path, photos):
 
 def test_loose_images(tmp_path, photos):
     photos(tmp_path, [*TREE, 'gallery/loose.jpg'])
-    with pytest.raises(ValueError, match="1 of 3 images in .*gallery lie in no folder of an identity; e.g. 'loose.jpg'"):
+    with pytest.raises(
+        ValueError,
+        match="1 of 3 images in .*gallery lie in no folder of an identity; e.g. 'loose.jpg'",
+    ):
         jreid.data.load('folder', tmp_path)
 
 
 def test_neither_csv_nor_folders(tmp_path):
-    with pytest.raises(FileNotFoundError, match='holds neither index.csv nor the folders train, query, gallery. The layout: either'):
+    with pytest.raises(
+        FileNotFoundError,
+        match='holds neither index.csv nor the folders train, query, gallery. The layout: either',
+    ):
         jreid.data.load('folder', tmp_path)

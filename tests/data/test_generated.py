@@ -16,7 +16,9 @@ def tree(market):
 def test_masks_are_named(tree):
     splits = jreid.data.load('synthetic', tree, domain='campus')
     assert splits.name == 'synthetic-campus'
-    assert splits.train.mask_path[0] == str(tree / 'masks' / 'bounding_box_train' / '0002_c1s1_000451_03.png')
+    assert splits.train.mask_path[0] == str(
+        tree / 'masks' / 'bounding_box_train' / '0002_c1s1_000451_03.png'
+    )
     assert splits.query.mask_path[0] == str(tree / 'masks' / 'query' / '0001_c6s4_000002_00.png')
     assert jreid.data.load('synthetic', tree, masks=False).train.mask_path is None
 
@@ -28,9 +30,9 @@ def test_any_number_of_cameras(tree, photos):
 
 def test_generator_is_asked_for_the_tree(tree, monkeypatch):
     asked = []
-    module = types.ModuleType('jreid.data.synthetic')
+    module = types.ModuleType('jreid.synthetic')
     module.cached_tree = lambda domain, **sizes: asked.append((domain, sizes)) or tree
-    monkeypatch.setitem(sys.modules, 'jreid.data.synthetic', module)
+    monkeypatch.setitem(sys.modules, 'jreid.synthetic', module)
     monkeypatch.setattr(jreid.data, 'synthetic', module, raising=False)
     splits = jreid.data.load('synthetic', None, domain='station', identities=8)
     assert asked == [('station', {'identities': 8})]

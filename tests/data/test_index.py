@@ -8,18 +8,33 @@ from jreid.data import Index, Splits
 
 def make(identity, camera=None, **more) -> Index:
     n = len(identity)
-    return Index(np.asarray([f'/photos/{i}.jpg' for i in range(n)]), np.asarray(identity), np.asarray([0] * n if camera is None else camera), **more)
+    return Index(
+        np.asarray([f'/photos/{i}.jpg' for i in range(n)]),
+        np.asarray(identity),
+        np.asarray([0] * n if camera is None else camera),
+        **more,
+    )
 
 
 def attributed() -> Index:
     masks = np.asarray(['/masks/0.png', '/masks/1.png', '/masks/2.png'])
-    return make([1, 0, 1], [2, 0, 1], attributes=np.asarray([[0, 1], [1, 1], [0.5, 0]]), attribute_names=('hat', 'bag'), mask_path=masks)
+    return make(
+        [1, 0, 1],
+        [2, 0, 1],
+        attributes=np.asarray([[0, 1], [1, 1], [0.5, 0]]),
+        attribute_names=('hat', 'bag'),
+        mask_path=masks,
+    )
 
 
 def test_types_and_sizes():
     index = attributed()
     assert (len(index), index.identities, index.cameras) == (3, 2, 3)
-    assert (index.identity.dtype, index.camera.dtype, index.attributes.dtype) == (np.int32, np.int32, np.float32)
+    assert (index.identity.dtype, index.camera.dtype, index.attributes.dtype) == (
+        np.int32,
+        np.int32,
+        np.float32,
+    )
     assert make([-1, 5, 5, 9]).identities == 2
 
 
@@ -62,8 +77,18 @@ def test_without_labels_keeps_cameras_only():
 
 def test_labels_of_a_batch():
     batch = attributed().labels(np.asarray([2, -1]))
-    assert {k: v.tolist() for k, v in batch.items()} == {'identity': [1, -1], 'camera': [1, -1], 'row': [2, -1], 'attributes': [[0.5, 0], [0, 0]]}
-    assert [batch[k].dtype for k in ('identity', 'camera', 'row', 'attributes')] == [np.int32, np.int32, np.int32, np.float32]
+    assert {k: v.tolist() for k, v in batch.items()} == {
+        'identity': [1, -1],
+        'camera': [1, -1],
+        'row': [2, -1],
+        'attributes': [[0.5, 0], [0, 0]],
+    }
+    assert [batch[k].dtype for k in ('identity', 'camera', 'row', 'attributes')] == [
+        np.int32,
+        np.int32,
+        np.int32,
+        np.float32,
+    ]
     assert 'attributes' not in make([0, 1]).labels(np.asarray([0]))
 
 
@@ -83,11 +108,18 @@ def test_labels_of_a_batch():
         ({'attributes': np.zeros((3, 1))}, r'attributes has shape \(3, 1\); expected \(3, 0\)'),
         ({'attribute_names': ('hat',)}, 'names 1 columns, but attributes is None'),
         ({'attributes': [[0], [2], [1]], 'attribute_names': ('hat',)}, "'hat' is 2.0 in row 1"),
-        ({'attributes': [[0, np.nan], [1, 1], [1, 1]], 'attribute_names': ('hat', 'bag')}, '1 rows with some NaN'),
+        (
+            {'attributes': [[0, np.nan], [1, 1], [1, 1]], 'attribute_names': ('hat', 'bag')},
+            '1 rows with some NaN',
+        ),
     ],
 )
 def test_refuses(change, message):
-    values = {'path': ['/a.jpg', '/b.jpg', '/c.jpg'], 'identity': [0, 1, 2], 'camera': [0, 0, 1]} | change
+    values = {
+        'path': ['/a.jpg', '/b.jpg', '/c.jpg'],
+        'identity': [0, 1, 2],
+        'camera': [0, 0, 1],
+    } | change
     with pytest.raises(ValueError, match=message):
         Index(**values)
 
@@ -108,7 +140,11 @@ def test_check_plan_refuses(plan, start, message):
 
 
 def test_summary_counts_each_split():
-    lines = Splits('mine', attributed(), make([5]), make([5, 9, 9, 5], [0, 1, 2, 1]), has_cameras=True).summary().splitlines()
+    lines = (
+        Splits('mine', attributed(), make([5]), make([5, 9, 9, 5], [0, 1, 2, 1]), has_cameras=True)
+        .summary()
+        .splitlines()
+    )
     assert [line.split() for line in lines[:4]] == [
         ['mine', 'images', 'identities', 'cameras'],
         ['train', '3', '2', '3'],
@@ -144,4 +180,9 @@ def test_train_may_be_unlabelled_and_tests_absent():
 def test_splits_refuse(splits, message):
     good = make([0, 1])
     with pytest.raises(ValueError, match=message):
-        Splits(**({'name': 'mine', 'train': good, 'query': good, 'gallery': good, 'has_cameras': True} | splits))
+        Splits(
+            **(
+                {'name': 'mine', 'train': good, 'query': good, 'gallery': good, 'has_cameras': True}
+                | splits
+            )
+        )

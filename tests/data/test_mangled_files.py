@@ -1,4 +1,6 @@
-"""Files that are cut or changed at random: every reader gives an error of ours or what can be read, never another exception and never a hang."""
+"""Files that are cut or changed at random: every reader gives an error of ours or what can be
+read, never another exception and never a hang.
+"""
 
 import contextlib
 import io
@@ -26,25 +28,40 @@ def png() -> bytes:
 
 def jpeg() -> bytes:
     made = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 12, 3), np.uint8)).save(made, format='jpeg')
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 12, 3), np.uint8)).save(
+        made, format='jpeg'
+    )
     return made.getvalue()
 
 
 def matlab() -> bytes:
     made = io.BytesIO()
-    part = {'age': np.array([1, 4], np.uint8), 'hat': np.array([1, 2], np.uint8), 'image_index': np.array(['0001', '0002'], object)}
+    part = {
+        'age': np.array([1, 4], np.uint8),
+        'hat': np.array([1, 2], np.uint8),
+        'image_index': np.array(['0001', '0002'], object),
+    }
     savemat(made, {'market_attribute': {'train': part, 'test': part}})
     return made.getvalue()
 
 
 def arrays() -> bytes:
     made = io.BytesIO()
-    np.savez(made, path=np.array(['a', 'b']), names=np.array(['hat']), attributes=np.zeros((2, 1), np.float32))
+    np.savez(
+        made,
+        path=np.array(['a', 'b']),
+        names=np.array(['hat']),
+        attributes=np.zeros((2, 1), np.float32),
+    )
     return made.getvalue()
 
 
-TABLE = b'image,identity,camera,split,hat\na.jpg,1,1,train,1\nb.jpg,2,2,query,0\nc.jpg,2,1,gallery,1\n'
-SPLIT = json.dumps({'set': 'viper', 'seed': 0, 'splits': [{'train': [1, 2], 'test': [3, 4]}]}).encode()
+TABLE = (
+    b'image,identity,camera,split,hat\na.jpg,1,1,train,1\nb.jpg,2,2,query,0\nc.jpg,2,1,gallery,1\n'
+)
+SPLIT = json.dumps(
+    {'set': 'viper', 'seed': 0, 'splits': [{'train': [1, 2], 'test': [3, 4]}]}
+).encode()
 
 READERS = {
     'image': ('x.jpg', jpeg(), lambda path: pack.decode(str(path), (8, 4))),
@@ -52,7 +69,11 @@ READERS = {
     'mask': ('x.png', png(), lambda path: pack.decode_mask(str(path), (8, 4))),
     'table': ('index.csv', TABLE, lambda path: jreid.data.load('folder', path)),
     'attributes': ('market_attribute.mat', matlab(), lambda path: attributes.read(path)),
-    'teacher': ('attributes.npz', arrays(), lambda path: teacher_labels.read_attributes(path, ['/x/a.jpg', '/x/b.jpg'])),
+    'teacher': (
+        'attributes.npz',
+        arrays(),
+        lambda path: teacher_labels.read_attributes(path, ['/x/a.jpg', '/x/b.jpg']),
+    ),
     'split': ('split.json', SPLIT, lambda path: repeated.read(path, [1, 2, 3, 4], name='viper')),
 }
 
@@ -71,11 +92,17 @@ def prepare(folder, name, raw):
 
 
 @pytest.mark.parametrize('kind', sorted(READERS))
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_mangled_file_gives_our_error_or_what_can_be_read(kind, tmp_path, data):
     name, raw, read = READERS[kind]
-    # SciPy's reader of .mat files, compiled code, can crash the process on changed bytes (a segmentation fault in read_var_array): these are cut only.
+    # SciPy's reader of .mat files, compiled code, can crash the process on changed bytes (a
+    # segmentation fault in read_var_array): these are cut only.
     prepare(tmp_path, name, mangled(data, raw, cut_only=kind == 'attributes'))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # Pillow's and SciPy's, of odd files
@@ -84,7 +111,12 @@ def test_mangled_file_gives_our_error_or_what_can_be_read(kind, tmp_path, data):
 
 
 def test_archive_with_objects_is_refused(tmp_path):
-    np.savez(tmp_path / 'attributes.npz', path=np.array(['a', 'b']), names=np.array(['hat']), attributes=np.array([[{}], [{}]], object))
+    np.savez(
+        tmp_path / 'attributes.npz',
+        path=np.array(['a', 'b']),
+        names=np.array(['hat']),
+        attributes=np.array([[{}], [{}]], object),
+    )
     with pytest.raises(ValueError, match=r'expected an .npz with path'):
         teacher_labels.read_attributes(tmp_path / 'attributes.npz', ['/x/a.jpg', '/x/b.jpg'])
 

@@ -13,20 +13,38 @@ from jreid.data.datasets import dukemtmc, market1501
 
 
 def write_attributes(path, *, train=(2, 7), test=(1, 3), variable='market_attribute'):
-    """An attribute file as the original: struct of structs, 1/2 coded, fields of train and test in different order."""
+    """An attribute file as the original: struct of structs, 1/2 coded, fields of train and test
+    in different order.
+    """
 
     def part(identities, fields):
         ids = np.asarray([f'{i:04d}' for i in identities], object)
         n = len(identities)
-        codes = {'age': np.arange(n, dtype=np.uint8) + 2, 'hat': np.asarray([1, 2] * n, np.uint8)[:n], 'upred': np.full(n, 2, np.uint8)}
+        codes = {
+            'age': np.arange(n, dtype=np.uint8) + 2,
+            'hat': np.asarray([1, 2] * n, np.uint8)[:n],
+            'upred': np.full(n, 2, np.uint8),
+        }
         return {**{f: codes[f] for f in fields}, 'image_index': ids}
 
-    savemat(path, {variable: {'train': part(train, ['age', 'hat', 'upred']), 'test': part(test, ['upred', 'hat', 'age'])}})
+    savemat(
+        path,
+        {
+            variable: {
+                'train': part(train, ['age', 'hat', 'upred']),
+                'test': part(test, ['upred', 'hat', 'age']),
+            }
+        },
+    )
 
 
 def test_market(market):
     splits = jreid.data.load('market1501', market, expected=False)
-    assert [p.rsplit('/', 1)[1] for p in splits.train.path] == ['0002_c1s1_000451_03.jpg', '0002_c3s1_000452_01.jpg', '0007_c2s1_000001_01.jpg']
+    assert [p.rsplit('/', 1)[1] for p in splits.train.path] == [
+        '0002_c1s1_000451_03.jpg',
+        '0002_c3s1_000452_01.jpg',
+        '0007_c2s1_000001_01.jpg',
+    ]
     assert splits.train.identity.tolist() == [0, 0, 1]
     assert splits.train.camera.tolist() == [0, 2, 1]
     assert splits.query.identity.tolist() == [1, 3]
@@ -45,7 +63,12 @@ def test_the_sets_own_folder_is_a_root_too(market):
 
 
 def test_counts_are_checked(market):
-    with pytest.warns(UserWarning, match=r'train has 3 images, the set 12,936 \(-12,933\); train has 2 identities, the set 751') as record:
+    with pytest.warns(
+        UserWarning,
+        match=(
+            r'train has 3 images, the set 12,936 \(-12,933\); train has 2 identities, the set 751'
+        ),
+    ) as record:
         jreid.data.load('market1501', market)
     assert len(record) == 1
     assert 'gallery has 4 images, the set 15,913 (-15,909)' in str(record[0].message)
@@ -76,7 +99,10 @@ def test_attributes_beside_the_set(market):
     assert splits.query.attributes.tolist() == [[0, 0, 1], [1, 1, 1]]
     assert np.isnan(splits.gallery.attributes[0]).all()
     assert splits.gallery.attributes[1:].tolist() == [[0, 0, 1], [1, 1, 1], [1, 1, 1]]
-    assert jreid.data.load('market1501', market, expected=False, attributes=False).train.attributes is None
+    assert (
+        jreid.data.load('market1501', market, expected=False, attributes=False).train.attributes
+        is None
+    )
 
 
 def test_age_in_levels(market):
@@ -90,7 +116,12 @@ def test_age_in_levels(market):
 
 def test_identity_without_attributes(market, tmp_path):
     write_attributes(tmp_path / 'other.mat', train=(2, 8))
-    with pytest.raises(ValueError, match=r'1 of 2 identities have no attributes in .*other.mat, e.g. \[7\]; it has 2 identities'):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r'1 of 2 identities have no attributes in .*other.mat, e.g. \[7\]; it has 2 identities'
+        ),
+    ):
         jreid.data.load('market1501', market, expected=False, attributes=tmp_path / 'other.mat')
 
 
@@ -100,7 +131,13 @@ def test_attributes_demanded_but_missing(market):
 
 
 def test_missing_folder_says_where_and_how(market, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'Market-1501 was not found; looked in .*lacks bounding_box_train, query.*layout: bounding_box_train'):
+    with pytest.raises(
+        FileNotFoundError,
+        match=(
+            r'Market-1501 was not found; looked in .*lacks bounding_box_train, query.*layout:'
+            r' bounding_box_train'
+        ),
+    ):
         jreid.data.load('market1501', tmp_path)
     shutil.rmtree(market / 'Market-1501-v15.09.15' / 'query')
     with pytest.raises(FileNotFoundError, match=r'Market-1501-v15.09.15 \(lacks query\)'):
@@ -110,32 +147,55 @@ def test_missing_folder_says_where_and_how(market, tmp_path):
 def test_empty_split(market):
     shutil.rmtree(market / 'Market-1501-v15.09.15' / 'query')
     (market / 'Market-1501-v15.09.15' / 'query').mkdir()
-    with pytest.raises(ValueError, match=r'Market-1501: the query split is empty: .*query holds no image'):
+    with pytest.raises(
+        ValueError, match=r'Market-1501: the query split is empty: .*query holds no image'
+    ):
         jreid.data.load('market1501', market)
 
 
-@pytest.mark.parametrize('name', ['foo.jpg', '0002_c9s1_000451_03.jpg', '0002_c0s1_000451_03.jpg', '0002_c1.jpg', '02_c1s1_000451_03.jpg'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'foo.jpg',
+        '0002_c9s1_000451_03.jpg',
+        '0002_c0s1_000451_03.jpg',
+        '0002_c1.jpg',
+        '02_c1s1_000451_03.jpg',
+    ],
+)
 def test_misnamed_files(market, photos, name):
     folder = market / 'Market-1501-v15.09.15' / 'bounding_box_train'
     photos(folder, [name])
     with pytest.raises(
-        ValueError, match=rf"1 of 4 images in .*bounding_box_train have no identity and camera in their name; expected names like .*03.jpg'; e.g. '{name}'"
+        ValueError,
+        match=(
+            r'1 of 4 images in .*bounding_box_train have no identity and camera in their name;'
+            rf" expected names like .*03.jpg'; e.g. '{name}'"
+        ),
     ):
         jreid.data.load('market1501', market, expected=False)
     with pytest.warns(UserWarning, match='left out: 1 of 4 images'):
-        assert len(jreid.data.load('market1501', market, expected=False, bad_files='skip').train) == 3
+        assert (
+            len(jreid.data.load('market1501', market, expected=False, bad_files='skip').train) == 3
+        )
 
 
 def test_empty_files(market):
     (market / 'Market-1501-v15.09.15' / 'query' / '0001_c6s4_000002_00.jpg').write_bytes(b'')
-    with pytest.raises(ValueError, match="1 of 2 images in .*query are empty files; e.g. '0001_c6s4_000002_00.jpg'"):
+    with pytest.raises(
+        ValueError, match="1 of 2 images in .*query are empty files; e.g. '0001_c6s4_000002_00.jpg'"
+    ):
         jreid.data.load('market1501', market, expected=False)
     with pytest.warns(UserWarning, match='left out'):
-        assert jreid.data.load('market1501', market, expected=False, bad_files='skip').query.identity.tolist() == [3]
+        assert jreid.data.load(
+            'market1501', market, expected=False, bad_files='skip'
+        ).query.identity.tolist() == [3]
 
 
 def test_hidden_files_are_no_images(market):
-    (market / 'Market-1501-v15.09.15' / 'query' / '._0001_c6s4_000002_00.jpg').write_bytes(b'resource fork')
+    (market / 'Market-1501-v15.09.15' / 'query' / '._0001_c6s4_000002_00.jpg').write_bytes(
+        b'resource fork'
+    )
     assert len(jreid.data.load('market1501', market, expected=False).query) == 2
 
 
@@ -149,16 +209,28 @@ def test_duke(tmp_path, photos):
     photos(tree / 'bounding_box_train', ['0008_c8_f0046182.jpg', '0001_c2_f0046182.jpg'])
     photos(tree / 'query', ['0005_c2_f0046985.jpg'])
     photos(tree / 'bounding_box_test', ['0005_c1_f0046985.jpg', '7139_c3_f0046985.jpg'])
-    write_attributes(tmp_path / 'duke_attribute.mat', train=(1, 8), test=(5, 7139), variable='duke_attribute')
+    write_attributes(
+        tmp_path / 'duke_attribute.mat', train=(1, 8), test=(5, 7139), variable='duke_attribute'
+    )
     splits = jreid.data.load('dukemtmc', tmp_path, expected=False)
     assert splits.train.identity.tolist() == [0, 1]
     assert splits.train.camera.tolist() == [1, 7]
     assert splits.gallery.identity.tolist() == [5, 7139]
     assert splits.gallery.attributes.shape == (2, 3)
-    with pytest.warns(UserWarning, match=r'dukemtmc is not the whole set: train has 2 images, the set 16,522'):
+    with pytest.warns(
+        UserWarning, match=r'dukemtmc is not the whole set: train has 2 images, the set 16,522'
+    ):
         jreid.data.load('dukemtmc', tmp_path)
 
 
 def test_expected_counts_are_the_published_ones():
-    assert market1501.LAYOUT.counts == {'train': (12936, 751), 'query': (3368, 750), 'gallery': (15913, 751)}
-    assert dukemtmc.LAYOUT.counts == {'train': (16522, 702), 'query': (2228, 702), 'gallery': (17661, 1110)}
+    assert market1501.LAYOUT.counts == {
+        'train': (12936, 751),
+        'query': (3368, 750),
+        'gallery': (15913, 751),
+    }
+    assert dukemtmc.LAYOUT.counts == {
+        'train': (16522, 702),
+        'query': (2228, 702),
+        'gallery': (17661, 1110),
+    }

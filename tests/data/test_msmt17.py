@@ -14,8 +14,15 @@ GALLERY = ['0000/0000_001_14_0303morning_0015_0.jpg 0', '0002/0002_001_03_0303mo
 @pytest.fixture(params=['MSMT17_V1', 'MSMT17_V2'])
 def tree(request, tmp_path, photos):
     folder = tmp_path / request.param
-    train, test = ('train', 'test') if request.param.endswith('1') else ('mask_train_v2', 'mask_test_v2')
-    for name, lines, images in (('train', TRAIN, train), ('val', VAL, train), ('query', QUERY, test), ('gallery', GALLERY, test)):
+    train, test = (
+        ('train', 'test') if request.param.endswith('1') else ('mask_train_v2', 'mask_test_v2')
+    )
+    for name, lines, images in (
+        ('train', TRAIN, train),
+        ('val', VAL, train),
+        ('query', QUERY, test),
+        ('gallery', GALLERY, test),
+    ):
         photos(folder / images, [line.split()[0] for line in lines])
         (folder / f'list_{name}.txt').write_text('\n'.join(lines) + '\n')
     return folder
@@ -40,7 +47,11 @@ def test_train_and_val(tree):
 
 def test_counts_are_checked(tree):
     with pytest.warns(
-        UserWarning, match=r'train has 2 images, the set 30,248.*query has 1 images, the set 11,659.*gallery has 2 images, the set 82,161'
+        UserWarning,
+        match=(
+            r'train has 2 images, the set 30,248.*query has 1 images, the set 11,659.*gallery has 2'
+            r' images, the set 82,161'
+        ),
     ) as record:
         jreid.data.load('msmt17', tree)
     assert '5 cameras, the set has 15' in str(record[0].message)
@@ -59,7 +70,13 @@ def test_counts_are_checked(tree):
 )
 def test_bad_lines(tree, line):
     (tree / 'list_train.txt').write_text('\n'.join([*TRAIN, line]))
-    with pytest.raises(ValueError, match=r"1 of 3 images in .*list_train.txt are not lines like '0000/0000_000_01_0303morning_0015_0.jpg 0'; e.g. "):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r'1 of 3 images in .*list_train.txt are not lines like'
+            r" '0000/0000_000_01_0303morning_0015_0.jpg 0'; e.g. "
+        ),
+    ):
         jreid.data.load('msmt17', tree)
     with pytest.warns(UserWarning, match='left out: 1 of 3'):
         assert len(jreid.data.load('msmt17', tree, expected=False, bad_files='skip').train) == 2
@@ -68,7 +85,10 @@ def test_bad_lines(tree, line):
 def test_missing_and_empty_images(tree):
     images = next(p for p in tree.iterdir() if 'test' in p.name)
     (images / GALLERY[0].split()[0]).unlink()
-    with pytest.raises(ValueError, match=r"1 of 2 images in .*list_gallery.txt are not in .*test.*; e.g. '0000/0000_001_14"):
+    with pytest.raises(
+        ValueError,
+        match=r"1 of 2 images in .*list_gallery.txt are not in .*test.*; e.g. '0000/0000_001_14",
+    ):
         jreid.data.load('msmt17', tree)
     (images / GALLERY[0].split()[0]).write_bytes(b'')
     with pytest.raises(ValueError, match='1 of 2 images in .*list_gallery.txt are empty files'):
@@ -78,7 +98,10 @@ def test_missing_and_empty_images(tree):
 def test_missing_parts(tree):
     images = next(p for p in tree.iterdir() if 'test' in p.name)
     images.rename(tree / 'elsewhere')
-    with pytest.raises(FileNotFoundError, match=r'none of the folders mask_test_v2, test. Its layout: list_train.txt'):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r'none of the folders mask_test_v2, test. Its layout: list_train.txt',
+    ):
         jreid.data.load('msmt17', tree)
     (tree / 'list_val.txt').unlink()
     with pytest.raises(FileNotFoundError, match=r'lacks list_val.txt'):

@@ -23,7 +23,13 @@ def index(tmp_path, photos) -> Index:
     photos(tmp_path / 'photos', names)
     n = len(names)
     values = np.arange(2 * n, dtype=np.float32).reshape(n, 2) / (2 * n)
-    return Index(np.asarray([str(tmp_path / 'photos' / name) for name in names]), np.arange(n) % 4, np.arange(n) % 3, values, ('hat', 'bag'))
+    return Index(
+        np.asarray([str(tmp_path / 'photos' / name) for name in names]),
+        np.arange(n) % 4,
+        np.arange(n) % 3,
+        values,
+        ('hat', 'bag'),
+    )
 
 
 @pytest.fixture
@@ -32,7 +38,9 @@ def cache(tmp_path):
 
 
 def expected(path) -> np.ndarray:
-    return np.asarray(Image.open(path).convert('RGB').resize((SIZE[1], SIZE[0]), Image.Resampling.BILINEAR))
+    return np.asarray(
+        Image.open(path).convert('RGB').resize((SIZE[1], SIZE[0]), Image.Resampling.BILINEAR)
+    )
 
 
 def place(index, cache):
@@ -71,7 +79,10 @@ def test_sixteen_bits_keep_their_range_and_other_numbers_are_refused(tmp_path):
     Image.fromarray(np.repeat(ramp[:, None], 4, 1)).save(path)
     pixels = pack.decode(path, (8, 4))
     np.testing.assert_array_equal(pixels[:, 0, 1], ramp >> 8)
-    for values, message in ((np.full((8, 4), 0.5, np.float32), 'floating-point pixels'), (np.full((8, 4), 1 << 20, np.int32), 'expected 8 or 16 bits')):
+    for values, message in (
+        (np.full((8, 4), 0.5, np.float32), 'floating-point pixels'),
+        (np.full((8, 4), 1 << 20, np.int32), 'expected 8 or 16 bits'),
+    ):
         Image.fromarray(values).save(tmp_path / 'y.tif')
         with pytest.raises(pack.BadImageError, match=message):
             pack.decode(str(tmp_path / 'y.tif'), (8, 4))
@@ -185,9 +196,16 @@ print(int(packed.images.sum(dtype=np.int64)))
 
 
 @pytest.mark.parametrize(('locks', 'times'), [('with', (1,)), ('without', (1, 2))])
-def test_processes_that_start_together_make_a_pack_once_where_there_are_locks(index, cache, locks, times, tmp_path):
+def test_processes_that_start_together_make_a_pack_once_where_there_are_locks(
+    index, cache, locks, times, tmp_path
+):
     arguments = repr((index.path.tolist(), str(cache), str(tmp_path / 'told')))
-    started = [subprocess.Popen([sys.executable, '-c', MAKING, arguments, locks], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, '-c', MAKING, arguments, locks], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
     sums = [process.communicate()[0].strip() for process in started]
     assert [process.returncode for process in started] == [0, 0]
     assert sums == [str(int(np.stack([expected(p) for p in index.path]).sum(dtype=np.int64)))] * 2
@@ -223,7 +241,10 @@ def test_unreadable_images_are_named_and_counted(index, cache, monkeypatch):
     for _ in range(2):
         with pytest.raises(
             pack.BadImageError,
-            match=r"(?i)5 of 12 images cannot be read: .*01.jpg: empty file; .*04.jpg: .*truncated.*; .*06.jpg: cannot identify.*bad_files='skip'",
+            match=(
+                r'(?i)5 of 12 images cannot be read: .*01.jpg: empty file; .*04.jpg: .*truncated.*;'
+                r" .*06.jpg: cannot identify.*bad_files='skip'"
+            ),
         ):
             pack.open_pack(index, SIZE, folder=cache)
 
@@ -235,10 +256,16 @@ def test_unreadable_images_are_left_out_on_demand(index, cache, monkeypatch, cap
         packed, kept = pack.open_pack(index, SIZE, folder=cache, bad_files='skip')
         assert kept.path.tolist() == index.path[good].tolist()
         assert kept.identity.tolist() == index.identity[good].tolist()
-        np.testing.assert_array_equal(packed.images, np.stack([expected(p) for p in index.path[good]]))
+        np.testing.assert_array_equal(
+            packed.images, np.stack([expected(p) for p in index.path[good]])
+        )
     told = [record.getMessage() for record in caplog.records if 'left out' in record.getMessage()]
     assert len(told) == 2  # at every opening, not only when the pack is made
-    assert all(text.startswith('decoding: 5 of 12 images cannot be read and are left out: ') and index.path[10] in text for text in told)
+    assert all(
+        text.startswith('decoding: 5 of 12 images cannot be read and are left out: ')
+        and index.path[10] in text
+        for text in told
+    )
     with pytest.raises(pack.BadImageError, match='5 of 12'):
         pack.open_pack(index, SIZE, folder=cache)
 
@@ -252,7 +279,11 @@ def test_nothing_readable(index, cache):
 
 @pytest.mark.parametrize(
     ('change', 'message'),
-    [({'bad_files': 'x'}, "bad_files is 'x'"), ({'size': (0, 8)}, r'size is \(0, 8\)'), ({'size': (8,)}, r'size is \(8,\)')],
+    [
+        ({'bad_files': 'x'}, "bad_files is 'x'"),
+        ({'size': (0, 8)}, r'size is \(0, 8\)'),
+        ({'size': (8,)}, r'size is \(8,\)'),
+    ],
 )
 def test_refuses(index, cache, change, message):
     with pytest.raises(ValueError, match=message):
@@ -265,7 +296,9 @@ def test_refuses_an_empty_index(index, cache):
 
 
 def test_disk_too_small(index, cache, monkeypatch):
-    monkeypatch.setattr(pack.shutil, 'disk_usage', lambda path: pack.shutil._ntuple_diskusage(10, 10, 0))
+    monkeypatch.setattr(
+        pack.shutil, 'disk_usage', lambda path: pack.shutil._ntuple_diskusage(10, 10, 0)
+    )
     with pytest.raises(OSError, match='has 0.0 GiB left; give another pack folder'):
         pack.open_pack(index, SIZE, folder=cache)
 
@@ -287,7 +320,9 @@ def test_batches_follow_the_plan(index, cache):
     assert [b['row'].tolist() for b in batches] == plan.tolist()
     assert [b['identity'].tolist() for b in batches] == [[3, 0], [3, -1], [1, 1]]
     assert [b['camera'].tolist() for b in batches] == [[0, 0], [2, -1], [2, 2]]
-    np.testing.assert_array_equal(batches[1]['image'], np.stack([expected(index.path[11]), np.zeros((*SIZE, 3))]))
+    np.testing.assert_array_equal(
+        batches[1]['image'], np.stack([expected(index.path[11]), np.zeros((*SIZE, 3))])
+    )
     np.testing.assert_array_equal(batches[2]['attributes'], index.attributes[[5, 5]])
     assert {k: v.dtype for k, v in batches[0].items()} == {
         'image': np.uint8,
@@ -303,7 +338,9 @@ def test_batches_follow_the_plan(index, cache):
 def test_batches_from_a_later_step(index, cache):
     packed, kept = pack.open_pack(index, SIZE, folder=cache)
     plan = evaluation_plan(len(kept), 5)
-    assert [b['row'].tolist() for b in packed.batches(kept, plan, start=2)] == [[10, 11, -1, -1, -1]]
+    assert [b['row'].tolist() for b in packed.batches(kept, plan, start=2)] == [
+        [10, 11, -1, -1, -1]
+    ]
     assert list(packed.batches(kept, plan, start=3)) == []
     with pytest.raises(ValueError, match='start step 4'):
         packed.batches(kept, plan, start=4)

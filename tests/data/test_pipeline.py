@@ -16,7 +16,13 @@ def index(tmp_path, photos) -> Index:
     names = [f'{i:02d}.jpg' for i in range(14)]
     photos(tmp_path / 'photos', names)
     paths = np.asarray([str(tmp_path / 'photos' / name) for name in names])
-    return Index(paths, np.arange(14) // 3, np.arange(14) % 3, np.eye(14, 2, dtype=np.float32), ('hat', 'bag'))
+    return Index(
+        paths,
+        np.arange(14) // 3,
+        np.arange(14) % 3,
+        np.eye(14, 2, dtype=np.float32),
+        ('hat', 'bag'),
+    )
 
 
 @pytest.fixture
@@ -27,7 +33,11 @@ def pipeline():
 @pytest.mark.parametrize('plan', ['pxk', 'evaluation'])
 @pytest.mark.parametrize('start', [0, 1])
 def test_same_batches_as_the_pack(index, tmp_path, pipeline, plan, start):
-    rows = pxk_plan(index.identity, P=2, K=2, seed=0, epoch=4) if plan == 'pxk' else evaluation_plan(14, 4)
+    rows = (
+        pxk_plan(index.identity, P=2, K=2, seed=0, epoch=4)
+        if plan == 'pxk'
+        else evaluation_plan(14, 4)
+    )
     packed, kept = pack.open_pack(index, SIZE, folder=tmp_path / 'cache')
     ours = list(pipeline.batches(index, rows, size=SIZE, start=start, parallel=3))
     theirs = list(packed.batches(kept, rows, start=start))

@@ -14,13 +14,32 @@ from jreid.data.datasets.cuhk03 import EXAMPLE
 
 PEOPLE = (0, 1, 2, 3, 5, 8, 45, 873)
 TREES = {
-    'viper': [f'VIPeR/{cam}/{person:03d}_{angle}.bmp' for person in PEOPLE for cam, angle in (('cam_a', 45), ('cam_b', 90))],
-    'prid2011': [f'prid_2011/single_shot/cam_a/person_{p:04d}.png' for p in (*range(1, 9), 201, 202, 203)]
-    + [f'prid_2011/single_shot/cam_b/person_{p:04d}.png' for p in (*range(1, 9), 201, 202, 203, 204, 205)],
-    'grid': [f'underground_reid/probe/{p:04d}_{1 + p % 3}_25004_107_32_106_221.jpeg' for p in range(1, 9)]
-    + [f'underground_reid/gallery/{p:04d}_{5 + p % 3}_25023_116_134_128_330.jpeg' for p in range(1, 9)]
-    + [f'underground_reid/gallery/0000_{c}_2500{c}_1_2_3_4.jpeg' for c in range(1, 8)],
-    'ilids': [f'i-LIDS_Person/{p:04d}{k:03d}.jpg' for p in range(1, 9) for k in range(1, 3 + p % 3)],
+    'viper': [
+        f'VIPeR/{cam}/{person:03d}_{angle}.bmp'
+        for person in PEOPLE
+        for cam, angle in (('cam_a', 45), ('cam_b', 90))
+    ],
+    'prid2011': (
+        [f'prid_2011/single_shot/cam_a/person_{p:04d}.png' for p in (*range(1, 9), 201, 202, 203)]
+        + [
+            f'prid_2011/single_shot/cam_b/person_{p:04d}.png'
+            for p in (*range(1, 9), 201, 202, 203, 204, 205)
+        ]
+    ),
+    'grid': (
+        [
+            f'underground_reid/probe/{p:04d}_{1 + p % 3}_25004_107_32_106_221.jpeg'
+            for p in range(1, 9)
+        ]
+        + [
+            f'underground_reid/gallery/{p:04d}_{5 + p % 3}_25023_116_134_128_330.jpeg'
+            for p in range(1, 9)
+        ]
+        + [f'underground_reid/gallery/0000_{c}_2500{c}_1_2_3_4.jpeg' for c in range(1, 8)]
+    ),
+    'ilids': [
+        f'i-LIDS_Person/{p:04d}{k:03d}.jpg' for p in range(1, 9) for k in range(1, 3 + p % 3)
+    ],
     'cuhk01': [f'campus/{p:04d}{k:03d}.png' for p in range(1, 9) for k in range(1, 5)],
 }
 OPTIONS = {'cuhk01': {'test_people': 4}}
@@ -45,12 +64,20 @@ def bases(index):
 
 def people_of(index):
     """Numbers in the images' names, whatever the index says."""
-    return {int(''.join(c for c in os.path.basename(p).replace('person_', '')[:4] if c.isdigit())) for p in index.path}
+    return {
+        int(''.join(c for c in os.path.basename(p).replace('person_', '')[:4] if c.isdigit()))
+        for p in index.path
+    }
 
 
-@pytest.mark.parametrize(('name', 'sizes'), [('viper', (8, 4, 4)), ('prid2011', (8, 4, 9)), ('grid', (8, 4, 11)), ('cuhk01', (16, 8, 4))])
+@pytest.mark.parametrize(
+    ('name', 'sizes'),
+    [('viper', (8, 4, 4)), ('prid2011', (8, 4, 9)), ('grid', (8, 4, 11)), ('cuhk01', (16, 8, 4))],
+)
 def test_sizes_and_sides(name, sizes, tree):
-    """Train and test people are disjoint; each query has exactly one image in the gallery, of another camera."""
+    """Train and test people are disjoint; each query has exactly one image in the gallery, of
+    another camera.
+    """
     splits = read(name, tree(name))
     assert tuple(len(index) for _, index in splits.parts()) == sizes
     assert not people_of(splits.train) & people_of(splits.query)
@@ -62,7 +89,9 @@ def test_sizes_and_sides(name, sizes, tree):
 
 
 def test_people_of_prid2011_with_a_number_in_one_camera_alone(tree):
-    """Above 200 a number is not one person: those of camera A are not used, those of camera B are in each gallery and never trained on."""
+    """Above 200 a number is not one person: those of camera A are not used, those of camera B
+    are in each gallery and never trained on.
+    """
     root = tree('prid2011')
     for split in range(3):
         splits = read('prid2011', root, split=split)
@@ -88,11 +117,16 @@ def test_ilids_has_one_gallery_image_a_person_and_no_camera(tree):
     assert sorted(splits.gallery.identity.tolist()) == sorted(set(splits.query.identity.tolist()))
     everything = bases(splits.train) + bases(splits.query) + bases(splits.gallery)
     assert sorted(everything) == sorted(os.path.basename(name) for name in TREES['ilids'])
-    assert any(base[4:7] != '001' for base in bases(read('ilids', splits.train.path[0].rsplit('/', 1)[0], split=1).gallery))
+    assert any(
+        base[4:7] != '001'
+        for base in bases(read('ilids', splits.train.path[0].rsplit('/', 1)[0], split=1).gallery)
+    )
 
 
 def test_gallery_of_ilids_is_in_the_file_of_splits(tree, tmp_path):
-    """Which image of a person is the gallery's is drawn too: a reader with another seed, or another program, has it from the file alone."""
+    """Which image of a person is the gallery's is drawn too: a reader with another seed, or
+    another program, has it from the file alone.
+    """
     root, file = tree('ilids'), tmp_path / 'splits.json'
     drawn = [read('ilids', root, split=k, split_seed=7, write_splits=str(file)) for k in range(4)]
     entries = json.loads(file.read_text())['splits']
@@ -102,9 +136,24 @@ def test_gallery_of_ilids_is_in_the_file_of_splits(tree, tmp_path):
         for (_, a), (_, b) in zip(splits.parts(), again.parts(), strict=True):
             assert bases(a) == bases(b)
     bare = {'train': entries[0]['train'], 'test': entries[0]['test']}
-    file.write_text(json.dumps({'set': 'ilids', 'splits': [bare, {**bare, 'gallery': [*entries[0]['gallery'][1:], '9999001.jpg']}]}))
-    assert bases(read('ilids', root, split_seed=7, split_file=str(file)).gallery) == bases(drawn[0].gallery)
-    with pytest.raises(ValueError, match='split 1: its gallery of 4 images does not show each of the 4 test people once, .*; 3 of them are test images'):
+    file.write_text(
+        json.dumps(
+            {
+                'set': 'ilids',
+                'splits': [bare, {**bare, 'gallery': [*entries[0]['gallery'][1:], '9999001.jpg']}],
+            }
+        )
+    )
+    assert bases(read('ilids', root, split_seed=7, split_file=str(file)).gallery) == bases(
+        drawn[0].gallery
+    )
+    with pytest.raises(
+        ValueError,
+        match=(
+            'split 1: its gallery of 4 images does not show each of the 4 test people once, .*; 3'
+            ' of them are test images'
+        ),
+    ):
         read('ilids', root, split=1, split_file=str(file))
 
 
@@ -129,7 +178,9 @@ def test_all_gallery_images_of_cuhk01(tree):
 
 @pytest.mark.parametrize('name', list(TREES))
 def test_splits_are_seeded_and_others_can_use_them(name, tree, tmp_path):
-    """A written file gives the same splits wherever it is read; another split or seed gives other people."""
+    """A written file gives the same splits wherever it is read; another split or seed gives
+    other people.
+    """
     root, file = tree(name), tmp_path / 'splits' / f'{name}.json'
     first = read(name, root, split=3, write_splits=str(file))
     again = read(name, root, split=3)
@@ -155,8 +206,13 @@ def test_splits_are_seeded_and_others_can_use_them(name, tree, tmp_path):
 
 def test_drawn_splits_do_not_change():
     """Published numbers depend on these; a change here makes them incomparable."""
-    assert repeated.draw(range(1, 7), train=3, splits=2, seed=0) == (repeated.Split((3, 4, 6), (1, 2, 5)), repeated.Split((2, 4, 5), (1, 3, 6)))
-    assert repeated.draw(range(1, 7), train=3, splits=4, seed=0)[:2] == repeated.draw(range(1, 7), train=3, splits=2, seed=0)
+    assert repeated.draw(range(1, 7), train=3, splits=2, seed=0) == (
+        repeated.Split((3, 4, 6), (1, 2, 5)),
+        repeated.Split((2, 4, 5), (1, 3, 6)),
+    )
+    assert repeated.draw(range(1, 7), train=3, splits=4, seed=0)[:2] == repeated.draw(
+        range(1, 7), train=3, splits=2, seed=0
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,7 +221,10 @@ def test_drawn_splits_do_not_change():
         ('{', 'is no split file'),
         ('{"set": "viper"}', 'is no split file: KeyError'),
         ('{"set": "grid", "splits": []}', "holds splits of 'grid'"),
-        ('{"set": "viper", "splits": [{"train": [1, 9], "test": [2]}]}', r'split 0: 1 people are not in the set, e.g. \[9\]'),
+        (
+            '{"set": "viper", "splits": [{"train": [1, 9], "test": [2]}]}',
+            r'split 0: 1 people are not in the set, e.g. \[9\]',
+        ),
         ('{"set": "viper", "splits": [{"train": [1, 2], "test": [2]}]}', 'named twice'),
         ('{"set": "viper", "splits": [{"train": [], "test": [2]}]}', 'a part is empty'),
     ],
@@ -196,7 +255,9 @@ def test_split_files_are_named_once_and_must_exist(tree, tmp_path):
 )
 def test_misnamed_images(name, bad, tree):
     root = tree(name, [bad])
-    with pytest.raises(ValueError, match=f'1 of .* expected names like .* {os.path.basename(bad)!r}'):
+    with pytest.raises(
+        ValueError, match=f'1 of .* expected names like .* {os.path.basename(bad)!r}'
+    ):
         read(name, root)
     with pytest.warns(UserWarning, match='left out: 1 of'):
         read(name, root, bad_files='skip')
@@ -212,7 +273,11 @@ WHOLE = {
     'cuhk01': [f'campus/{p:04d}{k:03d}.png' for p in range(1, 972) for k in range(1, 5)],
     'viper': [f'VIPeR/{cam}/{p:03d}_0.bmp' for p in range(632) for cam in ('cam_a', 'cam_b')],
     'ilids': [f'i-LIDS_Person/{p:04d}{k:03d}.jpg' for p in range(1, 120) for k in range(1, 5)],
-    'prid2011': [f'single_shot/cam_{c}/person_{p:04d}.png' for c, n in (('a', 385), ('b', 749)) for p in range(1, n + 1)],
+    'prid2011': [
+        f'single_shot/cam_{c}/person_{p:04d}.png'
+        for c, n in (('a', 385), ('b', 749))
+        for p in range(1, n + 1)
+    ],
 }
 
 
@@ -228,7 +293,9 @@ WHOLE = {
     ],
 )
 def test_whole_sets_have_the_papers_sizes(name, options, people, sizes, tmp_path):
-    """Under the sets' own names and counts, which warn of nothing (warnings are errors); images stand in as links to one file of one byte."""
+    """Under the sets' own names and counts, which warn of nothing (warnings are errors); images
+    stand in as links to one file of one byte.
+    """
     (tmp_path / 'one').write_bytes(b'x')
     for image in WHOLE[name]:
         (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
@@ -253,7 +320,8 @@ def test_person_of_viper_in_one_camera_alone(tree):
         assert 700 not in people_of(read('viper', root, bad_files='skip').train)
 
 
-# -- CUHK03 -----------------------------------------------------------------------------------------------------------------------------------------
+# -- CUHK03
+# -----------------------------------------------------------------------------------------------------------------------------------------
 
 CUHK03 = [
     f'{pair}_{person:03d}_{view}_{image:02d}.png'
@@ -274,23 +342,42 @@ def cuhk03(tmp_path, photos):
     tested = labels > 5
     rows = np.arange(1, len(CUHK03) + 1)
     fields = {'filelist': np.array(CUHK03, object), 'labels': labels, 'camId': cameras}
-    fields |= {'train_idx': rows[~tested], 'query_idx': rows[tested & first], 'gallery_idx': rows[tested & ~first]}
+    fields |= {
+        'train_idx': rows[~tested],
+        'query_idx': rows[tested & first],
+        'gallery_idx': rows[tested & ~first],
+    }
     savemat(tmp_path / 'cuhk03' / 'cuhk03_new_protocol_config_detected.mat', fields)
     return tmp_path
 
 
 def test_new_protocol_of_cuhk03(cuhk03):
     splits = jreid.data.load('cuhk03', cuhk03, images='detected', expected=False)
-    assert (splits.train.identities, len(splits.train), len(splits.query), len(splits.gallery)) == (5, 20, 6, 6)
-    assert set(bases(splits.query)) == {name for name in CUHK03 if name.endswith('_01.png') and (name[0] == '4' or name[:5] in ('2_002', '2_003'))}
-    for base, identity, camera in zip(bases(splits.gallery), splits.gallery.identity, splits.gallery.camera, strict=True):
+    assert (splits.train.identities, len(splits.train), len(splits.query), len(splits.gallery)) == (
+        5,
+        20,
+        6,
+        6,
+    )
+    assert set(bases(splits.query)) == {
+        name
+        for name in CUHK03
+        if name.endswith('_01.png') and (name[0] == '4' or name[:5] in ('2_002', '2_003'))
+    }
+    for base, identity, camera in zip(
+        bases(splits.gallery), splits.gallery.identity, splits.gallery.camera, strict=True
+    ):
         assert camera == int(base[6]) - 1
         assert identity == {'2_002': 6, '2_003': 7, '4_001': 8}[base[:5]]
 
 
-@pytest.mark.parametrize(('images', 'counts'), [('labeled', (7368, 1400, 5328)), ('detected', (7365, 1400, 5332))])
+@pytest.mark.parametrize(
+    ('images', 'counts'), [('labeled', (7368, 1400, 5328)), ('detected', (7365, 1400, 5332))]
+)
 def test_real_protocol_files_of_cuhk03(images, counts, shared_data, tmp_path):
-    """The counts of the whole set, from the authors' file; images stand in as files of one byte. One person has one view alone."""
+    """The counts of the whole set, from the authors' file; images stand in as files of one byte.
+    One person has one view alone.
+    """
     from scipy.io import loadmat
 
     path = shared_data / 'annotations' / f'cuhk03_new_protocol_config_{images}.mat'
@@ -300,28 +387,62 @@ def test_real_protocol_files_of_cuhk03(images, counts, shared_data, tmp_path):
     for name in loadmat(path, squeeze_me=True)['filelist']:
         if name != EXAMPLE:
             os.link(folder / EXAMPLE, folder / str(name))
-    splits = jreid.data.load('cuhk03', tmp_path, images=images, annotations=str(path))  # warns where a count differs
+    # warns where a count differs
+    splits = jreid.data.load('cuhk03', tmp_path, images=images, annotations=str(path))
     assert (splits.train.identities, splits.query.identities) == (767, 700)
     assert tuple(len(index) for _, index in splits.parts()) == counts
     classic = jreid.data.load('cuhk03', tmp_path, images=images, protocol='classic', split=19)
-    assert (classic.train.identities, classic.query.identities, len(classic.gallery)) == (1367, 100, 100)
+    assert (classic.train.identities, classic.query.identities, len(classic.gallery)) == (
+        1367,
+        100,
+        100,
+    )
     assert set(classic.query.camera) == {0}
-    early = jreid.data.load('cuhk03', tmp_path, images=images, protocol='classic', pairs=3, validation_people=100)
+    early = jreid.data.load(
+        'cuhk03', tmp_path, images=images, protocol='classic', pairs=3, validation_people=100
+    )
     assert (early.train.identities, early.query.identities, len(early.gallery)) == (1160, 100, 100)
 
 
 def test_classic_splits_of_cuhk03(cuhk03):
-    splits = jreid.data.load('cuhk03', cuhk03, images='detected', protocol='classic', test_people=3, pairs=3, validation_people=2, expected=False)
+    splits = jreid.data.load(
+        'cuhk03',
+        cuhk03,
+        images='detected',
+        protocol='classic',
+        test_people=3,
+        pairs=3,
+        validation_people=2,
+        expected=False,
+    )
     assert (splits.train.identities, splits.query.identities, len(splits.gallery)) == (2, 3, 3)
     assert not any(base.startswith('4') for _, index in splits.parts() for base in bases(index))
-    whole = jreid.data.load('cuhk03', cuhk03, images='detected', protocol='classic', test_people=3, pairs=3, validation_people=2, shots='all', expected=False)
+    whole = jreid.data.load(
+        'cuhk03',
+        cuhk03,
+        images='detected',
+        protocol='classic',
+        test_people=3,
+        pairs=3,
+        validation_people=2,
+        shots='all',
+        expected=False,
+    )
     assert bases(whole.query) == bases(splits.query)
     assert (len(whole.gallery), whole.gallery.identities) == (6, 3)
     assert set(bases(splits.gallery)) < set(bases(whole.gallery))
     with pytest.raises(ValueError, match="shots is 'two'"):
         jreid.data.load('cuhk03', cuhk03, images='detected', protocol='classic', shots='two')
     with pytest.raises(ValueError, match='validation_people is 5'):
-        jreid.data.load('cuhk03', cuhk03, images='detected', protocol='classic', test_people=3, validation_people=5, expected=False)
+        jreid.data.load(
+            'cuhk03',
+            cuhk03,
+            images='detected',
+            protocol='classic',
+            test_people=3,
+            validation_people=5,
+            expected=False,
+        )
 
 
 def test_cuhk03_that_cannot_be_read(cuhk03):

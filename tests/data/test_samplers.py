@@ -21,7 +21,9 @@ CAMERA = np.arange(len(IDENTITY)) % 3
 @settings(max_examples=60, deadline=None)
 def test_pxk_properties(counts, P, K, seed, instance):
     P = min(P, len(counts))
-    identity = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)) * 3, counts))
+    identity = np.random.default_rng(seed).permutation(
+        np.repeat(np.arange(len(counts)) * 3, counts)
+    )
     plan = pxk_plan(identity, P=P, K=K, seed=seed, epoch=1, instance=instance)
     assert plan.dtype == np.int32
     assert plan.shape[1] == P * K
@@ -33,7 +35,9 @@ def test_pxk_properties(counts, P, K, seed, instance):
     for group in plan.reshape(-1, K):
         have = (identity == identity[group[0]]).sum()
         # As many different images as there are, each as often as the others to within one.
-        assert np.unique(group, return_counts=True)[1].tolist() == pytest.approx([K / min(K, have)] * min(K, have), abs=1)
+        assert np.unique(group, return_counts=True)[1].tolist() == pytest.approx(
+            [K / min(K, have)] * min(K, have), abs=1
+        )
     if instance == 'chunk':
         enough = identity[:, None] == np.flatnonzero(np.bincount(identity) >= K)
         rows, often = np.unique(plan, return_counts=True)
@@ -78,7 +82,12 @@ def test_plans_depend_on_seed_epoch_and_repeat_alone(make):
     base = make(seed=1, epoch=2)
     np.random.seed(0)
     np.testing.assert_array_equal(base, make(seed=1, epoch=2, repeat=0))
-    for other in ({'seed': 2, 'epoch': 2}, {'seed': 1, 'epoch': 3}, {'seed': 1, 'epoch': 2, 'repeat': 1}, {'seed': 2, 'epoch': 1}):
+    for other in (
+        {'seed': 2, 'epoch': 2},
+        {'seed': 1, 'epoch': 3},
+        {'seed': 1, 'epoch': 2, 'repeat': 1},
+        {'seed': 2, 'epoch': 1},
+    ):
         changed = make(**other)
         assert changed.shape != base.shape or (changed != base).any()
 
@@ -144,7 +153,10 @@ def test_fit_plan_strings_sub_epochs_together():
         fit_plan(lambda repeat: np.zeros((0, 4), np.int32), 3)
 
 
-@pytest.mark.parametrize(('n', 'batch', 'expected'), [(5, 2, [[0, 1], [2, 3], [4, -1]]), (4, 2, [[0, 1], [2, 3]]), (1, 3, [[0, -1, -1]])])
+@pytest.mark.parametrize(
+    ('n', 'batch', 'expected'),
+    [(5, 2, [[0, 1], [2, 3], [4, -1]]), (4, 2, [[0, 1], [2, 3]]), (1, 3, [[0, -1, -1]])],
+)
 def test_evaluation_plan(n, batch, expected):
     plan = evaluation_plan(n, batch)
     assert plan.tolist() == expected
@@ -174,7 +186,9 @@ def test_triplets_come_from_two_cameras():
 
 def test_triplets_without_cameras_take_any_other_image_of_the_person():
     identity = np.arange(12) // 3
-    plan = triplet_plan(identity, None, anchors=2, triplets_per_pair=4, seed=0, epoch=0).reshape(-1, 6)
+    plan = triplet_plan(identity, None, anchors=2, triplets_per_pair=4, seed=0, epoch=0).reshape(
+        -1, 6
+    )
     assert sorted(plan[:, 0].tolist()) == list(range(12))
     assert (identity[plan[:, 0]] == identity[plan[:, 1]]).all()
     assert (plan[:, 0] != plan[:, 1]).all()
@@ -184,7 +198,14 @@ def test_triplets_without_cameras_take_any_other_image_of_the_person():
 
 
 def test_triplets_repeat_few_negatives_and_fill_a_step():
-    plan = triplet_plan(np.asarray([0, 0, 1]), np.asarray([0, 1, 1]), anchors=4, triplets_per_pair=3, seed=0, epoch=0)
+    plan = triplet_plan(
+        np.asarray([0, 0, 1]),
+        np.asarray([0, 1, 1]),
+        anchors=4,
+        triplets_per_pair=3,
+        seed=0,
+        epoch=0,
+    )
     assert plan.tolist() == [[0, 1, 2, 2, 2] * 4]
 
 

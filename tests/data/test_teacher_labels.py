@@ -12,7 +12,11 @@ from jreid.data.pack import BadImageError, open_masks
 
 
 def index_of(folder, names):
-    return Index(path=np.asarray([str(folder / name) for name in names]), identity=np.full(len(names), -1), camera=np.zeros(len(names), np.int64))
+    return Index(
+        path=np.asarray([str(folder / name) for name in names]),
+        identity=np.full(len(names), -1),
+        camera=np.zeros(len(names), np.int64),
+    )
 
 
 NAMES = ('train/0001_c1.jpg', 'train/0002_c1.jpg', 'test/0001_c1.jpg')
@@ -27,7 +31,10 @@ def test_the_longest_common_end_decides():
 @pytest.mark.parametrize(
     ('keys', 'message'),
     [
-        (['train/0001_c1', 'test/0001_c1'], '1 of 3 images have no entry in labels, e.g. /data/market/train/0002_c1.jpg'),
+        (
+            ['train/0001_c1', 'test/0001_c1'],
+            '1 of 3 images have no entry in labels, e.g. /data/market/train/0002_c1.jpg',
+        ),
         (['0001_c1', '0002_c1'], "2 images share the entry '0001_c1' of labels"),
         (['a/0001_c1', 'b/0001_c1', '0002_c1'], '2 of 3 images fit several entries equally well'),
         ([], "entries are like 'none at all'"),
@@ -45,7 +52,10 @@ def test_written_labels_are_read_again(tmp_path):
     values = np.float32([[0.1, 0.9], [0.5, 0.2], [1.0, 0.0]])
     path = teacher_labels.write_attributes(tmp_path / 'out', keys, ['hat', 'bag'], values)
     first = path.read_bytes()
-    assert teacher_labels.write_attributes(tmp_path / 'out', keys, ['hat', 'bag'], values).read_bytes() == first
+    assert (
+        teacher_labels.write_attributes(tmp_path / 'out', keys, ['hat', 'bag'], values).read_bytes()
+        == first
+    )
     maps = np.random.default_rng(0).integers(0, 8, (3, 16, 8), np.uint8)
     for key, labels in zip(keys, maps, strict=True):
         teacher_labels.write_map(tmp_path / 'out', key, labels)
@@ -73,14 +83,23 @@ def test_damaged_files_are_said(tmp_path):
     (tmp_path / teacher_labels.ATTRIBUTES).write_bytes(b'no zip')
     with pytest.raises(ValueError, match='expected an .npz with path'):
         teacher_labels.added(index, tmp_path)
-    np.savez(tmp_path / teacher_labels.ATTRIBUTES, path=['0001_c1', '0002_c1'], names=['hat'], attributes=np.zeros((2, 2)))
-    with pytest.raises(ValueError, match=r'attributes has shape \(2, 2\).*expected numbers \(2, 1\)'):
+    np.savez(
+        tmp_path / teacher_labels.ATTRIBUTES,
+        path=['0001_c1', '0002_c1'],
+        names=['hat'],
+        attributes=np.zeros((2, 2)),
+    )
+    with pytest.raises(
+        ValueError, match=r'attributes has shape \(2, 2\).*expected numbers \(2, 1\)'
+    ):
         teacher_labels.added(index, tmp_path)
     os.remove(tmp_path / teacher_labels.ATTRIBUTES)
     for name in ('0001_c1', '0002_c1'):
         (tmp_path / 'masks').mkdir(exist_ok=True)
         Image.new('RGB', (4, 8)).save(tmp_path / 'masks' / f'{name}.png')
-    with pytest.raises(BadImageError, match='2 of 2 masks cannot be read.*a mask of mode RGB; expected 8-bit grey'):
+    with pytest.raises(
+        BadImageError, match='2 of 2 masks cannot be read.*a mask of mode RGB; expected 8-bit grey'
+    ):
         open_masks(teacher_labels.added(index, tmp_path), (8, 4), folder=tmp_path / 'packs')
     with pytest.raises(ValueError, match='no part masks; name a folder'):
         open_masks(index, (8, 4))

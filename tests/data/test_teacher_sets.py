@@ -15,17 +15,28 @@ from jreid.data.datasets import densepose, peta
 def peta_tree(tmp_path, photos):
     """Three of the ten subsets: labels by person, by image name, and by stem."""
     root = tmp_path / 'PETA dataset'
-    photos(root / '3DPeS' / 'archive', [f'{i}_{j}_FRAME_1_RGB.bmp.png' for i in (1, 2) for j in range(3)])
+    photos(
+        root / '3DPeS' / 'archive',
+        [f'{i}_{j}_FRAME_1_RGB.bmp.png' for i in (1, 2) for j in range(3)],
+    )
     photos(root / 'CUHK' / 'archive', ['0001.png', '0002.png'])
     photos(root / 'MIT' / 'archive', ['00005.jpg', '00006.jpg'])
-    (root / '3DPeS' / 'archive' / 'Label.txt').write_text('1 accessoryHat upperBodyBlack \n2 personalMale lowerBodyLogo hairBrown\n')
-    (root / 'CUHK' / 'archive' / 'Label.txt').write_text('0001.png personalFemale\n0002.png personalMale carryingNothing\n')
-    (root / 'MIT' / 'archive' / 'Label.txt').write_text('00005 footwearWhite\n00006 upperBodyVNeck\n')
+    (root / '3DPeS' / 'archive' / 'Label.txt').write_text(
+        '1 accessoryHat upperBodyBlack \n2 personalMale lowerBodyLogo hairBrown\n'
+    )
+    (root / 'CUHK' / 'archive' / 'Label.txt').write_text(
+        '0001.png personalFemale\n0002.png personalMale carryingNothing\n'
+    )
+    (root / 'MIT' / 'archive' / 'Label.txt').write_text(
+        '00005 footwearWhite\n00006 upperBodyVNeck\n'
+    )
     return root
 
 
 def test_peta(peta_tree):
-    with pytest.warns(UserWarning, match=r'PETA has 10 labelled images, the set 19,000 \(-18,990\)'):
+    with pytest.warns(
+        UserWarning, match=r'PETA has 10 labelled images, the set 19,000 \(-18,990\)'
+    ):
         data.load('peta', peta_tree.parent)
     splits = data.load('peta', peta_tree.parent, expected=False)
     assert len(splits.train.attribute_names) == 105
@@ -34,9 +45,13 @@ def test_peta(peta_tree):
     found = {}
     for _, index in splits.parts():
         for path, row in zip(index.path, index.attributes, strict=True):
-            found['/'.join(path.split('/')[-3::2])] = {name for name, value in zip(index.attribute_names, row, strict=True) if value}
+            found['/'.join(path.split('/')[-3::2])] = {
+                name for name, value in zip(index.attribute_names, row, strict=True) if value
+            }
     expected = {
-        **{f'3DPeS/1_{j}_FRAME_1_RGB.bmp.png': {'accessoryHat', 'upperBodyBlack'} for j in range(3)},
+        **{
+            f'3DPeS/1_{j}_FRAME_1_RGB.bmp.png': {'accessoryHat', 'upperBodyBlack'} for j in range(3)
+        },
         **{f'3DPeS/2_{j}_FRAME_1_RGB.bmp.png': {'personalMale', 'hairBrown'} for j in range(3)},
         'CUHK/0001.png': {'personalFemale'},
         'CUHK/0002.png': {'personalMale', 'carryingNothing'},
@@ -48,7 +63,10 @@ def test_peta(peta_tree):
 
 
 def test_peta_has_five_partitions(peta_tree):
-    trained = [tuple(data.load('peta', peta_tree, expected=False, partition=i).train.path) for i in range(5)]
+    trained = [
+        tuple(data.load('peta', peta_tree, expected=False, partition=i).train.path)
+        for i in range(5)
+    ]
     assert len(set(trained)) > 1
     assert trained[3] == tuple(data.load('peta', peta_tree, expected=False, partition=3).train.path)
     with pytest.raises(ValueError, match='PETA has five, 0 to 4'):
@@ -64,7 +82,9 @@ def test_peta_partition_of_a_file(peta_tree, tmp_path):
     lines = ['MIT/00005.jpg,train', 'MIT/00006.jpg,val', 'CUHK/0001.png,test', 'CUHK/0002.png,test']
     lines += [f'3DPeS/{i}_{j}_FRAME_1_RGB.bmp.png,train' for i in (1, 2) for j in range(3)]
     (tmp_path / 'parts.csv').write_text('\n'.join(lines))
-    splits = data.load('peta', peta_tree, expected=False, partition_file=str(tmp_path / 'parts.csv'))
+    splits = data.load(
+        'peta', peta_tree, expected=False, partition_file=str(tmp_path / 'parts.csv')
+    )
     assert (len(splits.train), len(splits.query), len(splits.gallery)) == (7, 1, 1)
     (tmp_path / 'parts.csv').write_text('\n'.join(lines[1:]))
     with pytest.raises(ValueError, match=r"1 of 10 images have no part, e\.g\. 'MIT/00005\.jpg'"):
@@ -73,11 +93,20 @@ def test_peta_partition_of_a_file(peta_tree, tmp_path):
 
 def test_peta_faults_are_said(peta_tree, tmp_path):
     (peta_tree / 'MIT' / 'archive' / 'Label.txt').write_text('00005 footwearWhite upperBodyPlade\n')
-    with pytest.raises(ValueError, match=r"1 of 2 images in .*MIT/archive have no line in Label\.txt; e\.g\. '00006\.jpg'"):
+    with pytest.raises(
+        ValueError,
+        match=r"1 of 2 images in .*MIT/archive have no line in Label\.txt; e\.g\. '00006\.jpg'",
+    ):
         data.load('peta', peta_tree, expected=False)
     with (
         pytest.warns(UserWarning, match='left out: 1 of 2 images'),
-        pytest.warns(UserWarning, match=r"1 words of the label files are no attribute of the set, e\.g\. \['upperBodyPlade'\]"),
+        pytest.warns(
+            UserWarning,
+            match=(
+                r'1 words of the label files are no attribute of the set, e\.g\.'
+                r" \['upperBodyPlade'\]"
+            ),
+        ),
     ):
         data.load('peta', peta_tree, expected=False, bad_files='skip')
     with pytest.raises(FileNotFoundError, match='PETA was not found'):
@@ -105,7 +134,10 @@ def test_rap_version_1(tmp_path, photos):
     partition = np.empty((5, 1), object)
     for i in range(5):
         rows = np.random.default_rng(i).permutation(8) + 1
-        partition[i, 0] = {'train_index': rows[:5].astype(np.uint16), 'test_index': rows[5:].astype(np.uint16)}
+        partition[i, 0] = {
+            'train_index': rows[:5].astype(np.uint16),
+            'test_index': rows[5:].astype(np.uint16),
+        }
     fields = {
         'partion': partition,
         'label': label,
@@ -124,16 +156,24 @@ def test_rap_version_1(tmp_path, photos):
 
 
 def test_rap_version_2(tmp_path, photos):
-    """Names first; validation in the partitions; columns that are not binary; uncertain labels of 2; an identity partition that is none."""
+    """Names first; validation in the partitions; columns that are not binary; uncertain labels
+    of 2; an identity partition that is none.
+    """
     table = np.random.default_rng(0).integers(0, 2, (8, 5)).astype(np.float64)
     table[1, 0], table[:, 1] = 2, [1, 2, 3, 4, 1, 2, 3, 4]
     partition = np.empty((1, 5), object)
     for i in range(5):
-        partition[0, i] = {'train_index': np.uint32([1, 2, 3, 4]), 'val_index': np.uint32([5]), 'test_index': np.uint32([6, 7, 8])}
+        partition[0, i] = {
+            'train_index': np.uint32([1, 2, 3, 4]),
+            'val_index': np.uint32([5]),
+            'test_index': np.uint32([6, 7, 8]),
+        }
     fields = {
         'name': cells(IMAGES),
         'data': table,
-        'attribute': cells(['Female', 'viewpoint', 'hs-Hat', 'attachment-Baby', 'person_position_x']),
+        'attribute': cells(
+            ['Female', 'viewpoint', 'hs-Hat', 'attachment-Baby', 'person_position_x']
+        ),
         'selected_attribute': np.uint8([1, 3]),
         'partition_attribute': partition,
         'person_identity': np.int16([[1], [2], [-1], [-2], [1], [2], [3], [3]]),
@@ -143,28 +183,50 @@ def test_rap_version_2(tmp_path, photos):
     splits = data.load('rap', tmp_path)
     assert splits.train.attribute_names == ('Female', 'hs-Hat')
     np.testing.assert_array_equal(splits.train.attributes, np.minimum(table, 1)[:4][:, [0, 2]])
-    assert [path.rsplit('/', 1)[1] for path in (*splits.query.path, *splits.gallery.path)] == IMAGES[5:]
-    assert data.load('rap', tmp_path, attributes=4).train.attribute_names == ('Female', 'hs-Hat', 'attachment-Baby')
+    assert [
+        path.rsplit('/', 1)[1] for path in (*splits.query.path, *splits.gallery.path)
+    ] == IMAGES[5:]
+    assert data.load('rap', tmp_path, attributes=4).train.attribute_names == (
+        'Female',
+        'hs-Hat',
+        'attachment-Baby',
+    )
     with pytest.raises(ValueError, match='partition is 5; the annotation has 5'):
         data.load('rap', tmp_path, partition=5)
 
 
 @pytest.mark.parametrize('name', ['CAM01/../../secret.png', '/etc/secret.png', 'CAM01\x07.png'])
 def test_rap_with_an_image_outside_its_folder_is_refused(name, tmp_path, photos):
-    struct = {'train_index': np.arange(1, 6, dtype=np.uint16), 'test_index': np.arange(6, 9, dtype=np.uint16)}
+    struct = {
+        'train_index': np.arange(1, 6, dtype=np.uint16),
+        'test_index': np.arange(6, 9, dtype=np.uint16),
+    }
     partition = np.empty((5, 1), object)
     for i in range(5):
         partition[i, 0] = struct
     label = np.tile(np.eye(2, dtype=np.uint8), (4, 2))[:, :3]
-    fields = {'partion': partition, 'label': label, 'attribute_eng': cells(['Femal', 'BodyFat', 'hs-Hat']), 'imagesname': cells([*IMAGES[:7], name])}
+    fields = {
+        'partion': partition,
+        'label': label,
+        'attribute_eng': cells(['Femal', 'BodyFat', 'hs-Hat']),
+        'imagesname': cells([*IMAGES[:7], name]),
+    }
     write_rap(tmp_path / 'rap', photos, fields)
-    with pytest.raises(ValueError, match=r'RAP_annotation.mat: the image .* leads out of .*RAP_dataset or holds control characters'):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r'RAP_annotation.mat: the image .* leads out of .*RAP_dataset or holds control'
+            r' characters'
+        ),
+    ):
         data.load('rap', tmp_path)
 
 
 def test_rap_of_another_form_is_said(tmp_path, photos):
     write_rap(tmp_path / 'rap', photos, {'imagesname': cells(IMAGES), 'label': np.zeros((8, 3))})
-    with pytest.raises(ValueError, match='fields imagesname, label; expected names of images, names of attributes'):
+    with pytest.raises(
+        ValueError, match='fields imagesname, label; expected names of images, names of attributes'
+    ):
         data.load('rap', tmp_path)
 
 
@@ -185,7 +247,11 @@ def packed(runs):
 def runs_of(mask):
     flat = np.concatenate([[0], mask.T.ravel(), [2]]).astype(int)
     edges = np.flatnonzero(np.diff(flat))
-    bounds = np.concatenate([[0], edges]) if mask.T.ravel()[0] == 0 else np.concatenate([[0, 0], edges[1:]])
+    bounds = (
+        np.concatenate([[0], edges])
+        if mask.T.ravel()[0] == 0
+        else np.concatenate([[0, 0], edges[1:]])
+    )
     return np.diff(bounds).tolist()
 
 
@@ -226,8 +292,13 @@ def test_densepose(tmp_path):
             Image.fromarray(pixels).save(root / folder / image['file_name'])
         person = {'bbox': [10.2, 5.0, 50.0, 100.0], 'dp_masks': masks}
         people = [{**person, 'id': 7 + i, 'image_id': i} for i in range(count)]
-        people += [{'id': 50, 'image_id': 0, 'bbox': [0, 0, 50, 100]}, {**person, 'id': 51, 'image_id': 0, 'bbox': [0, 0, 10, 20]}]
-        (root / 'annotations' / f'densepose_coco_2014_{part}.json').write_text(json.dumps({'images': images, 'annotations': people}))
+        people += [
+            {'id': 50, 'image_id': 0, 'bbox': [0, 0, 50, 100]},
+            {**person, 'id': 51, 'image_id': 0, 'bbox': [0, 0, 10, 20]},
+        ]
+        (root / 'annotations' / f'densepose_coco_2014_{part}.json').write_text(
+            json.dumps({'images': images, 'annotations': people})
+        )
     splits = data.load('densepose', tmp_path, crops=str(tmp_path / 'crops'), progress=False)
     assert (len(splits.train), len(splits.query), len(splits.gallery)) == (1, 1, 1)
     mask = np.asarray(Image.open(splits.train.mask_path[0]))
@@ -237,7 +308,12 @@ def test_densepose(tmp_path):
     assert (mask[40, 25], mask[10, 25], mask[10, 5]) == (2, 1, 0)
     # A second call finds the crops.
     (root / 'train2014' / 'COCO_train_000000000000.jpg').unlink()
-    assert data.load('densepose', tmp_path, crops=str(tmp_path / 'crops'), progress=False).train.path[0] == splits.train.path[0]
+    assert (
+        data.load('densepose', tmp_path, crops=str(tmp_path / 'crops'), progress=False).train.path[
+            0
+        ]
+        == splits.train.path[0]
+    )
     with pytest.raises(FileNotFoundError, match='is in none of train2014, val2014'):
         data.load('densepose', tmp_path, crops=str(tmp_path / 'others'), progress=False)
     assert not list((tmp_path / 'others').iterdir())
@@ -248,9 +324,19 @@ def test_densepose(tmp_path):
     Image.fromarray(pixels).save(root / 'train2014' / 'COCO_train_000000000000.jpg')
     for name in ('../secret.jpg', str(root / 'secret.jpg'), 'a\x1b.jpg'):
         annotation.write_text(json.dumps({**told, 'images': [{'id': 0, 'file_name': name}]}))
-        with pytest.raises(ValueError, match=r'train.json cannot be used: .*leads out of its folder or holds control characters'):
+        with pytest.raises(
+            ValueError,
+            match=(
+                r'train.json cannot be used: .*leads out of its folder or holds control characters'
+            ),
+        ):
             data.load('densepose', tmp_path, crops=str(tmp_path / 'others'), progress=False)
-    for content in ('{"images": [', '[]', '{"images": [{}], "annotations": []}', json.dumps({**told, 'annotations': [{**person, 'image_id': 0, 'id': None}]})):
+    for content in (
+        '{"images": [',
+        '[]',
+        '{"images": [{}], "annotations": []}',
+        json.dumps({**told, 'annotations': [{**person, 'image_id': 0, 'id': None}]}),
+    ):
         annotation.write_text(content)
         with pytest.raises(ValueError, match=r'train.json cannot be used'):
             data.load('densepose', tmp_path, crops=str(tmp_path / 'others'), progress=False)

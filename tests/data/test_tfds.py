@@ -1,4 +1,6 @@
-"""TensorFlow Datasets of the sets: built from small trees, read back, and trained from with the same batches as from the folder."""
+"""TensorFlow Datasets of the sets: built from small trees, read back, and trained from with the
+same batches as from the folder.
+"""
 
 import pathlib
 import socket
@@ -8,13 +10,15 @@ import pytest
 from test_market_layout import write_attributes
 
 import jreid.data
-from jreid import feeding
+from jreid.engine import feeds
 from jreid.methods.contract import Stream
+from jreid.training import data as opening
 
 tensorflow_datasets = pytest.importorskip('tensorflow_datasets')
 
 pytestmark = [
-    pytest.mark.filterwarnings('ignore::DeprecationWarning'),  # of TensorFlow's and protobuf's own making
+    # of TensorFlow's and protobuf's own making
+    pytest.mark.filterwarnings('ignore::DeprecationWarning'),
     pytest.mark.filterwarnings('ignore::ResourceWarning'),
 ]
 
@@ -36,7 +40,10 @@ def prepared(name, manual, data_dir):
     import jreid.data.tfds  # noqa: F401
 
     config = tensorflow_datasets.download.DownloadConfig(manual_dir=str(manual))
-    options = {'download_and_prepare_kwargs': {'download_config': config}, 'data_dir': str(data_dir)}
+    options = {
+        'download_and_prepare_kwargs': {'download_config': config},
+        'data_dir': str(data_dir),
+    }
     return tensorflow_datasets.load(name, with_info=True, **options)
 
 
@@ -55,19 +62,49 @@ def manual(tmp_path, photos, market):
             market_with_attributes(market)
             return market, jreid.data.load('market1501', market, expected=False)
         if name == 'dukemtmc':
-            parts = {'bounding_box_train': ('0001_c2_f0046182.jpg', '0005_c1_f0046183.jpg'), 'query': ('0002_c3_f0000001.jpg',)}
+            parts = {
+                'bounding_box_train': ('0001_c2_f0046182.jpg', '0005_c1_f0046183.jpg'),
+                'query': ('0002_c3_f0000001.jpg',),
+            }
             parts['bounding_box_test'] = ('0002_c4_f0000001.jpg', '0009_c4_f0000002.jpg')
-            photos(root / 'DukeMTMC-reID', [f'{folder}/{base}' for folder, bases in parts.items() for base in bases])
+            photos(
+                root / 'DukeMTMC-reID',
+                [f'{folder}/{base}' for folder, bases in parts.items() for base in bases],
+            )
             return root, jreid.data.load(name, root, expected=False)
         if name == 'ward/split3':
-            photos(root / 'ward', [f'{person:04d}{camera:04d}{frame:04d}.jpg' for person in range(1, 7) for camera in (1, 2, 3) for frame in (1, 2)])
+            photos(
+                root / 'ward',
+                [
+                    f'{person:04d}{camera:04d}{frame:04d}.jpg'
+                    for person in range(1, 7)
+                    for camera in (1, 2, 3)
+                    for frame in (1, 2)
+                ],
+            )
             return root, jreid.data.load('ward', root, split_seed=3)
         if name == 'pku':
-            photos(root / 'pku', [f'{person:03d}_{camera:02d}_{o}.jpg' for person in range(1, 5) for camera in (1, 2) for o in (1, 2)])
+            photos(
+                root / 'pku',
+                [
+                    f'{person:03d}_{camera:02d}_{o}.jpg'
+                    for person in range(1, 5)
+                    for camera in (1, 2)
+                    for o in (1, 2)
+                ],
+            )
             return root, jreid.data.load('pku', root)
-        from jreid.data.synthetic import write_tree
+        from jreid.synthetic import write_tree
 
-        sizes = {'identities': 2, 'test_identities': 2, 'cameras': 2, 'images_per_camera': 2, 'distractors': 1, 'junk': 0, 'size': (32, 16)}
+        sizes = {
+            'identities': 2,
+            'test_identities': 2,
+            'cameras': 2,
+            'images_per_camera': 2,
+            'distractors': 1,
+            'junk': 0,
+            'size': (32, 16),
+        }
         write_tree(root / 'campus', 'campus', **sizes, workers=1, progress=False)
         return root, jreid.data.load('synthetic', root, domain='campus')
 
@@ -86,7 +123,9 @@ def test_set_is_built_and_read_back(name, manual, tmp_path):
     assert {'image', 'identity', 'camera', 'attributes'} <= set(info.features)
     for split, index in expected.parts():
         records = list(tensorflow_datasets.as_numpy(found[split]))
-        assert [r['name'].decode() for r in records] == [pathlib.Path(path).name for path in index.path]
+        assert [r['name'].decode() for r in records] == [
+            pathlib.Path(path).name for path in index.path
+        ]
         assert [r['identity'] for r in records] == index.identity.tolist()
         assert [r['camera'] for r in records] == index.camera.tolist()
         assert all(r['image'].dtype == np.uint8 and r['image'].shape[2] == 3 for r in records)
@@ -105,10 +144,15 @@ def test_set_is_built_and_read_back(name, manual, tmp_path):
         else:
             np.testing.assert_array_equal(ours.attributes, theirs.attributes)
         assert (ours.mask_path is None) == (theirs.mask_path is None)
-        pairs = [(ours.path, theirs.path), *([(ours.mask_path, theirs.mask_path)] if theirs.mask_path is not None else [])]
+        pairs = [
+            (ours.path, theirs.path),
+            *([(ours.mask_path, theirs.mask_path)] if theirs.mask_path is not None else []),
+        ]
         for one, two in pairs:
             assert [pathlib.Path(p).name for p in one] == [pathlib.Path(p).name for p in two]
-            assert [pathlib.Path(p).read_bytes() for p in one] == [pathlib.Path(p).read_bytes() for p in two]
+            assert [pathlib.Path(p).read_bytes() for p in one] == [
+                pathlib.Path(p).read_bytes() for p in two
+            ]
 
 
 def test_training_reads_the_same_batches_as_from_the_folder(tiny_config, people, tmp_path):
@@ -118,14 +162,21 @@ def test_training_reads_the_same_batches_as_from_the_folder(tiny_config, people,
     builder.data.source, builder.data.source_root = 'tfds', str(tmp_path / 'tfds')
     builder.data.source_options = {'builder': 'market1501', 'manual_dir': str(people / 'one')}
     with pytest.warns(UserWarning, match='market1501 is not the whole set'):
-        opened = [feeding.open_data(config.data, select_on_source=True) for config in (folder, builder)]
+        opened = [
+            opening.open_data(config.data, select_on_source=True) for config in (folder, builder)
+        ]
     assert opened[0].source.name == opened[1].source.name
     stream = Stream('source', 'pxk', 8, 4)
     batches = []
     for data in opened:
         feed = data.source_train
-        plan = feeding.plan(stream, feed.index, feed.index.identity, steps=5, seed=1, epoch=2)
-        batches.append([feeding.part(stream, feed, feed.index.identity, rows, images) for rows, images in zip(plan, feed.images(plan), strict=True)])
+        plan = feeds.plan(stream, feed.index, feed.index.identity, steps=5, seed=1, epoch=2)
+        batches.append(
+            [
+                feeds.part(stream, feed, feed.index.identity, rows, images)
+                for rows, images in zip(plan, feed.images(plan), strict=True)
+            ]
+        )
     for one, two in zip(*batches, strict=True):
         assert one.keys() == two.keys()
         for name in one:
@@ -135,12 +186,30 @@ def test_training_reads_the_same_batches_as_from_the_folder(tiny_config, people,
 
 
 def test_what_is_missing_is_told(tmp_path, people):
-    with pytest.raises(ValueError, match=r'needs the name of a builder: --config.data.source=tfds --config.data.source_options.builder=market1501'):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r'needs the name of a builder: --config.data.source=tfds'
+            r' --config.data.source_options.builder=market1501'
+        ),
+    ):
         jreid.data.load('tfds', tmp_path)
-    with pytest.raises(FileNotFoundError, match=r'market1501 is not prepared in .*download_and_prepare.*manual_dir'):
+    with pytest.raises(
+        FileNotFoundError, match=r'market1501 is not prepared in .*download_and_prepare.*manual_dir'
+    ):
         jreid.data.load('tfds', tmp_path, builder='market1501')
-    with pytest.raises(ValueError, match=r"no 'market15'.*jreid has market1501, dukemtmc, ward, pku, synthetic"):
+    with pytest.raises(
+        ValueError, match=r"no 'market15'.*jreid has market1501, dukemtmc, ward, pku, synthetic"
+    ):
         jreid.data.load('tfds', tmp_path, builder='market15')
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match=r'manual_dir .*empty is missing or empty. Nothing is downloaded: .*Market-1501-v15.09.15'):
-        jreid.data.load('tfds', tmp_path / 'other', builder='market1501', manual_dir=str(tmp_path / 'empty'))
+    with pytest.raises(
+        FileNotFoundError,
+        match=(
+            r'manual_dir .*empty is missing or empty. Nothing is downloaded:'
+            r' .*Market-1501-v15.09.15'
+        ),
+    ):
+        jreid.data.load(
+            'tfds', tmp_path / 'other', builder='market1501', manual_dir=str(tmp_path / 'empty')
+        )

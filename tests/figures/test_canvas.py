@@ -12,9 +12,17 @@ from jreid.figures.canvas import atomic_png, new_figure, plain
 
 
 def test_the_import_loads_no_drawing_library():
-    code = 'import sys, jreid.figures; print(sorted({m.split(".")[0] for m in sys.modules} & {"matplotlib", "PIL", "sklearn", "tensorflow", "torch"}))'
+    code = (
+        'import sys, jreid.figures; print(sorted({m.split(".")[0] for m in sys.modules} &'
+        ' {"matplotlib", "PIL", "sklearn", "tensorflow", "torch"}))'
+    )
     done = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=os.getcwd(), env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=os.getcwd(),
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
     )
     assert done.stdout.strip() == '[]'
 

@@ -9,7 +9,12 @@ from jreid.figures import plot_cmc
 
 def test_lines_and_legend(tmp_path, saved):
     cmc = 1 - 0.5 * np.arange(1, 51) ** -0.5
-    path = plot_cmc(tmp_path / 'cmc.png', {'a_$1': (cmc, 0.314), 'b': cmc / 2, 'few': {20: 0.9, 1: 0.5, 5: 0.7}}, title='T', max_rank=20)
+    path = plot_cmc(
+        tmp_path / 'cmc.png',
+        {'a_$1': (cmc, 0.314), 'b': cmc / 2, 'few': {20: 0.9, 1: 0.5, 5: 0.7}},
+        title='T',
+        max_rank=20,
+    )
     (axes,) = saved[0].axes
     first, second, third = axes.lines
     np.testing.assert_array_equal(first.get_xdata(), np.arange(1, 21))
@@ -17,7 +22,11 @@ def test_lines_and_legend(tmp_path, saved):
     np.testing.assert_allclose(second.get_ydata(), 50 * cmc[:20])
     np.testing.assert_allclose(third.get_xydata(), [[1, 50], [5, 70], [20, 90]])
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert texts == [r'a_\$1 (rank-1 50.0 %, mAP 31.4 %)', 'b (rank-1 25.0 %)', 'few (rank-1 50.0 %)']
+    assert texts == [
+        r'a_\$1 (rank-1 50.0 %, mAP 31.4 %)',
+        'b (rank-1 25.0 %)',
+        'few (rank-1 50.0 %)',
+    ]
     assert len({line.get_color() for line in axes.lines}) == 3
     assert axes.get_ylim() == (10, 100)
     with Image.open(path) as image:
@@ -38,7 +47,10 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
 
 def test_many_curves_are_told_apart(tmp_path, saved):
     plot_cmc(tmp_path / 'cmc.png', {f'system {i}': [0.01 * i, 0.5] for i in range(20)})
-    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in saved[0].axes[0].lines}
+    looks = {
+        (line.get_color(), line.get_linestyle(), line.get_marker())
+        for line in saved[0].axes[0].lines
+    }
     assert len(looks) == 20
 
 

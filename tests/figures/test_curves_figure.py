@@ -1,4 +1,6 @@
-"""Run histories: which number goes to which panel, resumed and broken files, and what is refused."""
+"""Run histories: which number goes to which panel, resumed and broken files, and what is
+refused.
+"""
 
 import json
 
@@ -15,30 +17,62 @@ def history(steps: int = 40) -> list[dict]:
     records = []
     for step in range(steps):
         phase, epoch = ('source' if step < steps // 2 else 'adapt'), step // 10
-        numbers = {'loss': 2.0 - 0.01 * step, 'triplet': np.float32(0.5), 'learning_rate': 1e-3, 'images_per_second': 30.0, 'gradient_norm': 3.0}
+        numbers = {
+            'loss': 2.0 - 0.01 * step,
+            'triplet': np.float32(0.5),
+            'learning_rate': 1e-3,
+            'images_per_second': 30.0,
+            'gradient_norm': 3.0,
+        }
         records.append({'step': step, 'epoch': epoch, 'phase': phase, 'kind': 'train', **numbers})
         if step % 10 == 9:
             records.append(
-                {'step': step, 'epoch': epoch, 'phase': phase, 'kind': 'evaluation', 'target/mAP': 0.01 * step, 'target/rank-1': 0.5, 'seconds': 9.0}
+                {
+                    'step': step,
+                    'epoch': epoch,
+                    'phase': phase,
+                    'kind': 'evaluation',
+                    'target/mAP': 0.01 * step,
+                    'target/rank-1': 0.5,
+                    'seconds': 9.0,
+                }
             )
-    records.append({'step': steps // 2, 'epoch': steps // 20, 'phase': 'adapt', 'kind': 'refresh', 'clusters': 12})
+    records.append(
+        {
+            'step': steps // 2,
+            'epoch': steps // 20,
+            'phase': 'adapt',
+            'kind': 'refresh',
+            'clusters': 12,
+        }
+    )
     return records
 
 
 def lines(axes) -> dict[str, np.ndarray]:
-    return {line.get_label(): line.get_xydata() for line in axes.lines if not line.get_label().startswith('_child')}
+    return {
+        line.get_label(): line.get_xydata()
+        for line in axes.lines
+        if not line.get_label().startswith('_child')
+    }
 
 
 def test_panels_by_epoch(tmp_path, saved):
     path = plot_curves(tmp_path / 'curves.png', history(), title='run')
     loss, rate, score = saved[0].axes
     assert set(lines(loss)) == {'loss', 'triplet'}
-    np.testing.assert_allclose(lines(loss)['loss'], [[e, 2.0 - 0.01 * (10 * e + 4.5)] for e in range(4)])
+    np.testing.assert_allclose(
+        lines(loss)['loss'], [[e, 2.0 - 0.01 * (10 * e + 4.5)] for e in range(4)]
+    )
     np.testing.assert_allclose(lines(rate)['learning_rate'][:, 1], 1e-3)
     np.testing.assert_allclose(lines(score)['target/mAP'], [[0, 9], [1, 19], [2, 29], [3, 39]])
     assert set(lines(score)) == {'target/mAP', 'target/rank-1'}
     assert [text.get_text() for text in loss.texts] == ['source', 'adapt']
-    assert [line.get_xdata()[0] for line in loss.lines if line.get_linestyle() == ':' and line.get_label().startswith('_child')] == [2]
+    assert [
+        line.get_xdata()[0]
+        for line in loss.lines
+        if line.get_linestyle() == ':' and line.get_label().startswith('_child')
+    ] == [2]
     assert score.get_xlabel() == 'epoch'
     with Image.open(path) as image:
         image.load()
@@ -66,24 +100,47 @@ def test_a_file_of_a_resumed_and_interrupted_run(tmp_path, saved):
 
 def test_a_broken_line_is_named(tmp_path):
     for broken in ('oops', '3', '"text"'):
-        (tmp_path / 'metrics.jsonl').write_text(f'{{"step": 1, "loss": 2}}\n{broken}\n{{"step": 2, "loss": 1}}\n')
+        (tmp_path / 'metrics.jsonl').write_text(
+            f'{{"step": 1, "loss": 2}}\n{broken}\n{{"step": 2, "loss": 1}}\n'
+        )
         with pytest.raises(ValueError, match=r'line 2 of .*metrics\.jsonl is no JSON object'):
             plot_curves(tmp_path / 'curves.png', tmp_path / 'metrics.jsonl')
 
 
 def test_named_losses_percent_scores_and_other_learning_rates(tmp_path, saved):
-    records = [{'step': s, 'kind': 'train', 'a': 1.0, 'b': 2.0, 'lr/backbone': 0.1, 'beta': 1.0, 'flag': True} for s in (1, 2)]
-    records += [{'step': s, 'kind': 'evaluation', 'mAP': 0.7 * s, 'rank1': 50.0, 'reranked/seconds': 1.0} for s in (1, 2)]
+    records = [
+        {
+            'step': s,
+            'kind': 'train',
+            'a': 1.0,
+            'b': 2.0,
+            'lr/backbone': 0.1,
+            'beta': 1.0,
+            'flag': True,
+        }
+        for s in (1, 2)
+    ]
+    records += [
+        {'step': s, 'kind': 'evaluation', 'mAP': 0.7 * s, 'rank1': 50.0, 'reranked/seconds': 1.0}
+        for s in (1, 2)
+    ]
     plot_curves(tmp_path / 'curves.png', records, losses=['b'])
     loss, rate, score = saved[0].axes
-    assert (set(lines(loss)), set(lines(rate)), set(lines(score))) == ({'b'}, {'lr/backbone'}, {'mAP', 'rank1'})
+    assert (set(lines(loss)), set(lines(rate)), set(lines(score))) == (
+        {'b'},
+        {'lr/backbone'},
+        {'mAP', 'rank1'},
+    )
     np.testing.assert_allclose(lines(score)['mAP'][:, 1], [0.7, 1.4])
     plot_curves(tmp_path / 'curves.png', records)
     assert set(lines(saved[1].axes[0])) == {'a', 'b', 'beta'}
 
 
 def test_long_histories_are_averaged_and_a_nan_stays_a_gap(tmp_path, saved):
-    records = [{'step': s, 'kind': 'train', 'loss': np.nan if s == 1000 else float(s)} for s in range(4 * POINTS)]
+    records = [
+        {'step': s, 'kind': 'train', 'loss': np.nan if s == 1000 else float(s)}
+        for s in range(4 * POINTS)
+    ]
     plot_curves(tmp_path / 'curves.png', records)
     drawn = lines(saved[0].axes[0])['loss']
     assert drawn.shape == (POINTS, 2)
@@ -101,7 +158,10 @@ def test_the_same_history_gives_the_same_bytes(tmp_path):
     [
         ([], 'found 0 records in the list'),
         ([{'loss': 1.0}], 'found 1 records in the list, none with a step'),
-        ([{'step': 1, 'kind': 'refresh', 'clusters': 3}], r"among \['clusters', 'kind', 'step'\] of 1 records"),
+        (
+            [{'step': 1, 'kind': 'refresh', 'clusters': 3}],
+            r"among \['clusters', 'kind', 'step'\] of 1 records",
+        ),
     ],
 )
 def test_nothing_to_draw(tmp_path, records, message):

@@ -12,11 +12,23 @@ CMM = np.array([0.1, -0.1, 0.0, 0.4, np.nan])
 
 
 def test_marks(tmp_path, saved):
-    path = plot_niec(tmp_path / 'niec.png', TOTALS, ACC, CMM, chosen=25, source_identities=8, true=15, title='sweep')
+    path = plot_niec(
+        tmp_path / 'niec.png',
+        TOTALS,
+        ACC,
+        CMM,
+        chosen=25,
+        source_identities=8,
+        true=15,
+        title='sweep',
+    )
     left, right = saved[0].axes
     acc, best_acc, chosen, truth = left.lines
-    np.testing.assert_allclose(acc.get_xydata(), [[10, 0.5], [20, 0.9], [25, 0.9], [30, 0.4], [40, 0.2]])
-    np.testing.assert_allclose(best_acc.get_xydata(), [[20, 0.9]])  # of the tie at 20 and 25 the smaller
+    np.testing.assert_allclose(
+        acc.get_xydata(), [[10, 0.5], [20, 0.9], [25, 0.9], [30, 0.4], [40, 0.2]]
+    )
+    # of the tie at 20 and 25 the smaller
+    np.testing.assert_allclose(best_acc.get_xydata(), [[20, 0.9]])
     np.testing.assert_allclose(right.lines[1].get_xydata(), [[30, 0.4]])
     assert set(chosen.get_xdata()) == {25}
     assert set(truth.get_xdata()) == {8 + 15}

@@ -21,7 +21,9 @@ def files(tmp_path):
     return {name: str(folder / f'{name}.png') for name in COLOURS}
 
 
-def cells(image: np.ndarray, row: int, column: int, *, captions: int = 0, head: int = GAP) -> tuple[tuple, tuple]:
+def cells(
+    image: np.ndarray, row: int, column: int, *, captions: int = 0, head: int = GAP
+) -> tuple[tuple, tuple]:
     """The colours of a cell's frame and of its middle; column 0 is the query."""
     x = GAP + column * (64 + 2 * FRAME + GAP) + (2 * GAP if column else 0)
     y = head + row * (128 + 2 * FRAME + GAP + LINE + captions * LINE) + LINE
@@ -33,7 +35,10 @@ def test_frames_images_and_gaps(tmp_path, files):
     correct = [[True, False, True], [False, None, None]]
     path = ranked_sheet(tmp_path / 'sheet.png', [files['red'], files['grey']], ranked, correct)
     with Image.open(path) as sheet:
-        assert sheet.size == (GAP + 4 * (64 + 2 * FRAME + GAP) + 2 * GAP, GAP + 2 * (128 + 2 * FRAME + GAP + LINE))
+        assert sheet.size == (
+            GAP + 4 * (64 + 2 * FRAME + GAP) + 2 * GAP,
+            GAP + 2 * (128 + 2 * FRAME + GAP + LINE),
+        )
         pixels = np.asarray(sheet)
     blue, green, red = (ImageColor.getrgb(colour) for colour in (BLUE, GREEN, VERMILLION))
     assert cells(pixels, 0, 0) == (blue, COLOURS['red'])
@@ -48,17 +53,38 @@ def test_frames_images_and_gaps(tmp_path, files):
 def test_the_sheet_stops_at_the_top(tmp_path, files):
     names = [files['lime']] * 15
     wide = ranked_sheet(tmp_path / 'ten.png', [files['red']], [names], np.zeros((1, 15), bool))
-    narrow = ranked_sheet(tmp_path / 'two.png', [files['red']], [names], np.zeros((1, 15), bool), top=2, cell=(64, 32))
+    narrow = ranked_sheet(
+        tmp_path / 'two.png', [files['red']], [names], np.zeros((1, 15), bool), top=2, cell=(64, 32)
+    )
     with Image.open(wide) as ten, Image.open(narrow) as two:
         assert ten.width == GAP + 11 * (64 + 2 * FRAME + GAP) + 2 * GAP
-        assert two.size == (GAP + 3 * (32 + 2 * FRAME + GAP) + 2 * GAP, GAP + 64 + 2 * FRAME + GAP + LINE)
+        assert two.size == (
+            GAP + 3 * (32 + 2 * FRAME + GAP) + 2 * GAP,
+            GAP + 64 + 2 * FRAME + GAP + LINE,
+        )
 
 
 def test_captions_stay_under_their_image(tmp_path, files):
     ranked, correct = [[files['lime'], files['navy']]], [[True, False]]
     identities, cameras = (['a rather long identity'], [['5', '']]), ([0], [[1, 2]])
-    path = ranked_sheet(tmp_path / 'sheet.png', [files['red']], ranked, correct, identities=identities, cameras=cameras, title='a title')
-    again = ranked_sheet(tmp_path / 'again.png', [files['red']], ranked, correct, identities=identities, cameras=cameras, title='a title')
+    path = ranked_sheet(
+        tmp_path / 'sheet.png',
+        [files['red']],
+        ranked,
+        correct,
+        identities=identities,
+        cameras=cameras,
+        title='a title',
+    )
+    again = ranked_sheet(
+        tmp_path / 'again.png',
+        [files['red']],
+        ranked,
+        correct,
+        identities=identities,
+        cameras=cameras,
+        title='a title',
+    )
     assert path.read_bytes() == again.read_bytes()
     with Image.open(path) as sheet:
         pixels = np.asarray(sheet).astype(int)
@@ -71,7 +97,9 @@ def test_captions_stay_under_their_image(tmp_path, files):
 
 def test_grey_images_and_other_proportions(tmp_path):
     Image.new('L', (100, 50), 40).save(tmp_path / 'wide.png')
-    path = ranked_sheet(tmp_path / 'sheet.png', [tmp_path / 'wide.png'], [[tmp_path / 'wide.png']], [[True]])
+    path = ranked_sheet(
+        tmp_path / 'sheet.png', [tmp_path / 'wide.png'], [[tmp_path / 'wide.png']], [[True]]
+    )
     with Image.open(path) as sheet:
         pixels = np.asarray(sheet)
     x, y = GAP + FRAME + 32, GAP + LINE + FRAME
@@ -87,7 +115,13 @@ def test_grey_images_and_other_proportions(tmp_path):
         (['q'], [['a', 'b']], [[True]], {}, 'row 0 has 2 ranked images and 1 flags'),
         (['q'], [['a', 'b']], [[True, None]], {}, "row 0 has no flag at rank 2 for 'b'"),
         (['q'], [['a']], [[True]], {'identities': ([1, 2], [[1]])}, 'identities has 2 queries'),
-        (['q'], [['a']], [[True]], {'cameras': ([1], [[]])}, r'cameras has 1 queries and rows of \[0\]; expected 1 and rows of \[1\]'),
+        (
+            ['q'],
+            [['a']],
+            [[True]],
+            {'cameras': ([1], [[]])},
+            r'cameras has 1 queries and rows of \[0\]; expected 1 and rows of \[1\]',
+        ),
     ],
 )
 def test_refused_rows(tmp_path, queries, ranked, correct, options, message):
@@ -131,7 +165,10 @@ def test_ties_fall_by_the_seed():
     assert flags[first].tolist() == [True] * 6 + [False] * 3
 
 
-@pytest.mark.parametrize(('scores', 'count', 'message'), [([], 3, r'found 0 queries.*\(0,\)'), ([np.nan], 3, 'found 0'), ([0.5], 0, 'count is 0')])
+@pytest.mark.parametrize(
+    ('scores', 'count', 'message'),
+    [([], 3, r'found 0 queries.*\(0,\)'), ([np.nan], 3, 'found 0'), ([0.5], 0, 'count is 0')],
+)
 def test_no_queries(scores, count, message):
     with pytest.raises(ValueError, match=message):
         pick_queries(scores, count)

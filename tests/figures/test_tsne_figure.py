@@ -8,11 +8,17 @@ from jreid.figures import plot_tsne, tsne_coordinates
 from jreid.figures.tsne import _subsample
 
 
-def clusters(identities: int, images: int, *, dimension: int = 64, shift: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def clusters(
+    identities: int, images: int, *, dimension: int = 64, shift: float = 0.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Features of well separated identities."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(identities), images)
-    return (rng.normal(size=(identities, dimension))[labels] + 0.1 * rng.normal(size=(len(labels), dimension)) + shift).astype(np.float32), labels
+    return (
+        rng.normal(size=(identities, dimension))[labels]
+        + 0.1 * rng.normal(size=(len(labels), dimension))
+        + shift
+    ).astype(np.float32), labels
 
 
 def test_coordinates_keep_clusters_and_repeat():
@@ -51,8 +57,12 @@ def test_subsamples_are_whole_identities():
     rows = _subsample(120, labels, 33, np.random.default_rng(0))
     assert len(set(rows.tolist())) == 33
     assert sorted(np.unique(labels[rows], return_counts=True)[1].tolist()) == [3, 6, 6, 6, 6, 6]
-    mixed = np.where(np.arange(120) < 60, -1, labels)  # half of the rows are noise: they come one by one
-    noise = [(mixed[_subsample(120, mixed, 60, np.random.default_rng(seed))] < 0).sum() for seed in range(10)]
+    # half of the rows are noise: they come one by one
+    mixed = np.where(np.arange(120) < 60, -1, labels)
+    noise = [
+        (mixed[_subsample(120, mixed, 60, np.random.default_rng(seed))] < 0).sum()
+        for seed in range(10)
+    ]
     assert 15 < min(noise) <= max(noise) < 45
     assert len(set(_subsample(100, None, 10, np.random.default_rng(0)).tolist())) == 10
     np.testing.assert_array_equal(_subsample(5, None, 10, np.random.default_rng(0)), np.arange(5))
@@ -62,15 +72,28 @@ def test_two_panels(tmp_path, saved):
     source, source_labels = clusters(6, 10)
     target, target_labels = clusters(20, 5, shift=3.0, seed=1)
     target_labels = np.where(np.arange(100) % 10 == 0, -1, target_labels)
-    options = {'source_labels': source_labels, 'target_labels': target_labels, 'count': 100, 'seed': 4}
+    options = {
+        'source_labels': source_labels,
+        'target_labels': target_labels,
+        'count': 100,
+        'seed': 4,
+    }
     path = plot_tsne(tmp_path / 'tsne.png', source, target, title='T', **options)
     left, right = saved[0].axes
     assert [len(points.get_offsets()) for points in left.collections] == [50, 50]
     assert sum(len(points.get_offsets()) for points in right.collections) == 100
     assert 'no label' in ' '.join(text.get_text() for text in right.get_legend().get_texts())
     assert 'target' in right.get_title()
-    assert path.read_bytes() == plot_tsne(tmp_path / 'again.png', source, target, title='T', **options).read_bytes()
-    assert path.read_bytes() != plot_tsne(tmp_path / 'other.png', source, target, title='T', **{**options, 'seed': 5}).read_bytes()
+    assert (
+        path.read_bytes()
+        == plot_tsne(tmp_path / 'again.png', source, target, title='T', **options).read_bytes()
+    )
+    assert (
+        path.read_bytes()
+        != plot_tsne(
+            tmp_path / 'other.png', source, target, title='T', **{**options, 'seed': 5}
+        ).read_bytes()
+    )
     with Image.open(path) as image:
         image.load()
         assert image.size == (1200, 735)
@@ -94,7 +117,12 @@ def test_without_labels_there_is_one_panel(tmp_path, saved):
     [
         (np.zeros((0, 4)), np.ones((5, 4)), {}, r'\(0, 4\) and target \(5, 4\)'),
         (np.ones((5, 3)), np.ones((5, 4)), {}, r'\(5, 3\) and target \(5, 4\)'),
-        (np.ones((5, 4)), np.ones((5, 4)), {'target_labels': np.zeros(4)}, r'target_labels has shape \(4,\), but there are 5'),
+        (
+            np.ones((5, 4)),
+            np.ones((5, 4)),
+            {'target_labels': np.zeros(4)},
+            r'target_labels has shape \(4,\), but there are 5',
+        ),
         (np.ones((5, 4)), np.ones((5, 4)), {'count': 0}, 'count is 0'),
     ],
 )

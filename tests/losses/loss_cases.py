@@ -37,9 +37,10 @@ PAIRS = np.array([0, 0, 1, 1], np.int32)
 class Case:
     """One loss with its options fixed.
 
-    `rows[i]` names the group of samples that argument i is permuted with, '' for an argument without samples. `floats` are the
-    arguments that are differentiated, `unseen` the (argument, index) entries that a mask or a label leaves out, `nothing` arguments
-    that leave no sample. `hand` holds arguments and the value as an expression.
+    `rows[i]` names the group of samples that argument i is permuted with, '' for an argument
+    without samples. `floats` are the arguments that are differentiated, `unseen` the (argument,
+    index) entries that a mask or a label leaves out, `nothing` arguments that leave no sample.
+    `hand` holds arguments and the value as an expression.
     """
 
     name: str
@@ -66,40 +67,101 @@ def _kl(a, b):
 
 
 def _triplet(name, labels=LABELS, hand=0.0, unseen=(), **options):
-    nothing = (_empty(E, LABELS), (E, np.full(N, -1, np.int32)), (E, np.zeros(N, np.int32)), (E, np.arange(N, dtype=np.int32)))
+    nothing = (
+        _empty(E, LABELS),
+        (E, np.full(N, -1, np.int32)),
+        (E, np.zeros(N, np.int32)),
+        (E, np.arange(N, dtype=np.int32)),
+    )
     options = {'margin': 1.5} | options
-    loss, check = partial(losses.batch_hard_triplet, **options), partial(reference.batch_hard, **options)
-    return Case(name, loss, check, (E, labels), ('a', 'a'), ((LINE, PAIRS), hand), unseen=unseen, nothing=nothing)
+    loss, check = (
+        partial(losses.batch_hard_triplet, **options),
+        partial(reference.batch_hard, **options),
+    )
+    return Case(
+        name,
+        loss,
+        check,
+        (E, labels),
+        ('a', 'a'),
+        ((LINE, PAIRS), hand),
+        unseen=unseen,
+        nothing=nothing,
+    )
 
 
 def _listed(name, hand, **options):
     options = {'margin': 1.5} | options
-    loss, check = partial(losses.listed_triplet, **options), partial(reference.listed_triplet, **options)
+    loss, check = (
+        partial(losses.listed_triplet, **options),
+        partial(reference.listed_triplet, **options),
+    )
     arrays = (E, F, _random.normal(size=(N, D)).astype(np.float32))
-    line = (np.zeros((3, 1), np.float32), np.array([[1.0], [2.0], [1.0]], np.float32), np.array([[1.0], [-1.0], [3.0]], np.float32))
-    return Case(name, loss, check, arrays, ('a', 'a', 'a'), (line, hand), floats=(0, 1, 2), nothing=(_empty(*arrays),))
+    line = (
+        np.zeros((3, 1), np.float32),
+        np.array([[1.0], [2.0], [1.0]], np.float32),
+        np.array([[1.0], [-1.0], [3.0]], np.float32),
+    )
+    return Case(
+        name,
+        loss,
+        check,
+        arrays,
+        ('a', 'a', 'a'),
+        (line, hand),
+        floats=(0, 1, 2),
+        nothing=(_empty(*arrays),),
+    )
 
 
-_LINE_SOURCE = (np.array([[0.0], [1.0], [3.0], [2.5]], np.float32), np.array([0, 0, 1, -1], np.int32), np.array([1, 1, 1, 0], bool))
-_CORNERS = (np.array([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]], np.float32), np.array([0, 0, 7], np.int32), np.array([1, 1, 0], bool))
-_MMD_HAND = (np.array([[0.0, 0.0], [2.0, 0.0]], np.float32), np.array([[1.0, 3.0], [1.0, 5.0]], np.float32))
+_LINE_SOURCE = (
+    np.array([[0.0], [1.0], [3.0], [2.5]], np.float32),
+    np.array([0, 0, 1, -1], np.int32),
+    np.array([1, 1, 1, 0], bool),
+)
+_CORNERS = (
+    np.array([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]], np.float32),
+    np.array([0, 0, 7], np.int32),
+    np.array([1, 1, 0], bool),
+)
+_MMD_HAND = (
+    np.array([[0.0, 0.0], [2.0, 0.0]], np.float32),
+    np.array([[1.0, 3.0], [1.0, 5.0]], np.float32),
+)
 _ONE = np.ones((1, 1), np.float32)
 
 CASES = [
     # Anchors 0, 1, 3, 7 on a line: farthest positive 1, 1, 4, 4; closest negative 3, 2, 2, 6.
     _triplet('batch_hard_triplet', hand=(0 + 0.5 + 3.5 + 0) / 4),
     _triplet('batch_hard_triplet-squared', squared=True, hand=(0 + 0 + (16 - 4 + 1.5) + 0) / 4),
-    _triplet('batch_hard_triplet-soft', soft_margin=True, hand=(log1p(exp(-2)) + log1p(exp(-1)) + log1p(exp(2)) + log1p(exp(-2))) / 4),
-    _triplet('batch_hard_triplet-unlabelled', labels=PARTLY, unseen=((0, 4), (0, 7)), hand=(0 + 0.5 + 3.5 + 0) / 4),
+    _triplet(
+        'batch_hard_triplet-soft',
+        soft_margin=True,
+        hand=(log1p(exp(-2)) + log1p(exp(-1)) + log1p(exp(2)) + log1p(exp(-2))) / 4,
+    ),
+    _triplet(
+        'batch_hard_triplet-unlabelled',
+        labels=PARTLY,
+        unseen=((0, 4), (0, 7)),
+        hand=(0 + 0.5 + 3.5 + 0) / 4,
+    ),
     Case(
         'centering_constrained_triplet',
         losses.centering_constrained_triplet,
         reference.cccdtl,
         (E, CROSS, SOURCE),
         ('a', 'a', 'a'),
-        # On the unit circle: anchors (1, 0) and (0, 1), the target at (-1, 0); means (1/2, 1/2) and (-1, 0).
-        (_CORNERS, ((sqrt(2) - 2 + 0.3 if sqrt(2) > 2 - 0.3 else 0) + 0.3) / 2 + sqrt(1.5**2 + 0.5**2)),
-        nothing=(_empty(E, CROSS, SOURCE), (E, LABELS * 0 - 1, SOURCE | True), (E, LABELS, SOURCE & False)),
+        # On the unit circle: anchors (1, 0) and (0, 1), the target at (-1, 0); means (1/2, 1/2) and
+        # (-1, 0).
+        (
+            _CORNERS,
+            ((sqrt(2) - 2 + 0.3 if sqrt(2) > 2 - 0.3 else 0) + 0.3) / 2 + sqrt(1.5**2 + 0.5**2),
+        ),
+        nothing=(
+            _empty(E, CROSS, SOURCE),
+            (E, LABELS * 0 - 1, SOURCE | True),
+            (E, LABELS, SOURCE & False),
+        ),
     ),
     Case(
         'centering_constrained_triplet-given',
@@ -107,7 +169,8 @@ CASES = [
         partial(reference.cccdtl, normalise=False, weight=0.5, margin=1.0),
         (E, CROSS, SOURCE),
         ('a', 'a', 'a'),
-        # Anchor 0: positive 1, negative 2.5 (target). Anchor 1: positive 1, negative 1.5. 3 has no positive. Means 4/3 and 2.5.
+        # Anchor 0: positive 1, negative 2.5 (target). Anchor 1: positive 1, negative 1.5. 3 has no
+        # positive. Means 4/3 and 2.5.
         (_LINE_SOURCE, (0 + 0.5) / 2 + 0.5 * (2.5 - 4 / 3)),
         nothing=(_empty(E, CROSS, SOURCE),),
     ),
@@ -117,12 +180,26 @@ CASES = [
         reference.hhl,
         (E, CROSS, SOURCE),
         ('a', 'a', 'a'),
-        # Source anchors as in CCCDTL; the target is sqrt(2) from its closest negative, farther than the margin.
+        # Source anchors as in CCCDTL; the target is sqrt(2) from its closest negative, farther than
+        # the margin.
         (_CORNERS, (max(0, sqrt(2) - 2 + 0.3) + 0.3 + max(0, 0.3 - sqrt(2))) / 3),
         unseen=((0, 4),),
-        nothing=(_empty(E, CROSS, SOURCE), (E, LABELS * 0 - 1, SOURCE | True), (E[:1], LABELS[:1], SOURCE[:1] & False)),
+        nothing=(
+            _empty(E, CROSS, SOURCE),
+            (E, LABELS * 0 - 1, SOURCE | True),
+            (E[:1], LABELS[:1], SOURCE[:1] & False),
+        ),
     ),
-    Case('linear_mmd', losses.linear_mmd, reference.linear_mmd, (E, G), ('a', 'b'), (_MMD_HAND, 0**2 + 4**2), floats=(0, 1), nothing=((E[:0], G), (E, G[:0]))),
+    Case(
+        'linear_mmd',
+        losses.linear_mmd,
+        reference.linear_mmd,
+        (E, G),
+        ('a', 'b'),
+        (_MMD_HAND, 0**2 + 4**2),
+        floats=(0, 1),
+        nothing=((E[:0], G), (E, G[:0])),
+    ),
     Case(
         'linear_mmd-norm',
         partial(losses.linear_mmd, squared=False),
@@ -139,8 +216,12 @@ CASES = [
         reference.rbf_mmd,
         (E, G),
         ('a', 'b'),
-        # Two points at distance 2: 2 s^2 = 4 f, so the kernel between them is the mean over f of exp(-1 / f).
-        ((0 * _ONE, 2 * _ONE), 2 - 2 * (exp(-4) + exp(-2) + exp(-1) + exp(-1 / 2) + exp(-1 / 4)) / 5),
+        # Two points at distance 2: 2 s^2 = 4 f, so the kernel between them is the mean over f of
+        # exp(-1 / f).
+        (
+            (0 * _ONE, 2 * _ONE),
+            2 - 2 * (exp(-4) + exp(-2) + exp(-1) + exp(-1 / 2) + exp(-1 / 4)) / 5,
+        ),
         floats=(0, 1),
         nothing=((E[:0], G), (E, G[:0])),
         differentiable_reference=False,
@@ -152,7 +233,11 @@ CASES = [
         (E, G),
         ('a', 'b'),
         # Squared distances: 4 within x, 4 within y, 10 and 26 across; 2 s^2 is 1/2 and 8.
-        (_MMD_HAND, 2 * (exp(-8) + exp(-1 / 2)) / 2 - 2 * (exp(-20) + exp(-10 / 8) + exp(-52) + exp(-26 / 8)) / 4),
+        (
+            _MMD_HAND,
+            2 * (exp(-8) + exp(-1 / 2)) / 2
+            - 2 * (exp(-20) + exp(-10 / 8) + exp(-52) + exp(-26 / 8)) / 4,
+        ),
         floats=(0, 1),
     ),
     Case(
@@ -161,7 +246,10 @@ CASES = [
         reference.symmetric_kl,
         (LOGITS, OTHER_LOGITS),
         ('a', 'a'),
-        ((np.log([[0.5, 0.5]]).astype(np.float32), np.log([[0.2, 0.8]]).astype(np.float32)), (0.5 - 0.2) * log(0.5 / 0.2) + (0.5 - 0.8) * log(0.5 / 0.8)),
+        (
+            (np.log([[0.5, 0.5]]).astype(np.float32), np.log([[0.2, 0.8]]).astype(np.float32)),
+            (0.5 - 0.2) * log(0.5 / 0.2) + (0.5 - 0.8) * log(0.5 / 0.8),
+        ),
         floats=(0, 1),
         rowwise=True,
     ),
@@ -171,7 +259,10 @@ CASES = [
         reference.student_t,
         (E, G),
         ('a', ''),
-        ((0 * _ONE, np.array([[1.0], [3.0]], np.float32)), np.log([[1 / 2 / (1 / 2 + 1 / 10), 1 / 10 / (1 / 2 + 1 / 10)]])),
+        (
+            (0 * _ONE, np.array([[1.0], [3.0]], np.float32)),
+            np.log([[1 / 2 / (1 / 2 + 1 / 10), 1 / 10 / (1 / 2 + 1 / 10)]]),
+        ),
         floats=(0, 1),
         rowwise=True,
     ),
@@ -181,13 +272,18 @@ CASES = [
         partial(reference.student_t, alpha=3.0),
         (E, G, np.array([1, 0, 1, 1, 0], bool)),
         ('a', '', ''),
-        ((0 * _ONE, np.array([[0.0], [9.0], [3.0]], np.float32), np.array([1, 0, 1], bool)), [[log(16 / 17), -np.inf, log(1 / 17)]]),
+        (
+            (0 * _ONE, np.array([[0.0], [9.0], [3.0]], np.float32), np.array([1, 0, 1], bool)),
+            [[log(16 / 17), -np.inf, log(1 / 17)]],
+        ),
         floats=(0, 1),
         unseen=((1, 1), (1, 4)),
         rowwise=True,
     ),
     _listed('listed_triplet', ((1.5 + 1 - 1) + (1.5 + 4 - 1) + 0) / 3),
-    _listed('listed_triplet-sum', (1.5 + 1 - 1) + (1.5 + 2 - 1) + 0, squared=False, reduction='sum'),
+    _listed(
+        'listed_triplet-sum', (1.5 + 1 - 1) + (1.5 + 2 - 1) + 0, squared=False, reduction='sum'
+    ),
     Case(
         'pair_contrastive',
         losses.pair_contrastive,
@@ -212,7 +308,13 @@ CASES = [
         (ATTENTION, ATTRIBUTES),
         ('a', 'a'),
         # U - U_a has the rows (0.5, 0.5) - 1 and (0.5, 0.5) - 0; the second matrix fits.
-        ((np.array([[[0.5, 0.5], [0.5, 0.5]], [[1, 1], [0, 0]]], np.float32), np.array([[1, 0], [1, 0]], np.float32)), (sqrt(4 * 0.25) + 0) / 2),
+        (
+            (
+                np.array([[[0.5, 0.5], [0.5, 0.5]], [[1, 1], [0, 0]]], np.float32),
+                np.array([[1, 0], [1, 0]], np.float32),
+            ),
+            (sqrt(4 * 0.25) + 0) / 2,
+        ),
         nothing=(_empty(ATTENTION, ATTRIBUTES),),
     ),
     Case(
@@ -221,18 +323,28 @@ CASES = [
         reference.cross_entropy,
         (LOGITS, PARTLY),
         ('a', 'a'),
-        ((np.log([[1.0, 3.0], [1.0, 1.0]]).astype(np.float32), np.array([1, 0], np.int32)), (-log(3 / 4) - log(1 / 2)) / 2),
+        (
+            (np.log([[1.0, 3.0], [1.0, 1.0]]).astype(np.float32), np.array([1, 0], np.int32)),
+            (-log(3 / 4) - log(1 / 2)) / 2,
+        ),
         unseen=((0, 4), (0, 7)),
         nothing=(_empty(LOGITS, LABELS), (LOGITS, LABELS * 0 - 1)),
     ),
     Case(
         'cross_entropy-smoothed-masked',
-        lambda logits, labels, where, valid: losses.cross_entropy(logits, labels, where=where, valid=valid, label_smoothing=0.1),
+        lambda logits, labels, where, valid: losses.cross_entropy(
+            logits, labels, where=where, valid=valid, label_smoothing=0.1
+        ),
         partial(reference.cross_entropy, label_smoothing=0.1),
         (LOGITS, LABELS, KEEP, VALID),
         ('a', 'a', 'a', ''),
         (
-            (np.log([[1.0, 3.0, 9.0]]).astype(np.float32), np.array([1], np.int32), np.array([True]), np.array([True, True, False])),
+            (
+                np.log([[1.0, 3.0, 9.0]]).astype(np.float32),
+                np.array([1], np.int32),
+                np.array([True]),
+                np.array([True, True, False]),
+            ),
             -(0.95 * log(3 / 4) + 0.05 * log(1 / 4)),
         ),
         unseen=((0, 2), (0, 6), (0, (0, 3)), (0, (7, 3))),
@@ -244,7 +356,14 @@ CASES = [
         reference.soft_cross_entropy,
         (LOGITS, TARGETS, KEEP),
         ('a', 'a', 'a'),
-        ((np.log([[1.0, 3.0]]).astype(np.float32), np.array([[0.3, 0.7]], np.float32), np.array([True])), -(0.3 * log(1 / 4) + 0.7 * log(3 / 4))),
+        (
+            (
+                np.log([[1.0, 3.0]]).astype(np.float32),
+                np.array([[0.3, 0.7]], np.float32),
+                np.array([True]),
+            ),
+            -(0.3 * log(1 / 4) + 0.7 * log(3 / 4)),
+        ),
         floats=(0, 1),
         unseen=((0, 2), (1, 6)),
         nothing=(_empty(LOGITS, TARGETS, KEEP), (LOGITS, TARGETS, KEEP & False)),
@@ -256,7 +375,11 @@ CASES = [
         (LOGITS, TARGETS, KEEP[:, None]),
         ('a', 'a', 'a'),
         (
-            (np.array([[log(3), log(3)]], np.float32), np.array([[1, 0.25]], np.float32), np.ones((1, 1), bool)),
+            (
+                np.array([[log(3), log(3)]], np.float32),
+                np.array([[1, 0.25]], np.float32),
+                np.ones((1, 1), bool),
+            ),
             (-log(3 / 4) - 0.25 * log(3 / 4) - 0.75 * log(1 / 4)) / 2,
         ),
         floats=(0, 1),

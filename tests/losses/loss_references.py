@@ -40,21 +40,43 @@ def cccdtl(e, labels, is_source, margin=0.3, weight=1.0, normalise=True):
     losses = []
     for a in np.flatnonzero(is_source & (labels >= 0)):
         near = [b for b in range(len(e)) if is_source[b] and labels[b] == labels[a] and b != a]
-        far = [b for b in range(len(e)) if not is_source[b] or (labels[b] >= 0 and labels[b] != labels[a])]
+        far = [
+            b
+            for b in range(len(e))
+            if not is_source[b] or (labels[b] >= 0 and labels[b] != labels[a])
+        ]
         if near and far:
-            losses.append(hinge(max(np.linalg.norm(e[a] - e[b]) for b in near) - min(np.linalg.norm(e[a] - e[b]) for b in far), margin, False))
-    centre = np.linalg.norm(e[is_source].mean(0) - e[~is_source].mean(0)) if is_source.any() and (~is_source).any() else 0.0
+            losses.append(
+                hinge(
+                    max(np.linalg.norm(e[a] - e[b]) for b in near)
+                    - min(np.linalg.norm(e[a] - e[b]) for b in far),
+                    margin,
+                    False,
+                )
+            )
+    centre = (
+        np.linalg.norm(e[is_source].mean(0) - e[~is_source].mean(0))
+        if is_source.any() and (~is_source).any()
+        else 0.0
+    )
     return mean_or_zero(losses) + weight * centre
 
 
 def hhl(e, labels, is_source, margin=0.3):
     """Batch hard over relabelled samples; a target image is its own positive."""
     e = unit(e)
-    identity = [f's{label}' if source else f't{i}' for i, (label, source) in enumerate(zip(labels, is_source, strict=True))]
+    identity = [
+        f's{label}' if source else f't{i}'
+        for i, (label, source) in enumerate(zip(labels, is_source, strict=True))
+    ]
     taken = [i for i in range(len(e)) if not is_source[i] or labels[i] >= 0]
     losses = []
     for a in taken:
-        positives = [np.linalg.norm(e[a] - e[b]) for b in taken if identity[b] == identity[a] and (b != a or not is_source[a])]
+        positives = [
+            np.linalg.norm(e[a] - e[b])
+            for b in taken
+            if identity[b] == identity[a] and (b != a or not is_source[a])
+        ]
         negatives = [np.linalg.norm(e[a] - e[b]) for b in taken if identity[b] != identity[a]]
         if positives and negatives:
             losses.append(hinge(max(positives) - min(negatives), margin, False))
@@ -69,14 +91,28 @@ def linear_mmd(x, y, squared=True):
 def rbf_mmd(x, y, bandwidths=None, unbiased=False):
     if bandwidths is None:
         both = np.concatenate([x, y])
-        pairs = [np.sum((both[i] - both[j]) ** 2) for i in range(len(both)) for j in range(len(both)) if i != j]
+        pairs = [
+            np.sum((both[i] - both[j]) ** 2)
+            for i in range(len(both))
+            for j in range(len(both))
+            if i != j
+        ]
         bandwidths = [math.sqrt(np.mean(pairs) * factor / 2) for factor in (0.25, 0.5, 1, 2, 4)]
 
     def k(a, b):
-        return sum(math.exp(-float(np.sum((a - b) ** 2)) / (2 * s * s)) for s in bandwidths) / len(bandwidths)
+        return sum(math.exp(-float(np.sum((a - b) ** 2)) / (2 * s * s)) for s in bandwidths) / len(
+            bandwidths
+        )
 
     def within(z):
-        return mean_or_zero([k(z[i], z[j]) for i in range(len(z)) for j in range(len(z)) if not (unbiased and i == j)])
+        return mean_or_zero(
+            [
+                k(z[i], z[j])
+                for i in range(len(z))
+                for j in range(len(z))
+                if not (unbiased and i == j)
+            ]
+        )
 
     return within(x) + within(y) - 2 * mean_or_zero([k(a, b) for a in x for b in y])
 
@@ -95,7 +131,12 @@ def symmetric_kl(a, b):
 
 def contrastive(x, y, same, margin=1.0):
     distances = [math.dist(a, b) for a, b in zip(x, y, strict=True)]
-    return mean_or_zero([d * d / 2 if s else max(0.0, margin - d) ** 2 / 2 for d, s in zip(distances, same, strict=True)])
+    return mean_or_zero(
+        [
+            d * d / 2 if s else max(0.0, margin - d) ** 2 / 2
+            for d, s in zip(distances, same, strict=True)
+        ]
+    )
 
 
 def attention(u, a):
@@ -127,7 +168,9 @@ def soft_cross_entropy(logits, targets, where=None):
 def binary_cross_entropy(logits, targets, where=None):
     p = expit(logits)
     losses = -(xlogy(targets, p) + xlogy(1 - targets, 1 - p))
-    return mean_or_zero(losses.ravel() if where is None else losses[np.broadcast_to(where, losses.shape)])
+    return mean_or_zero(
+        losses.ravel() if where is None else losses[np.broadcast_to(where, losses.shape)]
+    )
 
 
 def masked_mean(values, where):

@@ -1,4 +1,6 @@
-"""Student-t assignment, divergences, MMD and the distances under them, at real sizes and at their edges."""
+"""Student-t assignment, divergences, MMD and the distances under them, at real sizes and at
+their edges.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -17,17 +19,26 @@ def temporary_bytes(function, *arrays):
 def test_student_t_with_10000_centroids():
     random = np.random.default_rng(0)
     centroids = random.normal(size=(10_000, 64)).astype(np.float32)
-    features = centroids[[5, 9_999, 17]] + random.normal(size=(3, 64)).astype(np.float32) * np.float32([[0], [1e-3], [0.5]])
+    features = centroids[[5, 9_999, 17]] + random.normal(size=(3, 64)).astype(
+        np.float32
+    ) * np.float32([[0], [1e-3], [0.5]])
     found = np.asarray(student_t_assignment(features, centroids))
-    np.testing.assert_allclose(found, reference.student_t(features.astype(np.float64), centroids.astype(np.float64)), atol=3e-6)
+    np.testing.assert_allclose(
+        found,
+        reference.student_t(features.astype(np.float64), centroids.astype(np.float64)),
+        atol=3e-6,
+    )
     np.testing.assert_allclose(np.exp(found.astype(np.float64)).sum(1), 1, rtol=1e-5)
     assert found.argmax(1).tolist() == [5, 9_999, 17]
-    gradient = jax.jit(jax.grad(lambda f, c: jnp.sum(jnp.max(student_t_assignment(f, c), axis=1)), argnums=(0, 1)))(features, centroids)
+    gradient = jax.jit(
+        jax.grad(lambda f, c: jnp.sum(jnp.max(student_t_assignment(f, c), axis=1)), argnums=(0, 1))
+    )(features, centroids)
     assert all(np.isfinite(g).all() for g in gradient)
 
 
 def test_student_t_keeps_digits_far_from_the_origin():
-    # |f|^2 + |mu|^2 - 2 f.mu in float32 would be wrong by about 0.1 here, more than every distance in this test.
+    # |f|^2 + |mu|^2 - 2 f.mu in float32 would be wrong by about 0.1 here, more than every distance
+    # in this test.
     random = np.random.default_rng(1)
     centroids = (1000 + np.round(random.normal(size=(6, 4)) * 64) / 64).astype(np.float32)
     features = centroids[:4] + np.float32(1 / 64)
@@ -37,7 +48,10 @@ def test_student_t_keeps_digits_far_from_the_origin():
 
 def test_student_t_with_padded_centroids_is_that_without():
     random = np.random.default_rng(2)
-    features, centroids = random.normal(size=(5, 3)).astype(np.float32), random.normal(size=(4, 3)).astype(np.float32)
+    features, centroids = (
+        random.normal(size=(5, 3)).astype(np.float32),
+        random.normal(size=(4, 3)).astype(np.float32),
+    )
     padded = np.concatenate([centroids, np.full((3, 3), np.inf, np.float32)])
 
     def confidence(f, c, where=None):
@@ -51,42 +65,68 @@ def test_student_t_with_padded_centroids_is_that_without():
     slope = jax.jit(jax.grad(confidence, argnums=(0, 1)))
     plain, masked = slope(features, centroids), slope(features, padded, where)
     np.testing.assert_allclose(masked[0], plain[0], rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(masked[1], np.concatenate([plain[1], np.zeros((3, 3))]), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        masked[1], np.concatenate([plain[1], np.zeros((3, 3))]), rtol=1e-5, atol=1e-7
+    )
 
 
 def test_student_t_without_any_centroid_left():
     features, centroids = jnp.ones((2, 3)), jnp.zeros((4, 3))
-    assert np.isneginf(jax.jit(student_t_assignment)(features, centroids, where=np.zeros(4, bool))).all()
-    gradient = jax.jit(jax.grad(lambda f: jnp.sum(jnp.exp(student_t_assignment(f, centroids, where=np.zeros(4, bool))))))(features)
+    assert np.isneginf(
+        jax.jit(student_t_assignment)(features, centroids, where=np.zeros(4, bool))
+    ).all()
+    gradient = jax.jit(
+        jax.grad(
+            lambda f: jnp.sum(jnp.exp(student_t_assignment(f, centroids, where=np.zeros(4, bool))))
+        )
+    )(features)
     assert not gradient.any()
 
 
 def test_student_t_follows_the_order_of_the_centroids():
     random = np.random.default_rng(3)
-    features, centroids, order = random.normal(size=(5, 3)), random.normal(size=(6, 3)), random.permutation(6)
-    np.testing.assert_allclose(student_t_assignment(features, centroids[order]), student_t_assignment(features, centroids)[:, order], rtol=1e-6)
+    features, centroids, order = (
+        random.normal(size=(5, 3)),
+        random.normal(size=(6, 3)),
+        random.permutation(6),
+    )
+    np.testing.assert_allclose(
+        student_t_assignment(features, centroids[order]),
+        student_t_assignment(features, centroids)[:, order],
+        rtol=1e-6,
+    )
 
 
 def test_symmetric_kl_ignores_what_neither_supports():
     log_p = jnp.log(jnp.array([0.5, 0.5, 0.0]))
     log_q = jnp.log(jnp.array([0.2, 0.8, 0.0]))
     value, gradients = jax.jit(jax.value_and_grad(symmetric_kl, argnums=(0, 1)))(log_p, log_q)
-    np.testing.assert_allclose(value, (0.5 - 0.2) * np.log(2.5) + (0.5 - 0.8) * np.log(0.625), rtol=1e-6)
+    np.testing.assert_allclose(
+        value, (0.5 - 0.2) * np.log(2.5) + (0.5 - 0.8) * np.log(0.625), rtol=1e-6
+    )
     assert all(np.isfinite(g).all() for g in gradients)
     value, gradient = jax.value_and_grad(symmetric_kl)(log_p, jnp.log(jnp.array([1.0, 0.0, 0.0])))
     assert value == jnp.inf
     assert np.isfinite(gradient).all()
     half = symmetric_kl(log_p.astype(jnp.bfloat16), log_q.astype(jnp.bfloat16))
     assert half.dtype == jnp.float32
-    assert half == symmetric_kl(log_p.astype(jnp.bfloat16).astype(jnp.float32), log_q.astype(jnp.bfloat16).astype(jnp.float32))
+    assert half == symmetric_kl(
+        log_p.astype(jnp.bfloat16).astype(jnp.float32),
+        log_q.astype(jnp.bfloat16).astype(jnp.float32),
+    )
 
 
 def test_symmetric_kl_is_torch_kl_both_ways():
     torch = pytest.importorskip('torch')
     random = np.random.default_rng(4)
-    p, q = (torch.log_softmax(torch.tensor(random.normal(size=(3, 5)).astype(np.float32)), -1) for _ in range(2))
+    p, q = (
+        torch.log_softmax(torch.tensor(random.normal(size=(3, 5)).astype(np.float32)), -1)
+        for _ in range(2)
+    )
     kl = torch.nn.functional.kl_div
-    expected = (kl(q, p, log_target=True, reduction='none') + kl(p, q, log_target=True, reduction='none')).sum(-1)
+    expected = (
+        kl(q, p, log_target=True, reduction='none') + kl(p, q, log_target=True, reduction='none')
+    ).sum(-1)
     np.testing.assert_allclose(symmetric_kl(p.numpy(), q.numpy()), expected.numpy(), rtol=1e-5)
 
 
@@ -112,10 +152,19 @@ def test_mmd_of_a_set_with_itself_is_zero():
 
 def test_default_bandwidths_give_no_gradient():
     random = np.random.default_rng(6)
-    x, y = random.normal(size=(5, 2)).astype(np.float32), random.normal(size=(4, 2)).astype(np.float32)
+    x, y = (
+        random.normal(size=(5, 2)).astype(np.float32),
+        random.normal(size=(4, 2)).astype(np.float32),
+    )
     both = np.concatenate([x, y])
     spread = sum(np.sum((a - b) ** 2) for a in both for b in both) / (9 * 8)
-    fixed = jax.jit(jax.grad(lambda a: rbf_mmd(a, y, bandwidths=tuple(np.sqrt(spread * f / 2) for f in (0.25, 0.5, 1, 2, 4)))))(x)
+    fixed = jax.jit(
+        jax.grad(
+            lambda a: rbf_mmd(
+                a, y, bandwidths=tuple(np.sqrt(spread * f / 2) for f in (0.25, 0.5, 1, 2, 4))
+            )
+        )
+    )(x)
     np.testing.assert_allclose(jax.jit(jax.grad(rbf_mmd))(x, y), fixed, rtol=1e-5, atol=1e-7)
 
 
@@ -136,7 +185,9 @@ def test_distances_are_exact_for_close_points_of_large_vectors():
 
 def test_distances_have_right_derivatives_of_both_orders():
     random = np.random.default_rng(7)
-    x, y, weights = (random.normal(size=shape).astype(np.float32) for shape in [(3, 2), (4, 2), (3, 4)])
+    x, y, weights = (
+        random.normal(size=shape).astype(np.float32) for shape in [(3, 2), (4, 2), (3, 4)]
+    )
 
     def exact(x, y):
         return jnp.sum(weights * jnp.sin(jnp.sum((x[:, None] - y[None]) ** 2, axis=-1)))
@@ -145,7 +196,9 @@ def test_distances_have_right_derivatives_of_both_orders():
         return jnp.sum(weights * jnp.sin(cross_squared(x, y)))
 
     for derivative in (jax.grad, jax.jacfwd, jax.hessian):
-        found, expected = (jax.tree.leaves(jax.jit(derivative(f, (0, 1)))(x, y)) for f in (ours, exact))
+        found, expected = (
+            jax.tree.leaves(jax.jit(derivative(f, (0, 1)))(x, y)) for f in (ours, exact)
+        )
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
@@ -158,7 +211,9 @@ def test_distances_in_blocks_are_those_in_one(monkeypatch):
         monkeypatch.setattr(distances, 'BLOCK_ELEMENTS', rows * y.size)
         jax.clear_caches()
         np.testing.assert_allclose(cross_squared(x, y), whole, rtol=1e-6)
-        np.testing.assert_allclose(jax.vmap(cross_squared)(x[:, None], np.stack([y] * 7))[:, 0], whole, rtol=1e-6)
+        np.testing.assert_allclose(
+            jax.vmap(cross_squared)(x[:, None], np.stack([y] * 7))[:, 0], whole, rtol=1e-6
+        )
 
 
 def test_no_array_of_all_differences_is_allocated():
@@ -172,4 +227,6 @@ def test_root_and_unit_at_their_edges():
     assert safe_sqrt(jnp.array([4.0, 0.0, 1e-45])).tolist() == [2, 0, 0]
     assert jax.grad(lambda x: jnp.sum(safe_sqrt(x)))(jnp.array([4.0, 0.0])).tolist() == [0.25, 0]
     assert jnp.isnan(safe_sqrt(jnp.array(jnp.nan)))
-    np.testing.assert_allclose(unit(jnp.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(
+        unit(jnp.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]], rtol=1e-6
+    )

@@ -15,7 +15,9 @@ every_loss = pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
 
 
 def scalar(case: Case, arrays):
-    """The loss as one number: a fixed weighting of the rows; log-probabilities, which may be -inf, enter through exp."""
+    """The loss as one number: a fixed weighting of the rows; log-probabilities, which may be
+    -inf, enter through exp.
+    """
     value = case.loss(*arrays)
     if value.ndim == 0:
         return value
@@ -44,19 +46,27 @@ def changed(case: Case, change):
 
 def test_every_public_name_is_in_the_table():
     tested = {case.name.split('-')[0] for case in CASES}
-    assert tested == {name for name in losses.__all__ if inspect.isfunction(getattr(losses, name))} == set(losses.__all__)
+    assert (
+        tested
+        == {name for name in losses.__all__ if inspect.isfunction(getattr(losses, name))}
+        == set(losses.__all__)
+    )
 
 
 @every_loss
 def test_hand_value(case):
     arrays, expected = case.hand
-    np.testing.assert_allclose(np.asarray(jitted(case)(*arrays)).squeeze(), np.squeeze(expected), rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(jitted(case)(*arrays)).squeeze(), np.squeeze(expected), rtol=2e-6, atol=1e-6
+    )
 
 
 @every_loss
 def test_reference_in_float64(case):
     wide = tuple(a.astype(np.float64) if a.dtype == np.float32 else a for a in case.arrays)
-    np.testing.assert_allclose(jitted(case)(*case.arrays), case.reference(*wide), rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(
+        jitted(case)(*case.arrays), case.reference(*wide), rtol=2e-5, atol=2e-6
+    )
 
 
 @every_loss
@@ -73,31 +83,52 @@ def test_gradient_is_the_slope_of_the_reference(case):
             moved = [*wide[:position], wide[position] + step * direction, *wide[position + 1 :]]
             value = np.asarray(case.reference(*moved))
             value = np.exp(value) if case.name.startswith('student_t') else value
-            return float(value if value.ndim == 0 else np.sum(value * np.cos(np.arange(value.size)).reshape(value.shape)))
+            return float(
+                value
+                if value.ndim == 0
+                else np.sum(value * np.cos(np.arange(value.size)).reshape(value.shape))
+            )
 
         slope = (at(1e-6) - at(-1e-6)) / 2e-6
-        np.testing.assert_allclose(np.sum(np.asarray(gradient) * direction), slope, rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(
+            np.sum(np.asarray(gradient) * direction), slope, rtol=2e-4, atol=2e-5
+        )
 
 
 @every_loss
 def test_jit_changes_nothing(case):
-    np.testing.assert_allclose(jitted(case)(*case.arrays), case.loss(*case.arrays), rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        jitted(case)(*case.arrays), case.loss(*case.arrays), rtol=2e-6, atol=1e-6
+    )
 
 
 @every_loss
 def test_vmap_is_a_loop(case):
     batches = [changed(case, lambda a, shift=shift: a * (1 - 0.3 * shift)) for shift in range(3)]
     stacked = [jnp.stack(same) for same in zip(*batches, strict=True)]
-    np.testing.assert_allclose(jax.jit(jax.vmap(case.loss))(*stacked), jnp.stack([jitted(case)(*b) for b in batches]), rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(
+        jax.jit(jax.vmap(case.loss))(*stacked),
+        jnp.stack([jitted(case)(*b) for b in batches]),
+        rtol=2e-5,
+        atol=2e-6,
+    )
 
 
 @every_loss
 def test_order_of_the_batch_does_not_matter(case):
     random = np.random.default_rng(2)
-    orders = {group: random.permutation(len(a)) for group, a in zip(case.rows, case.arrays, strict=True) if group}
-    permuted = [a[orders[group]] if group else a for group, a in zip(case.rows, case.arrays, strict=True)]
+    orders = {
+        group: random.permutation(len(a))
+        for group, a in zip(case.rows, case.arrays, strict=True)
+        if group
+    }
+    permuted = [
+        a[orders[group]] if group else a for group, a in zip(case.rows, case.arrays, strict=True)
+    ]
     before, after = np.asarray(jitted(case)(*case.arrays)), np.asarray(jitted(case)(*permuted))
-    np.testing.assert_allclose(after, before[orders['a']] if case.rowwise else before, rtol=5e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        after, before[orders['a']] if case.rowwise else before, rtol=5e-6, atol=1e-6
+    )
 
 
 @every_loss
@@ -159,7 +190,9 @@ def test_bfloat16_is_computed_in_float32(case):
     rounded = changed(case, lambda a: jnp.asarray(a, jnp.bfloat16).astype(jnp.float32))
     value = jitted(case)(*half)
     assert value.dtype == (jnp.bfloat16 if case.keeps_dtype else jnp.float32)
-    np.testing.assert_allclose(value.astype(jnp.float32), jitted(case)(*rounded), rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        value.astype(jnp.float32), jitted(case)(*rounded), rtol=2e-6, atol=1e-6
+    )
     for gradient in gradients(case, half):
         assert gradient.dtype == jnp.bfloat16
         assert np.isfinite(gradient.astype(jnp.float32)).all()

@@ -1,4 +1,6 @@
-"""Gradient reversal against its definition, under every transformation, and against torch's autograd."""
+"""Gradient reversal against its definition, under every transformation, and against torch's
+autograd.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +35,9 @@ def test_vmap_over_samples_and_scales():
 
 def test_scan_reverses_once_a_step():
     def three_times(x, scale):
-        return jnp.sum(jax.lax.scan(lambda carry, _: (gradient_reversal(carry, scale), None), x, length=3)[0])
+        return jnp.sum(
+            jax.lax.scan(lambda carry, _: (gradient_reversal(carry, scale), None), x, length=3)[0]
+        )
 
     assert jax.jit(jax.grad(three_times))(jnp.ones(2), 0.5).tolist() == [(-0.5) ** 3] * 2
 
@@ -67,16 +71,22 @@ def test_agrees_with_a_torch_function_to_the_second_order():
         return jnp.sum(jnp.sin(gradient_reversal(x * x, 0.4)) * x)
 
     np.testing.assert_allclose(jax.grad(f)(values), first.detach().numpy(), rtol=1e-5)
-    np.testing.assert_allclose(jax.grad(lambda x: jnp.sum(jax.grad(f)(x)))(values), second.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.grad(lambda x: jnp.sum(jax.grad(f)(x)))(values), second.numpy(), rtol=1e-5
+    )
 
 
 def test_classifier_descends_while_features_ascend():
     features, weights = jnp.array([[1.0, 2.0], [3.0, -1.0]]), jnp.array([0.5, -0.5])
 
     def loss(features, weights, reverse):
-        return jnp.mean(jnp.tanh((gradient_reversal(features, 0.1) if reverse else features) @ weights))
+        return jnp.mean(
+            jnp.tanh((gradient_reversal(features, 0.1) if reverse else features) @ weights)
+        )
 
-    plain, reversed_ = (jax.grad(loss, argnums=(0, 1))(features, weights, reverse) for reverse in (False, True))
+    plain, reversed_ = (
+        jax.grad(loss, argnums=(0, 1))(features, weights, reverse) for reverse in (False, True)
+    )
     np.testing.assert_allclose(reversed_[0], -0.1 * plain[0], rtol=1e-6)
     np.testing.assert_allclose(reversed_[1], plain[1], rtol=1e-6)
 
@@ -84,4 +94,6 @@ def test_classifier_descends_while_features_ascend():
 def test_schedule_runs_from_zero_to_one():
     assert reversal_schedule(0.0) == 0
     np.testing.assert_allclose(reversal_schedule(1.0), 2 / (1 + np.exp(-10)) - 1, rtol=1e-6)
-    np.testing.assert_allclose(reversal_schedule(np.array([0.05, 0.5])), 2 / (1 + np.exp([-0.5, -5])) - 1, rtol=1e-6)
+    np.testing.assert_allclose(
+        reversal_schedule(np.array([0.05, 0.5])), 2 / (1 + np.exp([-0.5, -5])) - 1, rtol=1e-6
+    )

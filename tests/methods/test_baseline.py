@@ -1,4 +1,6 @@
-"""The strong baseline's pieces against references: heads, losses, masks, and statistics of the domains."""
+"""The strong baseline's pieces against references: heads, losses, masks, and statistics of the
+domains.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +8,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jreid import augment
-from jreid.methods import baseline, domains
+from jreid.engine import augment
+from jreid.methods.common import baseline, domains
 from jreid.methods.contract import SOURCE, TARGET
 
 
@@ -25,7 +27,15 @@ def images_of(seed, n=6):
 
 @pytest.fixture(scope='module')
 def network():
-    return baseline.Network(Maps(), 5, parsing_classes=8, parsing_width=4, attributes=3, attribute_width=2, joint_width=7)
+    return baseline.Network(
+        Maps(),
+        5,
+        parsing_classes=8,
+        parsing_width=4,
+        attributes=3,
+        attribute_width=2,
+        joint_width=7,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -35,7 +45,9 @@ def variables(network):
 
 def test_shapes_and_pools(network, variables):
     x = images_of(1)
-    out = domains.inference(network, {'params': variables[0], 'model_state': variables[1]}, x, SOURCE)
+    out = domains.inference(
+        network, {'params': variables[0], 'model_state': variables[1]}, x, SOURCE
+    )
     assert out['logits'].shape == (6, 5)
     assert out['parsing'].shape == (6, 16, 8, 8)
     assert out['attributes'].shape == (6, 3, 2)
@@ -54,7 +66,9 @@ def test_retrieval_needs_no_head(network, variables):
     for feature in ('pooled', 'neck'):
         embed = baseline.embedding(network, feature)
         whole = embed({'params': params, 'model_state': model_state}, x, TARGET)
-        np.testing.assert_array_equal(embed({'params': kept, 'model_state': state}, x, TARGET), whole)
+        np.testing.assert_array_equal(
+            embed({'params': kept, 'model_state': state}, x, TARGET), whole
+        )
 
 
 def test_attribute_heads_are_separate(network, variables):
@@ -66,8 +80,14 @@ def test_attribute_heads_are_separate(network, variables):
     out = head.apply({'params': params['attribute_heads'], 'batch_stats': state}, pooled, False)
     weights = params['attribute_heads']
     for m in range(3):
-        hidden = np.maximum(np.asarray(pooled @ weights['hidden']['kernel'][:, 2 * m : 2 * m + 2]) / np.sqrt(1 + 1e-5), 0)
-        np.testing.assert_allclose(out[:, m], hidden @ weights['kernel'][m] + weights['bias'][m], rtol=1e-5, atol=1e-6)
+        hidden = np.maximum(
+            np.asarray(pooled @ weights['hidden']['kernel'][:, 2 * m : 2 * m + 2])
+            / np.sqrt(1 + 1e-5),
+            0,
+        )
+        np.testing.assert_allclose(
+            out[:, m], hidden @ weights['kernel'][m] + weights['bias'][m], rtol=1e-5, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize('batch_norm', ['split', 'joint'])
@@ -88,9 +108,21 @@ def test_common_statistics_go_on_from_those_estimated_on_the_target(network, var
     params, state = variables
     estimated = jax.tree.map(lambda x: x + 5.0, state[TARGET])
     x = images_of(6)
-    _, moved = baseline.forward(network, params, {SOURCE: state[SOURCE], TARGET: estimated}, x, TARGET, tasks=(), batch_norm='joint')
+    _, moved = baseline.forward(
+        network,
+        params,
+        {SOURCE: state[SOURCE], TARGET: estimated},
+        x,
+        TARGET,
+        tasks=(),
+        batch_norm='joint',
+    )
     for domain in (SOURCE, TARGET):
-        np.testing.assert_allclose(moved[domain]['neck']['bn']['mean'], 0.9 * 5.0 + 0.1 * x.max(axis=(1, 2)).mean(0), rtol=1e-5)
+        np.testing.assert_allclose(
+            moved[domain]['neck']['bn']['mean'],
+            0.9 * 5.0 + 0.1 * x.max(axis=(1, 2)).mean(0),
+            rtol=1e-5,
+        )
 
 
 def minus_log_softmax(logits):
@@ -100,30 +132,49 @@ def minus_log_softmax(logits):
 
 def test_parsing_loss_by_pixels():
     rng = np.random.default_rng(0)
-    logits, mask = rng.standard_normal((2, 4, 3, 8)).astype(np.float32), rng.integers(0, 8, (2, 8, 9), np.uint8)
+    logits, mask = (
+        rng.standard_normal((2, 4, 3, 8)).astype(np.float32),
+        rng.integers(0, 8, (2, 8, 9), np.uint8),
+    )
     mask[0, :3, :4] = baseline.UNLABELLED
-    # Half the height: a pixel's centre falls on the edge of two, the lower one counts; a third of the width: the middle one.
+    # Half the height: a pixel's centre falls on the edge of two, the lower one counts; a third of
+    # the width: the middle one.
     small = mask[:, 1::2, 1::3]
     np.testing.assert_array_equal(baseline.resize_nearest(jnp.asarray(mask), (4, 3)), small)
     known = small != baseline.UNLABELLED
     assert 0 < known.sum() < known.size
-    expected = np.take_along_axis(minus_log_softmax(logits)[known], small[known][:, None], axis=-1).mean()
-    np.testing.assert_allclose(baseline.parsing_loss(jnp.asarray(logits), jnp.asarray(mask)), expected, rtol=1e-5)
+    expected = np.take_along_axis(
+        minus_log_softmax(logits)[known], small[known][:, None], axis=-1
+    ).mean()
+    np.testing.assert_allclose(
+        baseline.parsing_loss(jnp.asarray(logits), jnp.asarray(mask)), expected, rtol=1e-5
+    )
     nobody = jnp.full((2, 8, 9), baseline.UNLABELLED, jnp.uint8)
     assert baseline.parsing_loss(jnp.asarray(logits), nobody) == 0
 
 
 def test_attribute_loss_soft_and_one_hot():
     rng = np.random.default_rng(1)
-    logits, soft = rng.standard_normal((5, 3, 2)).astype(np.float32), rng.uniform(size=(5, 3)).astype(np.float32)
+    logits, soft = (
+        rng.standard_normal((5, 3, 2)).astype(np.float32),
+        rng.uniform(size=(5, 3)).astype(np.float32),
+    )
     soft[2] = np.nan
     known = [0, 1, 3, 4]
     no, yes = np.moveaxis(minus_log_softmax(logits)[known], -1, 0)
     expected = (soft[known] * yes + (1 - soft[known]) * no).mean()
-    np.testing.assert_allclose(baseline.attribute_loss(jnp.asarray(logits), jnp.asarray(soft)), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        baseline.attribute_loss(jnp.asarray(logits), jnp.asarray(soft)), expected, rtol=1e-5
+    )
     expected = np.where(soft[known] >= 0.5, yes, no).mean()
-    np.testing.assert_allclose(baseline.attribute_loss(jnp.asarray(logits), jnp.asarray(soft), soft=False), expected, rtol=1e-5)
-    gradient = jax.grad(lambda x: baseline.attribute_loss(x, jnp.asarray(soft)))(jnp.asarray(logits))
+    np.testing.assert_allclose(
+        baseline.attribute_loss(jnp.asarray(logits), jnp.asarray(soft), soft=False),
+        expected,
+        rtol=1e-5,
+    )
+    gradient = jax.grad(lambda x: baseline.attribute_loss(x, jnp.asarray(soft)))(
+        jnp.asarray(logits)
+    )
     np.testing.assert_array_equal(gradient[2], 0)
 
 
@@ -137,4 +188,6 @@ def test_masks_move_with_their_images():
     moved = augment.augment_masks(key, jnp.asarray(masks), pad=2)
     np.testing.assert_allclose(shown[..., 0], 30.0 * moved, atol=1e-3)
     assert (moved != masks).any(axis=(1, 2)).sum() > 12
-    np.testing.assert_array_equal(augment.augment_masks(key, jnp.asarray(masks), flip=False, pad=0), masks)
+    np.testing.assert_array_equal(
+        augment.augment_masks(key, jnp.asarray(masks), flip=False, pad=0), masks
+    )

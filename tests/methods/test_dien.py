@@ -1,4 +1,6 @@
-"""DIEN: T = 0 is the base network, masks, triplets, signs of the domain loss, rates by group, the scan, and runs of each kind."""
+"""DIEN: T = 0 is the base network, masks, triplets, signs of the domain loss, rates by group,
+the scan, and runs of each kind.
+"""
 
 import dataclasses
 import json
@@ -9,15 +11,24 @@ import numpy as np
 import optax
 import pytest
 
-from configs import variants
-from jreid import methods, optim, train
-from jreid.methods import dien, domains
+from jreid import methods
+from jreid.configs import variants
+from jreid.methods import dien
+from jreid.methods.common import domains
+from jreid.methods.common import optimizers as optim
 from jreid.methods.contract import SOURCE, TARGET, Problem
 from jreid.models import BACKBONES
+from jreid.training import loop as train
 
 SIZE = (32, 16)
 PROBLEM = Problem(image_size=SIZE, source_identities=8, source_images=96, target_images=96)
-SMALL = {'embedding_width': 16, 'attention_width': 8, 'domain_width': 4, 'identities_a_batch': 4, 'target_batch': 16}
+SMALL = {
+    'embedding_width': 16,
+    'attention_width': 8,
+    'domain_width': 4,
+    'identities_per_batch': 4,
+    'target_batch': 16,
+}
 
 
 def settings(variant='dien', **edits):
@@ -27,14 +38,24 @@ def settings(variant='dien', **edits):
 
 
 def build(variant='dien', **edits):
-    """(settings, network, method, params, model_state) with random statistics, so that no pass looks like another by chance."""
+    """(settings, network, method, params, model_state) with random statistics, so that no pass
+    looks like another by chance.
+    """
     s = settings(variant, **edits)
     network = dien.Network(BACKBONES['tiny_cnn'].constructor(), PROBLEM.source_identities, s)
     params, model_state = domains.initial(network, jax.random.key(0), SIZE)
     leaves, tree = jax.tree.flatten(model_state)
     keys = jax.random.split(jax.random.key(1), len(leaves))
-    model_state = jax.tree.unflatten(tree, [x + 0.2 * jax.random.uniform(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
-    return s, network, dien.dien(BACKBONES['tiny_cnn'].constructor(), PROBLEM, s), params, model_state
+    model_state = jax.tree.unflatten(
+        tree, [x + 0.2 * jax.random.uniform(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    )
+    return (
+        s,
+        network,
+        dien.dien(BACKBONES['tiny_cnn'].constructor(), PROBLEM, s),
+        params,
+        model_state,
+    )
 
 
 def images(seed, count=8):
@@ -43,14 +64,21 @@ def images(seed, count=8):
 
 def batch(count=16):
     target = {'image': images(4, count) + 0.5, 'identity': jnp.full(count, -1)}
-    return {'source': {'image': images(3, count), 'identity': jnp.repeat(jnp.arange(count // 4), 4)}, 'target': target}
+    return {
+        'source': {'image': images(3, count), 'identity': jnp.repeat(jnp.arange(count // 4), 4)},
+        'target': target,
+    }
 
 
 def by_hand(params, statistics, maps):
-    """The embedding as the paper words it: both poolings, fully connected layer, batch norm, PReLU."""
+    """The embedding as the paper words it: both poolings, fully connected layer, batch norm,
+    PReLU.
+    """
     pooled = jnp.concatenate([maps.mean((1, 2)), maps.max((1, 2))], -1)
     p, s = params['embedding'], statistics['bn']
-    x = (pooled @ p['fc']['kernel'] - s['mean']) / jnp.sqrt(s['var'] + 1e-5) * p['bn']['scale'] + p['bn']['bias']
+    x = (pooled @ p['fc']['kernel'] - s['mean']) / jnp.sqrt(s['var'] + 1e-5) * p['bn']['scale'] + p[
+        'bn'
+    ]['bias']
     return jnp.where(x >= 0, x, p['prelu']['negative_slope'] * x)
 
 
@@ -61,15 +89,24 @@ def test_no_passes_is_the_base_network_exactly(stage):
     expected = domains.inference(base, {'params': params, 'model_state': model_state}, x, TARGET)
     np.testing.assert_allclose(
         expected['die'],
-        by_hand(params, state['embedding'], base.backbone.apply({'params': params['backbone'], 'batch_stats': state['backbone']}, x)),
+        by_hand(
+            params,
+            state['embedding'],
+            base.backbone.apply(
+                {'params': params['backbone'], 'batch_stats': state['backbone']}, x
+            ),
+        ),
         rtol=1e-4,
         atol=1e-5,
     )
-    # Other settings at T = 0: the same parameters, and the same numbers to the last bit, in inference and in training.
+    # Other settings at T = 0: the same parameters, and the same numbers to the last bit, in
+    # inference and in training.
     _, other, _, fresh, _ = build('dien', passes=0, attend_stage=stage, domain_classifier=False)
     assert jax.tree.structure(fresh) == jax.tree.structure(params)
     found = domains.inference(other, {'params': params, 'model_state': model_state}, x, TARGET)
-    trained = [domains.forward(network, params, model_state, x, SOURCE) for network in (base, other)]
+    trained = [
+        domains.forward(network, params, model_state, x, SOURCE) for network in (base, other)
+    ]
     for one, two in ((expected, found), *[tuple(trained)]):
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
             np.testing.assert_array_equal(a, b)
@@ -77,11 +114,20 @@ def test_no_passes_is_the_base_network_exactly(stage):
 
 def test_first_pass_of_three_is_the_base_network():
     _, network, _, params, model_state = build()
-    shared = {name: value for name, value in params.items() if name not in ('attention', 'fusion', 'domain_classifier')}
+    shared = {
+        name: value
+        for name, value in params.items()
+        if name not in ('attention', 'fusion', 'domain_classifier')
+    }
     state = {name: value for name, value in model_state[TARGET].items() if name != 'passes'}
     _, base, _, _, _ = build('dien-base')
-    first = network.apply({'params': params, 'batch_stats': model_state[TARGET]}, images(2), method='glimpses')[0][0]
-    np.testing.assert_array_equal(first, base.apply({'params': shared, 'batch_stats': state}, images(2), method='glimpses')[0][0])
+    first = network.apply(
+        {'params': params, 'batch_stats': model_state[TARGET]}, images(2), method='glimpses'
+    )[0][0]
+    np.testing.assert_array_equal(
+        first,
+        base.apply({'params': shared, 'batch_stats': state}, images(2), method='glimpses')[0][0],
+    )
 
 
 def test_fusion_starts_as_the_mean_of_the_passes():
@@ -90,30 +136,40 @@ def test_fusion_starts_as_the_mean_of_the_passes():
     bound = {'params': params, 'batch_stats': model_state[SOURCE]}
     passes = network.apply(bound, images(2), method='glimpses')[0]
     assert passes.shape == (5, 8, 16)
-    np.testing.assert_allclose(network.apply(bound, images(2), train=False)['die'], passes.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        network.apply(bound, images(2), train=False)['die'], passes.mean(0), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize('stage', [3, 4])
 def test_masks_are_in_the_open_interval_and_have_the_maps_shape(stage):
     _, network, method, params, model_state = build(attend_stage=stage)
-    _, maps, spatial, channel = network.apply({'params': params, 'batch_stats': model_state[TARGET]}, 3 * images(2), method='glimpses')
+    _, maps, spatial, channel = network.apply(
+        {'params': params, 'batch_stats': model_state[TARGET]}, 3 * images(2), method='glimpses'
+    )
     assert maps.shape == (8, 8, 4, 16 if stage == 3 else 32)
     mask = dien.mask_of(spatial, channel)
     assert mask.shape == (3, *maps.shape)
     assert 0 < mask.min() < mask.max() < 1
     # An outer product: a position's weight does not depend on the channel.
-    np.testing.assert_allclose(mask[1, 2, 3, 1, 5], spatial[1, 2, 3, 1] * channel[1, 2, 5], rtol=1e-6)
+    np.testing.assert_allclose(
+        mask[1, 2, 3, 1, 5], spatial[1, 2, 3, 1] * channel[1, 2, 5], rtol=1e-6
+    )
     shown = method.maps({'params': params, 'model_state': model_state}, 3 * images(2), TARGET)
     assert list(shown) == ['T = 0', 'T = 1', 'T = 2', 'T = 3']
     assert shown['T = 0'].mask is None
     np.testing.assert_allclose(shown['T = 2'].map, maps * mask[1], rtol=1e-5)
-    np.testing.assert_allclose(shown['T = 2'].mask, spatial[1] * channel[1].mean(-1)[:, None, None], rtol=1e-5)
+    np.testing.assert_allclose(
+        shown['T = 2'].mask, spatial[1] * channel[1].mean(-1)[:, None, None], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize('size', [(1, 1), (5, 3), (9, 2)])
 def test_weights_fit_maps_of_any_size(size):
     attention = dien.TopDownAttention(8)
-    spatial, channel = attention.init_with_output(jax.random.key(0), jax.random.normal(jax.random.key(1), (2, 16)), (*size, 12))[0]
+    spatial, channel = attention.init_with_output(
+        jax.random.key(0), jax.random.normal(jax.random.key(1), (2, 16)), (*size, 12)
+    )[0]
     assert (spatial.shape, channel.shape) == ((2, *size), (2, 12))
     assert 0 < min(spatial.min(), channel.min()) <= max(spatial.max(), channel.max()) < 1
 
@@ -121,7 +177,11 @@ def test_weights_fit_maps_of_any_size(size):
 def unrolled(network, params, statistics, x, *, stage, accumulate):
     """The passes in inference as a Python loop over plain calls of the parts."""
     backbone = {'params': params['backbone'], 'batch_stats': statistics['backbone']}
-    maps = network.backbone.apply(backbone, x, method='stem_to_stage3') if stage == 3 else network.backbone.apply(backbone, x)
+    maps = (
+        network.backbone.apply(backbone, x, method='stem_to_stage3')
+        if stage == 3
+        else network.backbone.apply(backbone, x)
+    )
     attention = dien.TopDownAttention(network.settings.attention_width)
     die = by_hand(params, statistics['embedding'], network.backbone.apply(backbone, x))
     features, current = [die], maps
@@ -132,7 +192,12 @@ def unrolled(network, params, statistics, x, *, stage, accumulate):
         current = masked if accumulate else current
         if stage == 3:
             masked = network.backbone.apply(
-                {'params': params['backbone'], 'batch_stats': {**statistics['backbone'], **own['backbone']}}, masked, method='stage4'
+                {
+                    'params': params['backbone'],
+                    'batch_stats': {**statistics['backbone'], **own['backbone']},
+                },
+                masked,
+                method='stage4',
             )
         die = by_hand(params, own['embedding'], masked)
         features.append(die)
@@ -142,12 +207,20 @@ def unrolled(network, params, statistics, x, *, stage, accumulate):
 @pytest.mark.parametrize(('stage', 'accumulate'), [(4, False), (4, True), (3, False)])
 def test_scan_is_the_unrolled_loop(stage, accumulate):
     _, network, method, params, model_state = build(attend_stage=stage, accumulate_masks=accumulate)
-    found = network.apply({'params': params, 'batch_stats': model_state[TARGET]}, images(2), method='glimpses')[0]
-    expected = unrolled(network, params, model_state[TARGET], images(2), stage=stage, accumulate=accumulate)
+    found = network.apply(
+        {'params': params, 'batch_stats': model_state[TARGET]}, images(2), method='glimpses'
+    )[0]
+    expected = unrolled(
+        network, params, model_state[TARGET], images(2), stage=stage, accumulate=accumulate
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    assert float(jnp.abs(found[1] - found[3]).max()) > 1e-3, 'the passes are all the same: nothing was tested'
+    assert float(jnp.abs(found[1] - found[3]).max()) > 1e-3, (
+        'the passes are all the same: nothing was tested'
+    )
     # What the figures show is what the network computes.
-    for number, shown in enumerate(method.maps({'params': params, 'model_state': model_state}, images(2), TARGET).values()):
+    for number, shown in enumerate(
+        method.maps({'params': params, 'model_state': model_state}, images(2), TARGET).values()
+    ):
         np.testing.assert_allclose(shown.head(shown.map), found[number], rtol=1e-4, atol=1e-5)
 
 
@@ -157,8 +230,16 @@ def test_gradient_of_the_scan_is_that_of_the_unrolled_loop():
     def total(params, passes):
         return jnp.sum(jnp.sin(passes(params)))
 
-    scanned = jax.grad(total)(params, lambda p: network.apply({'params': p, 'batch_stats': model_state[TARGET]}, images(2), method='glimpses')[0])
-    looped = jax.grad(total)(params, lambda p: unrolled(network, p, model_state[TARGET], images(2), stage=4, accumulate=False))
+    scanned = jax.grad(total)(
+        params,
+        lambda p: network.apply(
+            {'params': p, 'batch_stats': model_state[TARGET]}, images(2), method='glimpses'
+        )[0],
+    )
+    looped = jax.grad(total)(
+        params,
+        lambda p: unrolled(network, p, model_state[TARGET], images(2), stage=4, accumulate=False),
+    )
     for a, b in zip(jax.tree.leaves(scanned), jax.tree.leaves(looped), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4 * float(jnp.abs(b).max()) + 1e-6)
     assert float(jnp.abs(scanned['attention']['spatial1']['kernel']).max()) > 0
@@ -167,7 +248,11 @@ def test_gradient_of_the_scan_is_that_of_the_unrolled_loop():
 def test_each_pass_moves_its_own_statistics():
     _, network, _, params, model_state = build(passes=2, attend_stage=3)
     _, moved = domains.forward(network, params, model_state, images(2), SOURCE)
-    change = jax.tree.map(lambda a, b: jnp.abs(a - b).max(axis=-1), model_state[SOURCE]['passes'], moved[SOURCE]['passes'])
+    change = jax.tree.map(
+        lambda a, b: jnp.abs(a - b).max(axis=-1),
+        model_state[SOURCE]['passes'],
+        moved[SOURCE]['passes'],
+    )
     for leaf in jax.tree.leaves(change):
         assert leaf.shape == (2,)
         assert (leaf > 0).all()
@@ -175,12 +260,20 @@ def test_each_pass_moves_its_own_statistics():
 
 
 def hand_case(target, **edits):
-    """Four source images of two identities on the unit circle and one target image; the losses' parts."""
+    """Four source images of two identities on the unit circle and one target image; the losses'
+    parts.
+    """
 
     def at(*degrees):
-        return jnp.stack([jnp.asarray([np.cos(np.deg2rad(d)), np.sin(np.deg2rad(d))]) for d in degrees])
+        return jnp.stack(
+            [jnp.asarray([np.cos(np.deg2rad(d)), np.sin(np.deg2rad(d))]) for d in degrees]
+        )
 
-    source = {'die': at(0, 20, 90, 100), 'logits': jnp.zeros((4, 8)), 'domain': jnp.asarray([-1.0, -2.0, 0.5, 0.0])}
+    source = {
+        'die': at(0, 20, 90, 100),
+        'logits': jnp.zeros((4, 8)),
+        'domain': jnp.asarray([-1.0, -2.0, 0.5, 0.0]),
+    }
     new = {'die': at(target), 'logits': jnp.zeros((1, 8)), 'domain': jnp.asarray([1.5])}
     return dien.losses(source, new, jnp.asarray([0, 0, 1, 1]), settings(**edits))
 
@@ -190,15 +283,29 @@ def chord(degrees):
 
 
 def test_negatives_come_from_the_target_and_positives_never():
-    """A target image at 30 degrees is the closest negative of the anchors 0, 20 and 90, of 100 too; one at 250 is of none, and nobody's far positive."""
-    near = np.mean([max(0, chord(p) - chord(n) + 0.3) for p, n in ((20, 30), (20, 10), (10, 60), (10, 70))])
-    far = np.mean([max(0, chord(p) - chord(n) + 0.3) for p, n in ((20, 90), (20, 70), (10, 70), (10, 80))])
+    """A target image at 30 degrees is the closest negative of the anchors 0, 20 and 90, of 100
+    too; one at 250 is of none, and nobody's far positive.
+    """
+    near = np.mean(
+        [max(0, chord(p) - chord(n) + 0.3) for p, n in ((20, 30), (20, 10), (10, 60), (10, 70))]
+    )
+    far = np.mean(
+        [max(0, chord(p) - chord(n) + 0.3) for p, n in ((20, 90), (20, 70), (10, 70), (10, 80))]
+    )
     for angle, expected in ((30, near), (250, far)):
-        np.testing.assert_allclose(hand_case(angle, weight_centre=0.0)['triplet'], expected, rtol=1e-5)
+        np.testing.assert_allclose(
+            hand_case(angle, weight_centre=0.0)['triplet'], expected, rtol=1e-5
+        )
     assert near > far
     # Zhong et al.'s triplets: the target image is an anchor too, its own positive at distance 0.
-    anchors = [max(0, chord(p) - chord(n) + 0.3) for p, n in ((20, 30), (20, 10), (10, 60), (10, 70))]
-    np.testing.assert_allclose(hand_case(30, triplet='hhl')['triplet'], np.mean([*anchors, max(0, 0.3 - chord(10))]), rtol=1e-5)
+    anchors = [
+        max(0, chord(p) - chord(n) + 0.3) for p, n in ((20, 30), (20, 10), (10, 60), (10, 70))
+    ]
+    np.testing.assert_allclose(
+        hand_case(30, triplet='hhl')['triplet'],
+        np.mean([*anchors, max(0, 0.3 - chord(10))]),
+        rtol=1e-5,
+    )
 
 
 def test_weights_of_the_losses():
@@ -207,18 +314,29 @@ def test_weights_of_the_losses():
     np.testing.assert_allclose(two['triplet'], 2 * one['triplet'], rtol=1e-6)
     sigmoid = 1 / (1 + np.exp(-np.asarray([-1.0, -2.0, 0.5, 0.0, 1.5])))
     entropy = -np.mean(np.log([*(1 - sigmoid[:4]), sigmoid[4]]))
-    np.testing.assert_allclose([one['domain'], two['domain']], [0.1 * entropy, 0.3 * entropy], rtol=1e-5)
-    centre = np.linalg.norm(np.mean([[np.cos(a), np.sin(a)] for a in np.deg2rad([0, 20, 90, 100])], 0) - [np.cos(np.deg2rad(250)), np.sin(np.deg2rad(250))])
-    np.testing.assert_allclose(one['triplet'] - hand_case(250, weight_centre=0.0)['triplet'], centre, rtol=1e-5)
+    np.testing.assert_allclose(
+        [one['domain'], two['domain']], [0.1 * entropy, 0.3 * entropy], rtol=1e-5
+    )
+    centre = np.linalg.norm(
+        np.mean([[np.cos(a), np.sin(a)] for a in np.deg2rad([0, 20, 90, 100])], 0)
+        - [np.cos(np.deg2rad(250)), np.sin(np.deg2rad(250))]
+    )
+    np.testing.assert_allclose(
+        one['triplet'] - hand_case(250, weight_centre=0.0)['triplet'], centre, rtol=1e-5
+    )
 
 
 def test_domain_loss_drives_backbone_up_and_classifier_down(monkeypatch):
-    """By hand: with a linear classifier w and one feature f an image, L = log(1 + e^-wf); dL/dw = -f sigma(-wf), and the gradient on f is reversed."""
+    """By hand: with a linear classifier w and one feature f an image, L = log(1 + e^-wf); dL/dw
+    = -f sigma(-wf), and the gradient on f is reversed.
+    """
     _, network, method, params, model_state = build('dien-base-dc', domain_width=0, dropout=0.0)
 
     def reversed_gradient(f, w):
         classifier = {'params': {'logit': {'kernel': w[None, None], 'bias': jnp.zeros(1)}}}
-        logit = dien.DomainClassifier(0).apply(classifier, dien.gradient_reversal(jnp.reshape(f, (1, 1))))
+        logit = dien.DomainClassifier(0).apply(
+            classifier, dien.gradient_reversal(jnp.reshape(f, (1, 1)))
+        )
         return jax.nn.softplus(-logit[0])
 
     f, w = jnp.float32(2.0), jnp.float32(0.5)
@@ -226,22 +344,33 @@ def test_domain_loss_drives_backbone_up_and_classifier_down(monkeypatch):
     np.testing.assert_allclose([to_f, to_w], [0.5 / (1 + np.e), -2 / (1 + np.e)], rtol=1e-5)
 
     def gradients(objective):
-        return jax.grad(lambda p: objective(p, model_state, batch(), jax.random.key(0), 0.0, {})[0])(params)
+        return jax.grad(
+            lambda p: objective(p, model_state, batch(), jax.random.key(0), 0.0, {})[0]
+        )(params)
 
     def domain_loss(params):
-        out, new, _ = domains.forward_jointly(network, params, model_state, batch()['source']['image'], batch()['target']['image'])
+        out, new, _ = domains.forward_jointly(
+            network, params, model_state, batch()['source']['image'], batch()['target']['image']
+        )
         return dien.losses(out, new, batch()['source']['identity'], method_settings)['domain']
 
     method_settings = settings('dien-base-dc', domain_width=0, dropout=0.0)
     whole = gradients(method.phases[0].objective)
-    without = gradients(build('dien-base-dc', domain_width=0, dropout=0.0, weight_domain=0.0)[2].phases[0].objective)
+    without = gradients(
+        build('dien-base-dc', domain_width=0, dropout=0.0, weight_domain=0.0)[2].phases[0].objective
+    )
     of_domain = jax.tree.map(lambda a, b: a - b, whole, without)
     monkeypatch.setattr(dien, 'gradient_reversal', lambda x, scale: x)
     plain = jax.grad(domain_loss)(params)
     for name, sign in (('backbone', -1), ('embedding', -1), ('domain_classifier', 1)):
-        for a, b in zip(jax.tree.leaves(of_domain[name]), jax.tree.leaves(plain[name]), strict=True):
-            np.testing.assert_allclose(a, sign * b, rtol=1e-2, atol=2e-3 * float(jnp.abs(b).max()) + 1e-6)
-    # A descent step along the objective's gradient: the classifier's part lowers the domain loss, the backbone's part raises it.
+        for a, b in zip(
+            jax.tree.leaves(of_domain[name]), jax.tree.leaves(plain[name]), strict=True
+        ):
+            np.testing.assert_allclose(
+                a, sign * b, rtol=1e-2, atol=2e-3 * float(jnp.abs(b).max()) + 1e-6
+            )
+    # A descent step along the objective's gradient: the classifier's part lowers the domain loss,
+    # the backbone's part raises it.
     before = domain_loss(params)
     for name, sign in (('backbone', 1), ('domain_classifier', -1)):
         step = jax.tree.map(lambda p, g: p - 0.05 * g, params[name], of_domain[name])
@@ -253,64 +382,116 @@ def test_each_group_moves_at_its_own_rate():
     optimizer = optim.make(method.phases[0].optimizer, 100, method.group)
     gradients = jax.tree.map(jnp.ones_like, params)
     updates, state = optimizer.update(gradients, optimizer.init(params), params)
-    rates = {'backbone': 1e-4, 'attention': 1e-2, 'fusion': 1e-2, 'embedding': 1e-1, 'identity_classifier': 1e-1, 'domain_classifier': 1e-1}
+    rates = {
+        'backbone': 1e-4,
+        'attention': 1e-2,
+        'fusion': 1e-2,
+        'embedding': 1e-1,
+        'identity_classifier': 1e-1,
+        'domain_classifier': 1e-1,
+    }
     assert set(rates) == set(params)
-    assert (s.learning_rate_backbone, s.learning_rate_attention, s.learning_rate_heads) == (1e-4, 1e-2, 1e-1)
+    assert (s.learning_rate_backbone, s.learning_rate_attention, s.learning_rate_heads) == (
+        1e-4,
+        1e-2,
+        1e-1,
+    )
     again, _ = optimizer.update(gradients, state, params)
     for name, rate in rates.items():
-        for first, second in zip(jax.tree.leaves(updates[name]), jax.tree.leaves(again[name]), strict=True):
+        for first, second in zip(
+            jax.tree.leaves(updates[name]), jax.tree.leaves(again[name]), strict=True
+        ):
             np.testing.assert_allclose(first, -rate, rtol=1e-5)
             np.testing.assert_allclose(second, -rate * 1.9, rtol=1e-5)  # momentum 0.9
     # After two thirds of the phase all rates fall to a tenth.
-    np.testing.assert_allclose([optim.learning_rate(method.phases[0].optimizer, 300)(step) for step in (199, 201)], [0.1, 0.01], rtol=1e-5)
+    np.testing.assert_allclose(
+        [optim.learning_rate(method.phases[0].optimizer, 300)(step) for step in (199, 201)],
+        [0.1, 0.01],
+        rtol=1e-5,
+    )
 
 
 @pytest.mark.parametrize('norm', ['joint', 'split'])
 @pytest.mark.parametrize('variant', ['dien-base-tl', 'dien'])
 def test_labels_of_the_target_are_not_read(variant, norm):
-    _, _, method, params, model_state = build(variant, passes=min(1, settings(variant).passes), batch_norm=norm)
+    _, _, method, params, model_state = build(
+        variant, passes=min(1, settings(variant).passes), batch_norm=norm
+    )
     step = jax.jit(jax.value_and_grad(method.phases[0].objective, has_aux=True))
     without = batch()
     with_labels = {**without, 'target': {**without['target'], 'identity': jnp.arange(16) % 3}}
-    one, two = (step(params, model_state, b, jax.random.key(0), 0.5, {}) for b in (without, with_labels))
+    one, two = (
+        step(params, model_state, b, jax.random.key(0), 0.5, {}) for b in (without, with_labels)
+    )
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_array_equal(a, b)
         assert np.isfinite(np.asarray(a)).all()
     state = one[0][1][0]
-    same = [bool(jnp.array_equal(a, b)) for a, b in zip(jax.tree.leaves(state[SOURCE]), jax.tree.leaves(state[TARGET]), strict=True)]
+    same = [
+        bool(jnp.array_equal(a, b))
+        for a, b in zip(jax.tree.leaves(state[SOURCE]), jax.tree.leaves(state[TARGET]), strict=True)
+    ]
     assert all(same) if norm == 'joint' else not any(same)
 
 
 def test_dropout_is_for_the_identity_classifier_alone():
     _, _, method, params, model_state = build('dien-base-cccdtl-dc', dropout=0.9)
     keys = [jax.random.key(k) for k in (1, 2)]
-    one, two = (method.phases[0].objective(params, model_state, batch(), key, 0.0, {})[1][1] for key in keys)
+    one, two = (
+        method.phases[0].objective(params, model_state, batch(), key, 0.0, {})[1][1] for key in keys
+    )
     assert one['identity'] != two['identity']
     for name in ('triplet', 'domain', 'centre_distance', 'domain_accuracy'):
         assert one[name] == two[name]
 
 
 def test_reversal_can_grow_with_the_training():
-    _, _, method, params, model_state = build('dien-base-dc', reversal_schedule=True, weight_domain=100.0)
+    _, _, method, params, model_state = build(
+        'dien-base-dc', reversal_schedule=True, weight_domain=100.0
+    )
 
     def gradient(progress):
-        return jax.grad(lambda p: method.phases[0].objective(p, model_state, batch(), jax.random.key(0), progress, {})[0])(params)
+        return jax.grad(
+            lambda p: method.phases[0].objective(
+                p, model_state, batch(), jax.random.key(0), progress, {}
+            )[0]
+        )(params)
 
     start, end = gradient(0.0), gradient(1.0)
-    np.testing.assert_allclose(start['domain_classifier']['logit']['kernel'], end['domain_classifier']['logit']['kernel'], rtol=1e-3)
+    np.testing.assert_allclose(
+        start['domain_classifier']['logit']['kernel'],
+        end['domain_classifier']['logit']['kernel'],
+        rtol=1e-3,
+    )
     weights = [float(optax.tree.norm(g['backbone'])) for g in (start, end)]
     assert weights[1] > 2 * weights[0]
 
 
 def test_every_row_of_table_1_is_a_variant():
-    rows = {variants.paper_row(name): variants.method_settings(name) for name in variants.VARIANTS if name.split('-')[0] == 'dien'}
+    rows = {
+        variants.paper_row(name): variants.method_settings(name)
+        for name in variants.VARIANTS
+        if name.split('-')[0] == 'dien'
+    }
     parts = {row: (s.triplet, s.domain_classifier, s.passes) for row, s in rows.items()}
-    expected = {'Base': ('none', False, 0), 'Base+TL': ('hhl', False, 0), 'Base+CCCDTL': ('cccdtl', False, 0), 'Base+DC': ('none', True, 0)}
-    expected |= {'Base+CCCDTL+DC': ('cccdtl', True, 0)} | {f'Base+CCCDTL+DC+RTDA (T={t})': ('cccdtl', True, t) for t in range(1, 6)}
+    expected = {
+        'Base': ('none', False, 0),
+        'Base+TL': ('hhl', False, 0),
+        'Base+CCCDTL': ('cccdtl', False, 0),
+        'Base+DC': ('none', True, 0),
+    }
+    expected |= {'Base+CCCDTL+DC': ('cccdtl', True, 0)} | {
+        f'Base+CCCDTL+DC+RTDA (T={t})': ('cccdtl', True, t) for t in range(1, 6)
+    }
     assert parts == expected
     assert variants.method_settings('dien') == variants.method_settings('dien-t3')
     one = rows['Base']
-    assert (one.margin, one.weight_triplet, one.weight_centre, one.weight_domain) == (0.3, 1.0, 1.0, 0.1)
+    assert (one.margin, one.weight_triplet, one.weight_centre, one.weight_domain) == (
+        0.3,
+        1.0,
+        1.0,
+        0.1,
+    )
 
 
 @pytest.mark.parametrize('pair', ['duke2market', 'market2duke', 'ward2pku', 'pku2ward', 'demo'])
@@ -318,16 +499,33 @@ def test_every_pair_takes_every_variant(pair):
     import importlib
 
     module = importlib.import_module(f'configs.{pair}')
-    for name in ('dien', 'dien-base', 'dien-base-tl', 'dien-base-cccdtl', 'dien-base-dc', 'dien-base-cccdtl-dc', *(f'dien-t{t}' for t in range(1, 6))):
+    for name in (
+        'dien',
+        'dien-base',
+        'dien-base-tl',
+        'dien-base-cccdtl',
+        'dien-base-dc',
+        'dien-base-cccdtl-dc',
+        *(f'dien-t{t}' for t in range(1, 6)),
+    ):
         config = module.get_config(name)
         assert config.variant == name
-        assert {field.name for field in dataclasses.fields(dien.Settings)} == set(config.method) - {'name'}
-        problem = dataclasses.replace(PROBLEM, image_size=(config.data.height, config.data.width), source_identities=1000)
+        assert {field.name for field in dataclasses.fields(dien.Settings)} == set(config.method) - {
+            'name'
+        }
+        problem = dataclasses.replace(
+            PROBLEM, image_size=(config.data.height, config.data.width), source_identities=1000
+        )
         method = methods.build(config.method, BACKBONES['tiny_cnn'].constructor(), problem)
         assert method.name == 'dien'
-        assert list(method.phases[-1].streams) == (['source'] if name == 'dien-base' else ['source', 'target'])
+        assert list(method.phases[-1].streams) == (
+            ['source'] if name == 'dien-base' else ['source', 'target']
+        )
         # Every row of a pair's table sees as many steps.
-        assert sum(phase.epochs for phase in method.phases) == config.method.identity_epochs + config.method.joint_epochs
+        assert (
+            sum(phase.epochs for phase in method.phases)
+            == config.method.identity_epochs + config.method.joint_epochs
+        )
 
 
 def test_identity_epochs_come_first_and_see_the_identity_loss_alone():
@@ -336,9 +534,13 @@ def test_identity_epochs_come_first_and_see_the_identity_loss_alone():
     assert (first.epochs, first.row, list(first.streams)) == (2, 'source_only', ['source'])
     assert (joint.epochs, joint.row, list(joint.streams)) == (3, 'adapted', ['source', 'target'])
     # Plain rates before, the paper's fall in the joint phase only.
-    assert [optim.learning_rate(phase.optimizer, 300)(299) for phase in (first, joint)] == pytest.approx([0.1, 0.01])
+    assert [
+        optim.learning_rate(phase.optimizer, 300)(299) for phase in (first, joint)
+    ] == pytest.approx([0.1, 0.01])
     source = {'image': images(0), 'identity': jnp.arange(8) % PROBLEM.source_identities}
-    _, (_, metrics) = first.objective(params, model_state, {'source': source}, jax.random.key(0), 0.0, {})
+    _, (_, metrics) = first.objective(
+        params, model_state, {'source': source}, jax.random.key(0), 0.0, {}
+    )
     assert {'triplet', 'domain'}.isdisjoint(metrics)
     assert metrics['identity'] > 0
     alone = build('dien-base', identity_epochs=2, joint_epochs=3)[2]
@@ -351,8 +553,8 @@ def test_identity_epochs_come_first_and_see_the_identity_loss_alone():
         ({'triplet': 'soft'}, "method.triplet is 'soft'"),
         ({'attend_stage': 2}, 'method.attend_stage is 2'),
         ({'batch_norm': 'both'}, "method.batch_norm is 'both'"),
-        ({'images_an_identity': 1}, 'K = 1'),
-        ({'identities_a_batch': 9}, 'P = 9'),
+        ({'images_per_identity': 1}, 'K = 1'),
+        ({'identities_per_batch': 9}, 'P = 9'),
         ({'passes': -1}, 'passes -1'),
     ],
 )
@@ -373,13 +575,24 @@ KINDS = {
 
 @pytest.mark.parametrize('variant', KINDS)
 def test_run_of_each_kind(variant, tiny_config, tmp_path):
-    config = tiny_config(variant, joint_epochs=4, **{**SMALL, 'target_batch': 12}, learning_rate_backbone=0.02, learning_rate_heads=0.02, **KINDS[variant])
+    config = tiny_config(
+        variant,
+        joint_epochs=4,
+        **{**SMALL, 'target_batch': 12},
+        learning_rate_backbone=0.02,
+        learning_rate_heads=0.02,
+        **KINDS[variant],
+    )
     summary = train.train(config, tmp_path)
     row = summary['source_only' if variant == 'dien-base' else 'adapted']
     assert 0 < row['mAP'] <= 100
     records = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     trained = [record for record in records if record['kind'] == 'train']
-    terms = {'identity'} | ({'triplet'} if config.method.triplet != 'none' else set()) | ({'domain'} if config.method.domain_classifier else set())
+    terms = (
+        {'identity'}
+        | ({'triplet'} if config.method.triplet != 'none' else set())
+        | ({'domain'} if config.method.domain_classifier else set())
+    )
     assert terms == {'identity', 'triplet', 'domain'} & set(trained[0])
     assert trained[-1]['identity'] < trained[0]['identity']
     np.testing.assert_allclose(trained[-1]['learning_rate'], 0.002, rtol=1e-5)
@@ -390,7 +603,16 @@ def test_a_large_gradient_is_clipped_and_the_groups_keep_their_ratios():
     assert s.clip == 10
     optimizer = optim.make(method.phases[0].optimizer, 100, method.group)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    for size, expected in ((1.0, 10 / np.sqrt(count)), (1e-3 / np.sqrt(count), 1e-3 / np.sqrt(count))):
-        updates, _ = optimizer.update(jax.tree.map(lambda p, size=size: jnp.full_like(p, size), params), optimizer.init(params), params)
+    for size, expected in (
+        (1.0, 10 / np.sqrt(count)),
+        (1e-3 / np.sqrt(count), 1e-3 / np.sqrt(count)),
+    ):
+        updates, _ = optimizer.update(
+            jax.tree.map(lambda p, size=size: jnp.full_like(p, size), params),
+            optimizer.init(params),
+            params,
+        )
         for name, rate in (('backbone', 1e-4), ('attention', 1e-2), ('embedding', 1e-1)):
-            np.testing.assert_allclose(jax.tree.leaves(updates[name])[0], -rate * expected, rtol=1e-5)
+            np.testing.assert_allclose(
+                jax.tree.leaves(updates[name])[0], -rate * expected, rtol=1e-5
+            )

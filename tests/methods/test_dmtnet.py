@@ -1,4 +1,6 @@
-"""DMTNet: its network's parts, each term of its objective against numpy, and what a refresh hands to the trainer."""
+"""DMTNet: its network's parts, each term of its objective against numpy, and what a refresh
+hands to the trainer.
+"""
 
 import dataclasses
 
@@ -9,19 +11,27 @@ import numpy as np
 import pytest
 from sklearn.metrics import pairwise_distances
 
-from configs import variants
 from jreid import methods
 from jreid.clustering import estimate_identities
+from jreid.configs import variants
 from jreid.methods import dmtnet
 from jreid.methods.contract import SOURCE, TARGET, Problem
 
 SIZE = (16, 8)
-PROBLEM = Problem(image_size=SIZE, source_identities=6, source_images=48, target_images=40, attribute_names=('hat', 'bag', 'coat'))
+PROBLEM = Problem(
+    image_size=SIZE,
+    source_identities=6,
+    source_images=48,
+    target_images=40,
+    attribute_names=('hat', 'bag', 'coat'),
+)
 WIDTHS = {'classification_width': 8, 'attribute_width': 4, 'matching_width': 32}
 
 
 class Plain(nn.Module):
-    """Images -> map without batch normalisation, so that one image's features say nothing of another's."""
+    """Images -> map without batch normalisation, so that one image's features say nothing of
+    another's.
+    """
 
     @nn.compact
     def __call__(self, images, train=False):
@@ -30,7 +40,14 @@ class Plain(nn.Module):
 
 
 def settings(variant='dmtnet', **edits):
-    small = {'identities_a_batch': 4, 'images_an_identity': 2, 'niec_coarse': 4, 'niec_refine': 1, 'niec_restarts': 1, **WIDTHS}
+    small = {
+        'identities_per_batch': 4,
+        'images_per_identity': 2,
+        'niec_coarse': 4,
+        'niec_refine': 1,
+        'niec_restarts': 1,
+        **WIDTHS,
+    }
     config = variants.method_settings(variant, small)
     config.update(edits)
     return config
@@ -43,7 +60,13 @@ def build(variant='dmtnet', problem=PROBLEM, **edits):
 def network(problem=PROBLEM, **edits):
     config = settings(**edits)
     fields = {field.name: config[field.name] for field in dataclasses.fields(dmtnet.Settings)}
-    return dmtnet.Network(Plain(), problem.source_identities, 16, len(problem.attribute_names), dmtnet.Settings(**fields))
+    return dmtnet.Network(
+        Plain(),
+        problem.source_identities,
+        16,
+        len(problem.attribute_names),
+        dmtnet.Settings(**fields),
+    )
 
 
 @pytest.fixture(scope='module')
@@ -58,7 +81,11 @@ def batch():
     rng = np.random.default_rng(1)
     images = rng.normal(size=(2, 8, *SIZE, 3)).astype(np.float32)
     images[1] += 0.3
-    source = {'image': images[0], 'identity': np.repeat([0, 2, 3, 5], 2).astype(np.int32), 'attributes': rng.integers(0, 2, (8, 3)).astype(np.float32)}
+    source = {
+        'image': images[0],
+        'identity': np.repeat([0, 2, 3, 5], 2).astype(np.int32),
+        'attributes': rng.integers(0, 2, (8, 3)).astype(np.float32),
+    }
     target = {'image': images[1], 'identity': np.array([1, 1, 7, 7, 8, 8, -1, -1], np.int32)}
     return jax.tree.map(jnp.asarray, {'source': source, 'target': target})
 
@@ -66,7 +93,14 @@ def batch():
 # F_id 20 (32 - 8 - 4), F_cl 8, attended attributes 4.
 @pytest.mark.parametrize(
     ('variant', 'width', 'attention'),
-    [('dmtnet', 32, True), ('dmtnet-reranking', 32, True), ('mtwaanet', 32, False), ('mtwcnet', 24, True), ('mtwinet', 12, True), ('mtwnnet', 32, True)],
+    [
+        ('dmtnet', 32, True),
+        ('dmtnet-reranking', 32, True),
+        ('mtwaanet', 32, False),
+        ('mtwcnet', 24, True),
+        ('mtwinet', 12, True),
+        ('mtwnnet', 32, True),
+    ],
 )
 def test_matching_feature_has_the_parts_that_the_variant_keeps(variant, width, attention):
     problem = dataclasses.replace(PROBLEM, target_identities=5)
@@ -74,7 +108,10 @@ def test_matching_feature_has_the_parts_that_the_variant_keeps(variant, width, a
     params, model_state, _ = jax.eval_shape(method.init, jax.random.key(0))
     variables = {'params': params, 'model_state': model_state}
     images = jax.ShapeDtypeStruct((3, *SIZE, 3), jnp.float32)
-    assert jax.eval_shape(lambda v, x: method.embed(v, x, TARGET), variables, images).shape == (3, width)
+    assert jax.eval_shape(lambda v, x: method.embed(v, x, TARGET), variables, images).shape == (
+        3,
+        width,
+    )
     assert ('attention' in params) == attention
     assert ('identification' in params) == (variant != 'mtwinet')
     assert params['attributes']['kernel'].shape == (10, 4 * 3)
@@ -102,21 +139,38 @@ def test_attention_is_equation_4_and_its_loss_equation_3(ready, batch):
     for i in range(8):
         product = columns[i] @ U[i]
         attended[i] = sum(product[:, j] for j in range(3)) / 3
-        frobenius[i] = np.sqrt(sum((U[i, k, j] - labels[i, k]) ** 2 for k in range(3) for j in range(3)))
+        frobenius[i] = np.sqrt(
+            sum((U[i, k, j] - labels[i, k]) ** 2 for k in range(3) for j in range(3))
+        )
     np.testing.assert_allclose(out['attributes'], attended, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(out['matching'], np.concatenate([out['matching'][:, :20], out['classification'], attended], 1), rtol=1e-4, atol=1e-5)
-    _, (_, metrics) = jax.jit(method.phases[0].objective)(params, state, {'source': batch['source']}, jax.random.key(0), 0.0, extra)
+    np.testing.assert_allclose(
+        out['matching'],
+        np.concatenate([out['matching'][:, :20], out['classification'], attended], 1),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    _, (_, metrics) = jax.jit(method.phases[0].objective)(
+        params, state, {'source': batch['source']}, jax.random.key(0), 0.0, extra
+    )
     np.testing.assert_allclose(metrics['attributes'], frobenius.mean(), rtol=1e-4)
 
 
 def test_images_that_nobody_annotated_do_not_count_in_equation_3(ready, batch):
     method, params, state, extra = ready
-    source = {**batch['source'], 'attributes': batch['source']['attributes'].at[jnp.array([1, 6])].set(jnp.nan)}
+    source = {
+        **batch['source'],
+        'attributes': batch['source']['attributes'].at[jnp.array([1, 6])].set(jnp.nan),
+    }
     objective = jax.jit(jax.value_and_grad(method.phases[0].objective, has_aux=True))
-    (_, (_, metrics)), gradient = objective(params, state, {'source': source}, jax.random.key(0), 0.0, extra)
+    (_, (_, metrics)), gradient = objective(
+        params, state, {'source': source}, jax.random.key(0), 0.0, extra
+    )
     kept = np.array([0, 2, 3, 4, 5, 7])
     out = network().apply({'params': params}, batch['source']['image'], train=False)
-    expected = np.linalg.norm(np.asarray(out['attention'] - batch['source']['attributes'][:, :, None]).reshape(8, -1), axis=1)[kept].mean()
+    expected = np.linalg.norm(
+        np.asarray(out['attention'] - batch['source']['attributes'][:, :, None]).reshape(8, -1),
+        axis=1,
+    )[kept].mean()
     np.testing.assert_allclose(metrics['attributes'], expected, rtol=1e-4)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
@@ -130,8 +184,12 @@ def hardest_triplets(features, labels, margin):
     """Batch-hard on squared distances, anchor by anchor."""
     distances, losses = pairwise_distances(features) ** 2, []
     for i, label in enumerate(labels):
-        positives = [distances[i, j] for j in range(len(labels)) if j != i and labels[j] == label >= 0]
-        negatives = [distances[i, j] for j in range(len(labels)) if labels[j] >= 0 and labels[j] != label]
+        positives = [
+            distances[i, j] for j in range(len(labels)) if j != i and labels[j] == label >= 0
+        ]
+        negatives = [
+            distances[i, j] for j in range(len(labels)) if labels[j] >= 0 and labels[j] != label
+        ]
         if label >= 0 and positives and negatives:
             losses.append(max(0.0, margin + max(positives) - min(negatives)))
     return np.mean(losses)
@@ -148,20 +206,41 @@ def test_every_term_of_the_adaptation_by_hand(ready, batch):
     valid = np.arange(16) < 9
     centroids = rng.normal(size=(16, 8)).astype(np.float32)
     extra = {'centroids': jnp.asarray(centroids), 'valid': jnp.asarray(valid)}
-    value, (_, terms) = jax.jit(method.phases[1].objective)(params, state, batch, jax.random.key(0), 0.0, extra)
+    value, (_, terms) = jax.jit(method.phases[1].objective)(
+        params, state, batch, jax.random.key(0), 0.0, extra
+    )
     net = network()
-    source, target = (jax.tree.map(np.asarray, net.apply({'params': params}, batch[d]['image'], train=False)) for d in ('source', 'target'))
+    source, target = (
+        jax.tree.map(np.asarray, net.apply({'params': params}, batch[d]['image'], train=False))
+        for d in ('source', 'target')
+    )
     labels, pseudo = (np.asarray(batch[d]['identity']) for d in ('source', 'target'))
     labelled = pseudo >= 0
-    p, q = mean_assignment(source['classification'], centroids[valid]), mean_assignment(target['classification'], centroids[valid])
+    p, q = (
+        mean_assignment(source['classification'], centroids[valid]),
+        mean_assignment(target['classification'], centroids[valid]),
+    )
     expected = {
         'classification': -log_softmax(source['source_logits'])[np.arange(8), labels].mean(),
         'matching': hardest_triplets(source['matching'], labels, 0.35),
-        'attributes': np.linalg.norm(source['attention'] - np.asarray(batch['source']['attributes'])[:, :, None], axis=(1, 2)).mean(),
-        # Classes that are not valid do not exist for the softmax; images without a pseudo label are not counted.
-        'target_classification': -log_softmax(target['target_logits'][:, valid])[labelled][np.arange(6), pseudo[labelled]].mean(),
+        'attributes': (
+            np.linalg.norm(
+                source['attention'] - np.asarray(batch['source']['attributes'])[:, :, None],
+                axis=(1, 2),
+            ).mean()
+        ),
+        # Classes that are not valid do not exist for the softmax; images without a pseudo label are
+        # not counted.
+        'target_classification': (
+            -log_softmax(target['target_logits'][:, valid])[labelled][
+                np.arange(6), pseudo[labelled]
+            ].mean()
+        ),
         'target_matching': hardest_triplets(target['matching'], pseudo, 0.35),
-        'mmd': sum(np.sum((source[n].mean(0) - target[n].mean(0)) ** 2) for n in ('base', 'attributes', 'matching')),
+        'mmd': sum(
+            np.sum((source[n].mean(0) - target[n].mean(0)) ** 2)
+            for n in ('base', 'attributes', 'matching')
+        ),
         'kl': 0.1 * np.sum((p - q) * (np.log(p) - np.log(q))),
     }
     assert set(terms) == set(expected)
@@ -173,11 +252,16 @@ def test_every_term_of_the_adaptation_by_hand(ready, batch):
 def test_image_without_pseudo_label_reaches_mmd_and_kl_only(ready, batch):
     method, params, state, _ = ready
     rng = np.random.default_rng(3)
-    extra = {'centroids': jnp.asarray(rng.normal(size=(16, 8)), jnp.float32), 'valid': jnp.arange(16) < 9}
+    extra = {
+        'centroids': jnp.asarray(rng.normal(size=(16, 8)), jnp.float32),
+        'valid': jnp.arange(16) < 9,
+    }
     objective = jax.jit(method.phases[1].objective)
 
     def terms(target):
-        return objective(params, state, {**batch, 'target': target}, jax.random.key(0), 0.0, extra)[1][1]
+        return objective(params, state, {**batch, 'target': target}, jax.random.key(0), 0.0, extra)[
+            1
+        ][1]
 
     plain = terms(batch['target'])
     other_image = terms({**batch['target'], 'image': batch['target']['image'].at[7].set(2.0)})
@@ -185,7 +269,9 @@ def test_image_without_pseudo_label_reaches_mmd_and_kl_only(ready, batch):
         np.testing.assert_allclose(other_image[name], plain[name], rtol=1e-5, err_msg=name)
     for name in ('mmd', 'kl'):
         assert abs(other_image[name] - plain[name]) > 1e-4 * abs(plain[name]), name
-    other_labels = terms({**batch['target'], 'identity': jnp.array([3, 3, 3, -1, 4, 4, 0, 0], jnp.int32)})
+    other_labels = terms(
+        {**batch['target'], 'identity': jnp.array([3, 3, 3, -1, 4, 4, 0, 0], jnp.int32)}
+    )
     for name in ('mmd', 'kl'):
         np.testing.assert_allclose(other_labels[name], plain[name], rtol=1e-6, err_msg=name)
     assert abs(other_labels['target_matching'] - plain['target_matching']) > 1e-4
@@ -208,14 +294,22 @@ def test_common_statistics_are_those_of_both_domains_as_one_batch(batch):
     method = build(batch_norm='joint', neck=True)
     params, state, extra = method.init(jax.random.key(0))
     extra = {**extra, 'valid': jnp.arange(len(extra['valid'])) < 9}
-    base = nn.relu(nn.Conv(10, (3, 3), strides=(4, 4)).apply({'params': params['backbone']['Conv_0']}, jnp.concatenate([batch[d]['image'] for d in batch])))
+    base = nn.relu(
+        nn.Conv(10, (3, 3), strides=(4, 4)).apply(
+            {'params': params['backbone']['Conv_0']},
+            jnp.concatenate([batch[d]['image'] for d in batch]),
+        )
+    )
     mean = 0.1 * np.asarray(base).mean((1, 2)).mean(0)
-    _, (moved, _) = jax.jit(method.phases[1].objective)(params, state, batch, jax.random.key(0), 0.0, extra)
+    _, (moved, _) = jax.jit(method.phases[1].objective)(
+        params, state, batch, jax.random.key(0), 0.0, extra
+    )
     for domain in (SOURCE, TARGET):
         np.testing.assert_allclose(moved[domain]['neck']['bn']['mean'], mean, rtol=1e-4, atol=1e-6)
 
 
-# -- refresh --------------------------------------------------------------------------------------------------------------------------------------
+# -- refresh
+# --------------------------------------------------------------------------------------------------------------------------------------
 
 
 def blobs(sizes, seed=0, first=0):
@@ -223,24 +317,38 @@ def blobs(sizes, seed=0, first=0):
     rng = np.random.default_rng(seed)
     centres = 6 * np.random.default_rng(99).normal(size=(40, 8))[first : first + len(sizes)]
     label = np.repeat(np.arange(len(sizes)), sizes)
-    return (centres[label] + 0.1 * rng.normal(size=(len(label), 8))).astype(np.float32), label.astype(np.int32)
+    return (centres[label] + 0.1 * rng.normal(size=(len(label), 8))).astype(
+        np.float32
+    ), label.astype(np.int32)
 
 
 def described(features, camera=None):
-    return {'feature': features, 'classification': features, 'camera': np.zeros(len(features), np.int32) if camera is None else camera}
+    return {
+        'feature': features,
+        'classification': features,
+        'camera': np.zeros(len(features), np.int32) if camera is None else camera,
+    }
 
 
 def refreshed(method, params, extra, sizes, *, last=False, key=0, camera=None, features=None):
     source, identity = blobs([8] * 6)
     target, truth = blobs(sizes, seed=1, first=10)
     target = target if features is None else features
-    found = method.refresh(jax.random.key(key), params, extra, described(source), described(target, camera), identity, last)
+    found = method.refresh(
+        jax.random.key(key),
+        params,
+        extra,
+        described(source),
+        described(target, camera),
+        identity,
+        last,
+    )
     return found, target, truth
 
 
 def test_refresh_gives_clusters_as_labels_and_leaves_small_ones_out():
     problem = dataclasses.replace(PROBLEM, target_images=37, target_identities=5)
-    method = build('mtwnnet', problem, images_an_identity=3)
+    method = build('mtwnnet', problem, images_per_identity=3)
     params, _, extra = method.init(jax.random.key(0))
     found, features, truth = refreshed(method, params, extra, [9, 9, 8, 9, 2])
     assert found.labels.dtype == np.int32
@@ -248,14 +356,21 @@ def test_refresh_gives_clusters_as_labels_and_leaves_small_ones_out():
     kept = found.labels[truth < 4]
     assert (kept >= 6).all()  # none joins a source identity
     assert len({(a, b) for a, b in zip(kept, truth[truth < 4], strict=True)}) == 4
-    assert found.report == {'identities_estimated': 5, 'clusters': 11, 'clusters_kept': 4, 'images_left_out': 2}
+    assert found.report == {
+        'identities_estimated': 5,
+        'clusters': 11,
+        'clusters_kept': 4,
+        'images_left_out': 2,
+    }
     assert not found.tables  # the true number was given: there is no sweep
     # The shapes are those of `init`, or the compiled step could not take them.
     assert jax.tree.map(np.shape, found.extra) == jax.tree.map(np.shape, extra)
     assert jax.tree.map(np.shape, found.params) == jax.tree.map(np.shape, params)
     assert int(found.extra['valid'].sum()) == 11
     cluster = kept[truth[truth < 4] == 0][0]
-    np.testing.assert_allclose(found.extra['centroids'][cluster], features[truth == 0].mean(0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        found.extra['centroids'][cluster], features[truth == 0].mean(0), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize('offset', [0.0, 40.0])
@@ -266,7 +381,9 @@ def test_classifier_of_the_target_predicts_the_nearest_mean(offset, ready):
     features = (offset + rng.normal(size=(60, 8))).astype(np.float32)
     clusters = rng.choice([7, 8, 11, 12], 60)
     new = dmtnet._follow(params, features, clusters, 16)['target_classifier']
-    logits = features.astype(np.float64) @ np.asarray(new['kernel'], np.float64) + np.asarray(new['bias'], np.float64)
+    logits = features.astype(np.float64) @ np.asarray(new['kernel'], np.float64) + np.asarray(
+        new['bias'], np.float64
+    )
     used = np.unique(clusters)
     means = np.stack([features[clusters == c].mean(0) for c in used])
     nearest = used[pairwise_distances(features, means).argmin(1)]
@@ -276,14 +393,20 @@ def test_classifier_of_the_target_predicts_the_nearest_mean(offset, ready):
 
 
 def test_total_is_estimated_again_only_when_asked_for_or_last():
-    method = build(estimate_every_refresh=False, problem=dataclasses.replace(PROBLEM, target_images=40))
+    method = build(
+        estimate_every_refresh=False, problem=dataclasses.replace(PROBLEM, target_images=40)
+    )
     params, _, extra = method.init(jax.random.key(0))
     first, _, _ = refreshed(method, params, extra, [8] * 5)
     assert set(first.tables['niec']) == {'total', 'accuracy', 'silhouette'}
     # Other images, of fewer identities: the total of before is kept until the last refresh.
     second, _, _ = refreshed(method, first.params, first.extra, [14, 13, 13])
     assert not second.tables
-    assert second.report['clusters'] == first.report['clusters'] == 6 + first.report['identities_estimated']
+    assert (
+        second.report['clusters']
+        == first.report['clusters']
+        == 6 + first.report['identities_estimated']
+    )
     third, _, _ = refreshed(method, second.params, second.extra, [14, 13, 13], last=True)
     assert third.tables
     assert third.report['identities_estimated'] < first.report['identities_estimated']
@@ -320,37 +443,87 @@ def test_centring_takes_out_what_a_camera_adds():
         some = found.labels.max()
         assert some >= 6  # a cluster that no source image is in
         # Centroids of L_KL are means of the features as they come.
-        np.testing.assert_allclose(found.extra['centroids'][some], shifted[found.labels == some].mean(0), rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(
+            found.extra['centroids'][some],
+            shifted[found.labels == some].mean(0),
+            rtol=1e-4,
+            atol=1e-3,
+        )
     assert pure == {'none': False, 'camera': True}
 
 
-# -- errors ---------------------------------------------------------------------------------------------------------------------------------------
+# -- errors
+# ---------------------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ('edits', 'problem', 'message'),
     [
-        ({'images_an_identity': 1}, PROBLEM, 'K = 1 images an identity leaves the triplet loss without positives'),
-        ({'identities_a_batch': 7}, PROBLEM, r'P = 7 identities cannot be drawn from the 6 of the source'),
+        (
+            {'images_per_identity': 1},
+            PROBLEM,
+            'K = 1 images an identity leaves the triplet loss without positives',
+        ),
+        (
+            {'identities_per_batch': 7},
+            PROBLEM,
+            r'P = 7 identities cannot be drawn from the 6 of the source',
+        ),
         ({'matching_width': 12}, PROBLEM, 'matching_width 12 leaves nothing for F_id'),
         ({'matching_width': 10}, PROBLEM, 'matching_width 10 leaves nothing for F_id'),
-        ({'matching_width': 8}, dataclasses.replace(PROBLEM, attribute_names=()), 'matching_width 8 leaves nothing'),
+        (
+            {'matching_width': 8},
+            dataclasses.replace(PROBLEM, attribute_names=()),
+            'matching_width 8 leaves nothing',
+        ),
         ({'given_identities': True}, PROBLEM, 'needs the true number of target identities'),
-        ({'cluster_centring': 'cameras'}, PROBLEM, "cluster_centring is 'cameras'; expected 'camera' or 'none'"),
+        (
+            {'cluster_centring': 'cameras'},
+            PROBLEM,
+            "cluster_centring is 'cameras'; expected 'camera' or 'none'",
+        ),
         ({'batch_norm': 'splitt'}, PROBLEM, "batch_norm is 'splitt'; expected 'split' or 'joint'"),
         ({'mmd': 'lineal'}, PROBLEM, "mmd is 'lineal'; expected 'linear' or 'rbf'"),
         ({'cluster_feature': 'match'}, PROBLEM, "cluster_feature is 'match'; expected"),
-        ({'given_identities': True}, dataclasses.replace(PROBLEM, target_identities=0), 'needs the true number of target identities'),
-        ({}, dataclasses.replace(PROBLEM, source_identities=1), 'the source has 1 identities; expected at least 2'),
-        ({'identities_a_batch': 1}, PROBLEM, 'P = 1 identities a batch leaves the triplet loss without negatives'),
+        (
+            {'given_identities': True},
+            dataclasses.replace(PROBLEM, target_identities=0),
+            'needs the true number of target identities',
+        ),
+        (
+            {},
+            dataclasses.replace(PROBLEM, source_identities=1),
+            'the source has 1 identities; expected at least 2',
+        ),
+        (
+            {'identities_per_batch': 1},
+            PROBLEM,
+            'P = 1 identities a batch leaves the triplet loss without negatives',
+        ),
         ({'alpha': 0.0}, PROBLEM, 'alpha is 0.0'),
-        ({'niec_rule': 'means'}, PROBLEM, "niec_rule is 'means'; expected 'mean' or 'accuracy' or 'silhouette'"),
-        ({'niec_images_per_identity': (40.0, 4.0)}, PROBLEM, r'niec_images_per_identity is \(40.0, 4.0\)'),
+        (
+            {'niec_rule': 'means'},
+            PROBLEM,
+            "niec_rule is 'means'; expected 'mean' or 'accuracy' or 'silhouette'",
+        ),
+        (
+            {'niec_images_per_identity': (40.0, 4.0)},
+            PROBLEM,
+            r'niec_images_per_identity is \(40.0, 4.0\)',
+        ),
         ({'niec_probe_fraction': 1.0}, PROBLEM, 'niec_probe_fraction is 1.0'),
         ({'niec_restarts': 0}, PROBLEM, 'niec_restarts is 0; expected 1 or more'),
         ({'relabel_every': 0}, PROBLEM, 'relabel_every is 0; expected 1 or more'),
-        ({'niec_silhouette_sample': 0}, PROBLEM, 'niec_silhouette_sample 0; expected 0 and 1, or more'),
-        ({'identification': False, 'target_classification': False}, dataclasses.replace(PROBLEM, attribute_names=()), 'F_mat has no part'),
+        (
+            {'niec_silhouette_sample': 0},
+            PROBLEM,
+            'niec_silhouette_sample 0; expected 0 and 1, or more',
+        ),
+        (
+            {'identification': False, 'target_classification': False},
+            dataclasses.replace(PROBLEM, attribute_names=()),
+            'F_mat has no part',
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_training(edits, problem, message):

@@ -1,4 +1,6 @@
-"""The rho rule, the neighbour graphs and DBSCAN on them, against dense definitions and scikit-learn."""
+"""The rho rule, the neighbour graphs and DBSCAN on them, against dense definitions and
+scikit-learn.
+"""
 
 import numpy as np
 import pytest
@@ -7,12 +9,14 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN
 
 from jreid.clustering import cluster_accuracy
-from jreid.methods import grouping
+from jreid.methods.common import grouping
 
 
 def people(seed, identities=8, images=10, width=16, noise=0.25):
     rng = np.random.default_rng(seed)
-    x = np.repeat(rng.standard_normal((identities, width)), images, axis=0) + noise * rng.standard_normal((identities * images, width))
+    x = np.repeat(
+        rng.standard_normal((identities, width)), images, axis=0
+    ) + noise * rng.standard_normal((identities * images, width))
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -49,7 +53,9 @@ def test_reranked_graph_is_the_dense_definition():
     graph = grouping.reranked_graph(x, source, k1=6, k2=3, source_weight=weight)
     plain = grouping.reranked_graph(x, None, k1=6, k2=3, source_weight=weight)
     row = np.repeat(np.arange(len(x)), np.diff(graph.indptr))
-    np.testing.assert_allclose(graph.data, 0.9 * plain.data + 0.1 * (s[row] + s[graph.indices]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        graph.data, 0.9 * plain.data + 0.1 * (s[row] + s[graph.indices]), rtol=1e-5, atol=1e-6
+    )
     dense = 0.9 + 0.1 * (s[:, None] + s[None])
     dense[row, graph.indices] = graph.data
     np.fill_diagonal(dense, 0)
@@ -57,12 +63,17 @@ def test_reranked_graph_is_the_dense_definition():
     assert eps < 0.9
     found = grouping.group(graph, eps=0, rho=0.05, min_samples=4, limit=0.9)
     np.testing.assert_allclose(found.eps, eps, rtol=1e-5)
-    same_partition(found.labels, DBSCAN(eps=found.eps, min_samples=4, metric='precomputed').fit_predict(dense))
+    same_partition(
+        found.labels, DBSCAN(eps=found.eps, min_samples=4, metric='precomputed').fit_predict(dense)
+    )
 
 
 def test_pairs_count_once_and_zeros_not_at_all():
-    # Pairs: (0,1) 0.2 stored twice, (0,2) 0 once, (1,2) 0.4 once; of 3 pairs one is zero, so rho 1/2 takes the smallest of two.
-    graph = csr_matrix((np.float32([0.2, 0.0, 0.2, 0.4]), ([0, 0, 1, 1], [1, 2, 0, 2])), shape=(3, 3))
+    # Pairs: (0,1) 0.2 stored twice, (0,2) 0 once, (1,2) 0.4 once; of 3 pairs one is zero, so rho
+    # 1/2 takes the smallest of two.
+    graph = csr_matrix(
+        (np.float32([0.2, 0.0, 0.2, 0.4]), ([0, 0, 1, 1], [1, 2, 0, 2])), shape=(3, 3)
+    )
     assert grouping.eps_by_rho(graph, 0.5) == pytest.approx(0.2)
     assert grouping.eps_by_rho(graph, 1.0) == pytest.approx(0.3)
 
@@ -77,7 +88,9 @@ def test_given_eps_is_kept_and_stays_below_the_limit():
 def test_source_distances_by_hand():
     x, source = np.float32([[0, 0], [3, 4]]), np.float32([[0, 1], [0, 5]])
     expected = np.array([1 - np.exp(-1), 1 - np.exp(-10)])
-    np.testing.assert_allclose(grouping.source_distances(x, source), expected / expected[1], rtol=1e-6)
+    np.testing.assert_allclose(
+        grouping.source_distances(x, source), expected / expected[1], rtol=1e-6
+    )
     np.testing.assert_array_equal(grouping.source_distances(x, x), [0, 0])
 
 
@@ -97,7 +110,11 @@ def test_more_pairs_than_the_graph_has_are_warned_of(caplog):
 
 
 @pytest.mark.parametrize(
-    'make', [lambda x: grouping.euclidean_graph(x, neighbours=40), lambda x: grouping.reranked_graph(x, None, k1=6, k2=3, source_weight=0)]
+    'make',
+    [
+        lambda x: grouping.euclidean_graph(x, neighbours=40),
+        lambda x: grouping.reranked_graph(x, None, k1=6, k2=3, source_weight=0),
+    ],
 )
 def test_groups_of_centred_features_do_not_see_what_a_camera_adds(make):
     x, camera = people(3), np.tile([7, 9], 40)
@@ -105,9 +122,18 @@ def test_groups_of_centred_features_do_not_see_what_a_camera_adds(make):
     shifted = x + np.where(camera == 7, 0, 3)[:, None].astype(np.float32)
     found = {}
     for centring in ('none', 'camera'):
-        labels = grouping.group(make(grouping.centred(shifted, camera, centring)), eps=0, rho=0.08, min_samples=4).labels
+        labels = grouping.group(
+            make(grouping.centred(shifted, camera, centring)), eps=0, rho=0.08, min_samples=4
+        ).labels
         both = [len(np.unique(camera[labels == label])) for label in range(labels.max() + 1)]
         found[centring] = max(both)
-        assert all(len(np.unique(truth[labels == label])) == 1 for label in range(labels.max() + 1)) or centring == 'none'
+        assert (
+            all(len(np.unique(truth[labels == label])) == 1 for label in range(labels.max() + 1))
+            or centring == 'none'
+        )
     assert found == {'none': 1, 'camera': 2}
-    np.testing.assert_allclose(grouping.centred(shifted, camera, 'camera'), grouping.centred(x, camera, 'camera'), atol=1e-5)
+    np.testing.assert_allclose(
+        grouping.centred(shifted, camera, 'camera'),
+        grouping.centred(x, camera, 'camera'),
+        atol=1e-5,
+    )

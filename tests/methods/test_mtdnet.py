@@ -1,4 +1,6 @@
-"""MTDnet: its network, losses, the coupled form, who may read the target's labels, and runs of every variant."""
+"""MTDnet: its network, losses, the coupled form, who may read the target's labels, and runs of
+every variant.
+"""
 
 import importlib
 import inspect
@@ -10,27 +12,42 @@ import numpy as np
 import pytest
 
 import jreid
-from configs import demo, pku2ward, variants
-from jreid import backbone, methods, train
-from jreid.checkpoint import Checkpoints
+from jreid import methods
+from jreid.configs import demo, pku2ward, variants
 from jreid.data.datasets import LOADERS
 from jreid.data.pack import decode
-from jreid.load import load_model
 from jreid.methods import mtdnet
+from jreid.methods.common.maps import spatial_maps
 from jreid.methods.contract import Problem
-from jreid.methods.maps import spatial_maps
 from jreid.methods.mtdnet_network import SharedConv
+from jreid.models import backbones
+from jreid.run.checkpoints import Checkpoints
+from jreid.run.loading import load_model
+from jreid.training import loop as train
 
 VARIANTS = [name for name in variants.VARIANTS if name.startswith('mtdnet')]
-SMALL = {'pair_widths': (16, 16, 8), 'dense_width': 24, 'feature_width': 12, 'triplets_a_pair': 3, 'pairs_a_batch': 4, 'initial': 'he', 'dropout': 0.2}
-SMALL |= {'source_iterations': 12, 'target_iterations': 12, 'epoch_iterations': 6, 'learning_rate': 1e-2}
+SMALL = {
+    'pair_widths': (16, 16, 8),
+    'dense_width': 24,
+    'feature_width': 12,
+    'triplets_per_pair': 3,
+    'pairs_per_batch': 4,
+    'initial': 'he',
+    'dropout': 0.2,
+}
+SMALL |= {
+    'source_iterations': 12,
+    'target_iterations': 12,
+    'epoch_iterations': 6,
+    'learning_rate': 1e-2,
+}
 SIZE = (32, 16)
 
 
 def method_of(variant='mtdnet', name='tiny_cnn', options=None, size=SIZE, labelled=True, **changes):
     settings = variants.method_settings(variant)
     settings.update({**SMALL, 'dropout': 0.0, **changes})
-    module, _ = backbone.build(name, {} if options is None else options)
+    module, _ = backbones.build(name, {} if options is None else options)
     return methods.build(settings, module, Problem(size, 8, 300, 100, target_labelled=labelled))
 
 
@@ -38,27 +55,36 @@ def images_of(n, size=SIZE, seed=0):
     return np.random.default_rng(seed).normal(size=(n, *size, 3)).astype(np.float32)
 
 
-# -- network ----------------------------------------------------------------------------------------------------------------------------------------
+# -- network
+# ----------------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_shares_of_conv3_sum_to_the_convolution_of_the_joined_maps():
     torch = pytest.importorskip('torch')
-    first, second = (np.random.default_rng(i).normal(size=(2, 5, 4, 6)).astype(np.float32) for i in range(2))
+    first, second = (
+        np.random.default_rng(i).normal(size=(2, 5, 4, 6)).astype(np.float32) for i in range(2)
+    )
     layer = SharedConv(8, 'caffe')
     params = layer.init(jax.random.key(0), first, 'query')
     params = jax.tree.map(lambda x: x + 0.3, params)
     found = layer.apply(params, first, 'query') + layer.apply(params, second, 'gallery')
     joined = torch.tensor(np.concatenate([first, second], axis=-1)).permute(0, 3, 1, 2)
     kernel, bias = (torch.tensor(np.array(params['params'][name])) for name in ('kernel', 'bias'))
-    expected = torch.nn.functional.conv2d(joined, kernel.permute(3, 2, 0, 1), bias, padding=1).permute(0, 2, 3, 1)
+    expected = torch.nn.functional.conv2d(
+        joined, kernel.permute(3, 2, 0, 1), bias, padding=1
+    ).permute(0, 2, 3, 1)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_alexnet_of_the_paper_has_its_sizes():
-    """The shared maps are 256 x 13 x 13, conv3 has 512-channel kernels, the ranking layer 512 outputs; nothing is computed."""
+    """The shared maps are 256 x 13 x 13, conv3 has 512-channel kernels, the ranking layer 512
+    outputs; nothing is computed.
+    """
     settings = variants.method_settings('mtdnet')
-    module, _ = backbone.build('alexnet', {})
-    method = methods.build(settings, module, Problem((224, 224), 1160, 10000, 600, target_labelled=True))
+    module, _ = backbones.build('alexnet', {})
+    method = methods.build(
+        settings, module, Problem((224, 224), 1160, 10000, 600, target_labelled=True)
+    )
     params, model_state, _ = jax.eval_shape(method.init, jax.random.key(0))
     shapes = {name: params[name]['kernel'].shape for name in ('conv3', 'fc8', 'ranking')}
     assert shapes == {'conv3': (3, 3, 512, 384), 'fc8': (4096, 2), 'ranking': (13 * 13 * 256, 512)}
@@ -67,28 +93,53 @@ def test_alexnet_of_the_paper_has_its_sizes():
     assert params['dense']['fc6']['kernel'].shape == (6 * 6 * 256, 4096)
     assert set(params['backbone']) == {'stem'}
     assert not jax.tree.leaves(model_state)
-    rank = methods.build(variants.method_settings('mtdnet-rnk'), module, Problem((224, 224), 1160, 10000, 600, target_labelled=True))
+    rank = methods.build(
+        variants.method_settings('mtdnet-rnk'),
+        module,
+        Problem((224, 224), 1160, 10000, 600, target_labelled=True),
+    )
     params, _, _ = jax.eval_shape(rank.init, jax.random.key(0))
     assert params['trunk']['conv3']['kernel'].shape == (3, 3, 256, 384)
     assert params['fc8']['kernel'].shape == (4096, 512)
 
 
 def test_pairs_of_a_batch_are_the_first_image_of_a_group_with_each_other():
-    """The logits of a training pass equal scores of single pairs, in the order (A1, A2), (A1, B2), ..."""
-    method = method_of(size=(64, 32), name='alexnet', options={'widths': (8, 8, 8, 8, 8), 'first_stride': 2, 'initial': 'he'})
+    """The logits of a training pass equal scores of single pairs, in the order (A1, A2), (A1,
+    B2), ...
+    """
+    method = method_of(
+        size=(64, 32),
+        name='alexnet',
+        options={'widths': (8, 8, 8, 8, 8), 'first_stride': 2, 'initial': 'he'},
+    )
     params, model_state, _ = method.init(jax.random.key(0))
     images, variables = images_of(10, (64, 32)), {'params': params, 'model_state': model_state}
-    network = mtdnet.Network(backbone.build('alexnet', {'widths': (8, 8, 8, 8, 8), 'first_stride': 2})[0], 'multi', (16, 16, 8), 24, 12, 0.0, 'he')
+    network = mtdnet.Network(
+        backbones.build('alexnet', {'widths': (8, 8, 8, 8, 8), 'first_stride': 2})[0],
+        'multi',
+        (16, 16, 8),
+        24,
+        12,
+        0.0,
+        'he',
+    )
     out = jax.jit(lambda p, x: network.apply({'params': p}, x, train=True, group=5))(params, images)
     assert out['responses'].shape == (8, 24)
-    inputs = {side: jax.jit(lambda v, x, side=side: method.pair_input(v, x, 'target', side))(variables, images) for side in ('query', 'gallery')}
+    inputs = {
+        side: jax.jit(lambda v, x, side=side: method.pair_input(v, x, 'target', side))(
+            variables, images
+        )
+        for side in ('query', 'gallery')
+    }
     scores = np.asarray(jax.jit(method.score)(variables, inputs['query'], inputs['gallery']))
     odds = np.asarray(out['logits'][:, 1] - out['logits'][:, 0]).reshape(2, 4)
     np.testing.assert_allclose(odds, [scores[0, 1:5], scores[5, 6:10]], rtol=1e-4, atol=1e-5)
-    assert np.abs(scores - scores.T).max() > 1e-4  # the first image is the query: the other way round is another pair
+    # the first image is the query: the other way round is another pair
+    assert np.abs(scores - scores.T).max() > 1e-4
 
 
-# -- losses -----------------------------------------------------------------------------------------------------------------------------------------
+# -- losses
+# -----------------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_counted_pairs_balance_positives_and_negatives():
@@ -101,9 +152,20 @@ def test_counted_pairs_balance_positives_and_negatives():
 def test_losses_by_hand(reduction):
     """Equations 1 and 2 written out with numpy over the triplets of two groups."""
     rng = np.random.default_rng(3)
-    out = {'feature': rng.normal(size=(10, 6)).astype(np.float32), 'logits': rng.normal(size=(8, 2)).astype(np.float32)}
-    values = {name: getattr(variants.method_settings('mtdnet'), name) for name in mtdnet.Settings.__dataclass_fields__}
-    values |= {'triplets_a_pair': 3, 'triplet_reduction': reduction, 'weight_triplet': 2.0, 'weight_classification': 3.0}
+    out = {
+        'feature': rng.normal(size=(10, 6)).astype(np.float32),
+        'logits': rng.normal(size=(8, 2)).astype(np.float32),
+    }
+    values = {
+        name: getattr(variants.method_settings('mtdnet'), name)
+        for name in mtdnet.Settings.__dataclass_fields__
+    }
+    values |= {
+        'triplets_per_pair': 3,
+        'triplet_reduction': reduction,
+        'weight_triplet': 2.0,
+        'weight_classification': 3.0,
+    }
     settings = mtdnet.Settings(**values)
     losses, metrics = mtdnet.task_losses(out, settings)
     unit = out['feature'] / np.linalg.norm(out['feature'], axis=1, keepdims=True)
@@ -115,21 +177,35 @@ def test_losses_by_hand(reduction):
         for i, n in enumerate(negatives):
             triplets.append(max(0, 1 + np.sum((a - p) ** 2) - np.sum((a - n) ** 2)))
             pairs += [-np.log(prob[0, 1]), -np.log(prob[1 + i, 0])]
-    assert float(losses['triplet']) == pytest.approx(2 * (np.sum if reduction == 'sum' else np.mean)(triplets), rel=1e-5)
+    assert float(losses['triplet']) == pytest.approx(
+        2 * (np.sum if reduction == 'sum' else np.mean)(triplets), rel=1e-5
+    )
     assert float(losses['pairs']) == pytest.approx(3 * np.mean(pairs), rel=1e-5)
     assert 0 < float(metrics['triplets_in_order']) < 1
-    gradients = jax.grad(lambda x: sum(mtdnet.task_losses({**out, 'feature': x}, settings)[0].values()))(jnp.zeros((10, 6)))
+    gradients = jax.grad(
+        lambda x: sum(mtdnet.task_losses({**out, 'feature': x}, settings)[0].values())
+    )(jnp.zeros((10, 6)))
     assert np.isfinite(gradients).all()
 
 
 def test_coupling_draws_pairs_that_agree_together_and_others_apart():
-    """With responses that are the same for all positive pairs and opposite for negative ones the loss is 0 where labels agree, and 0 where they do not."""
+    """With responses that are the same for all positive pairs and opposite for negative ones the
+    loss is 0 where labels agree, and 0 where they do not.
+    """
     positive, negative = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
     rows = np.stack([positive, negative, negative, positive, negative, negative]).astype(np.float32)
-    assert float(mtdnet.coupling(jax.random.key(0), rows, 5 * rows, negatives=2, margin=1.0)) == pytest.approx(0, abs=1e-6)
-    # With the target's roles exchanged, those that agree lie 2 ** 0.5 apart, the others together: 1/2 d^2 = 1 or 1/2 m^2 = 1/2 each.
-    swapped = np.stack([negative, positive, positive, negative, positive, positive]).astype(np.float32)
-    found = [float(mtdnet.coupling(jax.random.key(i), rows, swapped, negatives=2, margin=1.0)) for i in range(4)]
+    assert float(
+        mtdnet.coupling(jax.random.key(0), rows, 5 * rows, negatives=2, margin=1.0)
+    ) == pytest.approx(0, abs=1e-6)
+    # With the target's roles exchanged, those that agree lie 2 ** 0.5 apart, the others together:
+    # 1/2 d^2 = 1 or 1/2 m^2 = 1/2 each.
+    swapped = np.stack([negative, positive, positive, negative, positive, positive]).astype(
+        np.float32
+    )
+    found = [
+        float(mtdnet.coupling(jax.random.key(i), rows, swapped, negatives=2, margin=1.0))
+        for i in range(4)
+    ]
     assert all(0.5 <= value <= 1 for value in found)
     assert len(set(found)) > 1  # another draw an iteration
 
@@ -139,9 +215,13 @@ def test_both_copies_learn_and_the_contrastive_loss_reaches_both():
     params, model_state, _ = method.init(jax.random.key(0))
     phase = method.phases[-1]
     params = jax.tree.map(jnp.asarray, phase.start(params))
-    for own, copy in zip(jax.tree.leaves(mtdnet._own(params)), jax.tree.leaves(params[mtdnet.COPY]), strict=True):
+    for own, copy in zip(
+        jax.tree.leaves(mtdnet._own(params)), jax.tree.leaves(params[mtdnet.COPY]), strict=True
+    ):
         np.testing.assert_array_equal(own, copy)
-    batch = {name: {'image': images_of(20, seed=seed)} for seed, name in enumerate(('source', 'target'))}
+    batch = {
+        name: {'image': images_of(20, seed=seed)} for seed, name in enumerate(('source', 'target'))
+    }
 
     @jax.jit
     def terms(params):
@@ -152,7 +232,8 @@ def test_both_copies_learn_and_the_contrastive_loss_reaches_both():
     def reached(term):
         (gradient,) = pull({name: jnp.float32(name == term) for name in values})
         return {
-            side: any(np.abs(x).max() > 0 for x in jax.tree.leaves(tree)) for side, tree in (('copy', gradient[mtdnet.COPY]), ('own', mtdnet._own(gradient)))
+            side: any(np.abs(x).max() > 0 for x in jax.tree.leaves(tree))
+            for side, tree in (('copy', gradient[mtdnet.COPY]), ('own', mtdnet._own(gradient)))
         }
 
     assert reached('contrastive') == {'copy': True, 'own': True}
@@ -162,30 +243,47 @@ def test_both_copies_learn_and_the_contrastive_loss_reaches_both():
 
 
 @pytest.mark.parametrize(
-    ('variant', 'streams'), [('mtdnet', {'target': 20}), ('mtdnet-aug', {'target': 5, 'source': 15}), ('mtdnet-cross', {'target': 20, 'source': 20})]
+    ('variant', 'streams'),
+    [
+        ('mtdnet', {'target': 20}),
+        ('mtdnet-aug', {'target': 5, 'source': 15}),
+        ('mtdnet-cross', {'target': 20, 'source': 20}),
+    ],
 )
 def test_streams_of_the_second_phase(variant, streams):
     """MTDnet-aug takes the sets in proportion to their images, 300 and 100."""
     method = method_of(variant)
     assert {name: stream.batch for name, stream in method.phases[-1].streams.items()} == streams
-    assert [phase.name for phase in method.phases] == ['source', variants.method_settings(variant).target_training]
+    assert [phase.name for phase in method.phases] == [
+        'source',
+        variants.method_settings(variant).target_training,
+    ]
     optimizer = method.phases[0].optimizer
     assert (optimizer.name, optimizer.b1, optimizer.multipliers['copy']) == ('sgd', 0.9, 0.0)
 
 
-# -- what is refused --------------------------------------------------------------------------------------------------------------------------------
+# -- what is refused
+# --------------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ('variant', 'changes', 'message'),
     [
-        ('mtdnet', {'form': 'both'}, "method.form is 'both'; expected multi, classification, ranking"),
+        (
+            'mtdnet',
+            {'form': 'both'},
+            "method.form is 'both'; expected multi, classification, ranking",
+        ),
         ('mtdnet', {'form': 'ranking'}, "'ranking' has no part that classifies pairs"),
         ('mtdnet-trp', {'form': 'classification'}, "'classification' has no ranking feature"),
         ('mtdnet-rnk', {'target_training': 'cross'}, "'cross' couples fc7's responses"),
-        ('mtdnet-aug', {'pairs_a_batch': 1}, 'pairs_a_batch is 1; expected 2 or more'),
+        ('mtdnet-aug', {'pairs_per_batch': 1}, 'pairs_per_batch is 1; expected 2 or more'),
         ('mtdnet', {'source_iterations': 0, 'target_iterations': 0}, 'both 0'),
-        ('mtdnet', {'target_iterations': 9}, r'target_iterations is 9, no multiple of epoch_iterations \(6\)'),
+        (
+            'mtdnet',
+            {'target_iterations': 9},
+            r'target_iterations is 9, no multiple of epoch_iterations \(6\)',
+        ),
         ('mtdnet', {'labelled': False}, 'supervised on the target .*data.target_labels is False'),
     ],
 )
@@ -195,37 +293,67 @@ def test_settings_that_are_refused(variant, changes, message):
 
 
 def test_source_phase_alone_needs_no_label_of_the_target():
-    assert [phase.name for phase in method_of(labelled=False, target_iterations=0).phases] == ['source']
+    assert [phase.name for phase in method_of(labelled=False, target_iterations=0).phases] == [
+        'source'
+    ]
 
 
 def test_no_other_system_is_given_labels_of_the_target(tiny_config, tmp_path):
     config = tiny_config()
     config.data.target_labels = True
-    with pytest.raises(ValueError, match="data.target_labels is True, but 'dmtnet' adapts to a target without labels"):
+    with pytest.raises(
+        ValueError,
+        match="data.target_labels is True, but 'dmtnet' adapts to a target without labels",
+    ):
         train.train(config, tmp_path)
 
 
 def test_small_configs_keep_what_the_variant_changes():
     for make in (demo.get_config, pku2ward.get_config):
         config = make('mtdnet-cross')
-        assert (config.method.target_training, config.model.backbone, config.data.target_labels) == ('cross', 'alexnet', True)
+        assert (
+            config.method.target_training,
+            config.model.backbone,
+            config.data.target_labels,
+        ) == ('cross', 'alexnet', True)
         assert make('dmtnet').data.target_labels is False
 
 
-@pytest.mark.parametrize('pair', ['cuhk03', 'cuhk032cuhk01', 'cuhk032ilids', 'cuhk032prid', 'cuhk032viper'])
+@pytest.mark.parametrize(
+    'pair', ['cuhk03', 'cuhk032cuhk01', 'cuhk032ilids', 'cuhk032prid', 'cuhk032viper']
+)
 def test_papers_pairs(pair):
-    """Caffe's AlexNet at 224 x 224, CUHK03 in 1,160/100/100, single shots by expectation, and options that the loaders have."""
+    """Caffe's AlexNet at 224 x 224, CUHK03 in 1,160/100/100, single shots by expectation, and
+    options that the loaders have.
+    """
     config = importlib.import_module(f'configs.{pair}').get_config('mtdnet-cls')
-    assert (config.model.backbone, config.data.height, config.data.width, config.evaluation.single_shot) == ('alexnet', 224, 224, 'exact')
+    assert (
+        config.model.backbone,
+        config.data.height,
+        config.data.width,
+        config.evaluation.single_shot,
+    ) == ('alexnet', 224, 224, 'exact')
     source = config.data.source_options
-    assert (config.data.source, source.protocol, source.pairs, source.test_people, source.validation_people) == ('cuhk03', 'classic', 3, 100, 100)
+    assert (
+        config.data.source,
+        source.protocol,
+        source.pairs,
+        source.test_people,
+        source.validation_people,
+    ) == ('cuhk03', 'classic', 3, 100, 100)
     for side in ('source', 'target'):
-        assert set(config.data[f'{side}_options']) <= set(inspect.signature(LOADERS[config.data[side]]).parameters)
-    # Where a person has several gallery images, all are kept: of one drawn image the expectation would be that draw.
-    assert config.data.target_options.get('shots') == ('all' if config.data.target in ('cuhk01', 'cuhk03') else None)
+        assert set(config.data[f'{side}_options']) <= set(
+            inspect.signature(LOADERS[config.data[side]]).parameters
+        )
+    # Where a person has several gallery images, all are kept: of one drawn image the expectation
+    # would be that draw.
+    assert config.data.target_options.get('shots') == (
+        'all' if config.data.target in ('cuhk01', 'cuhk03') else None
+    )
 
 
-# -- runs -------------------------------------------------------------------------------------------------------------------------------------------
+# -- runs
+# -------------------------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -265,7 +393,9 @@ def test_scores_and_maps_of_a_finished_run(configured, people, tmp_path):
     config = configured('mtdnet-cross', source_iterations=6, target_iterations=6)
     train.train(config, tmp_path)
     score, _ = jreid.load_scorer(tmp_path)
-    query, gallery = (sorted((people / 'two' / part).iterdir())[:5] for part in ('query', 'bounding_box_test'))
+    query, gallery = (
+        sorted((people / 'two' / part).iterdir())[:5] for part in ('query', 'bounding_box_test')
+    )
     found = score(query, gallery)
     assert found.shape == (5, 5)
     assert ((found > 0) & (found < 1)).all()
@@ -273,13 +403,17 @@ def test_scores_and_maps_of_a_finished_run(configured, people, tmp_path):
     np.testing.assert_allclose(score(*arrays), found, rtol=1e-5)
     run = train.Run(config, tmp_path)
     variables, data = run.state.variables, run.data
-    distances = run.ranker.pair_distances(variables, 'target', data.target_query, data.target_gallery)
+    distances = run.ranker.pair_distances(
+        variables, 'target', data.target_query, data.target_gallery
+    )
     run.close()
     np.testing.assert_allclose(1 - found, distances[:5, :5], rtol=1e-4, atol=1e-6)
     model = load_model(tmp_path)
     images = jnp.asarray(images_of(2))
     (spatial,) = spatial_maps(model.method, model.variables, images, 'target').values()
-    np.testing.assert_allclose(spatial.head(spatial.map), model.method.embed(model.variables, images, 'target'), rtol=1e-5)
+    np.testing.assert_allclose(
+        spatial.head(spatial.map), model.method.embed(model.variables, images, 'target'), rtol=1e-5
+    )
     with pytest.raises(ValueError, match='expected uint8'):
         score(arrays[0][:, :16], arrays[1])
 
@@ -289,10 +423,15 @@ class Killed(BaseException):
 
 
 def test_killed_as_the_copies_part_and_resumed(configured, tmp_path, monkeypatch):
-    """The run ends as one that ran through; alexnet has no statistics, which a checkpoint must hold as well."""
+    """The run ends as one that ran through; alexnet has no statistics, which a checkpoint must
+    hold as well.
+    """
     config = configured('mtdnet-cross')
     config.data.height, config.data.width = 64, 32
-    config.model.backbone, config.model.options = 'alexnet', {'widths': (8, 8, 8, 8, 8), 'first_stride': 2, 'initial': 'he'}
+    config.model.backbone, config.model.options = (
+        'alexnet',
+        {'widths': (8, 8, 8, 8, 8), 'first_stride': 2, 'initial': 'he'},
+    )
     config.evaluation.single_shot, config.evaluation.mirror = 'repeats', False
     train.train(config, tmp_path / 'through')
     original, count = train.Run.save, 0
@@ -313,14 +452,21 @@ def test_killed_as_the_copies_part_and_resumed(configured, tmp_path, monkeypatch
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_array_equal(a, b)
     copy, own = one['params'][mtdnet.COPY], mtdnet._own(one['params'])
-    assert any((a != b).any() for a, b in zip(jax.tree.leaves(copy), jax.tree.leaves(own), strict=True))
-    rows = [json.loads((tmp_path / name / 'summary.json').read_text())['supervised'] for name in ('through', 'killed')]
+    assert any(
+        (a != b).any() for a, b in zip(jax.tree.leaves(copy), jax.tree.leaves(own), strict=True)
+    )
+    rows = [
+        json.loads((tmp_path / name / 'summary.json').read_text())['supervised']
+        for name in ('through', 'killed')
+    ]
     assert rows[0] == rows[1]
     assert rows[0]['single_shot']['repeats'] == 10
 
 
 def test_source_trained_run_serves_every_second_phase(configured, tmp_path):
-    """init.run in the place of the first phase: MTDnet-cross starts both copies from it, and steps of next to no rate leave them so."""
+    """init.run in the place of the first phase: MTDnet-cross starts both copies from it, and
+    steps of next to no rate leave them so.
+    """
     train.train(configured(target_iterations=0), tmp_path / 'first')
     config = configured('mtdnet-cross', source_iterations=0, learning_rate=1e-30)
     config.init.run = str(tmp_path / 'first')

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from configs import variants
-from jreid import backbone, evaluate, methods, train
-from jreid.augment import normalise
-from jreid.checkpoint import Checkpoints
+from jreid import methods
+from jreid.commands import evaluate
+from jreid.configs import variants
 from jreid.data import load
 from jreid.data.pack import decode
+from jreid.engine.augment import normalise
 from jreid.methods import tjaidl
 from jreid.methods.contract import Problem
+from jreid.models import backbones
+from jreid.run.checkpoints import Checkpoints
+from jreid.training import loop as train
 
 NAMES = ('hat', 'bag', 'gender', 'young')
 SIZE = (16, 8)
@@ -31,7 +34,7 @@ PARTS = {
 def method_of(variant='tjaidl', **changes):
     settings = variants.method_settings(variant)
     settings.update({'encoder_widths': (64, 48), **changes})
-    module, _ = backbone.build('tiny_cnn', {'widths': (8, 16)})
+    module, _ = backbones.build('tiny_cnn', {'widths': (8, 16)})
     return methods.build(settings, module, Problem(SIZE, 5, 20, 12, NAMES))
 
 
@@ -39,7 +42,11 @@ def batch_of(method, n=6):
     """Random images of both domains, with labels for the source."""
     rng = np.random.default_rng(0)
     image = rng.normal(size=(n, *SIZE, 3)).astype(np.float32)
-    source = {'image': image, 'identity': rng.integers(0, 5, n), 'attributes': rng.integers(0, 2, (n, 4)).astype(np.float32)}
+    source = {
+        'image': image,
+        'identity': rng.integers(0, 5, n),
+        'attributes': rng.integers(0, 2, (n, 4)).astype(np.float32),
+    }
     target = {'image': image[::-1] + 0.5, 'identity': np.full(n, -1), 'row': np.arange(n)}
     params, model_state, extra = method.init(jax.random.key(1))
     extra = {'soft_labels': rng.random(extra['soft_labels'].shape).astype(np.float32)}
@@ -50,12 +57,19 @@ def reached(gradient):
     """The parts with a gradient; a part is reached in all of its weight arrays or in none."""
     found = set()
     for part, names in PARTS.items():
-        kernels = [np.abs(leaf).max() for name in names for leaf in jax.tree.leaves(gradient[name]) if leaf.ndim > 1]
+        kernels = [
+            np.abs(leaf).max()
+            for name in names
+            for leaf in jax.tree.leaves(gradient[name])
+            if leaf.ndim > 1
+        ]
         if any(kernels):
             assert all(kernels), part
             found.add(part)
         else:
-            assert not any(np.abs(leaf).max() for name in names for leaf in jax.tree.leaves(gradient[name])), part
+            assert not any(
+                np.abs(leaf).max() for name in names for leaf in jax.tree.leaves(gradient[name])
+            ), part
     return found
 
 
@@ -63,8 +77,23 @@ def reached(gradient):
     ('phase', 'wanted'),
     [
         ('identity', {'loss': {'identity branch'}, 'loss_identity': {'identity branch'}}),
-        ('joint', {'loss': set(PARTS), 'loss_identity': {'identity branch'}, 'loss_iia': {'IIA'}, 'loss_attributes': {'attribute branch'}}),
-        ('adapt', {'loss': {'IIA', 'attribute branch'}, 'loss_iia': {'IIA'}, 'loss_attributes': {'attribute branch'}}),
+        (
+            'joint',
+            {
+                'loss': set(PARTS),
+                'loss_identity': {'identity branch'},
+                'loss_iia': {'IIA'},
+                'loss_attributes': {'attribute branch'},
+            },
+        ),
+        (
+            'adapt',
+            {
+                'loss': {'IIA', 'attribute branch'},
+                'loss_iia': {'IIA'},
+                'loss_attributes': {'attribute branch'},
+            },
+        ),
     ],
 )
 def test_losses_reach_their_own_part_alone(phase, wanted):
@@ -75,25 +104,38 @@ def test_losses_reach_their_own_part_alone(phase, wanted):
     @jax.jit
     def terms(params):
         total, (_, metrics) = objective(params, model_state, batch, None, 0.0, extra)
-        return {'loss': total, **{name: metrics[name] for name in metrics if name.startswith('loss_')}}
+        return {
+            'loss': total,
+            **{name: metrics[name] for name in metrics if name.startswith('loss_')},
+        }
 
     values, pull = jax.vjp(terms, params)
     assert set(values) == set(wanted)
     for term, parts in wanted.items():
         (gradient,) = pull({name: jnp.float32(name == term) for name in values})
         assert reached(gradient) == parts, term
-    assert float(values['loss']) == pytest.approx(sum(float(values[name]) for name in values if name != 'loss'), rel=1e-5)
+    assert float(values['loss']) == pytest.approx(
+        sum(float(values[name]) for name in values if name != 'loss'), rel=1e-5
+    )
 
 
 def test_losses_by_hand():
-    """Equations 1, 6 and 7 written out with numpy; an image without attribute labels counts in Eq. 3 and 4 alone."""
+    """Equations 1, 6 and 7 written out with numpy; an image without attribute labels counts in
+    Eq. 3 and 4 alone.
+    """
     rng = np.random.default_rng(2)
-    out = {'identity': rng.normal(size=(3, 5)), 'attributes': rng.normal(size=(3, 4)), 'code': rng.normal(size=(3, 4))}
+    out = {
+        'identity': rng.normal(size=(3, 5)),
+        'attributes': rng.normal(size=(3, 4)),
+        'code': rng.normal(size=(3, 4)),
+    }
     out |= {'identity_branch': rng.normal(size=(3, 7)), 'reconstruction': rng.normal(size=(3, 7))}
     out = {name: value.astype(np.float32) for name, value in out.items()}
     identity, labels = np.array([4, 0, 2]), rng.integers(0, 2, (3, 4)).astype(np.float32)
     labels[1] = np.nan
-    found = tjaidl.routed_losses(out, identity, labels, weight_reconstruction=3.0, weight_transfer=7.0)
+    found = tjaidl.routed_losses(
+        out, identity, labels, weight_reconstruction=3.0, weight_transfer=7.0
+    )
 
     def sigmoid_loss(logits):
         p = 1 / (1 + np.exp(-logits))
@@ -103,17 +145,32 @@ def test_losses_by_hand():
     reconstruction = np.mean((out['reconstruction'] - out['identity_branch']) ** 2)
     p = np.exp(out['identity']) / np.exp(out['identity']).sum(1, keepdims=True)
     assert found['identity'] == pytest.approx(-np.log(p[np.arange(3), identity]).mean(), rel=1e-5)
-    assert found['iia'] == pytest.approx(sigmoid_loss(out['code']) + 3 * reconstruction + 7 * transfer, rel=1e-5)
-    assert found['attributes'] == pytest.approx(sigmoid_loss(out['attributes']) + 7 * transfer, rel=1e-5)
-    gradient = jax.grad(lambda x: sum(tjaidl.routed_losses({**out, 'code': x}, identity, labels, weight_reconstruction=3, weight_transfer=7).values()))
+    assert found['iia'] == pytest.approx(
+        sigmoid_loss(out['code']) + 3 * reconstruction + 7 * transfer, rel=1e-5
+    )
+    assert found['attributes'] == pytest.approx(
+        sigmoid_loss(out['attributes']) + 7 * transfer, rel=1e-5
+    )
+    gradient = jax.grad(
+        lambda x: sum(
+            tjaidl.routed_losses(
+                {**out, 'code': x}, identity, labels, weight_reconstruction=3, weight_transfer=7
+            ).values()
+        )
+    )
     assert np.isfinite(gradient(jnp.asarray(out['code']))).all()
 
 
 def test_statistics_that_move():
-    """Step I alone moves the identity branch's, all of it both, step II the attribute branch's of the target."""
+    """Step I alone moves the identity branch's, all of it both, step II the attribute branch's
+    of the target.
+    """
     method = method_of()
     batch, params, model_state, extra = batch_of(method)
-    wanted = {'identity': {('source', 'identity_branch')}, 'adapt': {('target', 'attribute_branch')}}
+    wanted = {
+        'identity': {('source', 'identity_branch')},
+        'adapt': {('target', 'attribute_branch')},
+    }
     wanted['joint'] = {('source', 'identity_branch'), ('source', 'attribute_branch')}
     for phase in method.phases:
         _, (after, _) = jax.jit(phase.objective)(params, model_state, batch, None, 0.0, extra)
@@ -122,32 +179,55 @@ def test_statistics_that_move():
             (domain, branch)
             for domain in after
             for branch in after[domain]
-            if any((a != b).any() for a, b in zip(jax.tree.leaves(after[domain][branch]), jax.tree.leaves(model_state[domain][branch]), strict=True))
+            if any(
+                (a != b).any()
+                for a, b in zip(
+                    jax.tree.leaves(after[domain][branch]),
+                    jax.tree.leaves(model_state[domain][branch]),
+                    strict=True,
+                )
+            )
         }
         assert moved == wanted[phase.name]
 
 
 def test_only_the_attribute_feature_retrieves():
-    """Embedding is the pooled map of the attribute branch: the identity branch's parameters do not matter to it."""
+    """Embedding is the pooled map of the attribute branch: the identity branch's parameters do
+    not matter to it.
+    """
     method = method_of()
     batch, params, model_state, _ = batch_of(method)
-    feature = method.embed({'params': params, 'model_state': model_state}, batch['source']['image'], 'source')
-    module, _ = backbone.build('tiny_cnn', {'widths': (8, 16)})
-    variables = {'params': params['attribute_branch'], 'batch_stats': model_state['source']['attribute_branch']}
-    np.testing.assert_allclose(feature, module.apply(variables, batch['source']['image'], train=False).mean((1, 2)), rtol=1e-5, atol=1e-6)
+    feature = method.embed(
+        {'params': params, 'model_state': model_state}, batch['source']['image'], 'source'
+    )
+    module, _ = backbones.build('tiny_cnn', {'widths': (8, 16)})
+    variables = {
+        'params': params['attribute_branch'],
+        'batch_stats': model_state['source']['attribute_branch'],
+    }
+    np.testing.assert_allclose(
+        feature,
+        module.apply(variables, batch['source']['image'], train=False).mean((1, 2)),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_independent_supervision_concatenates_both_features():
     method = method_of('tjaidl-independent')
     batch, params, model_state, _ = batch_of(method)
-    feature = method.embed({'params': params, 'model_state': model_state}, batch['source']['image'], 'source')
+    feature = method.embed(
+        {'params': params, 'model_state': model_state}, batch['source']['image'], 'source'
+    )
     assert feature.shape == (6, 32)
     assert 'iia' not in params
     assert method.backbones == ('identity_branch', 'attribute_branch')
 
 
 def test_lengths_of_the_forms():
-    """100,000 iterations of the identity branch alone, 20,000 of all, 20,000 on the target (section 4); ablations as long."""
+    """100,000 iterations of the identity branch alone, 20,000 of all, 20,000 on the target
+    (section 4); ablations as long.
+    """
     lengths = {v: {p.name: p.epochs * p.steps for p in method_of(v).phases} for v in VARIANTS}
     assert lengths == {
         'tjaidl': {'identity': 100_000, 'joint': 20_000, 'adapt': 20_000},
@@ -158,7 +238,12 @@ def test_lengths_of_the_forms():
         'tjaidl-no-adaptation': {'identity': 100_000, 'joint': 20_000},
     }
     optimizer = method_of().phases[-1].optimizer
-    assert (optimizer.name, optimizer.learning_rate, optimizer.b1, optimizer.b2) == ('adam', 0.002, 0.5, 0.999)
+    assert (optimizer.name, optimizer.learning_rate, optimizer.b1, optimizer.b2) == (
+        'adam',
+        0.002,
+        0.5,
+        0.999,
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +252,10 @@ def test_lengths_of_the_forms():
         ({'form': 'both'}, "method.form is 'both'"),
         ({'frozen_statistics': 'mean'}, "expected 'source' or 'target'"),
         ({'joint_iterations': 0}, 'nothing trains the attribute branch'),
-        ({'adapt_iterations': 1500}, r'adapt_iterations is 1,500, no multiple of epoch_iterations \(1,000\)'),
+        (
+            {'adapt_iterations': 1500},
+            r'adapt_iterations is 1,500, no multiple of epoch_iterations \(1,000\)',
+        ),
     ],
 )
 def test_settings_that_are_refused(changes, message):
@@ -176,14 +264,18 @@ def test_settings_that_are_refused(changes, message):
 
 
 def test_source_without_attributes():
-    module, _ = backbone.build('tiny_cnn', {})
+    module, _ = backbones.build('tiny_cnn', {})
     problem = Problem(SIZE, 5, 20, 12)
     with pytest.raises(ValueError, match='no attribute labels.*tjaidl-id-only'):
         methods.build(variants.method_settings('tjaidl'), module, problem)
-    assert methods.build(variants.method_settings('tjaidl-id-only'), module, problem).attributes is None
+    assert (
+        methods.build(variants.method_settings('tjaidl-id-only'), module, problem).attributes
+        is None
+    )
 
 
-# -- runs -------------------------------------------------------------------------------------------------------------------------------------------
+# -- runs
+# -------------------------------------------------------------------------------------------------------------------------------------------
 
 
 def write_attributes(path, train, test):
@@ -191,10 +283,14 @@ def write_attributes(path, train, test):
 
     def part(identities):
         fields = {'image_index': np.array([f'{i:04d}' for i in identities], object)}
-        colours = np.stack([np.random.default_rng([7, i]).integers(40, 220, (2, 3)) for i in identities])
+        colours = np.stack(
+            [np.random.default_rng([7, i]).integers(40, 220, (2, 3)) for i in identities]
+        )
         for row, name in enumerate(('up', 'down')):
             for channel, colour in enumerate(('red', 'green', 'blue')):
-                fields[name + colour] = np.where((colours[:, row, channel] > 130) & (np.asarray(identities) != 3), 2.0, 1.0)
+                fields[name + colour] = np.where(
+                    (colours[:, row, channel] > 130) & (np.asarray(identities) != 3), 2.0, 1.0
+                )
         return fields
 
     savemat(path, {'market_attribute': {'train': part(train), 'test': part(test)}})
@@ -211,8 +307,17 @@ def annotations(tmp_path_factory):
 @pytest.fixture
 def configured(tiny_config, annotations):
     def make(variant='tjaidl', **method):
-        small = {'identity_iterations': 8, 'joint_iterations': 8, 'adapt_iterations': 8, 'epoch_iterations': 4, 'encoder_widths': (16, 12)}
-        config = tiny_config(variant, **{**small, 'learning_rate': 5e-3, 'adapt_learning_rate': 2e-3, 'batch': 16, **method})
+        small = {
+            'identity_iterations': 8,
+            'joint_iterations': 8,
+            'adapt_iterations': 8,
+            'epoch_iterations': 4,
+            'encoder_widths': (16, 12),
+        }
+        config = tiny_config(
+            variant,
+            **{**small, 'learning_rate': 5e-3, 'adapt_learning_rate': 2e-3, 'batch': 16, **method},
+        )
         if 'adapt_iterations' in variants.VARIANTS[variant][1]:
             config.method.adapt_iterations = 0
         config.data.source_options = {'attributes': str(annotations / 'one.mat'), 'expected': False}
@@ -228,7 +333,9 @@ def restored(workdir):
 
 
 def test_identities_without_a_colour_are_kept(people, annotations):
-    splits = load('market1501', people / 'one', attributes=str(annotations / 'one.mat'), expected=False)
+    splits = load(
+        'market1501', people / 'one', attributes=str(annotations / 'one.mat'), expected=False
+    )
     assert splits.train.identities == 8
     third = splits.train.attributes[splits.train.identity == 2]
     assert len(third) == 12
@@ -266,16 +373,20 @@ def test_run_has_rows_and_attribute_tables(run):
     assert set(summary['source_only']['attributes']) == {'source', 'target'}
     assert set(summary['adapted']['attributes']) == {'target'}
     text = (run / 'summary.txt').read_text()
-    assert 'source only (direct transfer), attributes on the source: 6 attributes, 60 images' in text
+    assert (
+        'source only (direct transfer), attributes on the source: 6 attributes, 60 images' in text
+    )
     assert 'adapted, attributes on the target' in text
     assert evaluate.evaluate_run(run)['evaluated'] == summary['adapted']  # with the attribute table
 
 
 def test_soft_labels_are_those_of_the_frozen_model(run, step_one, configured, people):
-    """The run without step II ends with the model whose outputs the run of both steps used as soft labels, and kept to its end."""
+    """The run without step II ends with the model whose outputs the run of both steps used as
+    soft labels, and kept to its end.
+    """
     before, after = restored(step_one), restored(run)
     config = configured()
-    module, record = backbone.build('tiny_cnn', config.model.options)
+    module, record = backbones.build('tiny_cnn', config.model.options)
     target = load('market1501', people / 'two', **config.data.target_options).train
     names = load('market1501', people / 'one', **config.data.source_options).train.attribute_names
     table = np.genfromtxt(run / 'labels' / 'soft_attributes_000.csv', delimiter=',', names=True)
@@ -283,34 +394,58 @@ def test_soft_labels_are_those_of_the_frozen_model(run, step_one, configured, pe
     used = np.stack([table[name] for name in names], axis=1)
     method = methods.build(config.method, module, Problem((32, 16), 8, 96, len(target), names))
     images = np.stack([decode(path, (32, 16)) for path in target.path])
-    ready = normalise(jnp.asarray(images), tuple(m / 255 for m in record.mean), tuple(s / 255 for s in record.std))
+    ready = normalise(
+        jnp.asarray(images), tuple(m / 255 for m in record.mean), tuple(s / 255 for s in record.std)
+    )
     probabilities = jax.jit(lambda variables: method.attributes(variables, ready, 'source'))
     frozen = probabilities(before)
     np.testing.assert_allclose(used, frozen, atol=2e-5)
-    assert np.abs(probabilities(after) - frozen).max() > 1e-3  # or the test would not tell the frozen model from the adapted one
+    # or the test would not tell the frozen model from the adapted one
+    assert np.abs(probabilities(after) - frozen).max() > 1e-3
     resumed = train.Run(configured(), run)
     np.testing.assert_allclose(resumed.state.extra['soft_labels'], used, atol=1e-6)
     resumed.close()
 
 
-def test_identity_branch_is_untouched_by_the_iia_and_by_step_two(run, step_one, configured, tmp_path):
-    """Other weights of the IIA's losses end in the same identity branch; so does a run without step II."""
-    train.train(configured('tjaidl-no-adaptation', weight_transfer=0.0, weight_reconstruction=1.0), tmp_path)
+def test_identity_branch_is_untouched_by_the_iia_and_by_step_two(
+    run, step_one, configured, tmp_path
+):
+    """Other weights of the IIA's losses end in the same identity branch; so does a run without
+    step II.
+    """
+    train.train(
+        configured('tjaidl-no-adaptation', weight_transfer=0.0, weight_reconstruction=1.0), tmp_path
+    )
     one, before, other = (restored(folder) for folder in (run, step_one, tmp_path))
     for name in PARTS['identity branch']:
         for tree in (before, other):
-            for a, b in zip(jax.tree.leaves(one['params'][name]), jax.tree.leaves(tree['params'][name]), strict=True):
+            for a, b in zip(
+                jax.tree.leaves(one['params'][name]),
+                jax.tree.leaves(tree['params'][name]),
+                strict=True,
+            ):
                 np.testing.assert_array_equal(a, b)
     for name in ('iia', 'attribute_branch'):
-        assert any((a != b).any() for a, b in zip(jax.tree.leaves(before['params'][name]), jax.tree.leaves(other['params'][name]), strict=True))
+        assert any(
+            (a != b).any()
+            for a, b in zip(
+                jax.tree.leaves(before['params'][name]),
+                jax.tree.leaves(other['params'][name]),
+                strict=True,
+            )
+        )
 
 
 class Killed(BaseException):
     """Stands for a SIGKILL."""
 
 
-def test_killed_in_step_two_and_resumed_without_labels_of_the_target(run, configured, tmp_path, monkeypatch):
-    """Every parameter and record is that of the run that went through and had attribute labels of the target, for evaluation."""
+def test_killed_in_step_two_and_resumed_without_labels_of_the_target(
+    run, configured, tmp_path, monkeypatch
+):
+    """Every parameter and record is that of the run that went through and had attribute labels
+    of the target, for evaluation.
+    """
     original, count = train.Run._account, 0
     config = configured()
     config.data.target_options = {'attributes': False, 'expected': False}
@@ -327,7 +462,9 @@ def test_killed_in_step_two_and_resumed_without_labels_of_the_target(run, config
         with pytest.raises(Killed):
             train.train(config, tmp_path)
     train.train(config, tmp_path)
-    for a, b in zip(jax.tree.leaves(restored(run)), jax.tree.leaves(restored(tmp_path)), strict=True):
+    for a, b in zip(
+        jax.tree.leaves(restored(run)), jax.tree.leaves(restored(tmp_path)), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
     assert (run / 'metrics.jsonl').read_bytes() == (tmp_path / 'metrics.jsonl').read_bytes()
 
@@ -350,10 +487,23 @@ def test_step_two_from_a_run_of_step_one(step_one, run, configured, tmp_path):
     for name in ('labels/soft_attributes_000.csv',):
         assert (run / name).read_bytes() == (tmp_path / name).read_bytes()
     before, after = restored(step_one)['params'], restored(tmp_path)['params']
-    for a, b in zip(jax.tree.leaves(before['identity_branch']), jax.tree.leaves(after['identity_branch']), strict=True):
+    for a, b in zip(
+        jax.tree.leaves(before['identity_branch']),
+        jax.tree.leaves(after['identity_branch']),
+        strict=True,
+    ):
         np.testing.assert_array_equal(a, b)
-    assert any((a != b).any() for a, b in zip(jax.tree.leaves(before['attribute_branch']), jax.tree.leaves(after['attribute_branch']), strict=True))
+    assert any(
+        (a != b).any()
+        for a, b in zip(
+            jax.tree.leaves(before['attribute_branch']),
+            jax.tree.leaves(after['attribute_branch']),
+            strict=True,
+        )
+    )
 
 
 def test_every_setting_has_its_default():
-    assert set(variants.method_settings('tjaidl')) - {'name'} == {field.name for field in dataclasses.fields(tjaidl.Settings)}
+    assert set(variants.method_settings('tjaidl')) - {'name'} == {
+        field.name for field in dataclasses.fields(tjaidl.Settings)
+    }

@@ -3,8 +3,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jreid.models.alexnet import AlexNet, AlexNetDense, AlexNetStem, AlexNetTrunk, initial, local_response_norm, max_pool_ceil
-from jreid.models.pretrained import place_weights
+from jreid.models.alexnet import (
+    AlexNet,
+    AlexNetDense,
+    AlexNetStem,
+    AlexNetTrunk,
+    initial,
+    local_response_norm,
+    max_pool_ceil,
+)
+from jreid.models.weights.loading import place_weights
 
 
 def maps(seed, *shape):
@@ -15,8 +23,14 @@ def maps(seed, *shape):
 def test_local_response_norm_equals_torch(size):
     torch = pytest.importorskip('torch')
     x = 10 * maps(0, 2, 3, 4, 9)
-    expected = torch.nn.functional.local_response_norm(torch.tensor(x).permute(0, 3, 1, 2), size, alpha=0.01, beta=0.75, k=2.0)
-    np.testing.assert_allclose(local_response_norm(jnp.asarray(x), size=size, alpha=0.01, k=2.0), expected.permute(0, 2, 3, 1).numpy(), rtol=1e-5)
+    expected = torch.nn.functional.local_response_norm(
+        torch.tensor(x).permute(0, 3, 1, 2), size, alpha=0.01, beta=0.75, k=2.0
+    )
+    np.testing.assert_allclose(
+        local_response_norm(jnp.asarray(x), size=size, alpha=0.01, k=2.0),
+        expected.permute(0, 2, 3, 1).numpy(),
+        rtol=1e-5,
+    )
 
 
 @pytest.mark.parametrize('length', [3, 4, 5, 6, 13, 27, 54])
@@ -24,27 +38,39 @@ def test_local_response_norm_equals_torch(size):
 def test_max_pool_rounds_up_as_torch_does(length, size, stride):
     torch = pytest.importorskip('torch')
     x = maps(0, 1, length, length + 1, 2)
-    expected = torch.nn.functional.max_pool2d(torch.tensor(x).permute(0, 3, 1, 2), size, stride, ceil_mode=True)
-    np.testing.assert_array_equal(max_pool_ceil(jnp.asarray(x), size=size, stride=stride), expected.permute(0, 2, 3, 1).numpy())
+    expected = torch.nn.functional.max_pool2d(
+        torch.tensor(x).permute(0, 3, 1, 2), size, stride, ceil_mode=True
+    )
+    np.testing.assert_array_equal(
+        max_pool_ceil(jnp.asarray(x), size=size, stride=stride),
+        expected.permute(0, 2, 3, 1).numpy(),
+    )
 
 
 def test_max_pool_has_torchs_gradient_under_jit():
     torch = pytest.importorskip('torch')
     x, weight = maps(0, 2, 6, 7, 3), maps(1, 2, 3, 3, 3)
     given = torch.tensor(x).permute(0, 3, 1, 2).requires_grad_()
-    (torch.nn.functional.max_pool2d(given, 3, 2, ceil_mode=True).permute(0, 2, 3, 1) * torch.tensor(weight)).sum().backward()
+    (
+        torch.nn.functional.max_pool2d(given, 3, 2, ceil_mode=True).permute(0, 2, 3, 1)
+        * torch.tensor(weight)
+    ).sum().backward()
     found = jax.jit(jax.grad(lambda x: jnp.sum(max_pool_ceil(x) * weight)))(jnp.asarray(x))
     np.testing.assert_allclose(found, given.grad.permute(0, 2, 3, 1).numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize('extreme', [1e6, 1e-22, 0.0])
 def test_local_response_norm_has_finite_gradients(extreme):
-    found = jax.grad(lambda x: jnp.sum(local_response_norm(x)))(extreme * jnp.asarray(maps(0, 1, 2, 2, 6)))
+    found = jax.grad(lambda x: jnp.sum(local_response_norm(x)))(
+        extreme * jnp.asarray(maps(0, 1, 2, 2, 6))
+    )
     assert np.isfinite(found).all()
 
 
 def test_map_that_is_too_small_to_pool():
-    with pytest.raises(ValueError, match='a map of 4x1 is too small to be pooled by 3x3; use larger images'):
+    with pytest.raises(
+        ValueError, match='a map of 4x1 is too small to be pooled by 3x3; use larger images'
+    ):
         max_pool_ceil(jnp.zeros((1, 4, 1, 2)))
 
 
@@ -52,10 +78,19 @@ def torch_alexnet(torch, weights, x):
     functional = torch.nn.functional
 
     def conv(x, index, **options):
-        return functional.relu(functional.conv2d(x, torch.tensor(weights[f'conv{index}.weight']), torch.tensor(weights[f'conv{index}.bias']), **options))
+        return functional.relu(
+            functional.conv2d(
+                x,
+                torch.tensor(weights[f'conv{index}.weight']),
+                torch.tensor(weights[f'conv{index}.bias']),
+                **options,
+            )
+        )
 
     def norm_pool(x):
-        return functional.max_pool2d(functional.local_response_norm(x, 5, 1e-4, 0.75, 1.0), 3, 2, ceil_mode=True)
+        return functional.max_pool2d(
+            functional.local_response_norm(x, 5, 1e-4, 0.75, 1.0), 3, 2, ceil_mode=True
+        )
 
     x = norm_pool(conv(norm_pool(conv(x, 1, stride=4)), 2, padding=2, groups=2))
     x = conv(conv(conv(x, 3, padding=1), 4, padding=1, groups=2), 5, padding=1, groups=2)
@@ -64,7 +99,13 @@ def torch_alexnet(torch, weights, x):
 
 def test_whole_network_equals_torch_with_caffes_blue_first_weights():
     torch = pytest.importorskip('torch')
-    shapes = {'conv1': (96, 3, 11, 11), 'conv2': (256, 48, 5, 5), 'conv3': (384, 256, 3, 3), 'conv4': (384, 192, 3, 3), 'conv5': (256, 192, 3, 3)}
+    shapes = {
+        'conv1': (96, 3, 11, 11),
+        'conv2': (256, 48, 5, 5),
+        'conv3': (384, 256, 3, 3),
+        'conv4': (384, 192, 3, 3),
+        'conv5': (256, 192, 3, 3),
+    }
     weights = {}
     for i, (name, shape) in enumerate(shapes.items()):
         weights[f'{name}.weight'] = maps(i, *shape) * np.float32(np.sqrt(2 / np.prod(shape[1:])))
@@ -82,7 +123,11 @@ def test_whole_network_equals_torch_with_caffes_blue_first_weights():
 
 def test_sizes_are_the_papers():
     def shape(module, *size):
-        return jax.eval_shape(lambda key, x: module.init_with_output(key, x)[0], jax.random.key(0), jnp.zeros((1, *size))).shape
+        return jax.eval_shape(
+            lambda key, x: module.init_with_output(key, x)[0],
+            jax.random.key(0),
+            jnp.zeros((1, *size)),
+        ).shape
 
     assert shape(AlexNetStem(), 224, 224, 3) == (1, 13, 13, 256)
     assert shape(AlexNetTrunk(), 13, 13, 512) == (1, 6, 6, 256)
@@ -93,23 +138,43 @@ def test_sizes_are_the_papers():
 def test_half_sized_images_keep_the_grid_with_half_the_stride():
     def shape(size, **options):
         stem = AlexNetStem(**options)
-        return jax.eval_shape(lambda key, x: stem.init_with_output(key, x)[0], jax.random.key(0), jnp.zeros((1, *size, 3))).shape
+        return jax.eval_shape(
+            lambda key, x: stem.init_with_output(key, x)[0],
+            jax.random.key(0),
+            jnp.zeros((1, *size, 3)),
+        ).shape
 
     assert shape((224, 112)) == (1, 13, 6, 256)
     assert shape((112, 56), first_stride=2, widths=(16, 32)) == (1, 12, 5, 32)
 
 
 def test_random_start():
-    """Caffe's published deviations and biases; narrower layers keep the size of the signals; 'he' for images of deviation 58."""
+    """Caffe's published deviations and biases; narrower layers keep the size of the signals;
+    'he' for images of deviation 58.
+    """
 
     def drawn(layer, how, shape):
         made = initial(layer, how)
-        return np.std(made['kernel_init'](jax.random.key(0), shape, jnp.float32)), float(made['bias_init'](jax.random.key(0), (2,), jnp.float32)[0])
+        return np.std(made['kernel_init'](jax.random.key(0), shape, jnp.float32)), float(
+            made['bias_init'](jax.random.key(0), (2,), jnp.float32)[0]
+        )
 
-    assert drawn('conv2', 'caffe', (5, 5, 48, 256)) == (pytest.approx(0.01, rel=0.02), pytest.approx(0.1))
-    assert drawn('conv2', 'caffe', (5, 5, 12, 64)) == (pytest.approx(0.02, rel=0.02), pytest.approx(0.1))
-    assert drawn('fc7', 'caffe', (1024, 1024)) == (pytest.approx(0.005 * 2, rel=0.02), pytest.approx(0.1))
-    assert drawn('conv1', 'he', (11, 11, 3, 96)) == (pytest.approx((2 / 363) ** 0.5 / 58, rel=0.02), 0.0)
+    assert drawn('conv2', 'caffe', (5, 5, 48, 256)) == (
+        pytest.approx(0.01, rel=0.02),
+        pytest.approx(0.1),
+    )
+    assert drawn('conv2', 'caffe', (5, 5, 12, 64)) == (
+        pytest.approx(0.02, rel=0.02),
+        pytest.approx(0.1),
+    )
+    assert drawn('fc7', 'caffe', (1024, 1024)) == (
+        pytest.approx(0.005 * 2, rel=0.02),
+        pytest.approx(0.1),
+    )
+    assert drawn('conv1', 'he', (11, 11, 3, 96)) == (
+        pytest.approx((2 / 363) ** 0.5 / 58, rel=0.02),
+        0.0,
+    )
     with pytest.raises(ValueError, match="initial weights are 'xavier'; expected 'caffe' or 'he'"):
         initial('conv1', 'xavier')
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jreid.models.convolution import Conv, convolve_unrolled, depthwise_shifted, pointwise, resolve_padding
+from jreid.models.convolution import (
+    Conv,
+    convolve_unrolled,
+    depthwise_shifted,
+    pointwise,
+    resolve_padding,
+)
 
 
 def normal(seed, *shape):
@@ -12,15 +18,31 @@ def normal(seed, *shape):
 
 
 def convolve(x, kernel, stride, pads, groups):
-    return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=groups)
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        pads,
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+        feature_group_count=groups,
+    )
 
 
 @pytest.mark.parametrize(
     ('k', 'stride', 'size', 'padding'),
-    [(3, 1, (8, 4), 'SAME'), (3, 2, (7, 9), 'SAME'), (5, 2, (8, 6), 'SAME'), (5, 1, (4, 2), 2), (3, 2, (9, 8), 0), (3, 3, (5, 3), 1)],
+    [
+        (3, 1, (8, 4), 'SAME'),
+        (3, 2, (7, 9), 'SAME'),
+        (5, 2, (8, 6), 'SAME'),
+        (5, 1, (4, 2), 2),
+        (3, 2, (9, 8), 0),
+        (3, 3, (5, 3), 1),
+    ],
 )
 @pytest.mark.parametrize('batch', [1, 6])
-def test_depthwise_shifted_equals_the_grouped_convolution_with_its_gradients(k, stride, size, padding, batch):
+def test_depthwise_shifted_equals_the_grouped_convolution_with_its_gradients(
+    k, stride, size, padding, batch
+):
     x, kernel = normal(0, batch, *size, 3), normal(1, k, k, 1, 3)
     pads = resolve_padding(padding, size=size, kernel=(k, k), stride=stride)
     expected, expected_pull = jax.vjp(lambda x, w: convolve(x, w, stride, pads, 3), x, kernel)
@@ -40,14 +62,18 @@ def test_pointwise_equals_the_convolution():
 def test_turned_pointwise_has_the_convolutions_gradients(channels):
     x, kernel = normal(0, 3, 5, 4, channels[0]), normal(1, 1, 1, *channels)
     expected, expected_pull = jax.vjp(lambda x, w: convolve(x, w, 1, 'SAME', 1), x, kernel)
-    found, pull = jax.jit(lambda x, w: jax.vjp(lambda x, w: pointwise(x, w, turned=True), x, w))(x, kernel)
+    found, pull = jax.jit(lambda x, w: jax.vjp(lambda x, w: pointwise(x, w, turned=True), x, w))(
+        x, kernel
+    )
     np.testing.assert_allclose(found, expected, atol=1e-5)
     cotangent = normal(2, *expected.shape)
     for ours, theirs in zip(pull(cotangent), expected_pull(cotangent), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=3e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(('stride', 'size', 'padding'), [(1, (6, 4), 1), (2, (7, 8), 1), (2, (8, 5), 'SAME')])
+@pytest.mark.parametrize(
+    ('stride', 'size', 'padding'), [(1, (6, 4), 1), (2, (7, 8), 1), (2, (8, 5), 'SAME')]
+)
 def test_unrolled_convolution_has_the_convolutions_gradients(stride, size, padding):
     x, kernel = normal(0, 2, *size, 5), normal(1, 3, 3, 5, 7)
     pads = resolve_padding(padding, size=size, kernel=(3, 3), stride=stride)
@@ -66,24 +92,44 @@ def test_conv_written_for_a_cpu_has_the_plain_gradients(k, stride, features):
     def gradients(writing):
         module = Conv(features, k, stride, k // 2, writing=writing)
         variables = module.init(jax.random.key(0), x)
-        return jax.grad(lambda v, x: jnp.sum(jnp.sin(module.apply(v, x))), argnums=(0, 1))(variables, x)
+        return jax.grad(lambda v, x: jnp.sum(jnp.sin(module.apply(v, x))), argnums=(0, 1))(
+            variables, x
+        )
 
-    jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=2e-4, rtol=1e-4), gradients('shifted'), gradients('grouped'))
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=2e-4, rtol=1e-4),
+        gradients('shifted'),
+        gradients('grouped'),
+    )
 
 
 @pytest.mark.parametrize('writing', ['grouped', 'shifted'])
-@pytest.mark.parametrize(('k', 'stride', 'padding', 'groups'), [(3, 2, 1, 1), (1, 2, 0, 1), (5, 1, 2, 2), (7, 2, 3, 1), (3, 2, 1, 4)])
+@pytest.mark.parametrize(
+    ('k', 'stride', 'padding', 'groups'),
+    [(3, 2, 1, 1), (1, 2, 0, 1), (5, 1, 2, 2), (7, 2, 3, 1), (3, 2, 1, 4)],
+)
 def test_conv_pads_as_torch_does(writing, k, stride, padding, groups):
     torch = pytest.importorskip('torch')
     x = normal(0, 2, 10, 7, 4)
-    module = Conv(8 if groups < 4 else 4, k, stride, padding, groups=groups, use_bias=True, writing=writing)
+    module = Conv(
+        8 if groups < 4 else 4, k, stride, padding, groups=groups, use_bias=True, writing=writing
+    )
     variables = module.init(jax.random.key(0), x)
     kernel = np.asarray(variables['params']['kernel'])
     bias = np.linspace(-1, 1, kernel.shape[-1], dtype=np.float32)
     variables = {'params': {'kernel': kernel, 'bias': bias}}
     weight = torch.tensor(kernel.transpose(3, 2, 0, 1))
-    expected = torch.nn.functional.conv2d(torch.tensor(np.asarray(x)).permute(0, 3, 1, 2), weight, torch.tensor(bias), stride, padding, groups=groups)
-    np.testing.assert_allclose(module.apply(variables, x), expected.permute(0, 2, 3, 1).numpy(), atol=2e-5)
+    expected = torch.nn.functional.conv2d(
+        torch.tensor(np.asarray(x)).permute(0, 3, 1, 2),
+        weight,
+        torch.tensor(bias),
+        stride,
+        padding,
+        groups=groups,
+    )
+    np.testing.assert_allclose(
+        module.apply(variables, x), expected.permute(0, 2, 3, 1).numpy(), atol=2e-5
+    )
 
 
 def test_same_padding_puts_the_odd_zero_at_the_end():
@@ -98,5 +144,7 @@ def test_bfloat16_computes_in_bfloat16_with_float32_parameters():
     out, exact = module.apply(variables, x), Conv(4, 3, 1, 1, groups=4).apply(variables, x)
     assert out.dtype == jnp.bfloat16
     np.testing.assert_allclose(out.astype(jnp.float32), exact, atol=0.1)
-    gradient = jax.grad(lambda p: module.apply({'params': p}, x).astype(jnp.float32).sum())(variables['params'])
+    gradient = jax.grad(lambda p: module.apply({'params': p}, x).astype(jnp.float32).sum())(
+        variables['params']
+    )
     assert gradient['kernel'].dtype == jnp.float32

@@ -12,7 +12,9 @@ def test_poolings_by_hand():
     flat = np.asarray(MAPS).reshape(2, 12, 5)
     np.testing.assert_allclose(POOLINGS['average'](MAPS), flat.mean(1), rtol=1e-6)
     np.testing.assert_array_equal(POOLINGS['max'](MAPS), flat.max(1))
-    np.testing.assert_allclose(POOLINGS['average_max'](MAPS), np.concatenate([flat.mean(1), flat.max(1)], 1), rtol=1e-6)
+    np.testing.assert_allclose(
+        POOLINGS['average_max'](MAPS), np.concatenate([flat.mean(1), flat.max(1)], 1), rtol=1e-6
+    )
     np.testing.assert_allclose(POOLINGS['gem'](MAPS), (flat**3).mean(1) ** (1 / 3), rtol=1e-5)
 
 
@@ -49,7 +51,9 @@ def test_masked_classes_get_no_probability_and_no_gradient():
     valid = jnp.array([True, True, False, True, False, True])
 
     def loss(params):
-        return -jax.nn.log_softmax(Classifier(6).apply({'params': params}, features, valid))[:, 0].sum()
+        return -jax.nn.log_softmax(Classifier(6).apply({'params': params}, features, valid))[
+            :, 0
+        ].sum()
 
     probabilities = jax.nn.softmax(Classifier(6).apply(variables, features, valid))
     assert (np.asarray(probabilities)[:, [2, 4]] == 0).all()

@@ -12,9 +12,19 @@ ACTIVATIONS = {'none': lambda z: z, 'relu': nn.relu, 'relu6': nn.relu6}
 def example():
     rng = np.random.default_rng(0)
     x = jnp.asarray(3 * rng.standard_normal((4, 5, 3, 7), dtype=np.float32) + 1)
-    params = {'scale': jnp.asarray(rng.uniform(0.5, 2, 7), jnp.float32), 'bias': jnp.asarray(2 * rng.standard_normal(7), jnp.float32)}
-    stats = {'mean': jnp.asarray(rng.standard_normal(7), jnp.float32), 'var': jnp.asarray(rng.uniform(0.5, 2, 7), jnp.float32)}
-    return x, {'params': params, 'batch_stats': stats}, jnp.asarray(rng.standard_normal(x.shape, dtype=np.float32))
+    params = {
+        'scale': jnp.asarray(rng.uniform(0.5, 2, 7), jnp.float32),
+        'bias': jnp.asarray(2 * rng.standard_normal(7), jnp.float32),
+    }
+    stats = {
+        'mean': jnp.asarray(rng.standard_normal(7), jnp.float32),
+        'var': jnp.asarray(rng.uniform(0.5, 2, 7), jnp.float32),
+    }
+    return (
+        x,
+        {'params': params, 'batch_stats': stats},
+        jnp.asarray(rng.standard_normal(x.shape, dtype=np.float32)),
+    )
 
 
 @pytest.mark.parametrize('activation', ACTIVATIONS)
@@ -28,24 +38,42 @@ def test_training_equals_flax_with_gradients_and_statistics(activation):
         return jnp.sum(after(out) * weight), updates
 
     grad = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
-    found = grad(variables['params'], x, lambda v, x: ours.apply(v, x, True, mutable=['batch_stats']), lambda y: y)
-    expected = grad(variables['params'], x, lambda v, x: flax.apply(v, x, mutable=['batch_stats']), ACTIVATIONS[activation])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5, rtol=2e-5), found, expected)
+    found = grad(
+        variables['params'],
+        x,
+        lambda v, x: ours.apply(v, x, True, mutable=['batch_stats']),
+        lambda y: y,
+    )
+    expected = grad(
+        variables['params'],
+        x,
+        lambda v, x: flax.apply(v, x, mutable=['batch_stats']),
+        ACTIVATIONS[activation],
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5, rtol=2e-5), found, expected
+    )
 
 
 @pytest.mark.parametrize('activation', ACTIVATIONS)
 def test_evaluation_uses_the_running_statistics(activation):
     x, variables, _ = example()
     p, s = variables['params'], variables['batch_stats']
-    expected = ACTIVATIONS[activation](p['scale'] * (x - s['mean']) / np.sqrt(s['var'] + 1e-5) + p['bias'])
-    np.testing.assert_allclose(BatchNorm(activation).apply(variables, x, False), expected, atol=1e-5)
+    expected = ACTIVATIONS[activation](
+        p['scale'] * (x - s['mean']) / np.sqrt(s['var'] + 1e-5) + p['bias']
+    )
+    np.testing.assert_allclose(
+        BatchNorm(activation).apply(variables, x, False), expected, atol=1e-5
+    )
 
 
 def test_constant_channel_has_finite_gradients_and_nan_stays_visible():
     module = BatchNorm('relu')
     x = jnp.ones((4, 3))
     variables = module.init(jax.random.key(0), x, False)
-    gradient = jax.grad(lambda x: module.apply(variables, x, True, mutable=['batch_stats'])[0].sum())(x)
+    gradient = jax.grad(
+        lambda x: module.apply(variables, x, True, mutable=['batch_stats'])[0].sum()
+    )(x)
     assert np.isfinite(gradient).all()
     broken = module.apply(variables, x.at[0, 0].set(jnp.nan), True, mutable=['batch_stats'])[0]
     assert np.isnan(broken[:, 0]).all()

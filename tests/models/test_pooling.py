@@ -18,9 +18,16 @@ CASES = [
 @pytest.mark.parametrize(('size', 'stride', 'pads', 'shape'), CASES)
 def test_both_writings_agree_with_many_equal_values(size, stride, pads, shape):
     rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.integers(-3, 2, (2, *shape, 3)).astype(np.float32))  # ties in most windows; in some, all values are negative
-    expected, expected_pull = jax.vjp(lambda x: max_pool(x, size=size, stride=stride, pads=pads, writing='windows'), x)
-    found, pull = jax.jit(lambda x: jax.vjp(lambda x: max_pool(x, size=size, stride=stride, pads=pads, writing='shifted'), x))(x)
+    # ties in most windows; in some, all values are negative
+    x = jnp.asarray(rng.integers(-3, 2, (2, *shape, 3)).astype(np.float32))
+    expected, expected_pull = jax.vjp(
+        lambda x: max_pool(x, size=size, stride=stride, pads=pads, writing='windows'), x
+    )
+    found, pull = jax.jit(
+        lambda x: jax.vjp(
+            lambda x: max_pool(x, size=size, stride=stride, pads=pads, writing='shifted'), x
+        )
+    )(x)
     np.testing.assert_array_equal(found, expected)
     cotangent = jnp.asarray(rng.standard_normal(expected.shape, dtype=np.float32))
     np.testing.assert_allclose(pull(cotangent)[0], expected_pull(cotangent)[0], atol=1e-6)
@@ -32,13 +39,20 @@ def test_equals_torch_on_relu_maps():
     theirs = torch.tensor(x).permute(0, 3, 1, 2).requires_grad_(True)
     pooled = torch.nn.functional.max_pool2d(theirs, 3, 2, 1)
     (pooled**2).sum().backward()
-    found, pull = jax.vjp(lambda x: max_pool(x, size=3, stride=2, pads=((1, 1), (1, 1)), writing='shifted'), jnp.asarray(x))
+    found, pull = jax.vjp(
+        lambda x: max_pool(x, size=3, stride=2, pads=((1, 1), (1, 1)), writing='shifted'),
+        jnp.asarray(x),
+    )
     np.testing.assert_array_equal(found, pooled.detach().permute(0, 2, 3, 1).numpy())
-    np.testing.assert_allclose(pull(2 * found)[0], theirs.grad.permute(0, 2, 3, 1).numpy(), rtol=1e-6)
+    np.testing.assert_allclose(
+        pull(2 * found)[0], theirs.grad.permute(0, 2, 3, 1).numpy(), rtol=1e-6
+    )
 
 
 def test_nan_stays_visible_and_bfloat16_stays():
     x = jnp.zeros((1, 4, 4, 1), jnp.bfloat16).at[0, 3, 3, 0].set(jnp.nan)
     pooled = max_pool(x, size=2, stride=2, writing='shifted')
     assert pooled.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(np.isnan(pooled.astype(jnp.float32))[0, ..., 0], [[False, False], [False, True]])
+    np.testing.assert_array_equal(
+        np.isnan(pooled.astype(jnp.float32))[0, ..., 0], [[False, False], [False, True]]
+    )

@@ -13,16 +13,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from configs import variants
-from jreid import backbone as backbones
 from jreid import methods
+from jreid.configs import variants
 from jreid.methods.contract import Problem
-from jreid.models.pretrained import WeightsError, read_weights
-from jreid.models.pretrained_caffe import read_caffemodel
+from jreid.models import backbones
+from jreid.models.weights.caffe import read_caffemodel
+from jreid.models.weights.loading import WeightsError, read_weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SHAPES = {'conv1': (8, 3, 11, 11), 'conv2': (8, 4, 5, 5), 'conv3': (8, 8, 3, 3), 'conv4': (8, 4, 3, 3), 'conv5': (8, 4, 3, 3), 'fc6': (5, 8)}
-FULL = {'conv1': (96, 3, 11, 11), 'conv2': (256, 48, 5, 5), 'conv3': (384, 256, 3, 3), 'conv4': (384, 192, 3, 3), 'conv5': (256, 192, 3, 3)}
+SHAPES = {
+    'conv1': (8, 3, 11, 11),
+    'conv2': (8, 4, 5, 5),
+    'conv3': (8, 8, 3, 3),
+    'conv4': (8, 4, 3, 3),
+    'conv5': (8, 4, 3, 3),
+    'fc6': (5, 8),
+}
+FULL = {
+    'conv1': (96, 3, 11, 11),
+    'conv2': (256, 48, 5, 5),
+    'conv3': (384, 256, 3, 3),
+    'conv4': (384, 192, 3, 3),
+    'conv5': (256, 192, 3, 3),
+}
 
 
 @pytest.fixture(scope='module')
@@ -34,14 +47,42 @@ def caffe():
     kinds = {'string': 9, 'float': 2, 'double': 1, 'int32': 5, 'int64': 3, 'enum': 5}
     layout = {
         'BlobShape': [('dim', 1, 'int64', True)],
-        'BlobProto': [('shape', 7, 'BlobShape', False), ('data', 5, 'float', True), ('diff', 6, 'float', True), ('double_data', 8, 'double', True)]
-        + [(name, i + 1, 'int32', False) for i, name in enumerate(('num', 'channels', 'height', 'width'))],
-        'LayerParameter': [('name', 1, 'string', False), ('type', 2, 'string', False), ('bottom', 3, 'string', True), ('blobs', 7, 'BlobProto', True)],
-        'V1LayerParameter': [('layer', 1, 'LayerParameter', False), ('bottom', 2, 'string', True), ('name', 4, 'string', False), ('type', 5, 'enum', False)]
-        + [('blobs', 6, 'BlobProto', True), ('blobs_lr', 7, 'float', True)],
-        'NetParameter': [('name', 1, 'string', False), ('layers', 2, 'V1LayerParameter', True), ('layer', 100, 'LayerParameter', True)],
+        'BlobProto': (
+            [
+                ('shape', 7, 'BlobShape', False),
+                ('data', 5, 'float', True),
+                ('diff', 6, 'float', True),
+                ('double_data', 8, 'double', True),
+            ]
+            + [
+                (name, i + 1, 'int32', False)
+                for i, name in enumerate(('num', 'channels', 'height', 'width'))
+            ]
+        ),
+        'LayerParameter': [
+            ('name', 1, 'string', False),
+            ('type', 2, 'string', False),
+            ('bottom', 3, 'string', True),
+            ('blobs', 7, 'BlobProto', True),
+        ],
+        'V1LayerParameter': (
+            [
+                ('layer', 1, 'LayerParameter', False),
+                ('bottom', 2, 'string', True),
+                ('name', 4, 'string', False),
+                ('type', 5, 'enum', False),
+            ]
+            + [('blobs', 6, 'BlobProto', True), ('blobs_lr', 7, 'float', True)]
+        ),
+        'NetParameter': [
+            ('name', 1, 'string', False),
+            ('layers', 2, 'V1LayerParameter', True),
+            ('layer', 100, 'LayerParameter', True),
+        ],
     }
-    file = descriptor_pb2.FileDescriptorProto(name='caffe_weights.proto', package='caffe', syntax='proto2')
+    file = descriptor_pb2.FileDescriptorProto(
+        name='caffe_weights.proto', package='caffe', syntax='proto2'
+    )
     for message, fields in layout.items():
         made = file.message_type.add(name=message)
         for name, number, kind, repeated in fields:
@@ -53,7 +94,10 @@ def caffe():
                 field.type, field.type_name = 11, f'.caffe.{kind}'
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f'caffe.{name}')) for name in layout}
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f'caffe.{name}'))
+        for name in layout
+    }
 
 
 def weights_of(shapes, seed=0):
@@ -66,10 +110,16 @@ def weights_of(shapes, seed=0):
 
 
 def net(caffe, weights, *, old=False, double=False):
-    """The bytes of a .caffemodel: of the format since 2014, or of the one before it, whose blobs have four sizes."""
+    """The bytes of a .caffemodel: of the format since 2014, or of the one before it, whose blobs
+    have four sizes.
+    """
     message = caffe['NetParameter'](name='AlexNet')
     for name in dict.fromkeys(key.split('.')[0] for key in weights):
-        layer = message.layers.add(name=name, bottom=['data']) if old else message.layer.add(name=name, type='Convolution', bottom=['data'])
+        layer = (
+            message.layers.add(name=name, bottom=['data'])
+            if old
+            else message.layer.add(name=name, type='Convolution', bottom=['data'])
+        )
         if old:
             layer.type = 4
             layer.blobs_lr.extend([1, 2])
@@ -79,7 +129,11 @@ def net(caffe, weights, *, old=False, double=False):
             (blob.double_data if double else blob.data).extend(array.ravel().tolist())
             blob.diff.extend([0.0])
             if old:
-                for field, size in zip(('num', 'channels', 'height', 'width'), (1,) * (4 - array.ndim) + array.shape, strict=True):
+                for field, size in zip(
+                    ('num', 'channels', 'height', 'width'),
+                    (1,) * (4 - array.ndim) + array.shape,
+                    strict=True,
+                ):
                     setattr(blob, field, size)
             else:
                 blob.shape.dim.extend(array.shape)
@@ -104,12 +158,18 @@ def test_unpacked_numbers_and_further_blobs(tmp_path):
         return bytes([number << 3 | 2, len(value)]) + value
 
     def blob(numbers):
-        return b''.join(bytes([5 << 3 | 5]) + np.float32(x).tobytes() for x in numbers) + field(7, bytes([1 << 3, len(numbers)]))
+        return b''.join(bytes([5 << 3 | 5]) + np.float32(x).tobytes() for x in numbers) + field(
+            7, bytes([1 << 3, len(numbers)])
+        )
 
     layer = field(1, b'bn') + b''.join(field(7, blob(numbers)) for numbers in ([1, 2], [3, 4], [5]))
     (tmp_path / 'w.caffemodel').write_bytes(bytes([0xA2, 0x06, len(layer)]) + layer)
     found = read_caffemodel(tmp_path / 'w.caffemodel')
-    assert {name: array.tolist() for name, array in found.items()} == {'bn.weight': [1, 2], 'bn.bias': [3, 4], 'bn.2': [5]}
+    assert {name: array.tolist() for name, array in found.items()} == {
+        'bn.weight': [1, 2],
+        'bn.bias': [3, 4],
+        'bn.2': [5],
+    }
 
 
 @pytest.mark.parametrize(
@@ -159,7 +219,16 @@ def caffe_bytes(caffe):
     return net(caffe, weights_of({'conv1': (2, 1, 2, 2), 'fc': (3, 2)}))
 
 
-@pytest.mark.parametrize(('suffix', 'names'), [('npz', '{}.{}'), ('npz', '{}_{}'), ('npz', '{}/{}'), ('npz', '{}_#'), ('safetensors', '{}_{}')])
+@pytest.mark.parametrize(
+    ('suffix', 'names'),
+    [
+        ('npz', '{}.{}'),
+        ('npz', '{}_{}'),
+        ('npz', '{}/{}'),
+        ('npz', '{}_#'),
+        ('safetensors', '{}_{}'),
+    ],
+)
 def test_files_of_caffes_arrays(suffix, names, tmp_path):
     """conv1's blue channel comes first in Caffe, and last here."""
     weights = weights_of(SHAPES)
@@ -175,18 +244,29 @@ def test_files_of_caffes_arrays(suffix, names, tmp_path):
     settings = variants.method_settings('mtdnet')
     method = methods.build(settings, module, Problem((99, 99), 2, 2, 2, target_labelled=True))
     shapes = jax.eval_shape(method.init, jax.random.key(0))
-    params, state = (jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree) for tree in shapes[:2])
-    loaded, _ = backbones.load_weights(str(tmp_path / f'w.{suffix}'), 'alexnet', method, params, state)
+    params, state = (
+        jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree) for tree in shapes[:2]
+    )
+    loaded, _ = backbones.load_weights(
+        str(tmp_path / f'w.{suffix}'), 'alexnet', method, params, state
+    )
     stem = loaded['backbone']['stem']
-    np.testing.assert_array_equal(stem['conv1']['kernel'], weights['conv1.weight'].transpose(2, 3, 1, 0)[:, :, ::-1])
-    np.testing.assert_array_equal(stem['conv2']['kernel'], weights['conv2.weight'].transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(
+        stem['conv1']['kernel'], weights['conv1.weight'].transpose(2, 3, 1, 0)[:, :, ::-1]
+    )
+    np.testing.assert_array_equal(
+        stem['conv2']['kernel'], weights['conv2.weight'].transpose(2, 3, 1, 0)
+    )
     np.testing.assert_array_equal(stem['conv1']['bias'], weights['conv1.bias'])
-    assert not np.any(loaded['conv3']['kernel'])  # the pairs' part starts at random, as in the paper
+    # the pairs' part starts at random, as in the paper
+    assert not np.any(loaded['conv3']['kernel'])
 
 
 def test_npz_that_is_refused(tmp_path):
     np.savez(tmp_path / 'objects.npz', conv1=np.array([{'a': 1}], object))
-    with pytest.raises(WeightsError, match='no .npz of arrays that can be read: Object arrays cannot be loaded'):
+    with pytest.raises(
+        WeightsError, match='no .npz of arrays that can be read: Object arrays cannot be loaded'
+    ):
         read_weights(tmp_path / 'objects.npz')
     (tmp_path / 'text.npz').write_text('conv1')
     with pytest.raises(WeightsError, match='no .npz of arrays that can be read'):
@@ -214,4 +294,6 @@ def test_converted_file_of_the_whole_network(caffe, tmp_path):
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert '10 arrays loaded, 2 of the file not used, 0 of the network not set' in told
     found = load_file(tmp_path / 'w.safetensors')
-    np.testing.assert_array_equal(found['params/trunk/conv4/kernel'], weights['conv4.weight'].transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(
+        found['params/trunk/conv4/kernel'], weights['conv4.weight'].transpose(2, 3, 1, 0)
+    )

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jreid.models.pretrained_tensors import WeightsError, strided_tensor
-from jreid.models.pretrained_torch import read_torch
+from jreid.models.weights.tensors import WeightsError, strided_tensor
+from jreid.models.weights.torch import read_torch
 
 
 class Command:
@@ -56,7 +56,9 @@ def test_reads_what_torch_wrote(tmp_path, zipped, protocol, nested):
     for name, tensor in expected.items():
         assert found[name].dtype.name == str(tensor.dtype).removeprefix('torch.')
         assert found[name].flags.c_contiguous
-        np.testing.assert_array_equal(found[name].astype(np.float64), tensor.detach().double().numpy())
+        np.testing.assert_array_equal(
+            found[name].astype(np.float64), tensor.detach().double().numpy()
+        )
 
 
 def test_reads_a_modules_state_dict_with_its_metadata(tmp_path):
@@ -74,7 +76,13 @@ def write_zip(path, pickled, compression=zipfile.ZIP_STORED):
 
 def write_legacy(path, pickled):
     head = (0x1950A86A20F9469CFC6C, 1001, {'little_endian': True})
-    path.write_bytes(b''.join(pickle.dumps(value, 2) for value in head) + pickled + pickle.dumps(['0'], 2) + struct.pack('<q', 4) + bytes(16))
+    path.write_bytes(
+        b''.join(pickle.dumps(value, 2) for value in head)
+        + pickled
+        + pickle.dumps(['0'], 2)
+        + struct.pack('<q', 4)
+        + bytes(16)
+    )
 
 
 def hostile(marker):
@@ -119,8 +127,18 @@ def test_refusal_names_the_function_and_what_to_do(tmp_path):
 
 
 def test_sharing_cannot_blow_up_time_or_memory(tmp_path):
-    doubled = b'\x80\x02]q\x00' + b''.join(b'](h%bh%be' % (bytes([i]), bytes([i])) + b'q' + bytes([i + 1]) for i in range(60)) + b'.'
-    tuples = b'\x80\x02Nq\x00' + b''.join(b'h%bh%b\x86q%b' % (bytes([i]), bytes([i]), bytes([i + 1])) for i in range(60)) + b'}h\x3cNs.'
+    doubled = (
+        b'\x80\x02]q\x00'
+        + b''.join(
+            b'](h%bh%be' % (bytes([i]), bytes([i])) + b'q' + bytes([i + 1]) for i in range(60)
+        )
+        + b'.'
+    )
+    tuples = (
+        b'\x80\x02Nq\x00'
+        + b''.join(b'h%bh%b\x86q%b' % (bytes([i]), bytes([i]), bytes([i + 1])) for i in range(60))
+        + b'}h\x3cNs.'
+    )
     for pickled, text in ((doubled, 'found list'), (tuples, 'keys are not words or numbers')):
         write_zip(tmp_path / 'bomb.pth', pickled)
         with pytest.raises(WeightsError, match=text):
@@ -160,7 +178,13 @@ def test_other_files_are_named(tmp_path):
     with zipfile.ZipFile(tmp_path / 'script.pth', 'w') as archive:
         archive.writestr('m/data.pkl', b'')
         archive.writestr('m/constants.pkl', b'')
-    for name, text in (('text', 'text'), ('empty', 'empty'), ('list', 'found list'), ('numbers', r"found \['a'\]"), ('script', 'TorchScript')):
+    for name, text in (
+        ('text', 'text'),
+        ('empty', 'empty'),
+        ('list', 'found list'),
+        ('numbers', r"found \['a'\]"),
+        ('script', 'TorchScript'),
+    ):
         with pytest.raises(WeightsError, match=text):
             read_torch(tmp_path / f'{name}.pth')
 
@@ -171,12 +195,18 @@ def originals(tmp_path_factory):
     folder = tmp_path_factory.mktemp('originals')
     files = []
     for zipped in (True, False):
-        torch.save({'a': torch.arange(6.0).reshape(2, 3), 'b': torch.ones(2)}, folder / 'x.pth', _use_new_zipfile_serialization=zipped)
+        torch.save(
+            {'a': torch.arange(6.0).reshape(2, 3), 'b': torch.ones(2)},
+            folder / 'x.pth',
+            _use_new_zipfile_serialization=zipped,
+        )
         files.append((folder / 'x.pth').read_bytes())
     return files
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_cut_or_mangled_files_raise_our_error_or_give_arrays(tmp_path, originals, data):
     def mangled(raw):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jreid.models import BACKBONES
-from jreid.models.pretrained import place_weights
 from jreid.models.resnet import BasicBlock, ResNet
+from jreid.models.weights.loading import place_weights
 
 BLOCKS = (3, 4, 6, 3)
 
@@ -16,7 +16,12 @@ def torch_shapes():
 
     def add(conv, norm, *shape):
         shapes[f'{conv}.weight'] = shape
-        shapes.update({f'{norm}.{leaf}': shape[:1] for leaf in ('weight', 'bias', 'running_mean', 'running_var')})
+        shapes.update(
+            {
+                f'{norm}.{leaf}': shape[:1]
+                for leaf in ('weight', 'bias', 'running_mean', 'running_var')
+            }
+        )
 
     add('conv1', 'bn1', 64, 3, 7, 7)
     channels = 64
@@ -44,7 +49,11 @@ def golden_weights(keys):
         elif key.endswith('running_mean'):
             value = 0.1 * rng.standard_normal(shape)
         elif len(shape) == 1:
-            value = rng.uniform(0.5, 1.5, shape) if key.endswith('weight') else 0.1 * rng.standard_normal(shape)
+            value = (
+                rng.uniform(0.5, 1.5, shape)
+                if key.endswith('weight')
+                else 0.1 * rng.standard_normal(shape)
+            )
         else:
             value = rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
         weights[key] = value.astype(np.float32)
@@ -56,7 +65,9 @@ def test_resnet50_equals_torchvision(golden):
     build = BACKBONES['resnet50'].constructor
     shapes = jax.eval_shape(build().init, jax.random.key(0), jnp.zeros((1, 64, 32, 3)))
     empty = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    variables, report = place_weights(empty, golden_weights(reference['keys']), path='golden', backbone='resnet50', strict=True)
+    variables, report = place_weights(
+        empty, golden_weights(reference['keys']), path='golden', backbone='resnet50', strict=True
+    )
     assert report.unused == ('fc.bias', 'fc.weight')
     images = np.random.default_rng([1, 10000]).standard_normal((2, 64, 32, 3)).astype(np.float32)
     stage3 = jax.jit(lambda v, x: build().apply(v, x, method='stem_to_stage3'))(variables, images)
@@ -73,10 +84,16 @@ def test_resnet50_equals_torchvision(golden):
 
 @pytest.mark.parametrize('name', ['resnet18', 'resnet34', 'resnet50'])
 def test_parameter_count_is_torchvisions(name):
-    """Table of torchvision's model page (11,689,512; 21,797,672; 25,557,032) less its 1000-way classifier."""
+    """Table of torchvision's model page (11,689,512; 21,797,672; 25,557,032) less its 1000-way
+    classifier.
+    """
     record = BACKBONES[name]
-    expected = {'resnet18': 11_689_512, 'resnet34': 21_797_672, 'resnet50': 25_557_032}[name] - 1000 * (record.features + 1)
-    variables = jax.eval_shape(record.constructor().init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    expected = {'resnet18': 11_689_512, 'resnet34': 21_797_672, 'resnet50': 25_557_032}[
+        name
+    ] - 1000 * (record.features + 1)
+    variables = jax.eval_shape(
+        record.constructor().init, jax.random.key(0), jnp.zeros((1, 32, 32, 3))
+    )
     assert sum(leaf.size for leaf in jax.tree.leaves(variables['params'])) == expected
 
 
@@ -84,9 +101,13 @@ def test_training_gives_a_float32_map_and_moves_every_statistic():
     module = ResNet((1, 1, 1, 1), BasicBlock, 512, dtype=jnp.bfloat16)
     images = jnp.asarray(np.random.default_rng(0).standard_normal((2, 32, 16, 3), dtype=np.float32))
     variables = jax.jit(module.init)(jax.random.key(0), images)
-    maps, updates = jax.jit(lambda v, x: module.apply(v, x, train=True, mutable=['batch_stats']))(variables, images)
+    maps, updates = jax.jit(lambda v, x: module.apply(v, x, train=True, mutable=['batch_stats']))(
+        variables, images
+    )
     assert maps.shape == (2, 2, 1, 512)
     assert maps.dtype == jnp.float32
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
-    moved = jax.tree.map(lambda a, b: bool((a != b).any()), variables['batch_stats'], updates['batch_stats'])
+    moved = jax.tree.map(
+        lambda a, b: bool((a != b).any()), variables['batch_stats'], updates['batch_stats']
+    )
     assert all(jax.tree.leaves(moved))

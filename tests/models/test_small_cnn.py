@@ -11,7 +11,9 @@ def test_shapes_of_all_backbones_agree_with_their_records():
     for name, record in BACKBONES.items():
         module = record.constructor()
         images = jnp.zeros((1, 224, 224, 3) if name == 'alexnet' else (1, 64, 32, 3))
-        maps = jax.eval_shape(lambda key, x, m=module: m.init_with_output(key, x)[0], jax.random.key(0), images)
+        maps = jax.eval_shape(
+            lambda key, x, m=module: m.init_with_output(key, x)[0], jax.random.key(0), images
+        )
         assert maps.shape[-1] == record.features == module.features, name
         assert maps.dtype == jnp.float32
 
@@ -20,7 +22,10 @@ def test_tiny_network_learns_four_classes():
     module, neck, classifier = BACKBONES['tiny_cnn'].constructor(), BNNeck(), Classifier(4)
     rng = np.random.default_rng(0)
     labels = np.tile(np.arange(4), 8)
-    images = jnp.asarray(rng.standard_normal((4, 32, 16, 3))[labels] + 0.3 * rng.standard_normal((32, 32, 16, 3)), jnp.float32)
+    images = jnp.asarray(
+        rng.standard_normal((4, 32, 16, 3))[labels] + 0.3 * rng.standard_normal((32, 32, 16, 3)),
+        jnp.float32,
+    )
     variables = module.init(jax.random.key(0), images)
     parts = {
         'net': variables['params'],
@@ -32,10 +37,20 @@ def test_tiny_network_learns_four_classes():
     @jax.jit
     def step(parts, state):
         def loss(parts):
-            maps, _ = module.apply({'params': parts['net'], 'batch_stats': variables['batch_stats']}, images, train=True, mutable=['batch_stats'])
-            features, _ = neck.apply(parts['neck'], average_pool(maps), True, mutable=['batch_stats'])
+            maps, _ = module.apply(
+                {'params': parts['net'], 'batch_stats': variables['batch_stats']},
+                images,
+                train=True,
+                mutable=['batch_stats'],
+            )
+            features, _ = neck.apply(
+                parts['neck'], average_pool(maps), True, mutable=['batch_stats']
+            )
             logits = classifier.apply(parts['head'], features)
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), (logits.argmax(-1) == labels).mean()
+            return (
+                optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(),
+                (logits.argmax(-1) == labels).mean(),
+            )
 
         (value, accuracy), gradient = jax.value_and_grad(loss, has_aux=True)(parts)
         updates, state = optimizer.update(gradient, state)
@@ -55,4 +70,9 @@ def test_stages_compose_and_last_stride_halves():
     middle = module.apply(variables, images, method='stem_to_stage3')
     whole = module.apply(variables, images)
     np.testing.assert_allclose(module.apply(variables, middle, method='stage4'), whole, atol=1e-6)
-    assert BACKBONES['tiny_cnn'].constructor(last_stride=2).apply(variables, images).shape == (1, whole.shape[1] // 2, whole.shape[2] // 2, 32)
+    assert BACKBONES['tiny_cnn'].constructor(last_stride=2).apply(variables, images).shape == (
+        1,
+        whole.shape[1] // 2,
+        whole.shape[2] // 2,
+        32,
+    )

@@ -22,24 +22,38 @@ from jreid.models.transposed import TransposedConvolution
     ],
 )
 def test_numbers_and_gradients_are_those_of_flax(size, kernel, strides, padding):
-    ours, theirs = TransposedConvolution(6, kernel, strides, padding), nn.ConvTranspose(6, kernel, strides, padding)
+    ours, theirs = (
+        TransposedConvolution(6, kernel, strides, padding),
+        nn.ConvTranspose(6, kernel, strides, padding),
+    )
     x = jax.random.normal(jax.random.key(0), (2, *size, 3))
     variables = theirs.init(jax.random.key(1), x)
     variables = {'params': {**variables['params'], 'bias': jnp.arange(6.0)}}
-    assert jax.tree.map(jnp.shape, ours.init(jax.random.key(1), x)) == jax.tree.map(jnp.shape, variables)
+    assert jax.tree.map(jnp.shape, ours.init(jax.random.key(1), x)) == jax.tree.map(
+        jnp.shape, variables
+    )
     expected = theirs.apply(variables, x)
     weights = jax.random.normal(jax.random.key(2), expected.shape)
 
     def total(module):
-        return jax.value_and_grad(lambda v, x: jnp.sum(weights * jnp.sin(module.apply(v, x))), argnums=(0, 1))(variables, x)
+        return jax.value_and_grad(
+            lambda v, x: jnp.sum(weights * jnp.sin(module.apply(v, x))), argnums=(0, 1)
+        )(variables, x)
 
     np.testing.assert_allclose(ours.apply(variables, x), expected, rtol=1e-5, atol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), total(ours), total(theirs))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        total(ours),
+        total(theirs),
+    )
 
 
 def test_same_start_as_flax_for_a_key():
     x = jnp.ones((1, 4, 2, 3))
     module = TransposedConvolution(5, (3, 3), (2, 2), use_bias=False)
-    found, expected = (m.init(jax.random.key(3), x)['params'] for m in (module, nn.ConvTranspose(5, (3, 3), (2, 2), use_bias=False)))
+    found, expected = (
+        m.init(jax.random.key(3), x)['params']
+        for m in (module, nn.ConvTranspose(5, (3, 3), (2, 2), use_bias=False))
+    )
     np.testing.assert_array_equal(found['kernel'], expected['kernel'])
     assert set(found) == {'kernel'}

@@ -13,7 +13,9 @@ NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'
 
 def find():
     """The browser's program, or None."""
-    return os.environ.get('JREID_BROWSER') or next((path for name in NAMES if (path := shutil.which(name))), None)
+    return os.environ.get('JREID_BROWSER') or next(
+        (path for name in NAMES if (path := shutil.which(name))), None
+    )
 
 
 class Page:
@@ -23,23 +25,52 @@ class Page:
         to_read, self.to_write = os.pipe()
         self.from_read, from_write = os.pipe()
         # The browser reads commands from descriptor 3 and writes answers to 4.
-        words = [program, '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--remote-debugging-pipe', '--no-first-run']
-        words += ['--disable-extensions', '--disable-background-networking', '--window-size=1200,900', f'--user-data-dir={profile}', 'about:blank']
+        words = [
+            program,
+            '--headless=new',
+            '--no-sandbox',
+            '--disable-gpu',
+            '--disable-dev-shm-usage',
+            '--remote-debugging-pipe',
+            '--no-first-run',
+        ]
+        words += [
+            '--disable-extensions',
+            '--disable-background-networking',
+            '--window-size=1200,900',
+            f'--user-data-dir={profile}',
+            'about:blank',
+        ]
         script = f'exec "$0" "$@" 3<&{to_read} 4>&{from_write}'
-        quiet = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL, 'stdin': subprocess.DEVNULL}
-        self.process = subprocess.Popen(['bash', '-c', script, *words], pass_fds=(to_read, from_write), **quiet)
+        quiet = {
+            'stdout': subprocess.DEVNULL,
+            'stderr': subprocess.DEVNULL,
+            'stdin': subprocess.DEVNULL,
+        }
+        self.process = subprocess.Popen(
+            ['bash', '-c', script, *words], pass_fds=(to_read, from_write), **quiet
+        )
         os.close(to_read)
         os.close(from_write)
         self.number, self.buffer, self.console, self.requests, self.session = 0, b'', [], [], None
-        target = next(t for t in self.call('Target.getTargets')['targetInfos'] if t['type'] == 'page')
-        self.session = self.call('Target.attachToTarget', targetId=target['targetId'], flatten=True)['sessionId']
+        target = next(
+            t for t in self.call('Target.getTargets')['targetInfos'] if t['type'] == 'page'
+        )
+        self.session = self.call(
+            'Target.attachToTarget', targetId=target['targetId'], flatten=True
+        )['sessionId']
         for domain in ('Runtime', 'Log', 'Network', 'Page'):
             self.call(f'{domain}.enable')
 
     def call(self, method, **parameters):
         """A command's result."""
         self.number += 1
-        message = {'id': self.number, 'method': method, 'params': parameters, **({'sessionId': self.session} if self.session else {})}
+        message = {
+            'id': self.number,
+            'method': method,
+            'params': parameters,
+            **({'sessionId': self.session} if self.session else {}),
+        }
         os.write(self.to_write, json.dumps(message).encode() + b'\0')
         while True:
             answer = self._read()
@@ -59,10 +90,17 @@ class Page:
         message = json.loads(text)
         parameters = message.get('params', {})
         if message.get('method') == 'Runtime.exceptionThrown':
-            self.console.append(parameters['exceptionDetails'].get('exception', {}).get('description', str(parameters)))
+            self.console.append(
+                parameters['exceptionDetails']
+                .get('exception', {})
+                .get('description', str(parameters))
+            )
         elif message.get('method') == 'Runtime.consoleAPICalled':
             self.console.append(str(parameters['args']))
-        elif message.get('method') == 'Log.entryAdded' and parameters['entry']['level'] in ('error', 'warning'):
+        elif message.get('method') == 'Log.entryAdded' and parameters['entry']['level'] in (
+            'error',
+            'warning',
+        ):
             self.console.append(parameters['entry']['text'])
         elif message.get('method') == 'Network.requestWillBeSent':
             self.requests.append(parameters['request']['url'][:100])
@@ -78,15 +116,25 @@ class Page:
 
     def run(self, script):
         """The value of an expression."""
-        found = self.call('Runtime.evaluate', expression=script, returnByValue=True, awaitPromise=True)
+        found = self.call(
+            'Runtime.evaluate', expression=script, returnByValue=True, awaitPromise=True
+        )
         assert 'exceptionDetails' not in found, found['exceptionDetails']
         return found['result'].get('value')
 
     def press(self, key, code):
         """A key, as from a keyboard."""
         for kind in ('keyDown', 'keyUp'):
-            text = {'text': '\r'} if key == 'Enter' and kind == 'keyDown' else {'text': ' '} if key == ' ' and kind == 'keyDown' else {}
-            self.call('Input.dispatchKeyEvent', type=kind, key=key, windowsVirtualKeyCode=code, **text)
+            text = (
+                {'text': '\r'}
+                if key == 'Enter' and kind == 'keyDown'
+                else {'text': ' '}
+                if key == ' ' and kind == 'keyDown'
+                else {}
+            )
+            self.call(
+                'Input.dispatchKeyEvent', type=kind, key=key, windowsVirtualKeyCode=code, **text
+            )
 
     def close(self):
         """End the browser."""

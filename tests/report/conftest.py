@@ -1,4 +1,6 @@
-"""Two finished runs, written by hand: 60 queries of 6 people from 3 cameras, and a run without images."""
+"""Two finished runs, written by hand: 60 queries of 6 people from 3 cameras, and a run without
+images.
+"""
 
 import json
 
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jreid import retrieved
+from jreid.run import rankings as retrieved
 
 WRONG = (3, 17, 42)
 """Queries whose first gallery image shows another person."""
@@ -37,22 +39,64 @@ def write_run(folder, images, *, seed, rate):
     )
     (folder / 'labels').mkdir(parents=True)
     kept.save(folder)
-    ranks = {'rank1': 95.0, 'rank5': 100.0, 'rank10': 100.0, 'rank20': 100.0, 'cmc': [0.95, 0.97, 1.0]}
+    ranks = {
+        'rank1': 95.0,
+        'rank5': 100.0,
+        'rank10': 100.0,
+        'rank20': 100.0,
+        'cmc': [0.95, 0.97, 1.0],
+    }
     row = {'mAP': 40.0 + seed, **ranks, 'mINP': 20.0, 'queries': 60, 'skipped': 0}
     each = {'hat': {'positives': 20.0, 'accuracy': 81.25, 'balanced_accuracy': None, 'f1': 40.0}}
-    predicted = {'target': {'images': 60, 'accuracy': 81.25, 'balanced_accuracy': None, 'f1': 40.0, 'each': each}}
-    summary = {'variant': 'dmtnet', 'source': 'plaza', 'target': 'campus </script><b>', 'seed': seed, 'average_precision': 'rank'}
+    predicted = {
+        'target': {
+            'images': 60,
+            'accuracy': 81.25,
+            'balanced_accuracy': None,
+            'f1': 40.0,
+            'each': each,
+        }
+    }
+    summary = {
+        'variant': 'dmtnet',
+        'source': 'plaza',
+        'target': 'campus </script><b>',
+        'seed': seed,
+        'average_precision': 'rank',
+    }
     summary['adapted'] = {**row, 'attributes': predicted}
-    summary |= {'identities_estimated': 7, 'identities_true': 6, 'steps': 30, 'timing': {'seconds': 90.0}, 'machine': {'device': 'cpu', 'devices': 1}}
+    summary |= {
+        'identities_estimated': 7,
+        'identities_true': 6,
+        'steps': 30,
+        'timing': {'seconds': 90.0},
+        'machine': {'device': 'cpu', 'devices': 1},
+    }
     (folder / 'summary.json').write_text(json.dumps(summary))
-    (folder / 'config.json').write_text(json.dumps({'seed': seed, 'method': {'name': 'dmtnet', 'learning_rate': rate, 'boundaries': [0.5, 0.8]}}))
-    terms = [(s, {'loss': 3 / s, 'matching': 200 / s, 'learning_rate': rate}) for s in range(2, 31, 2)]
-    records = [{'step': s, 'kind': 'train', 'phase': 'adapt' if s >= 20 else 'source', **values} for s, values in terms]
+    (folder / 'config.json').write_text(
+        json.dumps(
+            {
+                'seed': seed,
+                'method': {'name': 'dmtnet', 'learning_rate': rate, 'boundaries': [0.5, 0.8]},
+            }
+        )
+    )
+    terms = [
+        (s, {'loss': 3 / s, 'matching': 200 / s, 'learning_rate': rate}) for s in range(2, 31, 2)
+    ]
+    records = [
+        {'step': s, 'kind': 'train', 'phase': 'adapt' if s >= 20 else 'source', **values}
+        for s, values in terms
+    ]
     records.append({'step': 20, 'kind': 'refresh', 'phase': 'adapt', 'identities_estimated': 7})
     records.append({'step': 30, 'kind': 'evaluation', 'phase': 'adapt', 'mAP': 40.0, 'rank1': 95.0})
     (folder / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, records)) + '\n{"step": 3')
-    (folder / 'labels' / 'niec_000.csv').write_text('total,accuracy,silhouette\n9,0.8,0.2\n7,0.9,0.1\n12,0.7,nan\n')
-    (folder / 'labels' / 'target_000.csv').write_text('image,label\n' + '\n'.join(f'{path},{i % 4 - 1}' for i, path in enumerate(paths)) + '\n')
+    (folder / 'labels' / 'niec_000.csv').write_text(
+        'total,accuracy,silhouette\n9,0.8,0.2\n7,0.9,0.1\n12,0.7,nan\n'
+    )
+    (folder / 'labels' / 'target_000.csv').write_text(
+        'image,label\n' + '\n'.join(f'{path},{i % 4 - 1}' for i, path in enumerate(paths)) + '\n'
+    )
 
 
 @pytest.fixture(scope='session')

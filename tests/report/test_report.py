@@ -14,11 +14,17 @@ from jreid.report import gather, page, thumbnails
 
 
 def embedded(text, name):
-    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)[1])
+    return json.loads(
+        re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)[
+            1
+        ]
+    )
 
 
 def test_page_of_two_runs_holds_all_of_them(runs, tmp_path, capsys):
-    assert command.main([*map(str, runs), '--out', str(tmp_path / 'page.html'), '--height', '40']) == 0
+    assert (
+        command.main([*map(str, runs), '--out', str(tmp_path / 'page.html'), '--height', '40']) == 0
+    )
     assert 'page.html (0.' in capsys.readouterr().out
     text = (tmp_path / 'page.html').read_text()
     data, pictures = embedded(text, 'data'), embedded(text, 'pictures')
@@ -30,12 +36,26 @@ def test_page_of_two_runs_holds_all_of_them(runs, tmp_path, capsys):
     assert first['sweeps'][0]['total'] == [7, 9, 12]
     assert first['sweeps'][0]['accuracy'] == [0.9, 0.8, 0.7]
     assert first['sweeps'][0]['silhouette'] == [0.1, 0.2, None]
-    assert {one['name']: one['y'][-1] for one in first['curves']['panels']['loss']} == {'loss': 0.1, 'matching': 6.6667}
-    assert [event['what'] for event in first['curves']['events'] if event['at'] == 20] == ['phase adapt', 'refresh']
+    assert {one['name']: one['y'][-1] for one in first['curves']['panels']['loss']} == {
+        'loss': 0.1,
+        'matching': 6.6667,
+    }
+    assert [event['what'] for event in first['curves']['events'] if event['at'] == 20] == [
+        'phase adapt',
+        'refresh',
+    ]
     assert len(first['ranked']['queries']) == 60
-    assert [i for i, query in enumerate(first['ranked']['queries']) if not query['right'][0]] == [3, 17, 42]
+    assert [i for i, query in enumerate(first['ranked']['queries']) if not query['right'][0]] == [
+        3,
+        17,
+        42,
+    ]
     assert first['clusters']['outside']['count'] == 3
-    assert [(one['label'], one['count']) for one in first['clusters']['clusters']] == [(0, 3), (1, 3), (2, 3)]
+    assert [(one['label'], one['count']) for one in first['clusters']['clusters']] == [
+        (0, 3),
+        (1, 3),
+        (2, 3),
+    ]
     assert first['attributes'][0]['body'] == [['hat', [20.0, 81.25, None, 40.0]]]
     # The images of both runs, each once: six of the gallery and six queries.
     assert len(pictures) == 12
@@ -52,26 +72,36 @@ def test_page_needs_nothing_from_outside(runs, tmp_path):
 
 
 def test_limits_bound_what_is_shown(runs, tmp_path):
-    text = command.report([runs[0]], tmp_path / 'small.html', queries=7, top=2, clusters=2, cluster_images=1).read_text()
+    text = command.report(
+        [runs[0]], tmp_path / 'small.html', queries=7, top=2, clusters=2, cluster_images=1
+    ).read_text()
     first = embedded(text, 'data')['runs'][0]
     assert len(first['ranked']['queries']) == 7
     assert first['ranked']['total'] == 60
     assert {len(query['images']) for query in first['ranked']['queries']} == {2}
     assert len(first['clusters']['clusters']) == 2
     assert {len(one['images']) for one in first['clusters']['clusters']} == {1}
-    assert embedded(command.report([runs[0]], tmp_path / 'none.html', images=False).read_text(), 'pictures') == []
+    assert (
+        embedded(
+            command.report([runs[0]], tmp_path / 'none.html', images=False).read_text(), 'pictures'
+        )
+        == []
+    )
 
 
 def test_queries_are_taken_evenly_over_their_scores():
     scores = np.asarray([0.9, np.nan, 0.1, 0.5, 0.3, 0.7])
-    np.testing.assert_array_equal(gather.even(scores, 3), [0, 2, 3])  # the lowest, the middle, the highest
+    # the lowest, the middle, the highest
+    np.testing.assert_array_equal(gather.even(scores, 3), [0, 2, 3])
     np.testing.assert_array_equal(gather.even(scores, 0), np.arange(6))
     np.testing.assert_array_equal(gather.even(scores, 6), np.arange(6))
 
 
 def test_unreadable_images_are_left_blank(tmp_path):
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
-    pictures, missing = thumbnails.encode([str(tmp_path / 'broken.jpg'), str(tmp_path / 'missing.jpg')])
+    pictures, missing = thumbnails.encode(
+        [str(tmp_path / 'broken.jpg'), str(tmp_path / 'missing.jpg')]
+    )
     assert pictures == ['', '']
     assert [path.rsplit('/', 1)[1] for path in missing] == ['broken.jpg', 'missing.jpg']
 
@@ -81,7 +111,10 @@ def test_numbers_that_are_none_are_no_json():
         page.render('t', {'x': float('nan')}, [])
 
 
-@pytest.mark.parametrize(('arguments', 'code', 'message'), [(['nowhere'], 1, 'holds no finished run'), (['.', '--height', '0'], 2, '--height is 0')])
+@pytest.mark.parametrize(
+    ('arguments', 'code', 'message'),
+    [(['nowhere'], 1, 'holds no finished run'), (['.', '--height', '0'], 2, '--height is 0')],
+)
 def test_wrong_arguments_are_told(arguments, code, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     try:

@@ -1,4 +1,6 @@
-"""The page in a real browser, opened from the disk: filters, images, keyboard, no word on the console, no request."""
+"""The page in a real browser, opened from the disk: filters, images, keyboard, no word on the
+console, no request.
+"""
 
 import browser
 import pytest
@@ -6,7 +8,10 @@ import pytest
 from jreid.report.__main__ import report
 
 PROGRAM = browser.find()
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason=f'no browser: none of {", ".join(browser.NAMES)} is on the PATH (or JREID_BROWSER)')
+pytestmark = pytest.mark.skipif(
+    PROGRAM is None,
+    reason=f'no browser: none of {", ".join(browser.NAMES)} is on the PATH (or JREID_BROWSER)',
+)
 
 
 @pytest.fixture(scope='module')
@@ -27,19 +32,49 @@ def results(page, selector):
 
 def test_opens_with_all_sections_and_tables(page):
     sections = page.run("[...document.querySelectorAll('section > h2')].map((x) => x.textContent)")
-    assert sections == ['Summary', 'CMC', 'Curves', 'Number of identities', 'Ranked results', 'Clusters', 'Attributes and parts', 'Config']
-    assert page.run("document.querySelector('#summary tbody').innerText").split()[:3] == ['a/run', 'adapted', '40.0']
+    assert sections == [
+        'Summary',
+        'CMC',
+        'Curves',
+        'Number of identities',
+        'Ranked results',
+        'Clusters',
+        'Attributes and parts',
+        'Config',
+    ]
+    assert page.run("document.querySelector('#summary tbody').innerText").split()[:3] == [
+        'a/run',
+        'adapted',
+        '40.0',
+    ]
     assert '</script><b>' in page.run("document.querySelector('#summary').innerText")
     assert page.run("document.querySelectorAll('#cmc path').length") == 2
     assert page.run("document.querySelector('#cmc svg').getBoundingClientRect().height") > 100
-    assert page.run("document.querySelector('#attributes tbody').innerText").split() == ['hat', '20.0', '81.3', '–', '40.0', 'mean', '–', '81.3', '–', '40.0']
+    assert page.run("document.querySelector('#attributes tbody').innerText").split() == [
+        'hat',
+        '20.0',
+        '81.3',
+        '–',
+        '40.0',
+        'mean',
+        '–',
+        '81.3',
+        '–',
+        '40.0',
+    ]
     assert page.run("document.querySelectorAll('#config mark').length") == 4
 
 
 def test_images_show(page):
-    wait = "Promise.all([...document.querySelectorAll('#ranked img')].slice(0, 12).map((x) => { x.loading = 'eager'; return x.decode(); }))"
+    wait = (
+        "Promise.all([...document.querySelectorAll('#ranked img')].slice(0, 12).map((x) => {"
+        " x.loading = 'eager'; return x.decode(); }))"
+    )
     page.run(f"document.querySelector('#ranked').scrollIntoView(); {wait}.then(() => 1)")
-    sizes = page.run("[...document.querySelectorAll('#ranked img')].slice(0, 12).map((x) => [x.naturalWidth, x.naturalHeight])")
+    sizes = page.run(
+        "[...document.querySelectorAll('#ranked img')].slice(0, 12).map((x) => [x.naturalWidth,"
+        ' x.naturalHeight])'
+    )
     assert sizes == [[48, 96]] * 12
     assert page.run("[...document.querySelectorAll('img')].every((x) => x.alt)")
 
@@ -50,30 +85,58 @@ def test_ranked_results_are_filtered(page):
     page.run("document.querySelector('#ranked .wrong-only').focus()")
     page.press(' ', 32)
     assert results(page, '#ranked .result') == 3
-    assert page.run("[...document.querySelectorAll('#ranked .result')].every((x) => x.querySelector('.strip').children[1].classList.contains('wrong'))")
+    assert page.run(
+        "[...document.querySelectorAll('#ranked .result')].every((x) =>"
+        " x.querySelector('.strip').children[1].classList.contains('wrong'))"
+    )
     page.press(' ', 32)
-    page.run("{ const x = document.querySelector('#ranked input[type=search]'); x.value = '4'; x.dispatchEvent(new Event('input')); }")
+    page.run(
+        "{ const x = document.querySelector('#ranked input[type=search]'); x.value = '4';"
+        " x.dispatchEvent(new Event('input')); }"
+    )
     assert results(page, '#ranked .result') == 10
-    page.run("{ const x = document.querySelectorAll('#ranked select')[1]; x.value = '2'; x.dispatchEvent(new Event('change')); }")
+    page.run(
+        "{ const x = document.querySelectorAll('#ranked select')[1]; x.value = '2';"
+        " x.dispatchEvent(new Event('change')); }"
+    )
     assert results(page, '#ranked .result') == 3
-    assert page.run("[...document.querySelectorAll('#ranked .query')].every((x) => x.textContent.includes('id 4, cam 3'))")
+    assert page.run(
+        "[...document.querySelectorAll('#ranked .query')].every((x) => x.textContent.includes('id"
+        " 4, cam 3'))"
+    )
 
 
 def test_keyboard_turns_the_page(page):
-    page.run("{ const x = document.querySelector('#ranked input[type=search]'); x.value = ''; x.dispatchEvent(new Event('input')); }")
-    page.run("{ const x = document.querySelectorAll('#ranked select')[1]; x.value = ''; x.dispatchEvent(new Event('change')); }")
-    page.run("[...document.querySelectorAll('#ranked button')].find((x) => x.textContent === 'Next').focus()")
+    page.run(
+        "{ const x = document.querySelector('#ranked input[type=search]'); x.value = '';"
+        " x.dispatchEvent(new Event('input')); }"
+    )
+    page.run(
+        "{ const x = document.querySelectorAll('#ranked select')[1]; x.value = '';"
+        " x.dispatchEvent(new Event('change')); }"
+    )
+    page.run(
+        "[...document.querySelectorAll('#ranked button')].find((x) => x.textContent ==="
+        " 'Next').focus()"
+    )
     page.press('Enter', 13)
     assert page.run("document.querySelector('#ranked [role=status]').textContent") == '21–40 of 60'
 
 
 def test_run_clusters_and_config_are_chosen(page):
-    page.run("{ const x = document.querySelector('#curves select'); x.value = '1'; x.dispatchEvent(new Event('change')); }")
+    page.run(
+        "{ const x = document.querySelector('#curves select'); x.value = '1'; x.dispatchEvent(new"
+        " Event('change')); }"
+    )
     assert page.run("document.querySelectorAll('#curves figure').length") == 3
-    page.run("{ const x = document.querySelector('#clusters input[type=search]'); x.value = '2'; x.dispatchEvent(new Event('input')); }")
-    assert page.run("[...document.querySelectorAll('#clusters .cluster h3')].filter((x) => x.checkVisibility()).map((x) => x.textContent)") == [
-        'cluster 2 3 images'
-    ]
+    page.run(
+        "{ const x = document.querySelector('#clusters input[type=search]'); x.value = '2';"
+        " x.dispatchEvent(new Event('input')); }"
+    )
+    assert page.run(
+        "[...document.querySelectorAll('#clusters .cluster h3')].filter((x) =>"
+        ' x.checkVisibility()).map((x) => x.textContent)'
+    ) == ['cluster 2 3 images']
     page.run("{ const x = document.querySelector('#config input[type=checkbox]'); x.click(); }")
     assert page.run("document.querySelectorAll('#config tbody tr').length") == 2
 

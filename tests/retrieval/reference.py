@@ -1,4 +1,6 @@
-"""Plain, dense writings of the published definitions: what the fast versions are compared with, and nothing else."""
+"""Plain, dense writings of the published definitions: what the fast versions are compared with,
+and nothing else.
+"""
 
 import itertools
 
@@ -10,8 +12,12 @@ def squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.maximum((x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T, 0)
 
 
-def encode(features: np.ndarray, k1: int, k2: int, kind: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Dense neighbourhood encodings and scaled distances of all samples, from the description in the paper (section 3), one sample at a time."""
+def encode(
+    features: np.ndarray, k1: int, k2: int, kind: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Dense neighbourhood encodings and scaled distances of all samples, from the description in
+    the paper (section 3), one sample at a time.
+    """
     d = squared(features, features)
     np.fill_diagonal(d, 0)
     d = (d / d.max(axis=1)[:, None]).astype(np.float32)
@@ -54,13 +60,25 @@ def jaccard_distances(features: np.ndarray, k1: int, k2: int) -> np.ndarray:
     return jaccard_rows(encode(features, k1, k2, 'stable')[0], len(features))
 
 
-def rerank(query: np.ndarray, gallery: np.ndarray, k1: int = 20, k2: int = 6, lambda_value: float = 0.3, kind: str | None = 'stable') -> np.ndarray:
+def rerank(
+    query: np.ndarray,
+    gallery: np.ndarray,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+    kind: str | None = 'stable',
+) -> np.ndarray:
     q = len(query)
     encoding, d = encode(np.concatenate([query, gallery]), k1, k2, kind)
     return (1 - lambda_value) * jaccard_rows(encoding, q)[:, q:] + lambda_value * d[:q, q:]
 
 
-def ranked(distances: np.ndarray, i: int, ids: tuple[np.ndarray, np.ndarray], cameras: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+def ranked(
+    distances: np.ndarray,
+    i: int,
+    ids: tuple[np.ndarray, np.ndarray],
+    cameras: tuple[np.ndarray, np.ndarray] | None,
+) -> np.ndarray:
     """Gallery rows of query i's list: a stable sort, then what is left out is taken away."""
     keep = ids[1] != -1
     if cameras is not None:
@@ -97,13 +115,18 @@ def metrics(distances, ids, cameras, curve: int = 50) -> dict[str, object]:
 
 
 def single_shot_cmc(distances, ids, cameras, curve: int) -> np.ndarray:
-    """The mean CMC over every possible choice of one gallery image an identity, by listing all the choices."""
+    """The mean CMC over every possible choice of one gallery image an identity, by listing all
+    the choices.
+    """
     curves = []
     for i in range(len(distances)):
         order = ranked(distances, i, ids, cameras)
         if not (ids[1][order] == ids[0][i]).any():
             continue
-        by_identity = [[position for position, row in enumerate(order) if ids[1][row] == identity] for identity in np.unique(ids[1][order])]
+        by_identity = [
+            [position for position, row in enumerate(order) if ids[1][row] == identity]
+            for identity in np.unique(ids[1][order])
+        ]
         own = [ids[1][order[positions[0]]] for positions in by_identity].index(ids[0][i])
         hits = np.zeros(curve)
         choices = list(itertools.product(*by_identity))

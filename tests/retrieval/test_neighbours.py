@@ -15,13 +15,20 @@ def expected(x, y, k):
 @pytest.mark.parametrize(('k', 'rows'), [(1, 900), (5, 900), (21, 900), (30, 40), (50, 40)])
 def test_equals_a_sort_of_all(block_size, k, rows):
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((50, 8)).astype(np.float32) + 5, rng.standard_normal((rows, 8)).astype(np.float32) + 5
+    x, y = (
+        rng.standard_normal((50, 8)).astype(np.float32) + 5,
+        rng.standard_normal((rows, 8)).astype(np.float32) + 5,
+    )
     found = nearest(x, y, k=k, block_size=block_size)
     index, squared, furthest = expected(x, y, k)
     np.testing.assert_array_equal(found.index, index)
     np.testing.assert_allclose(found.squared, squared, rtol=1e-5)
     np.testing.assert_allclose(found.furthest, furthest, rtol=1e-5)
-    assert (found.index.dtype, found.squared.dtype, found.furthest.dtype) == (np.int32, np.float32, np.float32)
+    assert (found.index.dtype, found.squared.dtype, found.furthest.dtype) == (
+        np.int32,
+        np.float32,
+        np.float32,
+    )
 
 
 @pytest.mark.parametrize('distinct', [1, 3, 40])

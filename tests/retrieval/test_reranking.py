@@ -18,11 +18,15 @@ def values(golden):
 def clustered(samples, identities, seed=0, width=16):
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((identities, width))
-    return (centres[rng.integers(0, identities, samples)] + 0.5 * rng.standard_normal((samples, width))).astype(np.float32)
+    return (
+        centres[rng.integers(0, identities, samples)] + 0.5 * rng.standard_normal((samples, width))
+    ).astype(np.float32)
 
 
 @pytest.mark.parametrize('block_size', [13, 256])
-@pytest.mark.parametrize(('name', 'options'), [('k20_6_03', {}), ('k15_3_01', {'k1': 15, 'k2': 3, 'lambda_value': 0.1})])
+@pytest.mark.parametrize(
+    ('name', 'options'), [('k20_6_03', {}), ('k15_3_01', {'k1': 15, 'k2': 3, 'lambda_value': 0.1})]
+)
 def test_rerank_equals_the_published_code(values, name, options, block_size):
     d = rerank(values['query'], values['gallery'], block_size=block_size, **options)
     np.testing.assert_allclose(d, values[f'reranked_{name}'], atol=1e-5)
@@ -31,12 +35,16 @@ def test_rerank_equals_the_published_code(values, name, options, block_size):
 
 def test_reranked_metrics(values):
     d = rerank(values['query'], values['gallery'])
-    metrics = evaluate_distances(d, *[values[k] for k in ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')])
+    metrics = evaluate_distances(
+        d, *[values[k] for k in ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')]
+    )
     assert metrics.mAP == pytest.approx(float(values['reranked_mAP']), abs=1e-6)
     np.testing.assert_allclose(metrics.cmc, values['reranked_cmc'], atol=1e-6)
 
 
-@pytest.mark.parametrize(('k1', 'k2', 'weight'), [(20, 6, 0.3), (5, 1, 0.0), (7, 12, 1.0), (3, 3, 0.5), (1, 1, 0.2)])
+@pytest.mark.parametrize(
+    ('k1', 'k2', 'weight'), [(20, 6, 0.3), (5, 1, 0.0), (7, 12, 1.0), (3, 3, 0.5), (1, 1, 0.2)]
+)
 def test_rerank_equals_the_dense_writing(k1, k2, weight):
     x = clustered(420, 30)
     found = rerank(x[:50], x[50:], k1=k1, k2=k2, lambda_value=weight, block_size=64)
@@ -45,7 +53,9 @@ def test_rerank_equals_the_dense_writing(k1, k2, weight):
 
 def test_lists_longer_than_the_set():
     x = clustered(12, 3)
-    np.testing.assert_allclose(rerank(x[:4], x[4:], k1=20, k2=15), reference.rerank(x[:4], x[4:], 20, 15, 0.3), atol=2e-6)
+    np.testing.assert_allclose(
+        rerank(x[:4], x[4:], k1=20, k2=15), reference.rerank(x[:4], x[4:], 20, 15, 0.3), atol=2e-6
+    )
 
 
 def test_equal_images():
@@ -76,11 +86,15 @@ def test_jaccard_equals_the_dense_definition(k1, k2):
 
 
 def test_memory_of_jaccard_grows_with_the_neighbourhoods():
-    """Twice the images of as many an identity: about twice the memory, and far less than all pairs."""
+    """Twice the images of as many an identity: about twice the memory, and far less than all
+    pairs.
+    """
 
     def peak(samples):
         rng = np.random.default_rng(0)
-        x = np.repeat(rng.standard_normal((samples // 10, 16)), 10, axis=0) + 0.2 * rng.standard_normal((samples, 16))
+        x = np.repeat(
+            rng.standard_normal((samples // 10, 16)), 10, axis=0
+        ) + 0.2 * rng.standard_normal((samples, 16))
         tracemalloc.start()
         try:
             jaccard(x.astype(np.float32), k1=10, block_size=50)
@@ -99,7 +113,9 @@ def test_jaccard_graph_clusters_like_the_dense_matrix():
     x = clustered(240, 12)
     labels = dbscan(jaccard(x), eps=0.5, min_samples=4)
     dense = reference.jaccard_distances(x, 20, 6)
-    expected = sklearn_cluster.DBSCAN(eps=0.5, min_samples=4, metric='precomputed').fit_predict(np.maximum(dense, 0))
+    expected = sklearn_cluster.DBSCAN(eps=0.5, min_samples=4, metric='precomputed').fit_predict(
+        np.maximum(dense, 0)
+    )
     np.testing.assert_array_equal(labels, expected)
     assert len(set(labels[labels >= 0])) > 3
 

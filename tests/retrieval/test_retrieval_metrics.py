@@ -16,7 +16,9 @@ def values(golden):
 
 
 def labels(values):
-    return [values[name] for name in ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')]
+    return [
+        values[name] for name in ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')
+    ]
 
 
 def assert_same(found: Metrics, expected: Metrics):
@@ -37,7 +39,9 @@ def test_evaluate_equals_other_tools(values, block_size):
 
 
 def test_trapezoid_equals_the_original_market_code(values):
-    metrics = evaluate(values['query'], values['gallery'], *labels(values), average_precision='trapezoid')
+    metrics = evaluate(
+        values['query'], values['gallery'], *labels(values), average_precision='trapezoid'
+    )
     assert metrics.mAP == pytest.approx(float(values['mAP_trapezoid']), abs=1e-6)
     assert metrics.mINP == pytest.approx(float(values['mINP']), abs=1e-6)
     assert 'trapezoid' in str(metrics)
@@ -63,7 +67,13 @@ def test_equals_a_walk_down_sorted_lists(seed, levels, dtype, camera_rule, block
     if expected['queries'] == 0:
         return
     for definition in ('rank', 'trapezoid'):
-        found = evaluate_distances(distances, *ids, *(cameras or (None, None)), block_size=block_size, average_precision=definition)
+        found = evaluate_distances(
+            distances,
+            *ids,
+            *(cameras or (None, None)),
+            block_size=block_size,
+            average_precision=definition,
+        )
         np.testing.assert_allclose(found.cmc, expected['cmc'], atol=1e-12)
         assert found.mAP == pytest.approx(expected[definition], abs=1e-12)
         assert found.mINP == pytest.approx(expected['mINP'], abs=1e-12)
@@ -74,12 +84,15 @@ def test_order_of_the_gallery_does_not_matter(values):
     order = np.random.default_rng(0).permutation(420)
     qid, gid, qcam, gcam = labels(values)
     assert_same(
-        evaluate(values['query'], values['gallery'][order], qid, gid[order], qcam, gcam[order]), evaluate(values['query'], values['gallery'], *labels(values))
+        evaluate(values['query'], values['gallery'][order], qid, gid[order], qcam, gcam[order]),
+        evaluate(values['query'], values['gallery'], *labels(values)),
     )
 
 
 def test_duplicates_are_ties_in_every_block_size():
-    """Copies of the same image differ by rounding in a plain product; here they tie, so that the gallery row decides for all block sizes."""
+    """Copies of the same image differ by rounding in a plain product; here they tie, so that the
+    gallery row decides for all block sizes.
+    """
     rng = np.random.default_rng(0)
     gallery = np.repeat(rng.standard_normal((13, 37)).astype(np.float32) + 10, 4, axis=0)
     query = gallery[::4] + np.float32(0.01)
@@ -95,15 +108,25 @@ def test_one_query_by_hand():
     # Sorted: 0.1 own camera (left out), 0.2 junk, 0.3 match, 0.4 distractor, 0.5 other, 0.6 match.
     distances = np.array([[0.5, 0.1, 0.6, 0.2, 0.3, 0.4]], np.float32)
     metrics = evaluate_distances(
-        distances, np.array([7]), np.array([8, 7, 7, -1, 7, 0]), np.array([0]), np.array([1, 0, 1, 0, 1, 2]), average_precision='rank', ranks=(1,)
+        distances,
+        np.array([7]),
+        np.array([8, 7, 7, -1, 7, 0]),
+        np.array([0]),
+        np.array([1, 0, 1, 0, 1, 2]),
+        average_precision='rank',
+        ranks=(1,),
     )
     assert metrics.mAP == pytest.approx((1 / 1 + 2 / 4) / 2)
     assert metrics.mINP == pytest.approx(2 / 4)
     assert metrics.rank(1) == 1.0
     without_cameras = evaluate_distances(distances, np.array([7]), np.array([8, 7, 7, -1, 7, 0]))
     assert without_cameras.mAP == pytest.approx((1 / 1 + 2 / 2 + 3 / 5) / 3)
-    trapezoid = evaluate_distances(distances, np.array([7]), np.array([8, 7, 7, -1, 7, 0]), average_precision='trapezoid')
-    assert trapezoid.mAP == pytest.approx(((1 + 1) / 2 + (1 / 1 + 2 / 2) / 2 + (2 / 4 + 3 / 5) / 2) / 3)
+    trapezoid = evaluate_distances(
+        distances, np.array([7]), np.array([8, 7, 7, -1, 7, 0]), average_precision='trapezoid'
+    )
+    assert trapezoid.mAP == pytest.approx(
+        ((1 + 1) / 2 + (1 / 1 + 2 / 2) / 2 + (2 / 4 + 3 / 5) / 2) / 3
+    )
 
 
 def test_distance_and_normalisation(values):
@@ -112,30 +135,54 @@ def test_distance_and_normalisation(values):
     gallery = values['gallery'] * rng.uniform(0.1, 10, (420, 1)).astype(np.float32)
     cosine = evaluate(query, gallery, *labels(values), distance='cosine')
     assert_same(cosine, evaluate(query, gallery, *labels(values), normalise=True))
-    assert_same(evaluate(query, gallery, *labels(values), distance='sqeuclidean'), evaluate(query, gallery, *labels(values)))
+    assert_same(
+        evaluate(query, gallery, *labels(values), distance='sqeuclidean'),
+        evaluate(query, gallery, *labels(values)),
+    )
     assert abs(cosine.mAP - evaluate(query, gallery, *labels(values)).mAP) > 1e-3
 
 
 @pytest.mark.parametrize('dtype', [np.float64, np.float16, 'bfloat16'])
 def test_types_and_jax_arrays(values, dtype):
     qid, gid, qcam, gcam = labels(values)
-    query, gallery = (np.asarray(jnp.asarray(values[k]).astype(dtype) if dtype != np.float64 else values[k].astype(dtype)) for k in ('query', 'gallery'))
+    query, gallery = (
+        np.asarray(
+            jnp.asarray(values[k]).astype(dtype) if dtype != np.float64 else values[k].astype(dtype)
+        )
+        for k in ('query', 'gallery')
+    )
     expected = evaluate(query.astype(np.float32), gallery.astype(np.float32), qid, gid, qcam, gcam)
-    assert_same(evaluate(query, gallery, qid.astype(np.int32), gid.astype(np.uint16), qcam, gcam), expected)
-    assert_same(evaluate(jnp.asarray(query, jnp.float32), jnp.asarray(gallery, jnp.float32), jnp.asarray(qid), jnp.asarray(gid), qcam, gcam), expected)
+    assert_same(
+        evaluate(query, gallery, qid.astype(np.int32), gid.astype(np.uint16), qcam, gcam), expected
+    )
+    assert_same(
+        evaluate(
+            jnp.asarray(query, jnp.float32),
+            jnp.asarray(gallery, jnp.float32),
+            jnp.asarray(qid),
+            jnp.asarray(gid),
+            qcam,
+            gcam,
+        ),
+        expected,
+    )
 
 
 def test_all_matches_at_the_end_and_infinite_distances():
     distances = np.array([[1.0, 2.0, np.inf, np.inf]], np.float32)
     metrics = evaluate_distances(distances, np.array([1]), np.array([0, 2, 1, 1]))
     assert metrics.mAP == pytest.approx((1 / 3 + 2 / 4) / 2)
-    tied_with_left_out = evaluate_distances(distances, np.array([1]), np.array([0, 2, 1, 1]), np.array([0]), np.array([0, 0, 0, 1]))
+    tied_with_left_out = evaluate_distances(
+        distances, np.array([1]), np.array([0, 2, 1, 1]), np.array([0]), np.array([0, 0, 0, 1])
+    )
     assert tied_with_left_out.mAP == pytest.approx(1 / 3)
 
 
 def test_the_curve_reaches_the_ranks_asked_for():
     rng = np.random.default_rng(0)
-    metrics = evaluate_distances(rng.random((4, 100)).astype(np.float32), np.arange(4), np.arange(100), ranks=(1, 90))
+    metrics = evaluate_distances(
+        rng.random((4, 100)).astype(np.float32), np.arange(4), np.arange(100), ranks=(1, 90)
+    )
     assert metrics.cmc.shape == (90,)
     assert 'rank-90' in str(metrics)
     with pytest.raises(ValueError, match='rank 91'):
@@ -146,7 +193,13 @@ def test_the_curve_reaches_the_ranks_asked_for():
 
 def test_no_match_at_all_is_an_error():
     with pytest.raises(ValueError, match='none of the 3 queries has a match'):
-        evaluate_distances(np.zeros((3, 2), np.float32), np.array([1, 2, -1]), np.array([1, -1]), np.zeros(3, int), np.zeros(2, int))
+        evaluate_distances(
+            np.zeros((3, 2), np.float32),
+            np.array([1, 2, -1]),
+            np.array([1, -1]),
+            np.zeros(3, int),
+            np.zeros(2, int),
+        )
 
 
 def test_nan_is_an_error(values):
@@ -179,6 +232,8 @@ def test_nan_of_what_is_left_out_does_not_matter(values):
     ],
 )
 def test_refusals(values, options, text):
-    given_labels = {k: values[k] for k in ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')}
+    given_labels = {
+        k: values[k] for k in ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')
+    }
     with pytest.raises(ValueError, match=text):
         evaluate(values['query'], values['gallery'], **(given_labels | options))

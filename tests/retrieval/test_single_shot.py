@@ -14,14 +14,22 @@ def small_set(seed, values):
 
 
 @pytest.mark.parametrize('seed', range(3))
-@pytest.mark.parametrize('values', [np.linspace(0, 1, 4001), np.arange(4), np.linspace(-2, 1, 7)], ids=['distinct', 'ties', 'negative'])
-@pytest.mark.parametrize(('camera_rule', 'dtype'), [(True, np.float32), (False, np.float32), (True, np.float64)])
+@pytest.mark.parametrize(
+    'values',
+    [np.linspace(0, 1, 4001), np.arange(4), np.linspace(-2, 1, 7)],
+    ids=['distinct', 'ties', 'negative'],
+)
+@pytest.mark.parametrize(
+    ('camera_rule', 'dtype'), [(True, np.float32), (False, np.float32), (True, np.float64)]
+)
 def test_expectation_equals_all_galleries(seed, values, camera_rule, dtype):
     distances, ids, cameras = small_set(seed, values)
     distances = distances.astype(dtype)
     chosen = cameras if camera_rule else None
     found = single_shot_cmc_distances(distances, *ids, *(chosen or (None, None)), block_size=5)
-    np.testing.assert_allclose(found.cmc, reference.single_shot_cmc(distances, ids, chosen, 20), atol=1e-9)
+    np.testing.assert_allclose(
+        found.cmc, reference.single_shot_cmc(distances, ids, chosen, 20), atol=1e-9
+    )
     assert found.queries + found.skipped == 12
 
 
@@ -37,15 +45,19 @@ def test_rank_distribution_equals_convolution(curve):
         expected = np.cumsum(np.pad(pmf, (0, curve)))[:curve]
         distribution = RankDistribution(images, curve)
         entry = np.repeat(np.arange(identities), nearer)
-        logs = distribution.log_products(rng.permutation(entry), np.array([entry.size]), np.array([0]))
+        logs = distribution.log_products(
+            rng.permutation(entry), np.array([entry.size]), np.array([0])
+        )
         np.testing.assert_allclose(distribution.cdf(logs)[0], expected, atol=1e-9)
 
 
 @pytest.mark.parametrize('crowd', [0, 400])
 def test_matches_out_of_reach_add_nothing(crowd):
-    """300 identities of 4 to 6 images; many matches lie far behind the first 3 ranks, where the short way must not be seen.
+    """300 identities of 4 to 6 images; many matches lie far behind the first 3 ranks, where the
+    short way must not be seen.
 
-    A crowd is one identity whose 400 images stand before all else and yet take one place of a gallery: many nearer images, a small rank.
+    A crowd is one identity whose 400 images stand before all else and yet take one place of a
+    gallery: many nearer images, a small rank.
     """
     rng = np.random.default_rng(1)
     gallery_ids = np.append(np.repeat(np.arange(300), rng.integers(4, 7, 300)), np.full(crowd, 300))
@@ -58,7 +70,13 @@ def test_matches_out_of_reach_add_nothing(crowd):
     for i, identity in enumerate(query_ids):
         own = np.flatnonzero(gallery_ids == identity)
         for match in own:
-            share = np.array([np.mean(distances[i, gallery_ids == j] < distances[i, match]) for j in np.unique(gallery_ids) if j != identity])
+            share = np.array(
+                [
+                    np.mean(distances[i, gallery_ids == j] < distances[i, match])
+                    for j in np.unique(gallery_ids)
+                    if j != identity
+                ]
+            )
             pmf = np.ones(1)
             for p in share:
                 pmf = np.convolve(pmf, [1 - p, p])[:3]
@@ -82,13 +100,19 @@ def test_random_galleries_approach_the_expectation():
 
 def test_features_and_block_sizes(golden):
     values = np.load(golden / 'retrieval.npz')
-    arguments = [values[k] for k in ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')]
+    arguments = [
+        values[k] for k in ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')
+    ]
     base = single_shot_cmc(values['query'], values['gallery'], *arguments)
     assert (base.queries, base.skipped) == (76, 4)
     for block_size in (1, 70):
-        again = single_shot_cmc(values['query'], values['gallery'], *arguments, block_size=block_size)
+        again = single_shot_cmc(
+            values['query'], values['gallery'], *arguments, block_size=block_size
+        )
         np.testing.assert_allclose(again.cmc, base.cmc, atol=1e-10)
-    from_distances = single_shot_cmc_distances(pairwise(values['query'], values['gallery']), *arguments)
+    from_distances = single_shot_cmc_distances(
+        pairwise(values['query'], values['gallery']), *arguments
+    )
     np.testing.assert_allclose(from_distances.cmc, base.cmc, atol=1e-10)
     assert 'exact expectation' in str(base)
     assert base.rank(20) == pytest.approx(base.cmc[-1])
@@ -98,13 +122,19 @@ def test_one_image_an_identity_is_the_plain_curve():
     rng = np.random.default_rng(3)
     distances = rng.random((30, 40)).astype(np.float32)
     ids = (np.arange(30), np.arange(40))
-    expected = [np.mean((distances < np.diag(distances)[:, None]).sum(axis=1) < k) for k in range(1, 21)]
+    expected = [
+        np.mean((distances < np.diag(distances)[:, None]).sum(axis=1) < k) for k in range(1, 21)
+    ]
     np.testing.assert_allclose(single_shot_cmc_distances(distances, *ids).cmc, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(
     ('options', 'text'),
-    [({'repeats': 0}, 'repeats is 0'), ({'ranks': ()}, 'one or more'), ({'ranks': (0, 5)}, r'\(0, 5\)')],
+    [
+        ({'repeats': 0}, 'repeats is 0'),
+        ({'ranks': ()}, 'one or more'),
+        ({'ranks': (0, 5)}, r'\(0, 5\)'),
+    ],
 )
 def test_refusals(options, text):
     distances, ids, cameras = small_set(0, np.arange(4))

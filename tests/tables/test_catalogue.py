@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from configs import variants
+from jreid.configs import variants
 from jreid.tables import catalogue, jobs
 
 TABLES = catalogue.tables()
@@ -23,7 +23,13 @@ def leaves(tree):
 
 def test_every_number_of_the_file_is_in_a_table_once():
     targets = json.loads((ROOT / 'jreid' / 'tables' / 'targets.json').read_text())
-    read = [value for table in TABLES.values() for row in table.rows for numbers in row.paper.values() for value in numbers.values()]
+    read = [
+        value
+        for table in TABLES.values()
+        for row in table.rows
+        for numbers in row.paper.values()
+        for value in numbers.values()
+    ]
     assert sorted(read) == sorted(leaves(targets))
     assert len(read) > 500
 
@@ -32,7 +38,9 @@ def test_shipped_numbers_are_those_of_the_design(shared_data):
     design = shared_data.parent / 'design' / 'targets.json'
     if not design.is_file():
         pytest.skip(f'{design} is missing')
-    assert json.loads((ROOT / 'jreid' / 'tables' / 'targets.json').read_text()) == json.loads(design.read_text())
+    assert json.loads((ROOT / 'jreid' / 'tables' / 'targets.json').read_text()) == json.loads(
+        design.read_text()
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,11 +79,19 @@ def test_every_row_has_a_variant_or_a_reason(table):
 @pytest.mark.parametrize('table', TABLES)
 def test_every_variant_resolves_to_a_config_of_its_pair(table, tmp_path):
     todo, without = jobs.plan([TABLES[table]], workdir=tmp_path, seeds=(0,))
-    assert {row for _, row in without} <= {row.name for row in TABLES[table].rows if row.reason}, without
+    assert {row for _, row in without} <= {row.name for row in TABLES[table].rows if row.reason}, (
+        without
+    )
     for job in todo:
         assert job.config.variant == job.row.variant
         assert job.config.seed == 0
-    wanted = {(pair, row.variant) for row in TABLES[table].rows if row.variant for pair in TABLES[table].pairs if pair in {**row.paper, **row.notes}}
+    wanted = {
+        (pair, row.variant)
+        for row in TABLES[table].rows
+        if row.variant
+        for pair in TABLES[table].pairs
+        if pair in {**row.paper, **row.notes}
+    }
     assert {(job.pair, job.row.variant) for job in todo} == wanted
 
 
@@ -90,5 +106,8 @@ def test_every_row_runs_on_the_pairs_that_need_no_data_of_the_papers(pair, tmp_p
 
 
 def test_unknown_table_is_told_with_those_that_exist():
-    with pytest.raises(ValueError, match=r"'dien-3' does not exist \(did you mean 'dien-[12]'\?\); there are: dmtnet-1, "):
+    with pytest.raises(
+        ValueError,
+        match=r"'dien-3' does not exist \(did you mean 'dien-[12]'\?\); there are: dmtnet-1, ",
+    ):
         catalogue.get('dien-3')

@@ -1,4 +1,6 @@
-"""Running, resuming and collecting tables, with a stand-in for the training; and two rows for real."""
+"""Running, resuming and collecting tables, with a stand-in for the training; and two rows for
+real.
+"""
 
 import csv
 import json
@@ -13,7 +15,8 @@ from jreid.tables import catalogue, command, jobs, results, runner, writing
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Writes what a run writes: 50 + the seed for the source-only row, a point more for the adapted one; fails where a file says so.
+# Writes what a run writes: 50 + the seed for the source-only row, a point more for the adapted one;
+# fails where a file says so.
 STAND_IN = """
 import json, pathlib, sys
 words = dict(word.split('=', 1) for word in sys.argv[1:])
@@ -44,7 +47,11 @@ def stand_in(tmp_path, monkeypatch):
 
     def program(given):
         config = tmp_path / 'config.json'
-        config.write_text(jobs.read_config([word for word in given.arguments if word.startswith('--config')]).to_json_best_effort())
+        config.write_text(
+            jobs.read_config(
+                [word for word in given.arguments if word.startswith('--config')]
+            ).to_json_best_effort()
+        )
         return [sys.executable, str(script), *given.arguments, f'--config-json={config}']
 
     def run(arguments):
@@ -70,13 +77,26 @@ def test_table_of_a_paper_with_differences(stand_in, capsys):
     rows = read_csv(workdir / 'tables' / 'dmtnet-3-duke2market.csv')
     assert len(ran(workdir)) == 18
     dmtnet = rows['DMTNet']
-    assert (dmtnet['rank-1 paper'], dmtnet['rank-1 mean'], dmtnet['rank-1 deviation'], dmtnet['rank-1 values']) == ('71.5', '52', '1', '51 52 53')
+    assert (
+        dmtnet['rank-1 paper'],
+        dmtnet['rank-1 mean'],
+        dmtnet['rank-1 deviation'],
+        dmtnet['rank-1 values'],
+    ) == ('71.5', '52', '1', '51 52 53')
     assert float(dmtnet['rank-1 difference']) == pytest.approx(52 - 71.5)
     assert float(rows['DMTNet+ReRanking']['rank-1 mean']) == 53
-    assert (dmtnet['images seen'], dmtnet['wall seconds'], dmtnet['device'], dmtnet['runs']) == ('1000', '61', 'cpu', '3')
+    assert (dmtnet['images seen'], dmtnet['wall seconds'], dmtnet['device'], dmtnet['runs']) == (
+        '1000',
+        '61',
+        'cpu',
+        '3',
+    )
     assert 'at least 15.3 rank-1 below DMTNet' in rows['MTwINet']['note']
     text = (workdir / 'tables' / 'dmtnet-3-duke2market.md').read_text()
-    assert '| DMTNet | 42.3 | 52.0 ± 1.0 | +9.7 | 71.5 | 52.0 ± 1.0 | -19.5 | 3/3 | 1,000 | 1 min 01 s | cpu |' in text
+    assert (
+        '| DMTNet | 42.3 | 52.0 ± 1.0 | +9.7 | 71.5 | 52.0 ± 1.0 | -19.5 | 3/3 | 1,000 | 1 min 01 s'
+        ' | cpu |' in text
+    )
     assert text in capsys.readouterr().out
     page = (workdir / 'tables' / 'dmtnet-3-duke2market.html').read_text()
     assert '<th scope="row">DMTNet+ReRanking</th>' in page
@@ -85,7 +105,14 @@ def test_table_of_a_paper_with_differences(stand_in, capsys):
 
 def test_finished_runs_are_not_run_again_and_a_failure_stops_no_other(stand_in, capsys):
     workdir, run = stand_in
-    arguments = ['--table=dien-1', '--pair=demo', '--row=Base', '--row=dien-base-dc', '--row=dien', '--seeds=2']
+    arguments = [
+        '--table=dien-1',
+        '--pair=demo',
+        '--row=Base',
+        '--row=dien-base-dc',
+        '--row=dien',
+        '--seeds=2',
+    ]
     (workdir / 'break-dien-base-dc').touch()
     assert run(arguments) == 1
     said = capsys.readouterr()
@@ -114,18 +141,40 @@ def test_a_folder_with_a_run_of_another_config_is_refused(stand_in, capsys):
     arguments = ['--table=dien-1', '--pair=demo', '--row=Base']
     assert run(arguments) == 0
     assert run([*arguments, '--config.method.momentum=0.5']) == 1
-    assert 'holds a finished run of another config (method.momentum: 0.9 there, 0.5 now)' in capsys.readouterr().err
-    assert run([*arguments, '--config.method.momentum=0.5', '--collect']) == 0  # it is counted, and the row says what it is
+    assert (
+        'holds a finished run of another config (method.momentum: 0.9 there, 0.5 now)'
+        in capsys.readouterr().err
+    )
+    # it is counted, and the row says what it is
+    assert run([*arguments, '--config.method.momentum=0.5', '--collect']) == 0
     row = read_csv(workdir / 'tables' / 'dien-1-demo.csv')['Base']
-    assert (row['runs'], row['note']) == ('1', 'seed 0 has another config: method.momentum: 0.9 there, 0.5 now')
+    assert (row['runs'], row['note']) == (
+        '1',
+        'seed 0 has another config: method.momentum: 0.9 there, 0.5 now',
+    )
 
 
 @pytest.mark.parametrize(
     ('wrong', 'told'),
     [
-        ('--pair=demmo', "pair 'demmo' has no config file .*demmo.py \\(did you mean 'demo'\\?\\); there are: cuhk03, "),
-        ('--row=dein', "row 'dein' is in none of dien-1 \\(did you mean 'dien'\\?\\); there are: Base, dien-base, "),
-        ('--config.method.relabel=2', 'the config has no field method.relabel \\(--config.method.relabel=2\\); '),
+        (
+            '--pair=demmo',
+            (
+                "pair 'demmo' has no config file .*demmo.py \\(did you mean 'demo'\\?\\); there"
+                ' are: cuhk03, '
+            ),
+        ),
+        (
+            '--row=dein',
+            (
+                "row 'dein' is in none of dien-1 \\(did you mean 'dien'\\?\\); there are: Base,"
+                ' dien-base, '
+            ),
+        ),
+        (
+            '--config.method.relabel=2',
+            'the config has no field method.relabel \\(--config.method.relabel=2\\); ',
+        ),
         ('--config.method.learnin_rate=2', 'did you mean method.learning_rate'),
     ],
 )
@@ -142,7 +191,11 @@ def test_shards_are_a_partition(stand_in, capsys):
 
     def told(shard):
         assert run([*arguments, f'--shard={shard}']) == 0
-        return [line.split('--workdir=')[1] for line in capsys.readouterr().out.splitlines() if 'jreid.main' in line]
+        return [
+            line.split('--workdir=')[1]
+            for line in capsys.readouterr().out.splitlines()
+            if 'jreid.main' in line
+        ]
 
     parts = [told(f'{i}/4') for i in (1, 2, 3, 4)]
     assert sorted(sum(parts, [])) == sorted(told('1/1'))
@@ -164,20 +217,32 @@ def test_teachers_come_once_before_the_rows_that_read_their_labels(tmp_path):
     todo, _ = jobs.plan([catalogue.get('ptl-3')], workdir=tmp_path, pairs=['demo'], seeds=(0, 1))
     by_variant = {job.row.variant: job for job in todo if job.repetition == 1}
     assert by_variant['ptl-bl'].steps == ()
-    (teacher, label) = by_variant['ptl-attr-t'].steps
+    teacher, label = by_variant['ptl-attr-t'].steps
     assert teacher.command.arguments[0].endswith('teacher_attributes.py:synthetic')
-    assert label.command.module == 'jreid.label'
+    assert label.command.module == 'jreid.commands.label'
     assert by_variant['ptl-attr-t'].config.data.target_teacher == str(label.folder)
     both = by_variant['ptl-attr-st']
-    assert [step.command.module for step in both.steps] == ['jreid.main', 'jreid.label', 'jreid.label']
+    assert [step.command.module for step in both.steps] == [
+        'jreid.main',
+        'jreid.commands.label',
+        'jreid.commands.label',
+    ]
     assert both.config.data.source_teacher != both.config.data.target_teacher
-    given, _ = jobs.plan([catalogue.get('ptl-3')], workdir=tmp_path, pairs=['demo'], rows=['ptl-attr-t'], edits=['--config.data.target_teacher=mine'])
+    given, _ = jobs.plan(
+        [catalogue.get('ptl-3')],
+        workdir=tmp_path,
+        pairs=['demo'],
+        rows=['ptl-attr-t'],
+        edits=['--config.data.target_teacher=mine'],
+    )
     assert given[0].steps == ()
     assert given[0].config.data.target_teacher == 'mine'
 
 
 def test_random_splits_are_the_repetitions(tmp_path):
-    todo, _ = jobs.plan([catalogue.get('tjaidl-1')], workdir=tmp_path, pairs=['market2prid'], seeds=(0, 4))
+    todo, _ = jobs.plan(
+        [catalogue.get('tjaidl-1')], workdir=tmp_path, pairs=['market2prid'], seeds=(0, 4)
+    )
     assert [job.config.data.target_options.split for job in todo] == [0, 4]
 
 
@@ -201,7 +266,13 @@ def test_wrong_arguments_are_told(arguments, message, capsys, tmp_path):
 
 
 def test_summary_row_of_a_variant():
-    rows = {'source_only': {'mAP': 1.0}, 'adabn': {'mAP': 2.0}, 'timing': {'seconds': 1}, 'adapted': {'mAP': 3.0}, 'adapted_reranked': {'mAP': 4.0}}
+    rows = {
+        'source_only': {'mAP': 1.0},
+        'adabn': {'mAP': 2.0},
+        'timing': {'seconds': 1},
+        'adapted': {'mAP': 3.0},
+        'adapted_reranked': {'mAP': 4.0},
+    }
     assert results.summary_row(rows, reranked=False)['mAP'] == 3
     assert results.summary_row(rows, reranked=True)['mAP'] == 4
     rows['adapted'] |= {'rank1': 9.0, 'single_shot': {'rank1': 8.0, 'repeats': None}}
@@ -216,51 +287,97 @@ def test_one_run_has_no_deviation_and_bars_in_names_survive(tmp_path):
     score = {'mAP': results.Score(12.5, None, (12.5,))}
     line = results.Line(row, 'p', {'mAP': 10.0}, score, 1, 1, None, 3725.0, ('gpu',), '')
     table = catalogue.Table('dien-9', 'DIEN', ('p',), (row,))
-    assert r'| a\|b | 10.0 | 12.5 | +2.5 | 1/1 |  | 1 h 02 min | gpu |  |' in writing.markdown(table, [line])
+    assert r'| a\|b | 10.0 | 12.5 | +2.5 | 1/1 |  | 1 h 02 min | gpu |  |' in writing.markdown(
+        table, [line]
+    )
 
 
 @pytest.mark.slow
 def test_two_rows_for_real_from_another_folder(people, tmp_path):
-    """The program as a user starts it, on a pair of one's own in a file; the second time nothing runs."""
+    """The program as a user starts it, on a pair of one's own in a file; the second time nothing
+    runs.
+    """
     text = (ROOT / 'configs' / 'duke2market.py').read_text()
     edits = [
-        f'data.source_root, config.data.target_root = {str(people / "one")!r}, {str(people / "two")!r}',
+        (
+            f'data.source_root, config.data.target_root = {str(people / "one")!r},'
+            f' {str(people / "two")!r}'
+        ),
         "data.source = config.data.target = 'market1501'",
-        "data.source_options = config.data.target_options = {'attributes': False, 'expected': False}",
+        (
+            "data.source_options = config.data.target_options = {'attributes': False, 'expected':"
+            ' False}'
+        ),
         'data.height, config.data.width = 32, 16',
         "model.backbone = 'tiny_cnn'",
         'method.joint_epochs = 1',
-        'method.identities_a_batch = 4',
+        'method.identities_per_batch = 4',
         'method.target_batch = 12',
         'method.embedding_width = 16',
         'figures.enabled = False',
     ]
     (tmp_path / 'mine').mkdir()
-    (tmp_path / 'mine' / 'tiny.py').write_text(text.replace('    return config', '\n'.join(f'    config.{edit}' for edit in edits) + '\n    return config'))
-    arguments = ['--table=dien-1', '--pair=mine/tiny.py', '--row=Base', '--row=Base+DC', '--workdir=runs']
-    environment = {'JREID_CACHE': str(people / 'cache'), 'JAX_PLATFORMS': 'cpu', 'PATH': '/usr/bin:/bin', 'HOME': str(tmp_path)}
+    (tmp_path / 'mine' / 'tiny.py').write_text(
+        text.replace(
+            '    return config',
+            '\n'.join(f'    config.{edit}' for edit in edits) + '\n    return config',
+        )
+    )
+    arguments = [
+        '--table=dien-1',
+        '--pair=mine/tiny.py',
+        '--row=Base',
+        '--row=Base+DC',
+        '--workdir=runs',
+    ]
+    environment = {
+        'JREID_CACHE': str(people / 'cache'),
+        'JAX_PLATFORMS': 'cpu',
+        'PATH': '/usr/bin:/bin',
+        'HOME': str(tmp_path),
+    }
     words = [sys.executable, str(ROOT / 'scripts' / 'reproduce.py'), *arguments]
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = read_csv(tmp_path / 'runs' / 'tables' / 'dien-1-tiny.csv')
     for name, variant in (('Base', 'dien-base'), ('Base+DC', 'dien-base-dc')):
-        summary = json.loads((tmp_path / 'runs' / 'tiny' / variant / '0' / 'summary.json').read_text())
-        assert float(rows[name]['mAP mean']) == pytest.approx(summary['adapted' if 'adapted' in summary else 'source_only']['mAP'], abs=1e-3)
+        summary = json.loads(
+            (tmp_path / 'runs' / 'tiny' / variant / '0' / 'summary.json').read_text()
+        )
+        assert float(rows[name]['mAP mean']) == pytest.approx(
+            summary['adapted' if 'adapted' in summary else 'source_only']['mAP'], abs=1e-3
+        )
         assert summary['images_seen'] > 0
         assert float(rows[name]['images seen']) == summary['images_seen']
     before = (tmp_path / 'runs' / 'tiny' / 'dien-base' / '0' / 'log.txt').stat().st_mtime_ns
-    assert subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True).returncode == 0
+    assert (
+        subprocess.run(
+            words, cwd=tmp_path, env=environment, capture_output=True, text=True
+        ).returncode
+        == 0
+    )
     assert (tmp_path / 'runs' / 'tiny' / 'dien-base' / '0' / 'log.txt').stat().st_mtime_ns == before
 
 
 PAGES = [(ROOT / name).read_text() for name in ('README.md', 'docs/tables.md')]
-WRITTEN = sorted({line.split('#')[0] for page in PAGES for line in re.findall(r'^python scripts/reproduce.py (.*)$', page, re.MULTILINE)})
+WRITTEN = sorted(
+    {
+        line.split('#')[0]
+        for page in PAGES
+        for line in re.findall(r'^python scripts/reproduce.py (.*)$', page, re.MULTILINE)
+    }
+)
 
 
 @pytest.mark.parametrize('words', WRITTEN)
 def test_commands_of_the_pages_plan_runs(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = words.split()
-    assert command.main([*arguments, *([] if {'--list', '--dry-run'} & set(arguments) else ['--dry-run'])]) == 0
+    assert (
+        command.main(
+            [*arguments, *([] if {'--list', '--dry-run'} & set(arguments) else ['--dry-run'])]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     assert 'dien-1: DIEN' in said if '--list' in arguments else said.count('jreid.main') >= 10

@@ -1,4 +1,6 @@
-"""Attributes an identity of Market-1501 and DukeMTMC-reID, from the .mat files of Lin et al. 2019 (arXiv:1703.07220)."""
+"""Attributes an identity of Market-1501 and DukeMTMC-reID, from the .mat files of Lin et al.
+2019 (arXiv:1703.07220).
+"""
 
 import dataclasses
 import os
@@ -33,30 +35,43 @@ class Table:
         missing = [int(i) for i in wanted if i > 0 and int(i) not in self.values]
         if missing:
             raise ValueError(
-                f'{len(missing):,} of {len(wanted):,} identities have no attributes in {self.source}, e.g. {missing[:5]}; '
-                f'it has {len(self.values):,} identities. Give the annotation file of this set (attributes=PATH), or attributes=False'
+                f'{len(missing):,} of {len(wanted):,} identities have no attributes in'
+                f' {self.source}, e.g. {missing[:5]}; it has {len(self.values):,} identities. Give'
+                ' the annotation file of this set (attributes=PATH), or attributes=False'
             )
         unknown = np.full(len(self.names), np.nan, np.float32)
-        return np.stack([self.values.get(int(i), unknown) for i in identity]) if len(identity) else np.zeros((0, len(self.names)), np.float32)
+        return (
+            np.stack([self.values.get(int(i), unknown) for i in identity])
+            if len(identity)
+            else np.zeros((0, len(self.names)), np.float32)
+        )
 
 
 def read(path: str | os.PathLike, *, age: str = 'binary') -> tuple[Table, Table]:
-    """The tables of the training and of the test identities, with the same columns (in the order of the training part's fields).
+    """The tables of the training and of the test identities, with the same columns (in the order of
+    the training part's fields).
 
-    Fields are read by name, since their order differs between the two parts. Binary fields are coded 1 = no, 2 = yes; a 0, of which Duke has two,
-    was not annotated and counts as no. An identity may have no colour, or several.
+    Fields are read by name, since their order differs between the two parts. Binary fields are
+    coded 1 = no, 2 = yes; a 0, of which Duke has two, was not annotated and counts as no. An
+    identity may have no colour, or several.
 
     Args:
-      age: Market's age has four levels (young, teenager, adult, old). 'binary': one column, 1 for adult and old, so that Market has the papers' 27
-        binary attributes; 'scaled': one column with 0, 1/3, 2/3, 1; 'levels': one column a level, 30 in all. Duke has no age.
+      age: Market's age has four levels (young, teenager, adult, old). 'binary': one column, 1 for
+        adult and old, so that Market has the papers' 27 binary attributes; 'scaled': one column
+        with 0, 1/3, 2/3, 1; 'levels': one column a level, 30 in all. Duke has no age.
 
     Raises:
-      ValueError: not such a file, fields that differ between the parts, or codes outside 1..2 (age 1..4).
+      ValueError: not such a file, fields that differ between the parts, or codes outside 1..2 (age
+        1..4).
 
-    The papers (TJ-AIDL, section 4) count 27 and 23 binary attributes and leave open how age becomes one of them.
+    The papers (TJ-AIDL, section 4) count 27 and 23 binary attributes and leave open how age becomes
+    one of them.
     """
     if age not in ('binary', 'scaled', 'levels'):
-        raise ValueError(f"age is {age!r}; expected 'binary' (adult or old), 'scaled' (0, 1/3, 2/3, 1) or 'levels' (one column a level)")
+        raise ValueError(
+            f"age is {age!r}; expected 'binary' (adult or old), 'scaled' (0, 1/3, 2/3, 1) or"
+            " 'levels' (one column a level)"
+        )
     from scipy.io import loadmat
 
     if not pathlib.Path(path).is_file():
@@ -64,23 +79,42 @@ def read(path: str | os.PathLike, *, age: str = 'binary') -> tuple[Table, Table]
     try:
         variables = loadmat(path, squeeze_me=True, struct_as_record=False)
     except Exception as error:  # whatever a damaged file makes the parser stumble over
-        raise ValueError(f'{path} cannot be read as a MATLAB file: {error or type(error).__name__}') from error
-    structs = [value for key, value in variables.items() if not key.startswith('__') and hasattr(value, 'train') and hasattr(value, 'test')]
+        raise ValueError(
+            f'{path} cannot be read as a MATLAB file: {error or type(error).__name__}'
+        ) from error
+    structs = [
+        value
+        for key, value in variables.items()
+        if not key.startswith('__') and hasattr(value, 'train') and hasattr(value, 'test')
+    ]
     if len(structs) != 1:
-        raise ValueError(f'{path} holds {sorted(k for k in variables if not k.startswith("__"))}; expected one struct with the parts train and test')
+        raise ValueError(
+            f'{path} holds {sorted(k for k in variables if not k.startswith("__"))}; expected one'
+            ' struct with the parts train and test'
+        )
     parts = structs[0].train, structs[0].test
     try:
         fields = [[f for f in part._fieldnames if f != 'image_index'] for part in parts]
         if set(fields[0]) != set(fields[1]):
-            raise ValueError(f'{path}: the fields {sorted(set(fields[0]) ^ set(fields[1]))} are in one of train and test only')
+            raise ValueError(
+                f'{path}: the fields {sorted(set(fields[0]) ^ set(fields[1]))} are in one of train'
+                ' and test only'
+            )
         train, test = (_table(part, fields[0], age, str(path)) for part in parts)
     except (AttributeError, TypeError) as error:
-        raise ValueError(f'{path}: train or test is not as expected, a struct of image_index and one array a field: {error}') from error
+        raise ValueError(
+            f'{path}: train or test is not as expected, a struct of image_index and one array a'
+            f' field: {error}'
+        ) from error
     return train, test
 
 
-def find(option: bool | str | os.PathLike | None, filename: str, folders: tuple[pathlib.Path, ...]) -> pathlib.Path | None:
-    """The annotation file that an option `attributes` means: a path as it is; None: the file if it lies in a folder; True: it must; False: none."""
+def find(
+    option: bool | str | os.PathLike | None, filename: str, folders: tuple[pathlib.Path, ...]
+) -> pathlib.Path | None:
+    """The annotation file that an option `attributes` means: a path as it is; None: the file if
+    it lies in a folder; True: it must; False: none.
+    """
     if option is False:
         return None
     if option is not None and option is not True:
@@ -89,7 +123,10 @@ def find(option: bool | str | os.PathLike | None, filename: str, folders: tuple[
         if (folder / filename).is_file():
             return folder / filename
     if option:
-        raise FileNotFoundError(f'{filename} lies in none of {", ".join(dict.fromkeys(map(str, folders)))}; give its path: attributes=PATH')
+        raise FileNotFoundError(
+            f'{filename} lies in none of {", ".join(dict.fromkeys(map(str, folders)))}; give its'
+            ' path: attributes=PATH'
+        )
     return None
 
 
@@ -101,7 +138,10 @@ def _table(part: object, fields: list[str], age: str, source: str) -> Table:
         codes = np.atleast_1d(getattr(part, field))
         low, high = (1, 4) if field == 'age' else (0, 2)
         if codes.shape != (len(identities),) or not np.isin(codes, np.arange(low, high + 1)).all():
-            raise ValueError(f'{source}: {field} has shape {codes.shape} and values {np.unique(codes)[:6]}; expected {len(identities)} codes {low}..{high}')
+            raise ValueError(
+                f'{source}: {field} has shape {codes.shape} and values {np.unique(codes)[:6]};'
+                f' expected {len(identities)} codes {low}..{high}'
+            )
         if field != 'age':
             names.append(field)
             columns.append(codes == 2)

@@ -24,25 +24,49 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads one of 10 random splits: 871 people trained on and 100 tested, or 485 and 486. Images 1 and 2 of a person are camera a's, 3 and 4 camera b's.
+    """Reads one of 10 random splits: 871 people trained on and 100 tested, or 485 and 486. Images 1
+    and 2 of a person are camera a's, 3 and 4 camera b's.
 
     Args:
       root: the folder campus, with images like 0001001.png (person, image), or the folder above it.
       test_people: 100 or 486.
-      shots: 'single': the gallery has one random image of each person, drawn from (split_seed, split); 'all': both of them, from which
-        `evaluation.single_shot` takes the expectation or draws.
+      shots: 'single': the gallery has one random image of each person, drawn from (split_seed,
+        split); 'all': both of them, from which `evaluation.single_shot` takes the expectation or
+        draws.
       Others: see `jreid.data.datasets.viper.load`.
     """
     if shots not in ('single', 'all'):
-        raise ValueError(f"shots is {shots!r}; expected 'single' (one gallery image a person) or 'all'")
+        raise ValueError(
+            f"shots is {shots!r}; expected 'single' (one gallery image a person) or 'all'"
+        )
     layout = f'images like {EXAMPLE} (person, image) right in one folder'
-    folder = listing.find_images(root, ('campus', 'cuhk01', 'CUHK01', 'CUHK01/campus', 'cuhk01/campus'), name='CUHK01', layout=layout)
+    folder = listing.find_images(
+        root,
+        ('campus', 'cuhk01', 'CUHK01', 'CUHK01/campus', 'cuhk01/campus'),
+        name='CUHK01',
+        layout=layout,
+    )
     photos = listing.scan(folder, _parse, example=EXAMPLE, bad_files=bad_files)
-    people = {p.identity for p in photos if p.camera == 0} & {p.identity for p in photos if p.camera == 1}
+    people = {p.identity for p in photos if p.camera == 0} & {
+        p.identity for p in photos if p.camera == 1
+    }
     size = len(people) - test_people
-    chosen = repeated.choose('cuhk01', people, split=split, train=size, splits=SPLITS, split_seed=split_seed, split_file=split_file, write_splits=write_splits)
+    chosen = repeated.choose(
+        'cuhk01',
+        people,
+        split=split,
+        train=size,
+        splits=SPLITS,
+        split_seed=split_seed,
+        split_file=split_file,
+        write_splits=write_splits,
+    )
     if expected:
-        repeated.expect('cuhk01', {'images': len(photos), 'people': len(people)}, {'images': 3884, 'people': 971})
+        repeated.expect(
+            'cuhk01',
+            {'images': len(photos), 'people': len(people)},
+            {'images': 3884, 'people': 971},
+        )
     shown = repeated.one_each(photos, seed=split_seed, split=split) if shots == 'single' else None
     return repeated.across_cameras('cuhk01', photos, chosen, direction=direction, shown=shown)
 

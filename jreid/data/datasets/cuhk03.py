@@ -1,4 +1,6 @@
-"""CUHK03 (Li et al. 2014): 1,467 people, five pairs of cameras, boxes drawn by people ('labeled') or found by a detector."""
+"""CUHK03 (Li et al. 2014): 1,467 people, five pairs of cameras, boxes drawn by people
+('labeled') or found by a detector.
+"""
 
 import os
 import pathlib
@@ -39,20 +41,27 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads the new protocol of Zhong et al. 2017 (767 people trained on, 700 tested), or one of the 20 splits of the classic one (1,367 and 100).
+    """Reads the new protocol of Zhong et al. 2017 (767 people trained on, 700 tested), or one of
+    the 20 splits of the classic one (1,367 and 100).
 
     Args:
-      root: the folder that holds images_labeled and images_detected, with images like 1_001_1_01.png (camera pair, person, view, image) as they are taken from
-        cuhk-03.mat, or the folder above it.
+      root: the folder that holds images_labeled and images_detected, with images like
+        1_001_1_01.png (camera pair, person, view, image) as they are taken from cuhk-03.mat, or the
+        folder above it.
       images: 'labeled' or 'detected'.
-      protocol: 'new', from the authors' .mat file; 'classic': view 1 is searched for in view 2 (`direction` a2b). The classic splits are drawn here; the
-        authors' own can be given as a split file.
-      annotations: cuhk03_new_protocol_config_{labeled,detected}.mat; None where it lies in the set's folder or the folder above.
-      pairs: camera pairs that a classic split is drawn from: 5 (1,467 people), or 3 (the 1,360 people of pairs 1 to 3, as early papers had).
+      protocol: 'new', from the authors' .mat file; 'classic': view 1 is searched for in view 2
+        (`direction` a2b). The classic splits are drawn here; the authors' own can be given as a
+        split file.
+      annotations: cuhk03_new_protocol_config_{labeled,detected}.mat; None where it lies in the
+        set's folder or the folder above.
+      pairs: camera pairs that a classic split is drawn from: 5 (1,467 people), or 3 (the 1,360
+        people of pairs 1 to 3, as early papers had).
       test_people: of a classic split.
-      validation_people: people of a classic split, drawn from (split_seed, split), who are neither trained on nor tested: 100 with pairs=3 for 1,160/100/100.
-      shots: of a classic split, 'single': the gallery has one random image of each person, drawn from (split_seed, split); 'all': all of them, from which
-        `evaluation.single_shot` takes the expectation or draws.
+      validation_people: people of a classic split, drawn from (split_seed, split), who are neither
+        trained on nor tested: 100 with pairs=3 for 1,160/100/100.
+      shots: of a classic split, 'single': the gallery has one random image of each person, drawn
+        from (split_seed, split); 'all': all of them, from which `evaluation.single_shot` takes the
+        expectation or draws.
       Others: see `jreid.data.datasets.viper.load`.
 
     Both views of a pair are one camera each: camera = view - 1, as in the authors' file.
@@ -60,11 +69,21 @@ def load(
     if images not in COUNTS:
         raise ValueError(f"images is {images!r}; expected 'labeled' or 'detected'")
     if protocol not in ('new', 'classic'):
-        raise ValueError(f"protocol is {protocol!r}; expected 'new' (767/700) or 'classic' (20 splits)")
+        raise ValueError(
+            f"protocol is {protocol!r}; expected 'new' (767/700) or 'classic' (20 splits)"
+        )
     if shots not in ('single', 'all'):
-        raise ValueError(f"shots is {shots!r}; expected 'single' (one gallery image a person) or 'all'")
+        raise ValueError(
+            f"shots is {shots!r}; expected 'single' (one gallery image a person) or 'all'"
+        )
     sub = f'images_{images}'
-    folder = listing.find_folder(root, ('cuhk03', 'CUHK03', 'cuhk03_release'), (sub,), name='CUHK03', layout=f'{sub} with images like {EXAMPLE}')
+    folder = listing.find_folder(
+        root,
+        ('cuhk03', 'CUHK03', 'cuhk03_release'),
+        (sub,),
+        name='CUHK03',
+        layout=f'{sub} with images like {EXAMPLE}',
+    )
     if protocol == 'new':
         splits = _new(folder, sub, _annotations(annotations, images, folder), bad_files)
         if expected:
@@ -77,12 +96,30 @@ def load(
     views = [{p.identity for p in photos if p.camera == camera} for camera in (0, 1)]
     people = views[0] & views[1]
     size = len(people) - test_people
-    chosen = repeated.choose('cuhk03', people, split=split, train=size, splits=SPLITS, split_seed=split_seed, split_file=split_file, write_splits=write_splits)
+    chosen = repeated.choose(
+        'cuhk03',
+        people,
+        split=split,
+        train=size,
+        splits=SPLITS,
+        split_seed=split_seed,
+        split_file=split_file,
+        write_splits=write_splits,
+    )
     if not 0 <= validation_people < len(chosen.train):
-        raise ValueError(f'validation_people is {validation_people}; expected at least 0 and fewer than the {len(chosen.train)} people trained on')
-    left_out = np.random.default_rng([split_seed, split, 2]).permutation(chosen.train)[:validation_people]
-    # A person of one view alone (the labeled images have one) cannot be tested, and is trained on in every split.
-    chosen = repeated.Split(tuple(sorted((set(chosen.train) | (views[0] ^ views[1])) - set(left_out.tolist()))), chosen.test)
+        raise ValueError(
+            f'validation_people is {validation_people}; expected at least 0 and fewer than the'
+            f' {len(chosen.train)} people trained on'
+        )
+    left_out = np.random.default_rng([split_seed, split, 2]).permutation(chosen.train)[
+        :validation_people
+    ]
+    # A person of one view alone (the labeled images have one) cannot be tested, and is trained on
+    # in every split.
+    chosen = repeated.Split(
+        tuple(sorted((set(chosen.train) | (views[0] ^ views[1])) - set(left_out.tolist()))),
+        chosen.test,
+    )
     shown = repeated.one_each(photos, seed=split_seed, split=split) if shots == 'single' else None
     return repeated.across_cameras('cuhk03', photos, chosen, direction=direction, shown=shown)
 
@@ -99,7 +136,10 @@ def _annotations(given: str | None, images: str, folder: pathlib.Path) -> pathli
     for place in places:
         if place.is_file():
             return place
-    raise FileNotFoundError(f"{' and '.join(map(str, places))} not found: the new protocol's file by Zhong et al. 2017; give its path (annotations=PATH)")
+    raise FileNotFoundError(
+        f"{' and '.join(map(str, places))} not found: the new protocol's file by Zhong et al. 2017;"
+        ' give its path (annotations=PATH)'
+    )
 
 
 def _new(folder: pathlib.Path, sub: str, path: pathlib.Path, bad_files: str) -> Splits:
@@ -111,22 +151,39 @@ def _new(folder: pathlib.Path, sub: str, path: pathlib.Path, bad_files: str) -> 
     except (MatReadError, ValueError, OSError) as error:
         raise ValueError(f'{path} cannot be read as a MATLAB file: {error}') from error
     if lacking := [field for field in FIELDS if field not in content]:
-        raise ValueError(f'{path} lacks {", ".join(lacking)}; expected the new protocol of CUHK03 with {", ".join(FIELDS)}')
+        raise ValueError(
+            f'{path} lacks {", ".join(lacking)}; expected the new protocol of CUHK03 with'
+            f' {", ".join(FIELDS)}'
+        )
     names = [str(name) for name in content['filelist']]
     if wrong := [name for name in names if not NAME.fullmatch(name)]:
-        raise ValueError(f'{path} lists {len(wrong):,} images with other names than {EXAMPLE}, e.g. {wrong[0]!r}')
+        raise ValueError(
+            f'{path} lists {len(wrong):,} images with other names than {EXAMPLE}, e.g. {wrong[0]!r}'
+        )
     parts, missing = {}, []
     for split in ('train', 'query', 'gallery'):
         rows = np.atleast_1d(content[f'{split}_idx']).astype(np.int64) - 1  # counted from 1
         if rows.size and not 0 <= rows.min() <= rows.max() < len(names):
-            raise ValueError(f'{path}: {split}_idx names image {rows.max() + 1:,}; the list has {len(names):,}')
+            raise ValueError(
+                f'{path}: {split}_idx names image {rows.max() + 1:,}; the list has {len(names):,}'
+            )
         photos = []
         for row in rows:
             file = folder / sub / names[row]
             if file.is_file() and file.stat().st_size:
-                photos.append(Photo(str(file), int(content['labels'][row]), int(content['camId'][row]) - 1))
+                photos.append(
+                    Photo(str(file), int(content['labels'][row]), int(content['camId'][row]) - 1)
+                )
             else:
                 missing.append(names[row])
         parts[split] = photos
-    listing.report_bad(missing, sum(map(len, parts.values())) + len(missing), folder / sub, 'are missing or empty', bad_files)
-    return repeated.assemble('cuhk03', train=parts['train'], query=parts['query'], gallery=parts['gallery'])
+    listing.report_bad(
+        missing,
+        sum(map(len, parts.values())) + len(missing),
+        folder / sub,
+        'are missing or empty',
+        bad_files,
+    )
+    return repeated.assemble(
+        'cuhk03', train=parts['train'], query=parts['query'], gallery=parts['gallery']
+    )

@@ -1,4 +1,6 @@
-"""COCO DensePose (Guler et al. 2018): crops of people with part masks of 8 classes; for parsing teachers."""
+"""COCO DensePose (Guler et al. 2018): crops of people with part masks of 8 classes; for parsing
+teachers.
+"""
 
 import hashlib
 import json
@@ -16,16 +18,30 @@ from jreid.data.datasets.teaching import splits_of
 from jreid.data.index import Splits
 from jreid.data.pack import cache_folder
 
-ANNOTATIONS = {'train': 'densepose_coco_2014_train.json', 'test': 'densepose_coco_2014_minival.json'}
-LAYOUT = f'annotations/ with {" and ".join(ANNOTATIONS.values())}, train2014/ and val2014/ with the images'
+ANNOTATIONS = {
+    'train': 'densepose_coco_2014_train.json',
+    'test': 'densepose_coco_2014_minival.json',
+}
+LAYOUT = (
+    f'annotations/ with {" and ".join(ANNOTATIONS.values())}, train2014/ and val2014/ with the'
+    ' images'
+)
 SIDE = 256
 """Height and width of the set's part masks, which span a person's box."""
 CLASSES = np.array([0, 2, 4, 4, 7, 7, 5, 5, 6, 6, 3, 3, 4, 4, 1], np.uint8)
-"""The set's 14 parts (torso, hands, feet, upper legs, lower legs, upper arms, lower arms, head; 0 the background) as the 8 classes of `jreid.parsing`."""
+"""The set's 14 parts (torso, hands, feet, upper legs, lower legs, upper arms, lower arms, head;
+0 the background) as the 8 classes of `jreid.evaluation.parsing`.
+"""
 VERSION = 1
 
 
-def load(root: str | os.PathLike, *, min_height: int = 64, crops: str | None = None, progress: bool = True) -> Splits:
+def load(
+    root: str | os.PathLike,
+    *,
+    min_height: int = 64,
+    crops: str | None = None,
+    progress: bool = True,
+) -> Splits:
     """Cuts people with part masks out of COCO's images, once, and reads the crops.
 
     Args:
@@ -35,12 +51,16 @@ def load(root: str | os.PathLike, *, min_height: int = 64, crops: str | None = N
       progress: show a bar while cutting.
     """
     needed = tuple(f'annotations/{name}' for name in ANNOTATIONS.values())
-    folder = listing.find_folder(root, ('coco', 'COCO'), needed, name='COCO DensePose', layout=LAYOUT)
+    folder = listing.find_folder(
+        root, ('coco', 'COCO'), needed, name='COCO DensePose', layout=LAYOUT
+    )
     digest = hashlib.sha256(f'{VERSION} {folder} {min_height}'.encode())
     for name in needed:
         status = os.stat(folder / name)
         digest.update(f'{status.st_size} {status.st_mtime_ns}'.encode())
-    place = (pathlib.Path(crops).expanduser().absolute() if crops else cache_folder() / 'densepose') / digest.hexdigest()[:16]
+    place = (
+        pathlib.Path(crops).expanduser().absolute() if crops else cache_folder() / 'densepose'
+    ) / digest.hexdigest()[:16]
     if not place.is_dir():
         _cut_all(folder, place, min_height, progress)
     paths, masks, trained = [], [], []
@@ -60,9 +80,25 @@ def _cut_all(folder: pathlib.Path, place: pathlib.Path, min_height: int, progres
         for part, name in ANNOTATIONS.items():
             (fresh / part).mkdir(parents=True)
             try:
-                _cut(folder, json.loads((folder / 'annotations' / name).read_text()), fresh / part, min_height, progress)
-            except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
-                raise ValueError(f'{folder / "annotations" / name} cannot be used: {type(error).__name__} {error}') from error
+                _cut(
+                    folder,
+                    json.loads((folder / 'annotations' / name).read_text()),
+                    fresh / part,
+                    min_height,
+                    progress,
+                )
+            except (
+                ValueError,
+                KeyError,
+                IndexError,
+                TypeError,
+                AttributeError,
+                OverflowError,
+            ) as error:
+                raise ValueError(
+                    f'{folder / "annotations" / name} cannot be used: {type(error).__name__}'
+                    f' {error}'
+                ) from error
         os.replace(fresh, place)
     except OSError:
         # Another process may have been first; its crops are the same.
@@ -72,35 +108,58 @@ def _cut_all(folder: pathlib.Path, place: pathlib.Path, min_height: int, progres
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _cut(folder: pathlib.Path, annotation: dict[str, Any], out: pathlib.Path, min_height: int, progress: bool) -> None:
+def _cut(
+    folder: pathlib.Path,
+    annotation: dict[str, Any],
+    out: pathlib.Path,
+    min_height: int,
+    progress: bool,
+) -> None:
     files = {image['id']: image['file_name'] for image in annotation['images']}
     people: dict[int, list[dict[str, Any]]] = {}
     for person in annotation['annotations']:
         if person.get('dp_masks') and person['bbox'][3] >= min_height:
             people.setdefault(person['image_id'], []).append(person)
-    for number, group in tqdm(sorted(people.items()), desc=f'cutting {out.name}', unit='image', disable=not progress):
+    for number, group in tqdm(
+        sorted(people.items()), desc=f'cutting {out.name}', unit='image', disable=not progress
+    ):
         name = files[number]
         places = [listing.inside(folder / sub, name) for sub in ('train2014', 'val2014', 'images')]
         if None in places:
-            raise ValueError(f'the image {name!r} leads out of its folder or holds control characters; expected the name of a file')
+            raise ValueError(
+                f'the image {name!r} leads out of its folder or holds control characters; expected'
+                ' the name of a file'
+            )
         path = next((place for place in places if place and os.path.isfile(place)), None)
         if path is None:
-            raise FileNotFoundError(f'COCO DensePose: the image {name} is in none of train2014, val2014. The layout: {LAYOUT}')
+            raise FileNotFoundError(
+                f'COCO DensePose: the image {name} is in none of train2014, val2014. The layout:'
+                f' {LAYOUT}'
+            )
         with Image.open(path) as image:
             whole = image.convert('RGB')
         for person in group:
             left, top, width, height = person['bbox']
-            box = (max(round(left), 0), max(round(top), 0), min(round(left + width), whole.width), min(round(top + height), whole.height))
+            box = (
+                max(round(left), 0),
+                max(round(top), 0),
+                min(round(left + width), whole.width),
+                min(round(top + height), whole.height),
+            )
             if box[2] - box[0] < 2 or box[3] - box[1] < 2:
                 continue
             crop = whole.crop(box)
-            mask = Image.fromarray(part_mask(person['dp_masks'])).resize(crop.size, Image.Resampling.NEAREST)
+            mask = Image.fromarray(part_mask(person['dp_masks'])).resize(
+                crop.size, Image.Resampling.NEAREST
+            )
             crop.save(out / f'{person["id"]:012d}.jpg', quality=95)
             mask.save(out / f'{person["id"]:012d}.png')
 
 
 def part_mask(encoded: list[Any]) -> np.ndarray:
-    """uint8 [256, 256] of the 8 classes, from the 14 run-length encoded masks of a person (an empty entry: the part is not seen)."""
+    """uint8 [256, 256] of the 8 classes, from the 14 run-length encoded masks of a person (an
+    empty entry: the part is not seen).
+    """
     mask = np.zeros((SIDE, SIDE), np.uint8)
     for part, code in enumerate(encoded, start=1):
         if code:
@@ -109,10 +168,12 @@ def part_mask(encoded: list[Any]) -> np.ndarray:
 
 
 def decode_runs(counts: str | list[int], size: tuple[int, int]) -> np.ndarray:
-    """A bool mask from COCO's run lengths: of zeros and ones in turn, down the columns; a list, or the packed string.
+    """A bool mask from COCO's run lengths: of zeros and ones in turn, down the columns; a list, or
+    the packed string.
 
-    In the string each number is split into groups of 5 bits, lowest first, a character (code 48 + bits) each; bit 6 says that another follows, the highest bit
-    of the last group is the sign. From the fourth number on the difference to the number two before stands for it.
+    In the string each number is split into groups of 5 bits, lowest first, a character (code 48 +
+    bits) each; bit 6 says that another follows, the highest bit of the last group is the sign. From
+    the fourth number on the difference to the number two before stands for it.
 
     Raises:
       ValueError: the runs do not fill the mask.
@@ -129,6 +190,9 @@ def decode_runs(counts: str | list[int], size: tuple[int, int]) -> np.ndarray:
             runs.append(value + runs[-2] if len(runs) > 2 else value)
             value = shift = 0
     if sum(runs) != size[0] * size[1] or min(runs, default=0) < 0:
-        raise ValueError(f'run lengths of {sum(runs)} pixels for a mask of {size[0]} x {size[1]}; the annotation file is damaged')
+        raise ValueError(
+            f'run lengths of {sum(runs)} pixels for a mask of {size[0]} x {size[1]}; the annotation'
+            ' file is damaged'
+        )
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape((size[1], size[0])).T

@@ -1,4 +1,6 @@
-"""DukeMTMC-reID (Zheng et al. 2017; Ristani et al. 2016): 1,404 people and 408 distractors, 8 cameras."""
+"""DukeMTMC-reID (Zheng et al. 2017; Ristani et al. 2016): 1,404 people and 408 distractors, 8
+cameras.
+"""
 
 import os
 import re
@@ -18,6 +20,16 @@ LAYOUT = market_layout.Layout(
 )
 
 
-def load(root: str | os.PathLike, *, attributes: bool | str | os.PathLike | None = None, expected: bool = True, bad_files: str = 'error') -> Splits:
-    """Reads DukeMTMC-reID; the arguments are those of `jreid.data.datasets.market1501.load`, with 23 attributes from `duke_attribute.mat`."""
-    return market_layout.load(LAYOUT, root, attributes=attributes, age='binary', expected=expected, bad_files=bad_files)
+def load(
+    root: str | os.PathLike,
+    *,
+    attributes: bool | str | os.PathLike | None = None,
+    expected: bool = True,
+    bad_files: str = 'error',
+) -> Splits:
+    """Reads DukeMTMC-reID; the arguments are those of `jreid.data.datasets.market1501.load`,
+    with 23 attributes from `duke_attribute.mat`.
+    """
+    return market_layout.load(
+        LAYOUT, root, attributes=attributes, age='binary', expected=expected, bad_files=bad_files
+    )

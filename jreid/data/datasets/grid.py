@@ -1,4 +1,6 @@
-"""GRID (Loy, Xiang & Gong 2009), QMUL underground: 250 people seen by two of 8 cameras, and 775 other images."""
+"""GRID (Loy, Xiang & Gong 2009), QMUL underground: 250 people seen by two of 8 cameras, and 775
+other images.
+"""
 
 import os
 import re
@@ -22,25 +24,41 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads one of 10 random splits: 125 people are trained on, 125 of the folder probe are searched for among those of gallery and 775 distractors.
+    """Reads one of 10 random splits: 125 people are trained on, 125 of the folder probe are
+    searched for among those of gallery and 775 distractors.
 
-    Distractors have identity 0 and are not trained on. The splits are drawn here; the authors' own can be given as a split file.
+    Distractors have identity 0 and are not trained on. The splits are drawn here; the authors' own
+    can be given as a split file.
 
     Args:
       root: the folder underground_reid, with probe and gallery, or the folder above it.
       Others: see `jreid.data.datasets.viper.load`.
     """
-    layout = f'{" and ".join(FOLDERS)} (in underground_reid) with images like {EXAMPLE} (person, camera)'
+    layout = (
+        f'{" and ".join(FOLDERS)} (in underground_reid) with images like {EXAMPLE} (person, camera)'
+    )
     names = ('underground_reid', 'grid/underground_reid', 'GRID/underground_reid', 'grid', 'GRID')
     folder = listing.find_folder(root, names, FOLDERS, name='GRID', layout=layout)
-    probe, gallery = (listing.scan(folder / sub, listing.by_pattern(NAME), example=EXAMPLE, bad_files=bad_files) for sub in FOLDERS)
+    probe, gallery = (
+        listing.scan(folder / sub, listing.by_pattern(NAME), example=EXAMPLE, bad_files=bad_files)
+        for sub in FOLDERS
+    )
     both = {p.identity for p in probe if p.identity > 0} & {p.identity for p in gallery}
     chosen = repeated.choose(
-        'grid', both, split=split, train=len(both) // 2, splits=SPLITS, split_seed=split_seed, split_file=split_file, write_splits=write_splits
+        'grid',
+        both,
+        split=split,
+        train=len(both) // 2,
+        splits=SPLITS,
+        split_seed=split_seed,
+        split_file=split_file,
+        write_splits=write_splits,
     )
     if expected:
         repeated.expect(
-            'grid', {'probes': len(probe), 'gallery images': len(gallery), 'people': len(both)}, {'probes': 250, 'gallery images': 1025, 'people': 250}
+            'grid',
+            {'probes': len(probe), 'gallery images': len(gallery), 'people': len(both)},
+            {'probes': 250, 'gallery images': 1025, 'people': 250},
         )
     train, test = set(chosen.train), set(chosen.test)
     return repeated.assemble(

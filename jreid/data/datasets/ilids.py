@@ -1,4 +1,6 @@
-"""i-LIDS (Zheng, Gong & Xiang 2009), QMUL: 119 people in an airport, 476 images; which camera took one is not known."""
+"""i-LIDS (Zheng, Gong & Xiang 2009), QMUL: 119 people in an airport, 476 images; which camera
+took one is not known.
+"""
 
 import os
 import re
@@ -21,37 +23,61 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads one of 10 random splits: half of the people (59) are trained on; of each other one a random image is the gallery, the rest are queries.
+    """Reads one of 10 random splits: half of the people (59) are trained on; of each other one a
+    random image is the gallery, the rest are queries.
 
-    The cameras are unknown, so no gallery image is left out for its camera. The gallery's images are drawn from (split_seed, split) and written to the
-    file of splits, since another reader could not draw them again; a file without them leaves them to this draw.
+    The cameras are unknown, so no gallery image is left out for its camera. The gallery's images
+    are drawn from (split_seed, split) and written to the file of splits, since another reader could
+    not draw them again; a file without them leaves them to this draw.
 
     Args:
-      root: the folder i-LIDS_Person, with images like 0001001.jpg (person, image), or the folder above it.
+      root: the folder i-LIDS_Person, with images like 0001001.jpg (person, image), or the folder
+        above it.
       Others: see `jreid.data.datasets.viper.load`.
 
     Raises:
       ValueError: also where a split file's gallery does not show each person searched for once.
     """
     layout = f'images like {EXAMPLE} (person, image) right in one folder'
-    folder = listing.find_images(root, ('i-LIDS_Person', 'ilids', 'iLIDS', 'i-LIDS', 'ilids/i-LIDS_Person'), name='i-LIDS', layout=layout)
+    folder = listing.find_images(
+        root,
+        ('i-LIDS_Person', 'ilids', 'iLIDS', 'i-LIDS', 'ilids/i-LIDS_Person'),
+        name='i-LIDS',
+        layout=layout,
+    )
     photos = listing.scan(folder, _parse, example=EXAMPLE, bad_files=bad_files)
     people = {p.identity for p in photos}
 
     def shown(drawn: repeated.Split, number: int) -> list[listing.Photo]:
-        return repeated.one_each([p for p in photos if p.identity in set(drawn.test)], seed=split_seed, split=number)
+        return repeated.one_each(
+            [p for p in photos if p.identity in set(drawn.test)], seed=split_seed, split=number
+        )
 
     files = {'split_file': split_file, 'write_splits': write_splits}
-    chosen = repeated.choose('ilids', people, split=split, train=len(people) // 2, splits=SPLITS, split_seed=split_seed, **files, shown=shown)
+    chosen = repeated.choose(
+        'ilids',
+        people,
+        split=split,
+        train=len(people) // 2,
+        splits=SPLITS,
+        split_seed=split_seed,
+        **files,
+        shown=shown,
+    )
     if expected:
-        repeated.expect('ilids', {'images': len(photos), 'people': len(people)}, {'images': 476, 'people': 119})
+        repeated.expect(
+            'ilids', {'images': len(photos), 'people': len(people)}, {'images': 476, 'people': 119}
+        )
     train, test = set(chosen.train), set(chosen.test)
     tested = [p for p in photos if p.identity in test]
     gallery = {p for p in tested if os.path.basename(p.path) in set(chosen.gallery)}
-    if sorted(p.identity for p in gallery) != sorted(chosen.test) or len(gallery) < len(chosen.gallery):
+    if sorted(p.identity for p in gallery) != sorted(chosen.test) or len(gallery) < len(
+        chosen.gallery
+    ):
         raise ValueError(
-            f'{split_file}, split {split}: its gallery of {len(chosen.gallery):,} images does not show each of the {len(test):,} test people once, '
-            f'e.g. {list(chosen.gallery[:3])}; {len(gallery):,} of them are test images of the set'
+            f'{split_file}, split {split}: its gallery of {len(chosen.gallery):,} images does not'
+            f' show each of the {len(test):,} test people once, e.g. {list(chosen.gallery[:3])};'
+            f' {len(gallery):,} of them are test images of the set'
         )
     return repeated.assemble(
         'ilids',

@@ -1,4 +1,6 @@
-"""What all sets share: finding the folder, reading file names, building an index, checking the counts."""
+"""What all sets share: finding the folder, reading file names, building an index, checking the
+counts.
+"""
 
 import os
 import pathlib
@@ -16,14 +18,18 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
 
 class Photo(NamedTuple):
-    """An image file with the set's own identity (-1 = junk or unknown) and its camera, 0-based (-1 = unknown)."""
+    """An image file with the set's own identity (-1 = junk or unknown) and its camera, 0-based
+    (-1 = unknown).
+    """
 
     path: str
     identity: int
     camera: int
 
 
-def find_folder(root: str | os.PathLike, names: Sequence[str], needed: Sequence[str], *, name: str, layout: str) -> pathlib.Path:
+def find_folder(
+    root: str | os.PathLike, names: Sequence[str], needed: Sequence[str], *, name: str, layout: str
+) -> pathlib.Path:
     """`root` or the first of its sub-folders `names` that holds everything of `needed`.
 
     Raises:
@@ -35,20 +41,34 @@ def find_folder(root: str | os.PathLike, names: Sequence[str], needed: Sequence[
         missing = [item for item in needed if not (folder / item).exists()]
         if folder.is_dir() and not missing:
             return folder
-        looked.append(f'{folder} ({"lacks " + ", ".join(missing) if folder.is_dir() else "no such folder"})')
-    raise FileNotFoundError(f'{name} was not found; looked in {"; ".join(looked)}. Its layout: {layout}')
+        looked.append(
+            f'{folder} ({"lacks " + ", ".join(missing) if folder.is_dir() else "no such folder"})'
+        )
+    raise FileNotFoundError(
+        f'{name} was not found; looked in {"; ".join(looked)}. Its layout: {layout}'
+    )
 
 
-def scan(folder: pathlib.Path, parse: Callable[[str], tuple[int, int] | None], *, example: str, bad_files: str) -> list[Photo]:
-    """The images right under a folder, in the order of their names. Hidden files and files of other types are no images.
+def scan(
+    folder: pathlib.Path,
+    parse: Callable[[str], tuple[int, int] | None],
+    *,
+    example: str,
+    bad_files: str,
+) -> list[Photo]:
+    """The images right under a folder, in the order of their names. Hidden files and files of other
+    types are no images.
 
     Args:
       parse: base name -> (identity, camera), or None where the name is not the set's.
       example: a good name, for the error.
-      bad_files: what happens to misnamed and empty files: 'error', or 'skip' to leave them out with a warning.
+      bad_files: what happens to misnamed and empty files: 'error', or 'skip' to leave them out with
+        a warning.
     """
     with os.scandir(folder) as entries:
-        files = sorted((e.name, e.path, e.stat().st_size) for e in entries if is_image(e.name) and e.is_file())
+        files = sorted(
+            (e.name, e.path, e.stat().st_size) for e in entries if is_image(e.name) and e.is_file()
+        )
     photos, misnamed, empty, unsafe = [], [], [], []
     for name, path, size in files:
         parsed = parse(name)
@@ -61,13 +81,23 @@ def scan(folder: pathlib.Path, parse: Callable[[str], tuple[int, int] | None], *
         else:
             photos.append(Photo(path, *parsed))
     report_bad(unsafe, len(files), folder, 'have control characters in their name', bad_files)
-    report_bad(misnamed, len(files), folder, f'have no identity and camera in their name; expected names like {example!r}', bad_files)
+    report_bad(
+        misnamed,
+        len(files),
+        folder,
+        f'have no identity and camera in their name; expected names like {example!r}',
+        bad_files,
+    )
     report_bad(empty, len(files), folder, 'are empty files', bad_files)
     return photos
 
 
-def by_pattern(pattern: re.Pattern[str], cameras: int | None = None) -> Callable[[str], tuple[int, int] | None]:
-    """A `parse` for `scan`: the groups of `pattern` are the identity and the camera, counted from 1 up to `cameras`."""
+def by_pattern(
+    pattern: re.Pattern[str], cameras: int | None = None
+) -> Callable[[str], tuple[int, int] | None]:
+    """A `parse` for `scan`: the groups of `pattern` are the identity and the camera, counted
+    from 1 up to `cameras`.
+    """
 
     def parse(base: str) -> tuple[int, int] | None:
         match = pattern.fullmatch(base)
@@ -83,19 +113,32 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
 
 
-def report_bad(names: Sequence[str], total: int, where: object, problem: str, bad_files: str) -> None:
-    """Raises ValueError, or warns where bad_files is 'skip', if there are names; counts them and shows the first three."""
+def report_bad(
+    names: Sequence[str], total: int, where: object, problem: str, bad_files: str
+) -> None:
+    """Raises ValueError, or warns where bad_files is 'skip', if there are names; counts them and
+    shows the first three.
+    """
     if bad_files not in ('error', 'skip'):
         raise ValueError(f"bad_files is {bad_files!r}; expected 'error' or 'skip'")
     if not names:
         return
-    text = f'{len(names):,} of {total:,} images in {where} {problem}; e.g. {", ".join(map(repr, names[:3]))}'
+    text = (
+        f'{len(names):,} of {total:,} images in {where} {problem}; e.g.'
+        f' {", ".join(map(repr, names[:3]))}'
+    )
     if bad_files == 'error':
         raise ValueError(f"{text}. Mend or remove them, or pass bad_files='skip'")
     warnings.warn(f'left out: {text}', stacklevel=3)
 
 
-def build(photos: Sequence[Photo], *, dense: bool, table: Table | None = None, masks: Mapping[str, str] | None = None) -> Index:
+def build(
+    photos: Sequence[Photo],
+    *,
+    dense: bool,
+    table: Table | None = None,
+    masks: Mapping[str, str] | None = None,
+) -> Index:
     """An index of photos.
 
     Args:
@@ -118,14 +161,20 @@ def build(photos: Sequence[Photo], *, dense: bool, table: Table | None = None, m
     )
 
 
-def require_images(photos: Sequence[Photo], *, name: str, split: str, where: object, layout: str) -> None:
+def require_images(
+    photos: Sequence[Photo], *, name: str, split: str, where: object, layout: str
+) -> None:
     """Raises ValueError where a split is empty."""
     if not photos:
-        raise ValueError(f'{name}: the {split} split is empty: {where} holds no image of a person with a known identity. The layout: {layout}')
+        raise ValueError(
+            f'{name}: the {split} split is empty: {where} holds no image of a person with a known'
+            f' identity. The layout: {layout}'
+        )
 
 
 def check_counts(splits: Splits, expected: Mapping[str, tuple[int, int]], cameras: int) -> None:
-    """Warns, naming the differences, where images, identities or cameras are not those of the whole set.
+    """Warns, naming the differences, where images, identities or cameras are not those of the whole
+    set.
 
     Args:
       expected: split -> (images, identities).
@@ -133,14 +182,22 @@ def check_counts(splits: Splits, expected: Mapping[str, tuple[int, int]], camera
     """
     differences = []
     for split, index in splits.parts():
-        for what, found, wanted in zip(('images', 'identities'), (len(index), index.identities), expected[split], strict=True):
+        for what, found, wanted in zip(
+            ('images', 'identities'), (len(index), index.identities), expected[split], strict=True
+        ):
             if found != wanted:
-                differences.append(f'{split} has {found:,} {what}, the set {wanted:,} ({found - wanted:+,})')
+                differences.append(
+                    f'{split} has {found:,} {what}, the set {wanted:,} ({found - wanted:+,})'
+                )
     found = count_cameras(index for _, index in splits.parts())
     if found != cameras:
         differences.append(f'{found} cameras, the set has {cameras}')
     if differences:
-        warnings.warn(f'{splits.name} is not the whole set: {"; ".join(differences)}. For a subset pass expected=False', stacklevel=3)
+        warnings.warn(
+            f'{splits.name} is not the whole set: {"; ".join(differences)}. For a subset pass'
+            ' expected=False',
+            stacklevel=3,
+        )
 
 
 def count_cameras(indices: Iterable[Index]) -> int:
@@ -148,7 +205,9 @@ def count_cameras(indices: Iterable[Index]) -> int:
     return len(np.unique(np.concatenate([index.camera for index in indices])))
 
 
-def find_images(root: str | os.PathLike, names: Sequence[str], *, name: str, layout: str) -> pathlib.Path:
+def find_images(
+    root: str | os.PathLike, names: Sequence[str], *, name: str, layout: str
+) -> pathlib.Path:
     """`root` or the first of its sub-folders `names` that holds an image.
 
     Raises:
@@ -159,19 +218,25 @@ def find_images(root: str | os.PathLike, names: Sequence[str], *, name: str, lay
     for folder in folders:
         if folder.is_dir() and any(is_image(file) for file in os.listdir(folder)):
             return folder
-    raise FileNotFoundError(f'{name} was not found: none of {", ".join(map(str, folders))} holds an image. Its layout: {layout}')
+    raise FileNotFoundError(
+        f'{name} was not found: none of {", ".join(map(str, folders))} holds an image. Its layout:'
+        f' {layout}'
+    )
 
 
 def half_splits(name: str, photos: Sequence[Photo], *, split_seed: int) -> Splits:
     """Splits of a set without official ones.
 
-    A random half of the identities, rounded down, is trained on. Of each test identity and camera one random image is a query, the others are the
-    gallery. The draw depends on split_seed and the sets of ids and names alone.
+    A random half of the identities, rounded down, is trained on. Of each test identity and camera
+    one random image is a query, the others are the gallery. The draw depends on split_seed and the
+    sets of ids and names alone.
     """
     generator = np.random.default_rng(split_seed)
     identities = np.unique([p.identity for p in photos])
     if len(identities) < 2:
-        raise ValueError(f'{name}: {len(identities)} identities cannot be split into a training and a test half')
+        raise ValueError(
+            f'{name}: {len(identities)} identities cannot be split into a training and a test half'
+        )
     trained = set(generator.permutation(identities)[: len(identities) // 2].tolist())
     groups: dict[tuple[int, int], list[Photo]] = {}
     for photo in photos:
@@ -182,7 +247,9 @@ def half_splits(name: str, photos: Sequence[Photo], *, split_seed: int) -> Split
         name=name,
         train=build([p for p in photos if p.identity in trained], dense=True),
         query=build([p for p in photos if p in queries], dense=False),
-        gallery=build([p for p in photos if p.identity not in trained and p not in queries], dense=False),
+        gallery=build(
+            [p for p in photos if p.identity not in trained and p not in queries], dense=False
+        ),
         has_cameras=True,
     )
 
@@ -193,7 +260,9 @@ def control_characters(text: str) -> bool:
 
 
 def inside(folder: pathlib.Path, name: str) -> str | None:
-    """The absolute path of a file named in a list; None where the name leads out of the folder or holds control characters."""
+    """The absolute path of a file named in a list; None where the name leads out of the folder
+    or holds control characters.
+    """
     if not name or control_characters(name):
         return None
     top = os.path.normpath(folder)  # given as ../set, say
@@ -202,5 +271,7 @@ def inside(folder: pathlib.Path, name: str) -> str | None:
 
 
 def whole(name: str) -> bool:
-    """Whether a path in a file that jreid wrote is one as it writes them: absolute, without control characters."""
+    """Whether a path in a file that jreid wrote is one as it writes them: absolute, without
+    control characters.
+    """
     return os.path.isabs(name) and not control_characters(name)

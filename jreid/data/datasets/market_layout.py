@@ -20,7 +20,8 @@ class Layout:
     Attributes:
       name: as `jreid.data.load` knows it; title: as people write it.
       folder_names: under which it lies in the user's folder.
-      pattern: of a whole base name, with the identity and the camera, from 1, as its groups; example: a name of that pattern.
+      pattern: of a whole base name, with the identity and the camera, from 1, as its groups;
+        example: a name of that pattern.
       attribute_file: base name of its annotations.
       counts: split -> (images, identities) of the whole set, or None where there is no such number.
       cameras: of the whole set; a larger number in a name is no camera. None for any number.
@@ -46,24 +47,37 @@ def load(
     bad_files: str,
     masks: bool = False,
 ) -> Splits:
-    """Reads the three folders. Junk (-1) is left out; distractors (0) stay in the gallery; neither is trained on.
+    """Reads the three folders. Junk (-1) is left out; distractors (0) stay in the gallery; neither
+    is trained on.
 
     Args:
       masks: part masks lie in masks/<folder>/<name>.png.
       Others: see `jreid.data.datasets.market1501.load`.
     """
     described = f'{", ".join(FOLDERS.values())} with images like {layout.example}'
-    folder = listing.find_folder(root, layout.folder_names, tuple(FOLDERS.values()), name=layout.title, layout=described)
-    path = annotation.find(attributes, layout.attribute_file, (folder, folder / 'attribute', folder.parent))
+    folder = listing.find_folder(
+        root, layout.folder_names, tuple(FOLDERS.values()), name=layout.title, layout=described
+    )
+    path = annotation.find(
+        attributes, layout.attribute_file, (folder, folder / 'attribute', folder.parent)
+    )
     tables = annotation.read(path, age=age) if path else (None, None)
     parse = listing.by_pattern(layout.pattern, layout.cameras)
     parts = {}
     for split, sub in FOLDERS.items():
         lowest = 0 if split == 'gallery' else 1
-        photos = [p for p in listing.scan(folder / sub, parse, example=layout.example, bad_files=bad_files) if p.identity >= lowest]
-        listing.require_images(photos, name=layout.title, split=split, where=folder / sub, layout=described)
+        photos = [
+            p
+            for p in listing.scan(folder / sub, parse, example=layout.example, bad_files=bad_files)
+            if p.identity >= lowest
+        ]
+        listing.require_images(
+            photos, name=layout.title, split=split, where=folder / sub, layout=described
+        )
         mask_of = {p.path: _mask(folder, sub, p.path) for p in photos} if masks else None
-        parts[split] = listing.build(photos, dense=split == 'train', table=tables[split != 'train'], masks=mask_of)
+        parts[split] = listing.build(
+            photos, dense=split == 'train', table=tables[split != 'train'], masks=mask_of
+        )
     splits = Splits(name=layout.name, has_cameras=True, **parts)
     if expected and layout.counts and layout.cameras:
         listing.check_counts(splits, layout.counts, layout.cameras)

@@ -1,4 +1,6 @@
-"""PETA (Deng et al. 2014): 19,000 images of ten sets with 105 binary attributes; for attribute teachers."""
+"""PETA (Deng et al. 2014): 19,000 images of ten sets with 105 binary attributes; for attribute
+teachers.
+"""
 
 import os
 import pathlib
@@ -10,19 +12,44 @@ from jreid.data.datasets import listing
 from jreid.data.datasets.teaching import splits_of
 from jreid.data.index import Splits
 
-COLOURS = ('Black', 'Blue', 'Brown', 'Green', 'Grey', 'Orange', 'Pink', 'Purple', 'Red', 'White', 'Yellow')
+COLOURS = (
+    'Black',
+    'Blue',
+    'Brown',
+    'Green',
+    'Grey',
+    'Orange',
+    'Pink',
+    'Purple',
+    'Red',
+    'White',
+    'Yellow',
+)
 _BINARY = {
     'accessory': 'HairBand Hat Headphone Kerchief Muffler Nothing Sunglasses',
-    'carrying': 'BabyBuggy Backpack Folder LuggageCase MessengerBag Nothing Other PlasticBags ShoppingTro Suitcase Umbrella',
+    'carrying': (
+        'BabyBuggy Backpack Folder LuggageCase MessengerBag Nothing Other PlasticBags ShoppingTro'
+        ' Suitcase Umbrella'
+    ),
     'footwear': 'Boots LeatherShoes Sandals Shoes Sneaker Stocking',
     'hair': 'Bald Long Short',
-    'lowerBody': 'Capri Casual Formal HotPants Jeans LongSkirt Plaid ShortSkirt Shorts Suits ThinStripes Trousers',
+    'lowerBody': (
+        'Capri Casual Formal HotPants Jeans LongSkirt Plaid ShortSkirt Shorts Suits ThinStripes'
+        ' Trousers'
+    ),
     'personal': 'Female Larger60 Less15 Less30 Less45 Less60 Male',
-    'upperBody': 'Casual Formal Jacket Logo LongSleeve NoSleeve Other Plaid ShortSleeve Suit Sweater ThickStripes ThinStripes Tshirt VNeck',
+    'upperBody': (
+        'Casual Formal Jacket Logo LongSleeve NoSleeve Other Plaid ShortSleeve Suit Sweater'
+        ' ThickStripes ThinStripes Tshirt VNeck'
+    ),
 }
 NAMES = (
     *(f'{group}{word}' for group, words in _BINARY.items() for word in words.split()),
-    *(f'{group}{colour}' for group in ('footwear', 'hair', 'lowerBody', 'upperBody') for colour in COLOURS),
+    *(
+        f'{group}{colour}'
+        for group in ('footwear', 'hair', 'lowerBody', 'upperBody')
+        for colour in COLOURS
+    ),
 )
 """The set's 61 binary attributes, and its four colours as 11 binary ones each."""
 DISCARDED = {'accessoryFaceMask', 'accessoryShawl', 'lowerBodyLogo', 'lowerBodyThickStripes'}
@@ -30,24 +57,36 @@ DISCARDED = {'accessoryFaceMask', 'accessoryShawl', 'lowerBodyLogo', 'lowerBodyT
 IMAGES = 19_000
 SIZES = (9_500, 1_900, 7_600)
 """Images to train on, to validate with and to test on, of each partition."""
-LAYOUT = '<subset>/archive/ with the images and Label.txt (a key, then the words of its attributes, a line), for each of ten subsets'
+LAYOUT = (
+    '<subset>/archive/ with the images and Label.txt (a key, then the words of its attributes, a'
+    ' line), for each of ten subsets'
+)
 
 
 def load(
-    root: str | os.PathLike, *, partition: int = 0, split_seed: int = 0, partition_file: str | None = None, expected: bool = True, bad_files: str = 'error'
+    root: str | os.PathLike,
+    *,
+    partition: int = 0,
+    split_seed: int = 0,
+    partition_file: str | None = None,
+    expected: bool = True,
+    bad_files: str = 'error',
 ) -> Splits:
     """Reads PETA as a teacher's data: images and attributes, no identities.
 
-    A label counts for the images whose name it is, with or without suffix, or whose name begins with it and a '_' (the person's number).
+    A label counts for the images whose name it is, with or without suffix, or whose name begins
+    with it and a '_' (the person's number).
 
     Args:
       root: the folder that holds the subsets' folders, or the folder above it.
-      partition: 0 to 4, which of five random partitions into 9,500 images trained on, 1,900 for validation and 7,600 to test on (half, a tenth and two fifths
-        where the set is not whole). Validation images are left out.
+      partition: 0 to 4, which of five random partitions into 9,500 images trained on, 1,900 for
+        validation and 7,600 to test on (half, a tenth and two fifths where the set is not whole).
+        Validation images are left out.
       split_seed: the partitions are drawn from (split_seed, partition); the authors published none.
       partition_file: lines `<subset>/<image name>,train` (or val, test) to use instead.
       expected: warn where there are not 19,000 images.
-      bad_files: what happens to images without a label: 'error', or 'skip' to leave them out with a warning.
+      bad_files: what happens to images without a label: 'error', or 'skip' to leave them out with a
+        warning.
     """
     if not 0 <= partition < 5:
         raise ValueError(f'partition is {partition}; PETA has five, 0 to 4')
@@ -61,7 +100,9 @@ def load(
         lacking = []
         for name in names:
             stem = os.path.splitext(name)[0]
-            words = next((labels[key] for key in (name, stem, stem.split('_')[0]) if key in labels), None)
+            words = next(
+                (labels[key] for key in (name, stem, stem.split('_')[0]) if key in labels), None
+            )
             if words is None:
                 lacking.append(name)
                 continue
@@ -77,26 +118,49 @@ def load(
     if not paths:
         raise ValueError(f'PETA: no labelled image under {folder}. The layout: {LAYOUT}')
     if unknown:
-        warnings.warn(f'PETA: {len(unknown)} words of the label files are no attribute of the set, e.g. {sorted(unknown)[:3]}; they are not used', stacklevel=2)
+        warnings.warn(
+            f'PETA: {len(unknown)} words of the label files are no attribute of the set, e.g.'
+            f' {sorted(unknown)[:3]}; they are not used',
+            stacklevel=2,
+        )
     if expected and len(paths) != IMAGES:
-        warnings.warn(f'PETA has {len(paths):,} labelled images, the set {IMAGES:,} ({len(paths) - IMAGES:+,}). For a subset pass expected=False', stacklevel=2)
-    part = _read_partition(partition_file, paths) if partition_file else _draw(len(paths), partition, split_seed)
+        warnings.warn(
+            f'PETA has {len(paths):,} labelled images, the set {IMAGES:,}'
+            f' ({len(paths) - IMAGES:+,}). For a subset pass expected=False',
+            stacklevel=2,
+        )
+    part = (
+        _read_partition(partition_file, paths)
+        if partition_file
+        else _draw(len(paths), partition, split_seed)
+    )
     return splits_of('peta', paths, np.stack(values), NAMES, train=part == 0, test=part == 2)
 
 
 def _find(root: str | os.PathLike) -> pathlib.Path:
     root = pathlib.Path(root).expanduser().absolute()
-    places = [root, root / 'peta', root / 'PETA', root / 'PETA dataset', root / 'PETA' / 'PETA dataset']
+    places = [
+        root,
+        root / 'peta',
+        root / 'PETA',
+        root / 'PETA dataset',
+        root / 'PETA' / 'PETA dataset',
+    ]
     for place in places:
         if any(place.glob('*/archive/Label.txt')):
             return place
-    raise FileNotFoundError(f'PETA was not found: none of {", ".join(map(str, places))} has subsets. Its layout: {LAYOUT}')
+    raise FileNotFoundError(
+        f'PETA was not found: none of {", ".join(map(str, places))} has subsets. Its layout:'
+        f' {LAYOUT}'
+    )
 
 
 def _labels(path: pathlib.Path) -> dict[str, list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f'PETA: {path} is missing. The layout: {LAYOUT}')
-    lines = (line.split() for line in path.read_text(encoding='utf-8', errors='replace').splitlines())
+    lines = (
+        line.split() for line in path.read_text(encoding='utf-8', errors='replace').splitlines()
+    )
     return {words[0]: words[1:] for words in lines if words}
 
 
@@ -112,10 +176,17 @@ def _draw(n: int, partition: int, seed: int) -> np.ndarray:
 
 def _read_partition(path: str, images: list[str]) -> np.ndarray:
     numbers = {'train': 0, 'val': 1, 'test': 2}
-    rows = [line.rsplit(',', 1) for line in pathlib.Path(path).read_text().splitlines() if line.strip()]
+    rows = [
+        line.rsplit(',', 1) for line in pathlib.Path(path).read_text().splitlines() if line.strip()
+    ]
     given = {row[0].strip(): row[-1].strip() for row in rows}
-    keys = [f'{pathlib.Path(image).parent.parent.name}/{pathlib.Path(image).name}' for image in images]
+    keys = [
+        f'{pathlib.Path(image).parent.parent.name}/{pathlib.Path(image).name}' for image in images
+    ]
     wrong = [key for key in keys if given.get(key) not in numbers]
     if wrong:
-        raise ValueError(f'{path}: {len(wrong):,} of {len(keys):,} images have no part, e.g. {wrong[0]!r}; expected lines like {keys[0]},train (or val, test)')
+        raise ValueError(
+            f'{path}: {len(wrong):,} of {len(keys):,} images have no part, e.g. {wrong[0]!r};'
+            f' expected lines like {keys[0]},train (or val, test)'
+        )
     return np.asarray([numbers[given[key]] for key in keys])

@@ -13,10 +13,13 @@ EXAMPLE = '001_01_1.jpg'
 def load(root: str | os.PathLike, *, split_seed: int = 0, bad_files: str = 'error') -> Splits:
     """Reads PKU-Reid: `PPP_CC_O.jpg` (person, camera, orientation) right in one folder.
 
-    Split as `jreid.data.datasets.ward` is: half of the people for training; of each other person and camera one random orientation is a query, the
-    other seven are the gallery. Counts are not checked, since copies differ in the people they hold.
+    Split as `jreid.data.datasets.ward` is: half of the people for training; of each other person
+    and camera one random orientation is a query, the other seven are the gallery. Counts are not
+    checked, since copies differ in the people they hold.
     """
     layout = f'images like {EXAMPLE} (person, camera, orientation) in one folder'
-    folder = listing.find_images(root, ('pku', 'PKU-Reid', 'PKUv1a_128x48'), name='PKU-Reid', layout=layout)
+    folder = listing.find_images(
+        root, ('pku', 'PKU-Reid', 'PKUv1a_128x48'), name='PKU-Reid', layout=layout
+    )
     photos = listing.scan(folder, listing.by_pattern(NAME), example=EXAMPLE, bad_files=bad_files)
     return listing.half_splits('pku', photos, split_seed=split_seed)

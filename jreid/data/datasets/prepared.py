@@ -6,21 +6,30 @@ from jreid.data.index import Splits
 
 
 def load(root: str | os.PathLike, *, builder: str = '', manual_dir: str = '') -> Splits:
-    """Reads a set through its builder in `jreid.data.tfds`: the same images and labels in the same order as from the set's folder.
+    """Reads a set through its builder in `jreid.data.tfds`: the same images and labels in the same
+    order as from the set's folder.
 
     Args:
       root: TensorFlow Datasets' data_dir.
-      builder: its name, with its config where it has several: 'market1501', 'ward/split3', 'synthetic/plaza'.
-      manual_dir: the folder that holds the set, to prepare it from on the first use; '' where it is prepared already.
+      builder: its name, with its config where it has several: 'market1501', 'ward/split3',
+        'synthetic/plaza'.
+      manual_dir: the folder that holds the set, to prepare it from on the first use; '' where it is
+        prepared already.
 
     Raises:
       ValueError: no builder named, or no such one.
       FileNotFoundError: it is not prepared, and no `manual_dir` is given.
     """
     if not builder:
-        raise ValueError("'tfds' needs the name of a builder: --config.data.source=tfds --config.data.source_options.builder=market1501 (or target_options)")
+        raise ValueError(
+            "'tfds' needs the name of a builder: --config.data.source=tfds"
+            ' --config.data.source_options.builder=market1501 (or target_options)'
+        )
     try:
         from jreid.data import tfds
     except ImportError as error:
-        raise ImportError(f'reading a set of TensorFlow Datasets needs tensorflow-datasets and TensorFlow: {error}') from error
+        raise ImportError(
+            'reading a set of TensorFlow Datasets needs tensorflow-datasets and TensorFlow:'
+            f' {error}'
+        ) from error
     return tfds.read(builder, root, manual_dir=manual_dir or None)

@@ -1,4 +1,6 @@
-"""PRID2011 (Hirzer et al. 2011), single shot: 385 people of camera A, 749 of camera B, the first 200 of each the same."""
+"""PRID2011 (Hirzer et al. 2011), single shot: 385 people of camera A, 749 of camera B, the first
+200 of each the same.
+"""
 
 import os
 import re
@@ -23,25 +25,55 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads one of 10 random splits: of people 1 to 200, 100 are trained on, the other 100 of camera A are searched for among the 649 others of camera B.
+    """Reads one of 10 random splits: of people 1 to 200, 100 are trained on, the other 100 of
+    camera A are searched for among the 649 others of camera B.
 
-    A number above 200 means one person in camera A and another one in camera B. Those of camera A are not used; those of camera B are in every gallery.
+    A number above 200 means one person in camera A and another one in camera B. Those of camera A
+    are not used; those of camera B are in every gallery.
 
     Args:
       root: the folder single_shot, with cam_a and cam_b, or the folder above it.
       Others: see `jreid.data.datasets.viper.load`.
     """
     layout = f'{" and ".join(CAMERAS)} (in single_shot) with images like {EXAMPLE}'
-    names = ('single_shot', 'prid_2011/single_shot', 'PRID2011/single_shot', 'prid2011/single_shot', 'prid2011', 'prid_2011', 'PRID2011')
+    names = (
+        'single_shot',
+        'prid_2011/single_shot',
+        'PRID2011/single_shot',
+        'prid2011/single_shot',
+        'prid2011',
+        'prid_2011',
+        'PRID2011',
+    )
     folder = listing.find_folder(root, names, CAMERAS, name='PRID2011', layout=layout)
-    sides = [listing.scan(folder / sub, _parser(camera), example=EXAMPLE, bad_files=bad_files) for camera, sub in enumerate(CAMERAS)]
-    both = {p.identity for p in sides[0]} & {p.identity for p in sides[1]} & set(range(1, SHARED + 1))
+    sides = [
+        listing.scan(folder / sub, _parser(camera), example=EXAMPLE, bad_files=bad_files)
+        for camera, sub in enumerate(CAMERAS)
+    ]
+    both = (
+        {p.identity for p in sides[0]} & {p.identity for p in sides[1]} & set(range(1, SHARED + 1))
+    )
     chosen = repeated.choose(
-        'prid2011', both, split=split, train=len(both) // 2, splits=SPLITS, split_seed=split_seed, split_file=split_file, write_splits=write_splits
+        'prid2011',
+        both,
+        split=split,
+        train=len(both) // 2,
+        splits=SPLITS,
+        split_seed=split_seed,
+        split_file=split_file,
+        write_splits=write_splits,
     )
     if expected:
-        found = {'images of camera A': len(sides[0]), 'images of camera B': len(sides[1]), 'people of both': len(both)}
-        repeated.expect('prid2011', found, {'images of camera A': 385, 'images of camera B': 749, 'people of both': SHARED})
+        found = {
+            'images of camera A': len(sides[0]),
+            'images of camera B': len(sides[1]),
+            'people of both': len(both),
+        }
+        repeated.expect(
+            'prid2011',
+            found,
+            {'images of camera A': 385, 'images of camera B': 749, 'people of both': SHARED},
+        )
     train, test = set(chosen.train), set(chosen.test)
     return repeated.assemble(
         'prid2011',

@@ -1,4 +1,6 @@
-"""Seeded repeated splits of small sets: which people are trained on, kept in a file so that others can use the same ones."""
+"""Seeded repeated splits of small sets: which people are trained on, kept in a file so that
+others can use the same ones.
+"""
 
 import dataclasses
 import json
@@ -12,6 +14,7 @@ import numpy as np
 from jreid.data.datasets import listing
 from jreid.data.datasets.listing import Photo
 from jreid.data.index import Splits
+from jreid.files import write_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +22,8 @@ class Split:
     """One split: the set's own ids, ascending, of the people trained on and of those searched for.
 
     Attributes:
-      gallery: base names of the images that the gallery shows, where a protocol draws them; empty where the people alone settle it.
+      gallery: base names of the images that the gallery shows, where a protocol draws them; empty
+        where the people alone settle it.
     """
 
     train: tuple[int, ...]
@@ -28,33 +32,44 @@ class Split:
 
 
 def draw(identities: Collection[int], *, train: int, splits: int, seed: int) -> tuple[Split, ...]:
-    """`splits` random splits, `train` people of each trained on and the others tested; from the sorted ids, the sizes and the seed alone.
+    """`splits` random splits, `train` people of each trained on and the others tested; from the
+    sorted ids, the sizes and the seed alone.
 
-    Split k is the permutation of `numpy.random.default_rng([seed, k])`, so it does not depend on how many splits are drawn.
+    Split k is the permutation of `numpy.random.default_rng([seed, k])`, so it does not depend on
+    how many splits are drawn.
     """
     known = np.unique(np.asarray(list(identities), np.int64))
     if not 0 < train < len(known):
-        raise ValueError(f'{len(known)} people cannot be split into {train} to train on and some to test')
+        raise ValueError(
+            f'{len(known)} people cannot be split into {train} to train on and some to test'
+        )
     drawn = []
     for number in range(splits):
         order = np.random.default_rng([seed, number]).permutation(known)
-        drawn.append(Split(tuple(sorted(order[:train].tolist())), tuple(sorted(order[train:].tolist()))))
+        drawn.append(
+            Split(tuple(sorted(order[:train].tolist())), tuple(sorted(order[train:].tolist())))
+        )
     return tuple(drawn)
 
 
 def write(path: str | os.PathLike, splits: Sequence[Split], *, name: str, seed: int) -> None:
-    """A JSON file `{"set", "seed", "splits": [{"train": [ids], "test": [ids]}, ...]}`, with `"gallery": [base names]` where gallery images are drawn.
+    """A JSON file `{"set", "seed", "splits": [{"train": [ids], "test": [ids]}, ...]}`, with
+    `"gallery": [base names]` where gallery images are drawn.
 
     A file that is there already stays.
     """
     path = pathlib.Path(path)
     if path.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    content = {'set': name, 'seed': seed, 'splits': [{part: value for part, value in dataclasses.asdict(split).items() if value} for split in splits]}
-    temporary.write_text(json.dumps(content) + '\n', encoding='utf-8')
-    os.replace(temporary, path)
+    content = {
+        'set': name,
+        'seed': seed,
+        'splits': [
+            {part: value for part, value in dataclasses.asdict(split).items() if value}
+            for split in splits
+        ],
+    }
+    write_text(path, json.dumps(content) + '\n')
 
 
 def read(path: str | os.PathLike, identities: Collection[int], *, name: str) -> tuple[Split, ...]:
@@ -62,21 +77,30 @@ def read(path: str | os.PathLike, identities: Collection[int], *, name: str) -> 
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is no split file, is another set's, or names people who are not in the set, or twice.
+      ValueError: it is no split file, is another set's, or names people who are not in the set, or
+        twice.
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'no split file {path}; it is written by {name} with write_splits={str(path)!r}')
+        raise FileNotFoundError(
+            f'no split file {path}; it is written by {name} with write_splits={str(path)!r}'
+        )
     wanted = '{"set", "seed", "splits": [{"train": [ids], "test": [ids]}, ...]}'
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
         belongs = content['set']
         splits = tuple(
-            Split(tuple(map(int, entry['train'])), tuple(map(int, entry['test'])), gallery=tuple(map(str, entry.get('gallery', ()))))
+            Split(
+                tuple(map(int, entry['train'])),
+                tuple(map(int, entry['test'])),
+                gallery=tuple(map(str, entry.get('gallery', ()))),
+            )
             for entry in content['splits']
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f'{path} is no split file: {type(error).__name__} {error}; expected {wanted}') from error
+        raise ValueError(
+            f'{path} is no split file: {type(error).__name__} {error}; expected {wanted}'
+        ) from error
     if belongs != name:
         raise ValueError(f'{path} holds splits of {belongs!r}; expected those of {name!r}')
     known = {int(i) for i in identities}
@@ -84,7 +108,10 @@ def read(path: str | os.PathLike, identities: Collection[int], *, name: str) -> 
         both = (*split.train, *split.test)
         strangers = sorted(set(both) - known)
         if strangers:
-            raise ValueError(f'{path}, split {number}: {len(strangers):,} people are not in the set, e.g. {strangers[:5]}')
+            raise ValueError(
+                f'{path}, split {number}: {len(strangers):,} people are not in the set, e.g.'
+                f' {strangers[:5]}'
+            )
         if len(set(both)) < len(both) or not split.train or not split.test:
             raise ValueError(f'{path}, split {number}: a part is empty, or a person is named twice')
     return splits
@@ -109,28 +136,54 @@ def choose(
       train: people to train on, where splits are drawn.
       splits: how many are drawn.
       split_file: a file of splits, made here or elsewhere, to read instead; None or '' for none.
-      write_splits: a file to write the drawn splits to; one that exists is read, and must hold the same.
-      shown: (split, its number) -> the gallery's images, where a protocol draws them; kept with the split, and not called where a file names them.
+      write_splits: a file to write the drawn splits to; one that exists is read, and must hold the
+        same.
+      shown: (split, its number) -> the gallery's images, where a protocol draws them; kept with the
+        split, and not called where a file names them.
 
     Raises:
-      ValueError: no split of that number, both files named, or the file to be written holds other splits.
+      ValueError: no split of that number, both files named, or the file to be written holds other
+        splits.
     """
     if split_file and write_splits:
-        raise ValueError('split_file and write_splits are both given; name the one file that is read, or the one that is written')
-    found = read(split_file, identities, name=name) if split_file else draw(identities, train=train, splits=splits, seed=split_seed)
+        raise ValueError(
+            'split_file and write_splits are both given; name the one file that is read, or the one'
+            ' that is written'
+        )
+    found = (
+        read(split_file, identities, name=name)
+        if split_file
+        else draw(identities, train=train, splits=splits, seed=split_seed)
+    )
     if shown:
-        named = (split.gallery or sorted(os.path.basename(photo.path) for photo in shown(split, number)) for number, split in enumerate(found))
-        found = tuple(dataclasses.replace(split, gallery=tuple(gallery)) for split, gallery in zip(found, named, strict=True))
+        named = (
+            split.gallery or sorted(os.path.basename(photo.path) for photo in shown(split, number))
+            for number, split in enumerate(found)
+        )
+        found = tuple(
+            dataclasses.replace(split, gallery=tuple(gallery))
+            for split, gallery in zip(found, named, strict=True)
+        )
     if write_splits:
         write(write_splits, found, name=name, seed=split_seed)
         if read(write_splits, identities, name=name) != found:
-            raise ValueError(f'{write_splits} holds other splits than those of seed {split_seed}; read it with split_file, or write to another file')
+            raise ValueError(
+                f'{write_splits} holds other splits than those of seed {split_seed}; read it with'
+                ' split_file, or write to another file'
+            )
     if not 0 <= split < len(found):
         raise ValueError(f'split is {split}; {name} has the splits 0..{len(found) - 1}')
     return found[split]
 
 
-def assemble(name: str, *, train: Sequence[Photo], query: Sequence[Photo], gallery: Sequence[Photo], has_cameras: bool = True) -> Splits:
+def assemble(
+    name: str,
+    *,
+    train: Sequence[Photo],
+    query: Sequence[Photo],
+    gallery: Sequence[Photo],
+    has_cameras: bool = True,
+) -> Splits:
     """`Splits` of photos.
 
     Raises:
@@ -139,11 +192,25 @@ def assemble(name: str, *, train: Sequence[Photo], query: Sequence[Photo], galle
     parts = {'train': train, 'query': query, 'gallery': gallery}
     for part, photos in parts.items():
         if not photos:
-            raise ValueError(f'{name}: the {part} split is empty; the split file names people of whom there is no such image')
-    return Splits(name=name, has_cameras=has_cameras, **{part: listing.build(photos, dense=part == 'train') for part, photos in parts.items()})
+            raise ValueError(
+                f'{name}: the {part} split is empty; the split file names people of whom there is'
+                ' no such image'
+            )
+    return Splits(
+        name=name,
+        has_cameras=has_cameras,
+        **{part: listing.build(photos, dense=part == 'train') for part, photos in parts.items()},
+    )
 
 
-def across_cameras(name: str, photos: Sequence[Photo], split: Split, *, direction: str, shown: Sequence[Photo] | None = None) -> Splits:
+def across_cameras(
+    name: str,
+    photos: Sequence[Photo],
+    split: Split,
+    *,
+    direction: str,
+    shown: Sequence[Photo] | None = None,
+) -> Splits:
     """Test people of one of two cameras are searched for in the other.
 
     Args:
@@ -151,19 +218,28 @@ def across_cameras(name: str, photos: Sequence[Photo], split: Split, *, directio
       shown: the gallery's candidates, where not all photos are.
     """
     if direction not in ('a2b', 'b2a'):
-        raise ValueError(f"direction is {direction!r}; expected 'a2b' (queries from camera a, gallery from camera b) or 'b2a'")
+        raise ValueError(
+            f"direction is {direction!r}; expected 'a2b' (queries from camera a, gallery from"
+            " camera b) or 'b2a'"
+        )
     camera = 'ab'.index(direction[0])
     train, test = set(split.train), set(split.test)
     return assemble(
         name,
         train=[p for p in photos if p.identity in train],
         query=[p for p in photos if p.identity in test and p.camera == camera],
-        gallery=[p for p in (photos if shown is None else shown) if p.identity in test and p.camera != camera],
+        gallery=[
+            p
+            for p in (photos if shown is None else shown)
+            if p.identity in test and p.camera != camera
+        ],
     )
 
 
 def one_each(photos: Sequence[Photo], *, seed: int, split: int) -> list[Photo]:
-    """One random photo of each person and camera, the gallery of a single-shot protocol; from the names, the seed and the split alone."""
+    """One random photo of each person and camera, the gallery of a single-shot protocol; from
+    the names, the seed and the split alone.
+    """
     generator = np.random.default_rng([seed, split, 1])
     groups: dict[tuple[int, int], list[Photo]] = {}
     for photo in sorted(photos, key=lambda p: os.path.basename(p.path)):
@@ -173,6 +249,14 @@ def one_each(photos: Sequence[Photo], *, seed: int, split: int) -> list[Photo]:
 
 def expect(name: str, found: dict[str, int], wanted: dict[str, int]) -> None:
     """Warns, naming the differences, where counts are not those of the whole set."""
-    differences = [f'{what}: {found[what]:,}, the set has {number:,}' for what, number in wanted.items() if found[what] != number]
+    differences = [
+        f'{what}: {found[what]:,}, the set has {number:,}'
+        for what, number in wanted.items()
+        if found[what] != number
+    ]
     if differences:
-        warnings.warn(f'{name} is not the whole set ({"; ".join(differences)}). For a subset pass expected=False', stacklevel=3)
+        warnings.warn(
+            f'{name} is not the whole set ({"; ".join(differences)}). For a subset pass'
+            ' expected=False',
+            stacklevel=3,
+        )

@@ -17,7 +17,8 @@ def splits_of(
     test: np.ndarray,
     masks: Sequence[str] | None = None,
 ) -> Splits:
-    """Splits of a set without identities; the test images are divided over query and gallery, which are measured together.
+    """Splits of a set without identities; the test images are divided over query and gallery, which
+    are measured together.
 
     Args:
       paths: absolute, of all images.
@@ -39,5 +40,14 @@ def splits_of(
 
     tested = np.flatnonzero(test)
     if not train.any() or len(tested) < 2:
-        raise ValueError(f'{name}: {int(train.sum())} images to train on and {len(tested)} to test on; expected at least one and two')
-    return Splits(name=name, train=index(np.flatnonzero(train)), query=index(tested[::10]), gallery=index(np.delete(tested, np.s_[::10])), has_cameras=False)
+        raise ValueError(
+            f'{name}: {int(train.sum())} images to train on and {len(tested)} to test on; expected'
+            ' at least one and two'
+        )
+    return Splits(
+        name=name,
+        train=index(np.flatnonzero(train)),
+        query=index(tested[::10]),
+        gallery=index(np.delete(tested, np.s_[::10])),
+        has_cameras=False,
+    )

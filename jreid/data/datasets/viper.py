@@ -23,9 +23,11 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads one of 10 random splits: half of the people (316) trained on, the others searched for in the other camera; both cameras' images are trained on.
+    """Reads one of 10 random splits: half of the people (316) trained on, the others searched for
+    in the other camera; both cameras' images are trained on.
 
-    Results are means over the 10 splits; a direction is collected by itself (`jreid.collect`).
+    Results are means over the 10 splits; a direction is collected by itself
+    (`jreid.commands.collect`).
 
     Args:
       root: the set's folder, with cam_a and cam_b, or the folder above it.
@@ -41,20 +43,37 @@ def load(
       ValueError: also where a person lacks an image of one camera.
     """
     layout = f'{" and ".join(CAMERAS)} with images like {EXAMPLE} (person, angle)'
-    folder = listing.find_folder(root, ('VIPeR', 'viper', 'VIPeR.v1.0'), CAMERAS, name='VIPeR', layout=layout)
+    folder = listing.find_folder(
+        root, ('VIPeR', 'viper', 'VIPeR.v1.0'), CAMERAS, name='VIPeR', layout=layout
+    )
     photos = []
     for camera, sub in enumerate(CAMERAS):
         photos += listing.scan(folder / sub, _parser(camera), example=EXAMPLE, bad_files=bad_files)
     sides = [{p.identity for p in photos if p.camera == camera} for camera in (0, 1)]
     both = sides[0] & sides[1]
     if alone := sorted(sides[0] ^ sides[1]):
-        listing.report_bad([f'{i:03d}' for i in alone], len(sides[0] | sides[1]), folder, 'are of people whom the other camera does not show', bad_files)
+        listing.report_bad(
+            [f'{i:03d}' for i in alone],
+            len(sides[0] | sides[1]),
+            folder,
+            'are of people whom the other camera does not show',
+            bad_files,
+        )
         photos = [p for p in photos if p.identity in both]
     chosen = repeated.choose(
-        'viper', both, split=split, train=len(both) // 2, splits=SPLITS, split_seed=split_seed, split_file=split_file, write_splits=write_splits
+        'viper',
+        both,
+        split=split,
+        train=len(both) // 2,
+        splits=SPLITS,
+        split_seed=split_seed,
+        split_file=split_file,
+        write_splits=write_splits,
     )
     if expected:
-        repeated.expect('viper', {'images': len(photos), 'people': len(both)}, {'images': 1264, 'people': 632})
+        repeated.expect(
+            'viper', {'images': len(photos), 'people': len(both)}, {'images': 1264, 'people': 632}
+        )
     return repeated.across_cameras('viper', photos, chosen, direction=direction)
 
 

@@ -1,36 +1,56 @@
-"""One builder a set. `manual_dir` is the folder that holds the set, or the set's own folder, as for `jreid.data.load`."""
+"""One builder a set. `manual_dir` is the folder that holds the set, or the set's own folder, as
+for `jreid.data.load`.
+"""
 
 from typing import ClassVar
 
 from jreid.data.tfds.people import Options, People
 
-TERMS = 'Nothing is downloaded: get the set from its authors, under their terms, and put into manual_dir'
+TERMS = (
+    'Nothing is downloaded: get the set from its authors, under their terms, and put into'
+    ' manual_dir'
+)
 SEEDS = 10
 """Random splits that WARD and PKU-Reid, which have no official one, are offered with."""
 
 
 def _seeded() -> list[Options]:
     """`split0` ...: which half of the people is trained on."""
-    return [Options(name=f'split{seed}', description=f'Random split of seed {seed}.', options={'split_seed': seed}) for seed in range(SEEDS)]
+    return [
+        Options(
+            name=f'split{seed}',
+            description=f'Random split of seed {seed}.',
+            options={'split_seed': seed},
+        )
+        for seed in range(SEEDS)
+    ]
 
 
 class Market1501(People):
-    """Market-1501 (Zheng et al. 2015), with 27 attributes an identity where `market_attribute.mat` lies beside it."""
+    """Market-1501 (Zheng et al. 2015), with 27 attributes an identity where
+    `market_attribute.mat` lies beside it.
+    """
 
     name = 'market1501'
     loader = 'market1501'
     title = 'Market-1501'
     homepage = 'https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html'
-    MANUAL_DOWNLOAD_INSTRUCTIONS = f'{TERMS} the folder Market-1501-v15.09.15 (bounding_box_train, query, bounding_box_test).'
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f'{TERMS} the folder Market-1501-v15.09.15 (bounding_box_train, query, bounding_box_test).'
+    )
 
 
 class DukeMTMC(People):
-    """DukeMTMC-reID (Zheng et al. 2017), withdrawn by its authors: for checking published numbers by those who lawfully hold it."""
+    """DukeMTMC-reID (Zheng et al. 2017), withdrawn by its authors: for checking published
+    numbers by those who lawfully hold it.
+    """
 
     name = 'dukemtmc'
     loader = 'dukemtmc'
     title = 'DukeMTMC-reID'
-    MANUAL_DOWNLOAD_INSTRUCTIONS = f'{TERMS} the folder DukeMTMC-reID (bounding_box_train, query, bounding_box_test).'
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f'{TERMS} the folder DukeMTMC-reID (bounding_box_train, query, bounding_box_test).'
+    )
 
 
 class Ward(People):
@@ -61,6 +81,10 @@ class SyntheticPeople(People):
     title = "jreid's generated pedestrians"
     masks = True
     BUILDER_CONFIGS: ClassVar = [
-        Options(name=domain, description=f'The domain {domain}.', options={'domain': domain}) for domain in ('plaza', 'campus', 'station')
+        Options(name=domain, description=f'The domain {domain}.', options={'domain': domain})
+        for domain in ('plaza', 'campus', 'station')
     ]
-    MANUAL_DOWNLOAD_INSTRUCTIONS = 'Write the tree into manual_dir first: python -m jreid.data.synthetic --domain plaza --out MANUAL_DIR/plaza'
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        'Write the tree into manual_dir first: python -m jreid.synthetic --domain plaza --out'
+        ' MANUAL_DIR/plaza'
+    )

@@ -1,4 +1,6 @@
-"""What the builders share: the features of an image of a person, and the way from `jreid.data.load` to records."""
+"""What the builders share: the features of an image of a person, and the way from
+`jreid.data.load` to records.
+"""
 
 import dataclasses
 import os
@@ -29,9 +31,11 @@ class Options(tfds.core.BuilderConfig):
 class People(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # its stubs do not know it
     """A set of images of people.
 
-    Each record has `image` (the bytes of the file, as they are), `identity` (as `jreid.data.Index` has it: dense in the training split, the set's own id
-    in query and gallery), `camera` (from 0, -1 unknown), `attributes` (float32 [M]; empty where the set has none, NaN where nobody annotated the
-    identity), `name` (the file's) and, where the set has part masks, `mask`. The order is the index's, so the plans of a seed name the same images.
+    Each record has `image` (the bytes of the file, as they are), `identity` (as `jreid.data.Index`
+    has it: dense in the training split, the set's own id in query and gallery), `camera` (from 0,
+    -1 unknown), `attributes` (float32 [M]; empty where the set has none, NaN where nobody annotated
+    the identity), `name` (the file's) and, where the set has part masks, `mask`. The order is the
+    index's, so the plans of a seed name the same images.
 
     Attributes:
       loader: the set's name for `jreid.data.load`.
@@ -41,7 +45,8 @@ class People(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
 
     VERSION = tfds.core.Version('1.0.0')
     RELEASE_NOTES: ClassVar = {'1.0.0': 'First release.'}
-    # Found out by TensorFlow Datasets otherwise, with a package (importlib_resources) that it does not name among its requirements.
+    # Found out by TensorFlow Datasets otherwise, with a package (importlib_resources) that it does
+    # not name among its requirements.
     code_path: ClassVar[pathlib.Path] = pathlib.Path(__file__)
     loader: ClassVar[str]
     title: ClassVar[str]
@@ -60,7 +65,10 @@ class People(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
             features['mask'] = tfds.features.Image(shape=(None, None, 1), encoding_format='png')
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f'{self.title}, for person re-identification: images, identities, cameras and attributes.',
+            description=(
+                f'{self.title}, for person re-identification: images, identities, cameras and'
+                ' attributes.'
+            ),
             homepage=self.homepage,
             features=tfds.features.FeaturesDict(features),
             metadata=tfds.core.MetadataDict(),
@@ -70,7 +78,9 @@ class People(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
     def _options(self) -> dict[str, Any]:
         return dict(self.builder_config.options) if isinstance(self.builder_config, Options) else {}
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         splits = load(self.loader, os.fspath(dl_manager.manual_dir), **self._options())
         self.info.metadata['set'] = splits.name
         self.info.metadata['has_cameras'] = splits.has_cameras

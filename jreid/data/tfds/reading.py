@@ -1,4 +1,6 @@
-"""From a prepared builder back to `Splits`: the same images and labels in the same order as from the set's folder."""
+"""From a prepared builder back to `Splits`: the same images and labels in the same order as from
+the set's folder.
+"""
 
 import hashlib
 import json
@@ -15,16 +17,20 @@ from jreid.data.pack import cache_folder, locked
 from jreid.data.tfds.people import SPLITS
 
 
-def read(name: str, data_dir: str | os.PathLike, *, manual_dir: str | os.PathLike | None = None) -> Splits:
+def read(
+    name: str, data_dir: str | os.PathLike, *, manual_dir: str | os.PathLike | None = None
+) -> Splits:
     """The splits of a builder.
 
-    The image files are written out of the records once, to the folder `tfds` of jreid's cache, byte for byte; an index names them there. So packs,
-    figures and teachers' labels work as with the set's own folder.
+    The image files are written out of the records once, to the folder `tfds` of jreid's cache, byte
+    for byte; an index names them there. So packs, figures and teachers' labels work as with the
+    set's own folder.
 
     Args:
       name: of the builder, with its config where it has several: 'market1501', 'ward/split3'.
       data_dir: where TensorFlow Datasets keeps what is prepared.
-      manual_dir: the folder that holds the set; it is then prepared first where it is not yet. None: it must be prepared.
+      manual_dir: the folder that holds the set; it is then prepared first where it is not yet.
+        None: it must be prepared.
 
     Raises:
       FileNotFoundError: it is not prepared, and no `manual_dir` is given.
@@ -34,17 +40,37 @@ def read(name: str, data_dir: str | os.PathLike, *, manual_dir: str | os.PathLik
     try:
         builder = tfds.builder(name, data_dir=str(place))
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        raise ValueError(f'TensorFlow Datasets has no {name!r}: {str(error).splitlines()[0]}; jreid has market1501, dukemtmc, ward, pku, synthetic') from error
+        raise ValueError(
+            f'TensorFlow Datasets has no {name!r}: {str(error).splitlines()[0]}; jreid has'
+            ' market1501, dukemtmc, ward, pku, synthetic'
+        ) from error
     if not builder.is_prepared():
         if not manual_dir:
-            how = f"tfds.builder('{name}', data_dir={str(place)!r}).download_and_prepare(...), or name the set's folder (option manual_dir)"
-            raise FileNotFoundError(f'{name} is not prepared in {place}; prepare it with import jreid.data.tfds; {how}')
+            how = (
+                f"tfds.builder('{name}', data_dir={str(place)!r}).download_and_prepare(...), or"
+                " name the set's folder (option manual_dir)"
+            )
+            raise FileNotFoundError(
+                f'{name} is not prepared in {place}; prepare it with import jreid.data.tfds; {how}'
+            )
         manual = pathlib.Path(manual_dir).expanduser().absolute()
         if not manual.is_dir() or not any(manual.iterdir()):
-            raise FileNotFoundError(f'{name} cannot be prepared: manual_dir {manual} is missing or empty. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}')
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(manual), try_download_gcs=False))
-    if not {'image', 'identity', 'camera', 'attributes', 'name'} <= set(builder.info.features) or not set(SPLITS) <= set(builder.info.splits):
-        raise ValueError(f'{name} is no set of jreid: expected the splits {SPLITS} and the features image, identity, camera, attributes, name')
+            raise FileNotFoundError(
+                f'{name} cannot be prepared: manual_dir {manual} is missing or empty.'
+                f' {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}'
+            )
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=str(manual), try_download_gcs=False
+            )
+        )
+    if not {'image', 'identity', 'camera', 'attributes', 'name'} <= set(
+        builder.info.features
+    ) or not set(SPLITS) <= set(builder.info.splits):
+        raise ValueError(
+            f'{name} is no set of jreid: expected the splits {SPLITS} and the features image,'
+            ' identity, camera, attributes, name'
+        )
     folder = cache_folder() / 'tfds' / f'{builder.name}-{_digest(builder)}'
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_suffix('.lock')):
@@ -56,7 +82,9 @@ def read(name: str, data_dir: str | os.PathLike, *, manual_dir: str | os.PathLik
 
 
 def _digest(builder: tfds.core.DatasetBuilder) -> str:
-    """Of what decides the files that are written out: the records' names, sizes and times of change."""
+    """Of what decides the files that are written out: the records' names, sizes and times of
+    change.
+    """
     total = hashlib.sha256(str(builder.data_dir).encode())
     for path in sorted(pathlib.Path(builder.data_dir).iterdir()):
         status = path.stat()
@@ -69,24 +97,39 @@ def _write_out(builder: tfds.core.DatasetBuilder, folder: pathlib.Path) -> None:
     part = folder.with_suffix('.part')
     shutil.rmtree(part, ignore_errors=True)
     masks = 'mask' in builder.info.features
-    skipped = {name: tfds.decode.SkipDecoding() for name in ('image', *(('mask',) if masks else ()))}
+    skipped = {
+        name: tfds.decode.SkipDecoding() for name in ('image', *(('mask',) if masks else ()))
+    }
     for split in SPLITS:
         (part / split).mkdir(parents=True)
         names, identity, camera, attributes = [], [], [], []
-        for record in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False, decoders=skipped)):
+        for record in tfds.as_numpy(
+            builder.as_dataset(split=split, shuffle_files=False, decoders=skipped)
+        ):
             name = record['name'].decode()
             path = listing.inside(part / split, name)
             if path is None or os.path.dirname(path) != str(part / split) or os.path.exists(path):
-                raise ValueError(f'{builder.name}, {split}: a record has the name {name!r}; expected the base name of a file, each once')
+                raise ValueError(
+                    f'{builder.name}, {split}: a record has the name {name!r}; expected the base'
+                    ' name of a file, each once'
+                )
             pathlib.Path(path).write_bytes(record['image'])
             if masks:
                 (part / f'{split}_masks').mkdir(exist_ok=True)
-                (part / f'{split}_masks' / f'{pathlib.Path(name).stem}.png').write_bytes(record['mask'])
+                (part / f'{split}_masks' / f'{pathlib.Path(name).stem}.png').write_bytes(
+                    record['mask']
+                )
             names.append(name)
             identity.append(record['identity'])
             camera.append(record['camera'])
             attributes.append(record['attributes'])
-        np.savez(part / f'{split}.npz', name=np.asarray(names, np.str_), identity=identity, camera=camera, attributes=np.stack(attributes))
+        np.savez(
+            part / f'{split}.npz',
+            name=np.asarray(names, np.str_),
+            identity=identity,
+            camera=camera,
+            attributes=np.stack(attributes),
+        )
     told = {name: builder.info.metadata[name] for name in ('set', 'has_cameras', 'attribute_names')}
     (part / 'set.json').write_text(json.dumps(told))
     os.replace(part, folder)
@@ -102,5 +145,11 @@ def _index(place: pathlib.Path, names: tuple[str, ...]) -> Index:
         camera=found['camera'],
         attributes=found['attributes'] if found['attributes'].shape[1] else None,
         attribute_names=names if found['attributes'].shape[1] else (),
-        mask_path=np.asarray([str(masks / f'{pathlib.Path(name).stem}.png') for name in found['name']], np.str_) if masks.is_dir() else None,
+        mask_path=(
+            np.asarray(
+                [str(masks / f'{pathlib.Path(name).stem}.png') for name in found['name']], np.str_
+            )
+            if masks.is_dir()
+            else None
+        ),
     )

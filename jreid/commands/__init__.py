@@ -1,0 +1,1 @@
+"""The `jreid` commands, one file each."""

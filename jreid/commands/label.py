@@ -1,0 +1,131 @@
+"""`python -m jreid.commands.label --teacher=RUN --config=configs/PAIR.py --out=DIR
+[--domain=target]`: what a teacher says of the images that a run will train on.
+
+A parsing teacher writes a label map an image, `DIR/masks/<image path>.png`; an attribute teacher
+writes `DIR/attributes.npz`. One folder may hold both. A run reads them with
+`--config.data.target_teacher=DIR` (or `source_teacher`).
+"""
+
+import logging
+import pathlib
+import sys
+
+from absl import app, flags
+from ml_collections import ConfigDict
+
+from jreid.commands import console
+from jreid.data import teacher_labels
+from jreid.engine import sharding, steps
+from jreid.evaluation import predictions
+from jreid.evaluation.features import adapt_statistics, extract
+from jreid.methods.contract import SOURCE, TARGET
+from jreid.run.checkpoints import CheckpointError
+from jreid.run.loading import Model, load_model
+from jreid.training.data import open_data
+
+log = logging.getLogger('jreid')
+
+
+def label(
+    model: Model,
+    config: ConfigDict,
+    out: str | pathlib.Path,
+    *,
+    domain: str = TARGET,
+    adabn: bool = False,
+) -> dict[str, int]:
+    """Label the training images of a config's source or target.
+
+    Args:
+      model: the teacher; images are shown to it at the size that it was trained with.
+      config: names the sets; see `configs/base.py`.
+      out: the folder of the labels.
+      domain: 'source' or 'target', whose training images are labelled.
+      adabn: estimate the teacher's batch-norm statistics on these images, instead of those that it
+        was trained with.
+
+    Returns:
+      Numbers of images: `masks`, `attributes`, or both.
+
+    Raises:
+      ValueError: the run is no teacher, or no such domain.
+    """
+    if domain not in (SOURCE, TARGET):
+        raise ValueError(f"domain is '{domain}'; expected 'source' or 'target'")
+    method, preparation = model.method, model.preparation
+    if method.parsing is None and method.attributes is None:
+        raise ValueError(
+            f"a run of '{method.name}' predicts neither parts nor attributes; train one with"
+            ' configs/teacher_parsing.py or teacher_attributes.py'
+        )
+    settings = config.data.copy_and_resolve_references()
+    settings.height, settings.width = model.problem.image_size
+    settings.source_teacher = settings.target_teacher = ''
+    data = open_data(settings, select_on_source=False)
+    feed = data.source_train if domain == SOURCE else data.target_train
+    options = {'batch': config.evaluation.batch, 'mesh': sharding.make_mesh()}
+    variables, statistics = model.variables, model.domain
+    if adabn and method.statistics is not None:
+        step = steps.statistics_step(method, preparation)
+        variables = {
+            **variables,
+            'model_state': adapt_statistics(step, variables, feed, **options, seed=config.seed),
+        }
+        statistics = TARGET
+    keys, written = teacher_labels.keys_of(feed.index.path.tolist()), {}
+    if method.parsing is not None:
+        step = steps.parsing_step(method, preparation, statistics)
+        for rows, maps in predictions.label_maps(
+            step, variables, feed, **options, description='parsing'
+        ):
+            for row, found in zip(rows, maps, strict=True):
+                teacher_labels.write_map(out, keys[row], found)
+        written['masks'] = len(keys)
+    if method.attributes is not None:
+        step = steps.attribute_step(method, preparation, statistics)
+        found = extract(step, variables, feed, **options, description='attributes')
+        teacher_labels.write_attributes(out, keys, model.problem.attribute_names, found)
+        written['attributes'] = len(keys)
+    log.info(
+        '%s: labels of the %d training images of the %s in %s',
+        ', '.join(written),
+        len(keys),
+        domain,
+        out,
+    )
+    return written
+
+
+def main(argv: list[str]) -> None:
+    """Read the flags, label."""
+    # defines --config; imported where the program runs, since flags are the process's own
+    from jreid.commands.train import given_config
+
+    del argv
+    console.talk()
+    values = flags.FLAGS
+    try:
+        label(
+            load_model(values.teacher),
+            given_config(),
+            values.out,
+            domain=values.domain,
+            adabn=values.adabn,
+        )
+    except (OSError, ValueError, CheckpointError) as error:
+        if values.traceback:
+            raise
+        sys.exit(f'{type(error).__name__}: {error} (--traceback shows where)')
+
+
+if __name__ == '__main__':
+    from jreid.commands.train import parsed
+
+    flags.DEFINE_string('teacher', None, 'Folder of the run of a teacher.')
+    flags.DEFINE_string('out', None, 'Folder of the labels.')
+    flags.DEFINE_enum('domain', TARGET, [SOURCE, TARGET], 'Whose training images are labelled.')
+    flags.DEFINE_bool(
+        'adabn', False, "Estimate the teacher's batch-norm statistics on these images."
+    )
+    flags.mark_flags_as_required(['config', 'teacher', 'out'])
+    app.run(main, flags_parser=parsed)

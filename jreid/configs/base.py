@@ -1,0 +1,119 @@
+"""Every field of a run, its default and what it means. Other configs edit what `get_config` here
+returns.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jreid.configs import variants
+
+
+def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
+    """The base config with the settings of a variant (see `configs/variants.py` for the names).
+
+    Args:
+      method_edits: the pair's own values of settings of `config.method`; those that the variant's
+        system does not have are passed over, and what the variant itself changes wins.
+    """
+    config = ConfigDict()
+    config.variant = variant
+    config.seed = 0  # root of every random number of the run
+
+    data = config.data = ConfigDict()
+    data.root = 'data'  # folder that holds the data sets' folders
+    # labelled set, a name of `jreid.data.load`; 'tfds' for a set of TensorFlow Datasets,
+    # source_options.builder says which
+    data.source = 'dukemtmc'
+    data.target = 'market1501'  # set to adapt to; its labels are read in evaluation only
+    data.source_root = data.target_root = ''  # where one of them lies elsewhere than under root
+    # folders of what teachers said of the images (`python -m jreid.commands.label`): masks/,
+    # attributes.npz
+    data.source_teacher = data.target_teacher = ''
+    # options of the source's loader, see `jreid/data/datasets/<name>.py`
+    data.source_options = ConfigDict()
+    # True: training reads the target's labels; for systems that are supervised on it (MTDnet),
+    # others refuse
+    data.target_labels = False
+    data.target_options = ConfigDict()
+    data.height, data.width = 256, 128  # pixels
+    # 'pack' (decoded once, memory-mapped), 'device' (the pack on the device), 'auto' (one of these
+    # by size), 'tf' (from the files)
+    data.loader = 'auto'
+    data.pack_folder = ''  # where packs are kept; '' for the user's cache folder
+    # 'skip' leaves images out that are misnamed, empty or damaged, and names them
+    data.bad_files = 'error'
+
+    model = config.model = ConfigDict()
+    model.backbone = 'resnet50'  # a name of `jreid.models.BACKBONES`
+    model.options = ConfigDict()  # attributes of the backbone, e.g. last_stride
+    # file of ImageNet weights (.pth, .safetensors, .caffemodel, ...); 'package' for those of an
+    # installed Python package; '' from scratch
+    model.weights = ''
+
+    init = config.init = ConfigDict()
+    # folder of a run, of this or another system, whose parameters this one starts from;
+    # model.weights is then not read
+    init.run = ''
+
+    config.method = variants.method_settings(variant, method_edits)
+
+    # random changes of training images, see `jreid.engine.augment`
+    augment = config.augment = ConfigDict()
+    augment.flip = True
+    augment.pad = 10  # pixels, then a random crop of the image's size
+    augment.erase_probability = 0.5
+    augment.erase_area = (0.02, 0.4)  # share of the image
+    augment.erase_aspect = (0.3, 3.3)  # height / width
+    augment.erase_fill = 'mean'  # or 'zero'
+    augment.colour_jitter = (0.0, 0.0, 0.0)  # strengths of brightness, contrast, saturation
+
+    train = config.train = ConfigDict()
+    train.log_every = 20  # steps
+    # images a batch when batch-norm statistics are estimated anew on the target (AdaBN, start of
+    # the adaptation)
+    train.statistics_batch = 128
+    # of the backbone, or 'bfloat16'; parameters, heads and losses stay float32
+    train.compute_dtype = 'float32'
+    # parts that a batch is computed in, one after the other, for less memory; losses of pairs and
+    # batch norm see a part
+    train.accumulate = 1
+    # compute the inside of the backbone's blocks again in the backward pass, for less memory
+    train.remat = False
+
+    evaluation = config.evaluation = ConfigDict()
+    evaluation.every = 0  # epochs between evaluations on the target, 0 for only when a phase ends
+    evaluation.batch = 128  # images
+    evaluation.average_precision = 'rank'  # or 'trapezoid', the original Market-1501 code's
+    # average features with the mirrored image's, and pair scores over the mirror images of both
+    # sides
+    evaluation.mirror = False
+    evaluation.pairs = 2048  # pairs of images compared at a time, of systems that score pairs
+    # 'exact' or 'repeats': CMC with one random gallery image an identity besides, its expectation
+    # or over seeded draws
+    evaluation.single_shot = ''
+    evaluation.single_shot_repeats = 10  # random galleries a query
+    # a row for the source-only model with batch-norm statistics re-estimated on the target
+    evaluation.adabn = True
+    evaluation.rerank = variants.reranked(variant)  # a row with k-reciprocal re-ranking
+    evaluation.rerank_k1, evaluation.rerank_k2, evaluation.rerank_lambda = 20, 6, 0.3
+    # or 'best': by mAP on the source's test split; the target's labels never choose
+    evaluation.select = 'last'
+
+    checkpoint = config.checkpoint = ConfigDict()
+    checkpoint.every_steps = 0  # steps between checkpoints within an epoch, 0 for none
+    checkpoint.every_epochs = 1
+    checkpoint.keep = 2  # latest ones; the best is kept besides
+
+    figures = config.figures = ConfigDict()
+    figures.enabled = True
+    figures.queries = 12  # rows of the ranked-result sheet
+    figures.tsne_images = 1000  # images of both domains together
+
+    for name, value in variants.base_edits(variant).items():
+        *groups, field = name.split('.')
+        place = config
+        for group in groups:
+            place = place[group]
+        place[field] = ConfigDict(value) if isinstance(value, dict) else value
+    return config

@@ -1,0 +1,138 @@
+"""The device mesh and batches spread over it; processes that start together and stop together."""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jreid.methods.contract import Tree
+
+HEARTBEAT = 30
+"""Seconds without a sign of life after which a process counts as dead."""
+
+
+def connect(coordinator: str, processes: int, process: int) -> None:
+    """Join the processes of a run on several hosts, before anything else touches a device.
+
+    From then on a process that dies, or stops answering, is missed after HEARTBEAT seconds at the
+    latest, and the others end.
+
+    Args:
+      coordinator: HOST:PORT of process 0.
+    """
+    jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+    # At the end the others wait for the first host, which draws the figures.
+    jax.distributed.initialize(
+        coordinator,
+        processes,
+        process,
+        heartbeat_timeout_seconds=HEARTBEAT,
+        shutdown_timeout_seconds=3600,
+    )
+    # Now, while all have just met: the first collective has a deadline of seconds, and reading data
+    # can take one host longer than another.
+    multihost_utils.sync_global_devices('connected')
+
+
+@contextlib.contextmanager
+def stopping_together() -> Iterator[None]:
+    """End this process at once where an error ends its part of a run on several hosts.
+
+    Left to itself, Python would wait at its exit for the others, which wait for this one in the
+    middle of a step.
+    """
+    try:
+        yield
+    except BaseException:
+        if jax.process_count() == 1:
+            raise
+        traceback.print_exc()
+        where = f'process {jax.process_index()} of {jax.process_count()}'
+        print(
+            f'{where} stops. Where the error is of a connection, another process ended first: its'
+            ' log says why. Started again, the same command goes on from the last checkpoint, on'
+            ' any number of processes.',
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
+
+def make_mesh() -> Mesh:
+    """All devices on one axis, 'data'. Auto axes: the default, explicit ones, break pairwise
+    losses.
+    """
+    return jax.make_mesh((jax.device_count(),), ('data',), axis_types=(AxisType.Auto,))
+
+
+def replicate(mesh: Mesh, tree: Tree) -> Tree:
+    """A copy of the tree on every device."""
+    sharding = NamedSharding(mesh, PartitionSpec())
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x), np.shape(x)), tree
+    )
+
+
+def local_columns(mesh: Mesh, batch: int) -> slice:
+    """The columns of a plan [steps, batch] that this process loads.
+
+    Raises:
+      ValueError: the batch does not divide over the devices.
+    """
+    if batch % mesh.size:
+        raise ValueError(
+            f'a batch of {batch} images does not divide over {mesh.size} devices; choose a multiple'
+            f' of {mesh.size}'
+        )
+    share = batch // jax.process_count()
+    return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+
+
+def spread(mesh: Mesh, tree: Tree) -> Tree:
+    """Process-local arrays [B / processes, ...] as global arrays [B, ...] split over the
+    devices.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec('data'))
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
+    )
+
+
+def local(tree: Tree) -> Tree:
+    """Replicated arrays as numpy on this host."""
+    return jax.tree.map(
+        lambda x: (
+            np.asarray(x.addressable_data(0))
+            if isinstance(x, jax.Array) and not x.is_fully_addressable
+            else np.asarray(x)
+        ),
+        tree,
+    )
+
+
+def from_first(content: bytes) -> bytes:
+    """What the first process gives, on every process."""
+    if jax.process_count() == 1:
+        return content
+    size = int(multihost_utils.broadcast_one_to_all(np.asarray(len(content), np.int32)))
+    words = np.zeros(-(-size // 4), np.uint32)  # sums of bytes would be taken in a wider type
+    if jax.process_index() == 0:
+        words.view(np.uint8)[:size] = np.frombuffer(content, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(words)).tobytes()[:size]
+
+
+def gathered(array: jax.Array) -> np.ndarray:
+    """A global array, whole, as numpy on every host."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))

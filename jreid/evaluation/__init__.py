@@ -1,0 +1,1 @@
+"""Features of a split, the evaluator, pair scores, attribute and parsing metrics."""

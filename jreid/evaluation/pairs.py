@@ -1,0 +1,164 @@
+"""Distances of systems that compare pairs of images rather than features (`Method.score`): every
+query with every gallery image, in blocks.
+
+What a system needs of one image (`Method.pair_input`) is computed once an image; of the queries it
+is kept in memory, or in a temporary file where it is larger than `KEPT`, of the gallery for one
+block at a time. So memory does not grow with the gallery, but for the matrix of distances, for
+which the same holds.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from jreid.data.samplers import evaluation_plan
+from jreid.engine import sharding, steps
+from jreid.engine.feeds import Feed
+from jreid.methods.contract import Method, Tree
+
+KEPT = 2**30
+"""Bytes from which on an array is kept in a temporary file."""
+
+
+class PairSteps(NamedTuple):
+    """The jitted functions of `pair_distances`: inputs of queries and of gallery images, and
+    distances of those.
+    """
+
+    query: Callable[[Tree, jax.Array], jax.Array]
+    gallery: Callable[[Tree, jax.Array], jax.Array]
+    compare: Callable[[Tree, jax.Array, jax.Array], jax.Array]
+
+
+def pair_steps(
+    method: Method, preparation: steps.Preparation, domain: str, *, mirror: bool = False
+) -> PairSteps:
+    """The functions for one method and domain, which compile once for each size of block."""
+    query, gallery = (
+        steps.pair_input_step(method, preparation, domain, side, mirror=mirror)
+        for side in ('query', 'gallery')
+    )
+    return PairSteps(query, gallery, steps.pair_distance_step(method))
+
+
+def pair_distances(
+    compiled: PairSteps,
+    variables: Tree,
+    query: Feed,
+    gallery: Feed,
+    *,
+    mesh: Mesh,
+    batch: int,
+    pairs: int,
+    mirror: bool = False,
+    kept: int = KEPT,
+    progress: bool = True,
+) -> np.ndarray:
+    """The probability that two images show different people, float32 [queries, gallery]; of the
+    same one it is 1 minus that.
+
+    Args:
+      compiled: what `pair_steps` gave, with the same `mirror`.
+      batch: images of the gallery a block; they are split over the devices.
+      pairs: pairs that the network compares at a time, about; with `mirror` a query and a gallery
+        image are four.
+      mirror: average over the mirror images of both sides.
+      kept: bytes from which on the queries' part, or the distances, are kept in a temporary file.
+      progress: show a progress bar on the first process.
+
+    Raises:
+      ValueError: a size below 1.
+    """
+    if batch < 1 or pairs < 1:
+        raise ValueError(f'batch is {batch}, pairs is {pairs}; expected 1 or more')
+    views = 2 if mirror else 1
+    batch = min(batch, len(gallery.index))
+    batch += -batch % mesh.size
+    of_queries = _query_inputs(compiled.query, variables, query, batch=batch, mesh=mesh, kept=kept)
+    columns = min(max(pairs // (batch * views**2), 1), len(query.index))
+    distances = array_in_reach((len(query.index), len(gallery.index)), np.float32, kept=kept)
+    plan = evaluation_plan(len(gallery.index), batch)
+    bar = tqdm(
+        total=distances.size,
+        desc='pairs',
+        unit='pair',
+        unit_scale=True,
+        leave=False,
+        disable=not progress or jax.process_index() > 0,
+        mininterval=0.5,
+    )
+    with bar:
+        waiting: tuple[slice, np.ndarray, jax.Array] | None = None
+        done = 0
+        for rows, images in zip(
+            plan,
+            gallery.images(np.maximum(plan[:, sharding.local_columns(mesh, batch)], 0)),
+            strict=True,
+        ):
+            of_gallery = compiled.gallery(variables, sharding.spread(mesh, images))
+            for start in range(0, len(of_queries), columns):
+                # The last block begins earlier rather than be shorter: every block has the one
+                # compiled size.
+                start = min(start, len(of_queries) - columns)
+                found = compiled.compare(
+                    variables,
+                    sharding.replicate(mesh, np.asarray(of_queries[start : start + columns])),
+                    of_gallery,
+                )
+                # Distances are read a block late, so that the device never waits for the host.
+                if waiting:
+                    _write(distances, *waiting)
+                waiting = (slice(start, start + columns), rows, found)
+                bar.update((start + columns) * int((rows >= 0).sum()) - done)
+                done = (start + columns) * int((rows >= 0).sum())
+            done = 0
+        if waiting:
+            _write(distances, *waiting)
+    return distances
+
+
+def _query_inputs(
+    step: Callable[[Tree, jax.Array], jax.Array],
+    variables: Tree,
+    feed: Feed,
+    *,
+    batch: int,
+    mesh: Mesh,
+    kept: int,
+) -> np.ndarray:
+    """What `step` gives for every query, in order, [queries, views, ...]."""
+    plan = evaluation_plan(len(feed.index), batch)
+    whole: np.ndarray | None = None
+    for rows, images in zip(
+        plan, feed.images(np.maximum(plan[:, sharding.local_columns(mesh, batch)], 0)), strict=True
+    ):
+        found = sharding.gathered(step(variables, sharding.spread(mesh, images)))
+        if whole is None:
+            whole = array_in_reach((len(feed.index), *found.shape[1:]), found.dtype, kept=kept)
+        whole[rows[rows >= 0]] = found[rows >= 0]
+    assert whole is not None
+    return whole
+
+
+def _write(distances: np.ndarray, queries: slice, rows: np.ndarray, found: jax.Array) -> None:
+    """Put a block [gallery rows, queries] into its place, without the padding."""
+    known = rows >= 0
+    distances[queries, rows[known][0] : rows[known][-1] + 1] = sharding.gathered(found)[known].T
+
+
+def array_in_reach(
+    shape: Sequence[int], dtype: np.typing.DTypeLike, *, kept: int = KEPT
+) -> np.ndarray:
+    """An array to be written: in memory, or, of more than `kept` bytes, in a temporary file that
+    goes when the array does.
+    """
+    if math.prod(shape) * np.dtype(dtype).itemsize <= kept:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix='jreid-') as file:
+        return np.memmap(file, dtype, 'w+', shape=tuple(shape))

@@ -1,0 +1,106 @@
+"""How well people are parsed into body parts: intersection over union of each class, and pixel
+accuracy.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+PART_NAMES = (
+    'background',
+    'head',
+    'torso',
+    'upper arm',
+    'lower arm',
+    'upper leg',
+    'lower leg',
+    'foot',
+)
+"""The eight classes of the papers' parsing, as the synthetic set and the COCO DensePose loader
+number them.
+"""
+
+UNLABELLED = 255
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ParsingMetrics:
+    """Pixels counted by true and predicted class: `confusion` int64 [K, K], rows true. Sums, so
+    that batches of any size give the same numbers.
+    """
+
+    confusion: np.ndarray
+
+    @property
+    def iou(self) -> np.ndarray:
+        """Intersection over union of each class, float64 [K]; NaN for a class that is neither
+        labelled nor predicted anywhere.
+        """
+        hit = np.diag(self.confusion).astype(np.float64)
+        union = self.confusion.sum(0) + self.confusion.sum(1) - hit
+        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean over the classes that occur."""
+        known = self.iou[~np.isnan(self.iou)]
+        return float(known.mean()) if len(known) else math.nan
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of labelled pixels whose class is right."""
+        total = self.confusion.sum()
+        return float(np.trace(self.confusion) / total) if total else math.nan
+
+    def as_row(self, names: Sequence[str] = ()) -> dict[str, Any]:
+        """Plain numbers in percent: `miou`, `pixel_accuracy`, and `each`, class -> IoU (None
+        where the class does not occur).
+        """
+        names = names or (
+            PART_NAMES
+            if len(self.confusion) == len(PART_NAMES)
+            else [str(i) for i in range(len(self.confusion))]
+        )
+        each = {
+            name: None if np.isnan(value) else round(100 * float(value), 4)
+            for name, value in zip(names, self.iou, strict=True)
+        }
+        return {
+            'miou': round(100 * self.mean_iou, 4),
+            'pixel_accuracy': round(100 * self.pixel_accuracy, 4),
+            'each': each,
+        }
+
+
+def count(predicted: np.ndarray, truth: np.ndarray, classes: int = len(PART_NAMES)) -> np.ndarray:
+    """Confusion counts int64 [classes, classes] of label maps of the same shape; pixels labelled
+    255 are left out.
+
+    Raises:
+      ValueError: shapes differ, or a label is no class.
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(
+            f'predicted label maps of shape {predicted.shape}, true ones of {truth.shape}; expected'
+            ' the same'
+        )
+    known = truth != UNLABELLED
+    rows, columns = truth[known].astype(np.int64), predicted[known].astype(np.int64)
+    for name, values in (('labelled', rows), ('predicted', columns)):
+        if len(values) and values.max() >= classes:
+            raise ValueError(
+                f'a pixel is {name} as class {values.max()}; there are {classes} (255 for'
+                ' unlabelled pixels)'
+            )
+    return np.bincount(rows * classes + columns, minlength=classes**2).reshape(classes, classes)
+
+
+def table(row: dict[str, Any], *, title: str) -> str:
+    """A row of `ParsingMetrics.as_row` as text."""
+    each = ', '.join(
+        f'{name} {value:.1f}' for name, value in row['each'].items() if value is not None
+    )
+    return f'{title}: mean IoU {row["miou"]:.1f}, pixels {row["pixel_accuracy"]:.1f}\n  {each}'

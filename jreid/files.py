@@ -1,0 +1,41 @@
+"""Writes files and folders whole or not at all: the one atomic writer of every room."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import threading
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Gives a temporary path beside `path` that takes its place when the body ends.
+
+    The temporary path has the suffix of `path`, so that writers which choose a format by it (numpy,
+    Pillow, matplotlib) write the right one. Where the body raises, nothing of it is left and what
+    stood at `path` stays.
+
+    Args:
+      path: a file that may exist; its folder is made where it is missing.
+    """
+    final = pathlib.Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    # Threads and processes may write the same file at the same time: each has a name of its own.
+    mark = f'{os.getpid()}-{threading.get_ident()}'
+    temporary = final.with_name(f'.{final.stem}.{mark}{final.suffix}')
+    try:
+        yield temporary
+        os.replace(temporary, final)
+    except BaseException:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a whole text file, UTF-8, or leaves the old one."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding='utf-8')

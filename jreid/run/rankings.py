@@ -1,0 +1,163 @@
+"""What a run keeps of its retrieval, `ranked.npz`: the first gallery images of every query and
+its average precision, for reports.
+"""
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+
+from jreid.data import Index
+from jreid.data.archive import read_arrays
+from jreid.data.datasets.listing import whole
+from jreid.files import replacing
+from jreid.retrieval import top_ranked, top_ranked_distances
+from jreid.retrieval.distances import BLOCK, blocks, unit
+from jreid.retrieval.evaluation import match_ranks, row_blocks
+from jreid.retrieval.metrics import AveragePrecision, average_precisions
+from jreid.retrieval.relevance import relevance
+
+FILE = 'ranked.npz'
+KEPT = 20
+"""Gallery images kept of every query's list."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ranking:
+    """The first k gallery images of Q queries, nearest first; of the gallery only the n images that
+    are in some list.
+
+    Attributes:
+      query_path, query_identity, query_camera: [Q]; camera -1 where unknown.
+      gallery_path, gallery_identity, gallery_camera: [n].
+      rows: int32 [Q, k] rows of the gallery arrays, -1 where a list is shorter.
+      distances: float32 [Q, k], infinite there.
+      correct: bool [Q, k], whether the image shows the query's identity.
+      average_precision: float32 [Q] in 0..1, NaN where a query has no match and is not evaluated.
+    """
+
+    query_path: np.ndarray
+    query_identity: np.ndarray
+    query_camera: np.ndarray
+    gallery_path: np.ndarray
+    gallery_identity: np.ndarray
+    gallery_camera: np.ndarray
+    rows: np.ndarray
+    distances: np.ndarray
+    correct: np.ndarray
+    average_precision: np.ndarray
+
+    def save(self, folder: str | os.PathLike[str]) -> pathlib.Path:
+        """Write `ranked.npz` in a run's folder, whole or not at all."""
+        path = pathlib.Path(folder) / FILE
+        with replacing(path) as temporary:
+            np.savez_compressed(
+                temporary,
+                **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
+            )
+        return path
+
+    @staticmethod
+    def load(folder: str | os.PathLike[str]) -> 'Ranking | None':
+        """What `save` wrote, or None where the folder has none.
+
+        Raises:
+          ValueError: the file is damaged or none of these.
+        """
+        path = pathlib.Path(folder) / FILE
+        if not path.is_file():
+            return None
+        expected = 'the ranked results that a run keeps'
+        found = Ranking(
+            **read_arrays(
+                path, [field.name for field in dataclasses.fields(Ranking)], expected=expected
+            )
+        )
+        problem = found._problem()
+        if problem:
+            raise ValueError(f'{path}: {problem}; expected {expected}')
+        return found
+
+    def _problem(self) -> str:
+        """What arrays do not fit together; '' where all do."""
+        q, n = int(np.size(self.query_path)), int(np.size(self.gallery_path))
+        k = self.rows.shape[1] if self.rows.ndim == 2 else 0
+        forms: dict[str, tuple[str, tuple[int, ...]]] = {
+            'query_path': ('U', (q,)),
+            'query_identity': ('iu', (q,)),
+            'query_camera': ('iu', (q,)),
+            'average_precision': ('f', (q,)),
+        }
+        forms |= {
+            'gallery_path': ('U', (n,)),
+            'gallery_identity': ('iu', (n,)),
+            'gallery_camera': ('iu', (n,)),
+        }
+        forms |= {'rows': ('iu', (q, k)), 'distances': ('f', (q, k)), 'correct': ('b', (q, k))}
+        for name, (kinds, shape) in forms.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype.kind not in kinds:
+                return f'{name} is {array.dtype} {array.shape}'
+        if self.rows.size and not -1 <= self.rows.min() <= self.rows.max() < n:
+            return f'rows are {self.rows.min()} to {self.rows.max()} of {n}'
+        wrong = [
+            str(path) for path in (*self.query_path, *self.gallery_path) if not whole(str(path))
+        ]
+        return f'the image {wrong[0]!r} is no absolute path' if wrong else ''
+
+
+def rank(
+    query: Index,
+    gallery: Index,
+    features: tuple[np.ndarray, np.ndarray] | None,
+    *,
+    distances: np.ndarray | None = None,
+    has_cameras: bool,
+    normalise: bool = False,
+    average_precision: AveragePrecision = 'rank',
+    k: int = KEPT,
+    progress: bool = False,
+) -> Ranking:
+    """The ranking by the rules of `jreid.retrieval.evaluate`; what it leaves out is not listed.
+
+    Args:
+      features: of the queries and the gallery, compared by Euclidean distance; None where
+        `distances` are given.
+      distances: [queries, gallery], of a system that compares pairs.
+      normalise: divide features by their length first.
+    """
+    cameras = (query.camera, gallery.camera) if has_cameras else (None, None)
+    labels, k = (query.identity, gallery.identity, *cameras), min(k, len(gallery))
+    related = relevance(*labels)
+    if distances is not None:
+        found = top_ranked_distances(distances, *labels, k=k)
+        parts = row_blocks(distances, block_size=BLOCK, progress=progress)
+    else:
+        assert features is not None
+        first, second = (unit(part) if normalise else part for part in features)
+        found = top_ranked(first, second, *labels, k=k, progress=progress)
+        parts = blocks(first, second, distance='euclidean', block_size=BLOCK, progress=progress)
+    ap = np.full(len(query), np.nan, np.float32)
+    matched = related.matches > 0
+    if matched.any():
+        ap[matched] = average_precisions(
+            match_ranks(parts, related),
+            related.matches[matched],
+            average_precision=average_precision,
+        )
+    listed, rows = np.unique(found.rows, return_inverse=True)
+    if listed.size and listed[0] < 0:
+        listed, rows = listed[1:], rows - 1
+    return Ranking(
+        query_path=query.path,
+        query_identity=query.identity,
+        query_camera=query.camera,
+        gallery_path=gallery.path[listed],
+        gallery_identity=gallery.identity[listed],
+        gallery_camera=gallery.camera[listed],
+        rows=rows.reshape(found.rows.shape).astype(np.int32),
+        distances=found.distances,
+        correct=found.correct,
+        average_precision=ap,
+    )

@@ -1,0 +1,182 @@
+"""What a run writes while it goes: metrics as JSON lines and TensorBoard events, label files, and a
+progress bar.
+
+`metrics.jsonl` holds nothing that depends on the clock (that is in `timing.jsonl`), so a run that
+was killed and resumed leaves the same file as one that ran through.
+"""
+
+import csv
+import json
+import os
+import pathlib
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.summary.writer.record_writer import RecordWriter
+from tqdm import tqdm
+
+from jreid.files import replacing, write_text
+from jreid.run.clock import Clock
+
+
+def write_labels(path: pathlib.Path, image_paths: Sequence[str], labels: np.ndarray) -> None:
+    """A label file: `image,label` a row, label -1 where the image was left out of the identity
+    losses; `label_2`, ... where an image has several.
+    """
+    with replacing(path) as temporary, open(temporary, 'w', newline='') as file:
+        writer = csv.writer(file)
+        columns = labels.reshape(len(labels), -1)
+        writer.writerow(['image', 'label', *(f'label_{i + 1}' for i in range(1, columns.shape[1]))])
+        writer.writerows(
+            [path, *row] for path, row in zip(image_paths, columns.tolist(), strict=True)
+        )
+
+
+def write_table(path: pathlib.Path, table: Mapping[str, np.ndarray]) -> None:
+    """Equal-length columns as a CSV file."""
+    rows = zip(*(np.asarray(column).tolist() for column in table.values()), strict=True)
+    write_text(
+        path, '\n'.join([','.join(table), *(','.join(map(repr, row)) for row in rows)]) + '\n'
+    )
+
+
+class Metrics:
+    """JSON lines and TensorBoard events of a run.
+
+    Args:
+      folder: the run's folder.
+      step: the step that the run goes on from.
+      position: `position` of the checkpoint that the run goes on from; what a killed run wrote
+        after it is dropped.
+      active: False on all hosts but the first, which then write nothing.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, step: int, position: int = 0, active: bool = True):
+        self._active = active
+        if not active:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / 'metrics.jsonl'
+        path.touch()
+        os.truncate(path, min(position, path.stat().st_size))
+        self._lines = open(path, 'a', buffering=1)  # noqa: SIM115
+        timing = folder / 'timing.jsonl'
+        torn = timing.exists() and not timing.read_text().endswith('\n')
+        self._timing = open(timing, 'a', buffering=1)  # noqa: SIM115
+        if torn:  # by a kill
+            self._timing.write('\n')
+        events = folder / 'tensorboard'
+        events.mkdir(exist_ok=True)
+        self._events_file = open(  # noqa: SIM115
+            events / f'events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}',
+            'wb',
+        )
+        self._events = RecordWriter(self._events_file)
+        self._events.write(
+            event_pb2.Event(wall_time=time.time(), file_version='brain.Event:2').SerializeToString()
+        )
+        # TensorBoard drops what an earlier file of the run says of this step and later ones.
+        restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._events.write(
+            event_pb2.Event(
+                wall_time=time.time(), step=step + 1, session_log=restart
+            ).SerializeToString()
+        )
+
+    @property
+    def position(self) -> int:
+        """Bytes of `metrics.jsonl` written so far; a checkpoint keeps it, so that a resumed run
+        goes on from there.
+        """
+        return self._lines.tell() if self._active else 0
+
+    def write(
+        self,
+        step: int,
+        kind: str,
+        phase: str,
+        values: Mapping[str, float],
+        *,
+        timing: Mapping[str, float] | None = None,
+    ) -> None:
+        """One record: `kind` is 'train', 'refresh' or 'evaluation'."""
+        if not self._active:
+            return
+        plain = {
+            name: round(float(value), 7) if np.isfinite(value) else None
+            for name, value in values.items()
+        }
+        self._lines.write(json.dumps({'step': step, 'kind': kind, 'phase': phase, **plain}) + '\n')
+        if timing:
+            self._timing.write(json.dumps({'step': step, 'phase': phase, **timing}) + '\n')
+        prefix = phase if kind == 'train' else kind
+        entries = [
+            summary_pb2.Summary.Value(tag=f'{prefix}/{name}', simple_value=float(value))
+            for name, value in {**values, **(timing or {})}.items()
+        ]
+        event = event_pb2.Event(
+            wall_time=time.time(), step=step, summary=summary_pb2.Summary(value=entries)
+        )
+        self._events.write(event.SerializeToString())
+        self._events.flush()
+
+    def time(self, step: int, phase: str, clock: Clock) -> None:
+        """What the session took so far, in `timing.jsonl`; nothing for one that only looks at a
+        finished run.
+        """
+        if self._active and clock.steps:
+            self._timing.write(json.dumps({'step': step, 'phase': phase, **clock.session()}) + '\n')
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._active:
+            self._lines.close()
+            self._timing.close()
+            self._events_file.close()
+
+
+class Window:
+    """Sums of metrics since the last record; kept in checkpoints, so that a resumed run logs the
+    same means.
+
+    Args:
+      sums: `sums` of the checkpoint that the run goes on from.
+    """
+
+    def __init__(self, sums: Mapping[str, Any] | None = None):
+        self.sums: dict[str, Any] = dict(sums or {})
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """One step's values."""
+        for name, value in values.items():
+            total, count = self.sums.get(name, (0.0, 0))
+            self.sums[name] = [total + value, count + 1]
+
+    def means(self) -> dict[str, float]:
+        """The means since the last call."""
+        means = {name: total / count for name, (total, count) in self.sums.items()}
+        self.sums = {}
+        return means
+
+
+def progress_bar(
+    total: int, description: str, *, active: bool = True, initial: int = 0, **options: Any
+) -> tqdm:
+    """A bar over a phase's images with images/s and time left; silent on all hosts but the
+    first.
+    """
+    return tqdm(
+        total=total,
+        initial=initial,
+        desc=description,
+        unit='img',
+        unit_scale=True,
+        disable=not active,
+        dynamic_ncols=True,
+        mininterval=0.5,
+        **options,
+    )

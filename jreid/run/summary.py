@@ -1,0 +1,251 @@
+"""The end of a run: a table on the screen, `summary.json`, and the figures."""
+
+import json
+import logging
+import pathlib
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+import jreid
+from jreid import figures
+from jreid.data import Index
+from jreid.evaluation import attributes, parsing
+from jreid.files import write_text
+from jreid.retrieval.metrics import AveragePrecision
+from jreid.run import rankings as retrieved
+
+log = logging.getLogger('jreid')
+
+TITLES = {
+    'source_only': 'source only (direct transfer)',
+    'adabn': 'source only + AdaBN',
+    'proxy': 'proxy tasks',
+    'adapted': 'adapted',
+    'supervised': 'supervised on the target',
+    'adapted_reranked': 'adapted + re-ranking',
+    'source_only_reranked': 'source only + re-ranking',
+}
+
+
+def table(
+    rows: Mapping[str, Mapping[str, Any]], *, source: str, target: str, average_precision: str
+) -> str:
+    """The rows as a text table, percent."""
+    rows = {name: row for name, row in rows.items() if 'mAP' in row}
+    if not rows:
+        return f'{source} -> {target}'
+    names = ('mAP', 'rank1', 'rank5', 'rank10', 'mINP')
+    lines = [f'{source} -> {target}', f'{"":<32}' + ''.join(f'{name:>8}' for name in names)]
+    lines += [
+        f'{TITLES.get(name, name):<32}' + ''.join(f'{row[key]:>8.1f}' for key in names)
+        for name, row in rows.items()
+    ]
+    some = next(iter(rows.values()))
+    lines.append(
+        f'{some["queries"]:,} queries, {some["skipped"]:,} without a match skipped; average'
+        f' precision: {average_precision}'
+    )
+    return '\n'.join(lines)
+
+
+def details(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What else was measured of the rows, as text: single-gallery-shot CMC, attributes, part
+    masks.
+    """
+    told = []
+    for name, row in rows.items():
+        title = TITLES.get(name, name)
+        if shot := row.get('single_shot'):
+            how = (
+                'exact expectation'
+                if shot['repeats'] is None
+                else f'{shot["repeats"]} random galleries a query'
+            )
+            told.append(
+                f'{title}, single gallery shot ({how}): '
+                + ', '.join(f'rank-{k} {shot[f"rank{k}"]:.1f}' for k in (1, 5, 10, 20))
+            )
+        told += [
+            attributes.table(found, title=f'{title}, attributes on the {role}')
+            for role, found in row.get('attributes', {}).items()
+        ]
+        told += [
+            parsing.table(found, title=f'{title}, parsing on the {role}')
+            for role, found in row.get('parsing', {}).items()
+        ]
+    return told
+
+
+def write(
+    workdir: pathlib.Path,
+    rows: Mapping[str, Mapping[str, Any]],
+    *,
+    variant: str,
+    source: str,
+    target: str,
+    average_precision: str,
+    seed: int,
+    report: Mapping[str, float],
+    identities_true: int | None,
+    has_cameras: bool,
+    steps: int,
+    images_seen: int,
+    timing: Mapping[str, float],
+) -> dict[str, Any]:
+    """Print the table and write `summary.json`; returns what it holds.
+
+    Args:
+      report: of the last refresh, empty where a method has none.
+      identities_true: number of identities of the target's training split, None where nobody knows;
+        read here, for comparison only.
+      has_cameras: whether images of the query's own camera were left out of the evaluation, as the
+        protocols ask.
+      images_seen: training images of all steps, each as often as it came.
+      timing: seconds and images/s of the run.
+    """
+    result: dict[str, Any] = {
+        'variant': variant,
+        'source': source,
+        'target': target,
+        'seed': seed,
+        'average_precision': average_precision,
+    }
+    result |= {name: dict(row) for name, row in rows.items()}
+    if 'identities_estimated' in report:
+        result['identities_estimated'] = round(report['identities_estimated'])
+    result['identities_true'] = identities_true
+    result['camera_rule'] = has_cameras
+    result['steps'], result['images_seen'] = steps, images_seen
+    result['timing'] = {name: round(value, 3) for name, value in timing.items()}
+    result['machine'] = {
+        'device': jax.devices()[0].device_kind,
+        'devices': jax.device_count(),
+        'python': platform.python_version(),
+        'jax': jax.__version__,
+        'jreid': jreid.__version__,
+    }
+    write_text(workdir / 'summary.json', json.dumps(result, indent=2) + '\n')
+    text = table(rows, source=source, target=target, average_precision=average_precision)
+    if not has_cameras:
+        text += (
+            '\nno cameras are known: every other image of the gallery counts, also those of the'
+            ' camera that took the query'
+        )
+    if 'identities_estimated' in result:
+        true = 'true number unknown' if identities_true is None else f'{identities_true} true'
+        text += f'\ntarget identities: {result["identities_estimated"]} estimated, {true}'
+    text = '\n'.join([text, *details(rows)])
+    write_text(workdir / 'summary.txt', text + '\n')
+    print(text, flush=True)
+    return result
+
+
+def draw(
+    workdir: pathlib.Path,
+    rows: Mapping[str, Mapping[str, Any]],
+    *,
+    title: str,
+    query: tuple[Index, np.ndarray],
+    gallery: tuple[Index, np.ndarray],
+    has_cameras: bool,
+    domains: tuple[np.ndarray, np.ndarray],
+    labels: tuple[np.ndarray, np.ndarray],
+    queries: int,
+    tsne_images: int,
+    seed: int,
+    source_identities: int,
+    identities_true: int | None,
+    average_precision: AveragePrecision,
+    distances: np.ndarray | None = None,
+    rule: str = 'mean',
+    normalise: bool = False,
+) -> None:
+    """CMC, NIEC sweeps, curves, ranked sheets and t-SNE, as PNG files in `figures/`; and
+    `ranked.npz`, what a report browses.
+
+    Args:
+      query, gallery: the target's test splits and their features.
+      distances: of each query to each gallery image, for a system that compares pairs; else
+        features are compared.
+      domains: features of the source's and the target's training images.
+      labels: identities of the source's, pseudo labels of the target's training images.
+    """
+    folder = workdir / 'figures'
+    figures.plot_cmc(
+        folder / 'cmc.png',
+        {TITLES.get(n, n): (np.asarray(r['cmc']), r['mAP'] / 100) for n, r in rows.items()},
+        title=title,
+    )
+    figures.plot_curves(folder / 'curves.png', workdir / 'metrics.jsonl', title=title)
+    for path in sorted((workdir / 'labels').glob('niec_*.csv')):
+        _draw_sweep(path, folder / f'{path.stem}.png', source_identities, identities_true, rule)
+    options: dict[str, Any] = {
+        'has_cameras': has_cameras,
+        'normalise': normalise,
+        'average_precision': average_precision,
+    }
+    found = retrieved.rank(
+        query[0], gallery[0], (query[1], gallery[1]), distances=distances, **options
+    )
+    found.save(workdir)
+    _draw_ranked(folder / 'ranked.png', found, queries, seed, title)
+    figures.plot_tsne(
+        folder / 'tsne.png',
+        *domains,
+        source_labels=labels[0],
+        target_labels=labels[1],
+        count=tsne_images,
+        seed=seed,
+    )
+    log.info('figures in %s', folder)
+
+
+def _draw_sweep(
+    path: pathlib.Path,
+    figure: pathlib.Path,
+    source_identities: int,
+    identities_true: int | None,
+    rule: str,
+) -> None:
+    """The sweep of NIEC with C* by the run's rule."""
+    values = np.genfromtxt(path, delimiter=',', names=True)
+    total, accuracy, silhouette = (
+        np.atleast_1d(values[name]) for name in ('total', 'accuracy', 'silhouette')
+    )
+    total = total.astype(int)
+    best = {'accuracy': total[np.argmax(accuracy)], 'silhouette': total[np.argmax(silhouette)]}
+    chosen = int(best[rule] if rule in best else np.floor(sum(best.values()) / 2 + 0.5))
+    figures.plot_niec(
+        figure,
+        total,
+        accuracy,
+        silhouette,
+        chosen=chosen,
+        source_identities=source_identities,
+        true=identities_true,
+        title=path.stem,
+    )
+
+
+def _draw_ranked(
+    path: pathlib.Path, found: retrieved.Ranking, count: int, seed: int, title: str
+) -> None:
+    """Queries from the best to the worst average precision, with their ten nearest gallery
+    images; those without any match are not shown.
+    """
+    correct = found.correct[:, :10]
+    chosen = figures.pick_queries(found.average_precision, count=count, seed=seed)
+    figures.ranked_sheet(
+        path,
+        [str(found.query_path[i]) for i in chosen],
+        [
+            [str(found.gallery_path[j]) if j >= 0 else None for j in found.rows[i, :10]]
+            for i in chosen
+        ],
+        [[bool(x) for x in correct[i]] for i in chosen],
+        title=title,
+    )

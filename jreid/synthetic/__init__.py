@@ -1,0 +1,14 @@
+"""Generated pedestrians: three domains, six cameras each, with identities, attributes and part
+masks. numpy and Pillow, no download.
+
+`Generator` makes images in memory, `write_tree` a data set in Market-1501's layout, `cached_tree`
+one in the user's cache. The body mesh, `synthetic_body_cc0.npz`, is in the public domain;
+`jreid.synthetic.mesh` says where it comes from.
+"""
+
+from jreid.synthetic.cache import cached_tree
+from jreid.synthetic.domains import DOMAINS
+from jreid.synthetic.generator import Generator
+from jreid.synthetic.tree import write_tree
+
+__all__ = ['DOMAINS', 'Generator', 'cached_tree', 'write_tree']

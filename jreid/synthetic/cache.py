@@ -1,0 +1,54 @@
+"""Trees kept in the user's cache: generated on first use, found by everything that decides their
+bytes.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+
+from jreid.synthetic.plan import TreeParameters
+from jreid.synthetic.tree import describe, write_tree
+
+
+def cache_folder() -> pathlib.Path:
+    """`$JREID_CACHE`, else `$XDG_CACHE_HOME/jreid`, else `~/.cache/jreid`."""
+    if os.environ.get('JREID_CACHE'):
+        return pathlib.Path(os.environ['JREID_CACHE']).expanduser()
+    home = os.environ.get('XDG_CACHE_HOME')
+    return (pathlib.Path(home).expanduser() if home else pathlib.Path.home() / '.cache') / 'jreid'
+
+
+def cached_tree(
+    domain: str,
+    *,
+    root: str | os.PathLike | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+    **parameters,
+) -> pathlib.Path:
+    """The folder of a tree, generated on the first call.
+
+    Args:
+      domain: plaza, campus or station.
+      root: where trees are kept; None for the folder `synthetic` of the user's cache
+        (`$JREID_CACHE` moves it).
+      workers, progress: as for `write_tree`.
+      **parameters: `identities`, `test_identities`, `cameras`, `images_per_camera`, `distractors`,
+        `junk`, `size`, `seed`, `strength`, as for `write_tree`.
+
+    Calls at the same time are safe: each generates apart, the first to finish is kept.
+    """
+    described = describe(TreeParameters(domain, **parameters))
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+    folder = (
+        pathlib.Path(root).expanduser() if root is not None else cache_folder() / 'synthetic'
+    ).absolute() / f'{domain}-{digest}'
+    if folder.is_dir():
+        return folder
+    try:
+        write_tree(folder, domain, workers=workers, progress=progress, **parameters)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    return folder

@@ -1,0 +1,122 @@
+"""Which images a tree holds and what they are called: a pure function of its parameters."""
+
+import dataclasses
+
+from jreid.synthetic.domains import find_domain, with_strength
+from jreid.synthetic.generator import Key
+from jreid.synthetic.identity import STRANGERS
+from jreid.synthetic.scene import CAMERAS
+
+TRAIN, QUERY, GALLERY = 'bounding_box_train', 'query', 'bounding_box_test'
+SPLITS = (TRAIN, QUERY, GALLERY)
+
+# Test people are numbered from here, so that they stay the same people whatever the number of
+# training identities. It is even: twins, an even number and the next, are never parted.
+FIRST_TEST_IDENTITY = 5000
+_LAST_IDENTITY = 9998  # four digits in the files' names, where person n is called n + 1
+_DISTRACTORS, _JUNK = 2 * STRANGERS, 3 * STRANGERS
+_FRAMES_BETWEEN_IMAGES = 25
+
+
+@dataclasses.dataclass(frozen=True)
+class TreeParameters:
+    """Everything that decides a tree's bytes."""
+
+    domain: str = 'plaza'
+    identities: int = 64
+    test_identities: int = 64
+    cameras: int = CAMERAS
+    images_per_camera: int = 4
+    distractors: int = 32
+    junk: int = 16
+    size: tuple[int, int] = (128, 64)
+    seed: int = 0
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'size', tuple(self.size))
+        object.__setattr__(self, 'strength', float(self.strength))
+        with_strength(find_domain(self.domain), self.strength)
+        bounds = {
+            'identities': (1, FIRST_TEST_IDENTITY - 1, ''),
+            'test_identities': (1, _LAST_IDENTITY - FIRST_TEST_IDENTITY, ''),
+            'cameras': (2, CAMERAS, ' (a query is sought in the other cameras)'),
+            'images_per_camera': (
+                2,
+                1000,
+                ' (of a test identity the first is the query, the others the gallery)',
+            ),
+            'distractors': (0, 20_000, ''),
+            'junk': (0, 20_000, ''),
+        }
+        for name, (low, high, why) in bounds.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f'{name} is {value}; expected {low} to {high}{why}')
+        if len(self.size) != 2 or min(self.size) < 16:
+            raise ValueError(f'size is {self.size}; expected (height, width) of at least 16 pixels')
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One image: the split's folder, its name without a suffix, and the generator's key."""
+
+    split: str
+    name: str
+    key: Key
+
+
+def train_identities(parameters: TreeParameters) -> range:
+    """The generator's numbers of the training people; their files carry the number plus one."""
+    return range(parameters.identities)
+
+
+def test_identities(parameters: TreeParameters) -> range:
+    """The generator's numbers of the test people."""
+    return range(FIRST_TEST_IDENTITY, FIRST_TEST_IDENTITY + parameters.test_identities)
+
+
+test_identities.__test__ = False  # type: ignore[attr-defined]  # not one of pytest's
+
+
+def label(identity: int) -> str:
+    """A person's name in files and annotations: Market-1501 counts from one, as 0 is a
+    distractor.
+    """
+    return f'{identity + 1:04d}'
+
+
+def _name(person: str, camera: int, index: int, box: int) -> str:
+    return f'{person}_c{camera + 1}s1_{1 + _FRAMES_BETWEEN_IMAGES * index:06d}_{box:02d}'
+
+
+def plan_tree(parameters: TreeParameters) -> list[Entry]:
+    """All images of a tree, people together. Queries are boxes 00, drawn by hand as it were; the
+    rest are detections, 01.
+    """
+    entries = []
+    for identity in train_identities(parameters):
+        for camera in range(parameters.cameras):
+            for index in range(parameters.images_per_camera):
+                entries.append(
+                    Entry(
+                        TRAIN, _name(label(identity), camera, index, 1), (identity, camera, index)
+                    )
+                )
+    for identity in test_identities(parameters):
+        for camera in range(parameters.cameras):
+            for index in range(parameters.images_per_camera):
+                split, box = (QUERY, 0) if index == 0 else (GALLERY, 1)
+                entries.append(
+                    Entry(
+                        split, _name(label(identity), camera, index, box), (identity, camera, index)
+                    )
+                )
+    for person, first, count in (
+        ('0000', _DISTRACTORS, parameters.distractors),
+        ('-1', _JUNK, parameters.junk),
+    ):
+        for k in range(count):
+            camera, index = k % parameters.cameras, k // parameters.cameras
+            entries.append(Entry(GALLERY, _name(person, camera, index, 1), (first + k, camera, 0)))
+    return entries

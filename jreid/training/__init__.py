@@ -1,0 +1,1 @@
+"""The training loop, told in order; opening the data; initialisation; preflight checks."""

@@ -1,0 +1,205 @@
+"""Opens both data sets of a run, the target without its labels."""
+
+import dataclasses
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jreid.data import Splits, load, teacher_labels
+from jreid.data.datasets import LOADERS
+from jreid.engine.feeds import Feed, feeder
+from jreid.methods.contract import SOURCE, TARGET, Problem
+from jreid.retrieval.relevance import relevance
+
+log = logging.getLogger('jreid')
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a run reads. `target_train` has lost its labels, unless training is to read them;
+    `target` keeps them, for evaluation only.
+
+    `source_test` opens the source's test split.
+    """
+
+    source: Splits
+    target: Splits
+    source_train: Feed
+    target_train: Feed
+    target_query: Feed
+    target_gallery: Feed
+    source_query: Feed | None
+    source_gallery: Feed | None
+    source_test: Callable[[], tuple[Feed, Feed]]
+
+    def test_splits(self, domain: str) -> dict[str, Sequence[Feed]]:
+        """Role -> (query, gallery) of the target and, with the source's own statistics, of the
+        source where it has a test split.
+        """
+        feeds: dict[str, Sequence[Feed]] = {'target': (self.target_query, self.target_gallery)}
+        if domain == SOURCE and len(self.source.query):
+            feeds['source'] = self.source_test()
+        return feeds
+
+    def problem(self, size: tuple[int, int], *, given_identities: bool) -> Problem:
+        """The sizes that a method is built for; the true number of target identities only where
+        a variant is given it.
+        """
+        trained = {SOURCE: self.source_train.index, TARGET: self.target_train.index}
+        return Problem(
+            image_size=size,
+            source_identities=self.source.train.identities,
+            source_images=len(trained[SOURCE]),
+            target_images=len(trained[TARGET]),
+            attribute_names=trained[SOURCE].attribute_names,
+            target_attribute_names=trained[TARGET].attribute_names,
+            mask_domains=tuple(
+                domain for domain, index in trained.items() if index.mask_path is not None
+            ),
+            target_identities=self.target.train.identities if given_identities else None,
+            target_labelled=bool((trained[TARGET].identity >= 0).any()),
+        )
+
+
+def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
+    """Both sets of `config.data`, with their loaders.
+
+    Args:
+      settings: `config.data`.
+      select_on_source: whether the source's test split is needed, for choosing the best checkpoint.
+
+    Raises:
+      ValueError: a set or a setting that cannot be used; among them a test split in which no query
+        has a match.
+      BadImageError: images that cannot be read.
+    """
+    source = load(settings['source'], _root(settings, 'source'), **_options(settings, 'source'))
+    target = load(settings['target'], _root(settings, 'target'), **_options(settings, 'target'))
+    for role, splits in (('source', source), ('target', target)):
+        log.info('%s: %s', role, splits.summary())
+    if not len(target.query):
+        raise ValueError(f'the target {target.name} has no query images to evaluate on')
+    if select_on_source and not len(source.query):
+        raise ValueError(
+            f"evaluation.select='best' chooses on the source's test split, and {source.name} has"
+            " none; use 'last'"
+        )
+    for splits in (target, source) if select_on_source else (target,):
+        check_matches(splits)
+    if settings['target_labels']:
+        log.info(
+            "supervised: training reads the labels of the target's %d training images",
+            len(target.train),
+        )
+    shown = target.train if settings['target_labels'] else target.train.without_labels()
+    feed = feeder(
+        size=(settings['height'], settings['width']),
+        loader=settings['loader'],
+        bad_files=settings['bad_files'],
+        pack_folder=settings['pack_folder'] or None,
+    )
+    source_test = functools.cache(
+        lambda: (feed(source.query, 'source query'), feed(source.gallery, 'source gallery'))
+    )
+    chosen_on = source_test() if select_on_source else (None, None)
+    return Data(
+        source=source,
+        target=target,
+        source_train=feed(
+            teacher_labels.added(source.train, settings['source_teacher']), 'source train'
+        ),
+        # Unless the target's labels are asked for, nothing in training can read one from here on;
+        # what a teacher said of its images is added.
+        target_train=feed(teacher_labels.added(shown, settings['target_teacher']), 'target train'),
+        target_query=feed(target.query, 'target query'),
+        target_gallery=feed(target.gallery, 'target gallery'),
+        source_query=chosen_on[0],
+        source_gallery=chosen_on[1],
+        source_test=source_test,
+    )
+
+
+def check_matches(splits: Splits) -> None:
+    """Find out before training whether the test split can be evaluated: how many queries have a
+    match in the gallery.
+
+    Sets without identities, for teachers, are passed over.
+
+    Raises:
+      ValueError: no query has one.
+    """
+    query, gallery = splits.query, splits.gallery
+    if not query.identities:
+        return
+    cameras = (query.camera, gallery.camera) if splits.has_cameras else (None, None)
+    lacking = int((relevance(query.identity, gallery.identity, *cameras).matches == 0).sum())
+    where = "of another camera than the query's" if splits.has_cameras else 'in the gallery'
+    if lacking == len(query):
+        seen = len(np.union1d(query.camera, gallery.camera))
+        rule = (
+            f"; its test split has {seen} camera{'s'[: seen != 1]}, and images of the query's own"
+            ' camera are left out'
+            if splits.has_cameras
+            else ''
+        )
+        hint = (
+            '. Where the cameras do not matter, leave them out (of the CSV, say): the rule is'
+            ' then off'
+            if splits.has_cameras
+            else ''
+        )
+        raise ValueError(
+            f'{splits.name} cannot be evaluated: none of {len(query):,} queries has an image of the'
+            f' same identity {where}{rule}{hint}'
+        )
+    if lacking:
+        log.warning(
+            '%s: %d of %d queries have no image of the same identity %s; they count in no figure',
+            splits.name,
+            lacking,
+            len(query),
+            where,
+        )
+
+
+def _options(settings: Mapping[str, Any], role: str) -> dict[str, Any]:
+    """Options of a set's loader; `data.bad_files` is handed to those that know it, unless the
+    options say otherwise.
+    """
+    options = dict(settings[f'{role}_options'])
+    loader = LOADERS.get(settings[role])
+    if loader and 'bad_files' in inspect.signature(loader).parameters:
+        options.setdefault('bad_files', settings['bad_files'])
+    return options
+
+
+def open_test(settings: Mapping[str, Any], role: str) -> tuple[Splits, Feed, Feed]:
+    """A set of `config.data` with its query and gallery images, for looking at a trained model; its
+    training images are not opened.
+
+    Args:
+      role: 'source' or 'target'.
+
+    Raises:
+      ValueError: the set has no query images.
+    """
+    splits = load(settings[role], _root(settings, role), **_options(settings, role))
+    if not len(splits.query):
+        raise ValueError(f'the {role} {splits.name} has no query images to evaluate on')
+    check_matches(splits)
+    feed = feeder(
+        size=(settings['height'], settings['width']),
+        loader=settings['loader'],
+        bad_files=settings['bad_files'],
+        pack_folder=settings['pack_folder'] or None,
+    )
+    return splits, feed(splits.query, f'{role} query'), feed(splits.gallery, f'{role} gallery')
+
+
+def _root(settings: Mapping[str, Any], role: str) -> str | None:
+    """Where a set lies; the synthetic set makes its own tree unless a root is named for it."""
+    return settings[f'{role}_root'] or (None if settings[role] == 'synthetic' else settings['root'])

@@ -1,0 +1,146 @@
+"""Grad-CAM against its definition, by hand; the command on runs of a system with maps of its own
+and of one without.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jreid import methods
+from jreid.commands import visualize
+from jreid.configs import variants
+from jreid.losses.distances import unit
+from jreid.methods.common.maps import spatial_maps
+from jreid.methods.contract import TARGET, Method, Problem
+from jreid.models import BACKBONES
+from jreid.run.loading import load_model
+from jreid.training import loop as train
+
+
+def pixels_of(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert('RGB'))
+
+
+def test_grad_cam_by_hand():
+    """The feature is the pooled map: channel k weighs (f_k - f0_k) / (h w), so the heat is that
+    weighted sum, cut at 0, over its maximum.
+    """
+    maps = np.zeros((2, 2, 1, 2), np.float32)
+    maps[0, :, 0, 0], maps[0, :, 0, 1] = [4.0, 0.0], [1.0, 3.0]
+    maps[1, :, 0, :] = [[0.0, 6.0], [0.0, 6.0]]
+    heat = visualize.grad_cam(jnp.asarray(maps), lambda x: x.mean((1, 2)))
+    weights = (maps[0].mean((0, 1)) - maps[1].mean((0, 1))) / 2  # (2 - 0, 2 - 6) / 2
+    expected = np.maximum(maps[0] @ weights, 0)
+    assert expected.tolist() == [[2.0], [0.0]]
+    np.testing.assert_allclose(heat[0], expected / 2)
+    np.testing.assert_array_equal(heat[1], np.zeros((2, 1)))
+
+
+def test_features_of_unit_length_have_heat():
+    maps = jax.random.uniform(jax.random.key(0), (3, 4, 2, 8))
+
+    def head(x):
+        pooled = x.mean((1, 2))
+        return pooled / jnp.linalg.norm(pooled, axis=-1, keepdims=True)
+
+    heat = visualize.grad_cam(maps, head)
+    assert heat.shape == (3, 4, 2)
+    assert heat[:2].max() == 1
+
+
+def test_method_without_a_map_is_refused():
+    method = Method(
+        'plain',
+        (),
+        init=lambda key: ({}, {}, {}),
+        embed=lambda variables, images, domain: images.mean((1, 2)),
+    )
+    with pytest.raises(ValueError, match="'plain' has no spatial map"):
+        spatial_maps(method, {}, jnp.zeros((2, 8, 4, 3)), 'target')
+
+
+PROBLEM = Problem(
+    (32, 16),
+    8,
+    96,
+    96,
+    attribute_names=('hat', 'bag'),
+    target_attribute_names=('hat', 'bag'),
+    mask_domains=('source', 'target'),
+)
+
+
+@pytest.mark.parametrize('variant', ['dmtnet', 'tjaidl', 'ptl', 'ssg'])
+def test_every_system_has_a_map_that_its_feature_follows_from(variant):
+    """MTDnet's and DIEN's are in their own tests. What follows the map gives the retrieval
+    feature up to its length, and looks at the whole map.
+    """
+    settings = variants.method_settings(variant)
+    if 'identities_per_batch' in settings:
+        settings.identities_per_batch = 4
+    method = methods.build(settings, BACKBONES['tiny_cnn'].constructor(), PROBLEM)
+    params, model_state, _ = method.init(jax.random.key(0))
+    variables = {'params': params, 'model_state': model_state}
+    images = jax.random.normal(jax.random.key(1), (2, 32, 16, 3))
+
+    @jax.jit
+    def found(variables, images):
+        shown = spatial_maps(method, variables, images, TARGET)
+        changed = {
+            name: one.map * jax.random.uniform(jax.random.key(2), one.map.shape)
+            for name, one in shown.items()
+        }
+        return {
+            name: (
+                one.head(one.map),
+                one.head(changed[name]),
+                visualize.grad_cam(one.map, one.head),
+            )
+            for name, one in shown.items()
+        }
+
+    expected, shown = method.embed(variables, images, TARGET), found(variables, images)
+    assert shown
+    for feature, other, heat in shown.values():
+        assert feature.shape == expected.shape
+        np.testing.assert_allclose(jnp.sum(unit(feature) * unit(expected), axis=-1), 1, rtol=1e-5)
+        assert float(jnp.sum(unit(feature) * unit(other), axis=-1).max()) < 0.9999
+        assert heat.shape == (2, 8, 4)
+        assert 0 <= float(heat.min()) <= float(heat.max()) <= 1
+
+
+@pytest.mark.parametrize(
+    ('variant', 'maps'), [('dien-t2', ['T = 0', 'T = 1', 'T = 2']), ('source-only', ['backbone'])]
+)
+def test_command_draws_what_the_run_looks_at(variant, maps, people, tiny_config, tmp_path, capsys):
+    small = (
+        {'joint_epochs': 1, 'embedding_width': 16, 'attention_width': 8, 'target_batch': 12}
+        if variant == 'dien-t2'
+        else {'source_epochs': 1}
+    )
+    train.train(tiny_config(variant, **small), tmp_path / 'run')
+    capsys.readouterr()
+    files = sorted(str(path) for path in (people / 'two' / 'query').glob('*.jpg'))[:3]
+    visualize.main([str(tmp_path / 'run'), '--images', *files, '--out', str(tmp_path / 'out')])
+    printed = capsys.readouterr().out.split()
+    expected = (
+        ['grad_cam_000.png', 'masks_000.png'] if variant == 'dien-t2' else ['grad_cam_000.png']
+    )
+    assert [line.rsplit('/', 1)[1] for line in printed] == expected
+    assert pixels_of(printed[0]).shape[0] > 3 * 192
+    model = load_model(tmp_path / 'run')
+    pixels = np.stack([pixels_of(file) for file in files])
+    heats, masks = visualize.heat_step(model.method, model.preparation, model.domain)(
+        model.variables, pixels
+    )
+    assert list(heats) == maps
+    assert sorted(masks) == maps[1:]
+    for heat in heats.values():
+        assert heat.shape == (3, 8, 4)
+        assert 0 <= float(heat.min()) <= float(heat.max()) <= 1
+    assert any(float(heat.max()) == 1 for heat in heats.values())
+    with pytest.raises(ValueError, match='found 0 images'):
+        visualize.visualize(tmp_path / 'run', [], tmp_path)

@@ -1,0 +1,281 @@
+"""One, two and four devices, and two processes, train alike: the same losses, the same pseudo
+labels, files of the first process alone.
+
+Run as a program, this file is one process of such a run.
+"""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def work(config: str, workdir: str, stop: str, *cluster: str) -> None:
+    """Train as the config file says. `cluster`: coordinator, processes, number of this one.
+
+    Args:
+      stop: N > 0 for dying after N checkpoints, all together; -1 - N for an error in process N
+        alone, at the first refresh.
+    """
+    import jax
+
+    jax.config.update('jax_compilation_cache_dir', str(ROOT / '.jax_cache'))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+    from jreid.engine import sharding
+
+    if cluster:
+        sharding.connect(cluster[0], int(cluster[1]), int(cluster[2]))
+    from jreid.run.config import to_config
+    from jreid.training import loop as trainer
+
+    save, after_epoch, count = trainer.Run.save, trainer.Run.after_epoch, 0
+
+    def checked(self):
+        assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(self.state))
+        after_epoch(self)
+
+    def dies(self, **options):
+        nonlocal count
+        save(self, **options)
+        count += 1
+        if count == int(stop):
+            multihost_utils.sync_global_devices('the last one alive')
+            os._exit(9)
+
+    if int(stop) > 0:
+        from jax.experimental import multihost_utils
+
+        trainer.Run.save = dies
+    trainer.Run.after_epoch = checked
+    if int(stop) < 0 and jax.process_index() == -int(stop) - 1:
+        trainer.Run.refresh = fails
+    with sharding.stopping_together():
+        trainer.train(to_config(json.loads(pathlib.Path(config).read_text())), workdir)
+
+
+def fails(self):
+    raise OSError('this host cannot read its disk')
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(('127.0.0.1', 0))
+        return found.getsockname()[1]
+
+
+def start(config, workdir, *, devices=1, processes=1, stop=0, disks=None):
+    """Subprocesses that train; whoever calls ends them. `disks`: a folder a process, for the run
+    and for what is decoded, instead of one for all.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / 'asked.json').write_text(config.to_json_best_effort())
+    environment = {
+        **os.environ,
+        'PYTHONPATH': str(ROOT),
+        'JAX_PLATFORMS': 'cpu',
+        'OMP_NUM_THREADS': '1',
+    }
+    # The settings of this process (conftest's quick compilation) hold for those too.
+    environment['XLA_FLAGS'] = (
+        f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={devices}'
+    )
+    cluster = [f'127.0.0.1:{free_port()}', str(processes)] if processes > 1 else []
+    started = []
+    for number in range(processes):
+        own = disks[number] / 'run' if disks else workdir
+        command = [
+            sys.executable,
+            __file__,
+            str(workdir / 'asked.json'),
+            str(own),
+            str(stop),
+            *cluster,
+            *([str(number)] if cluster else []),
+        ]
+        cache = {'JREID_CACHE': str(disks[number] / 'cache')} if disks else {}
+        with open(workdir / f'output-{number}.txt', 'w') as output:
+            started.append(
+                subprocess.Popen(
+                    command,
+                    env=environment | cache,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=workdir,
+                )
+            )
+    return started
+
+
+def end(started):
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def run(config, workdir, *, processes=1, stop=0, **options):
+    """Train in subprocesses; returns what they said."""
+    started = start(config, workdir, processes=processes, stop=stop, **options)
+    try:
+        codes = [process.wait() for process in started]
+    finally:
+        end(started)
+    told = ''.join(
+        (workdir / f'output-{number}.txt').read_text()[-3000:] for number in range(processes)
+    )
+    assert set(codes) == ({9} if stop else {0}), told
+    return told
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp('devices')
+
+
+@pytest.fixture
+def config(tiny_config):
+    config = tiny_config(source_epochs=1, adapt_epochs=2, relabel_every=1, learning_rate=1e-3)
+    config.train.log_every = 1
+    return config
+
+
+@pytest.fixture
+def alone(runs, config):
+    """The run of one process on one device that the others are compared with."""
+    if not (runs / 'alone').exists():
+        run(config, runs / 'alone')
+    return runs / 'alone'
+
+
+def compare(one, two):
+    records = [
+        [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+        for folder in (one, two)
+    ]
+    assert [(r['step'], r['kind'], r['phase']) for r in records[0]] == [
+        (r['step'], r['kind'], r['phase']) for r in records[1]
+    ]
+    assert sum(r['kind'] == 'train' for r in records[0]) == 18  # 6 steps an epoch
+    for a, b in zip(*records, strict=True):
+        assert a.keys() == b.keys()
+        if a['kind'] == 'train':
+            for name in ('loss', 'classification', 'matching', 'target_matching', 'mmd', 'kl'):
+                if name in a:
+                    np.testing.assert_allclose(
+                        b[name], a[name], rtol=1e-5, atol=1e-5, err_msg=f'step {a["step"]}: {name}'
+                    )
+    labels = sorted(path.name for path in (one / 'labels').glob('target_*.csv'))
+    assert labels == sorted(path.name for path in (two / 'labels').glob('target_*.csv'))
+    assert labels
+    for name in labels:
+        assert (one / 'labels' / name).read_text() == (two / 'labels' / name).read_text(), name
+    rows = [json.loads((folder / 'summary.json').read_text()) for folder in (one, two)]
+    for row in ('source_only', 'adabn', 'adapted'):
+        assert rows[0][row]['mAP'] == pytest.approx(rows[1][row]['mAP'], abs=0.5)
+
+
+@pytest.mark.slow
+def test_four_devices_train_as_one_also_with_the_images_on_them(alone, config, runs):
+    config.data.loader = 'device'
+    run(config, runs / 'four', devices=4)
+    compare(alone, runs / 'four')
+    assert json.loads((runs / 'four' / 'summary.json').read_text())['machine']['devices'] == 4
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_also_when_killed_and_resumed(alone, config, runs):
+    run(config, runs / 'two', processes=2, stop=2)
+    assert not (runs / 'two' / 'summary.json').exists()
+    told = run(config, runs / 'two', processes=2)
+    compare(alone, runs / 'two')
+    assert told.count('mAP   rank1') <= 1  # one table
+    # one file a start, of the first process
+    assert len(list((runs / 'two' / 'tensorboard').iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_two_processes_with_two_disks_train_as_one_also_when_killed_and_resumed(
+    alone, config, runs
+):
+    """The first one's disk holds the run; the other one's has the decoded images alone, and is
+    told at the start what the checkpoint says.
+    """
+    disks = [runs / 'disks' / name for name in 'ab']
+    run(config, runs / 'disks', processes=2, stop=2, disks=disks)
+    assert list((disks[0] / 'run' / 'checkpoints').iterdir())
+    run(config, runs / 'disks', processes=2, disks=disks)
+    compare(alone, disks[0] / 'run')
+    assert [path for path in (disks[1] / 'run').rglob('*') if path.is_file()] == []
+    packs = [
+        sorted(
+            str(path.relative_to(disk)) for path in (disk / 'cache' / 'packs').rglob('images.npy')
+        )
+        for disk in disks
+    ]
+    assert packs[0] == packs[1] != []
+
+
+@pytest.mark.slow
+def test_run_goes_on_with_another_number_of_devices(alone, config, runs):
+    run(config, runs / 'moved', devices=1, stop=2)
+    run(config, runs / 'moved', devices=2)
+    compare(alone, runs / 'moved')
+
+
+def survivor_of(started, workdir, dying, seconds=60):
+    """(exit code, what it said) of the other process, which must end within so many seconds."""
+    other = 1 - dying
+    code = started[other].wait(timeout=seconds)
+    return code, (workdir / f'output-{other}.txt').read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('dying', [0, 1])
+def test_process_that_is_killed_stops_the_other_within_a_minute_and_the_run_goes_on_with_one(
+    dying, alone, config, runs
+):
+    workdir = runs / f'killed-{dying}'
+    config.checkpoint.every_steps = 2
+    started = start(config, workdir, processes=2)
+    try:
+        until = time.monotonic() + 200
+        while time.monotonic() < until and not list((workdir / 'labels').glob('target_*.csv')):
+            assert started[dying].poll() is None, (workdir / f'output-{dying}.txt').read_text()[
+                -3000:
+            ]
+            time.sleep(0.05)
+        started[dying].kill()
+        code, told = survivor_of(started, workdir, dying)
+    finally:
+        end(started)
+    assert code != 0
+    assert 'another process ended first' in told or 'another task died' in told, told[-3000:]
+    config.checkpoint.every_steps = 0
+    run(config, workdir)
+    compare(alone, workdir)
+
+
+@pytest.mark.slow
+def test_error_in_one_process_stops_the_other_within_a_minute(config, runs):
+    started = start(config, runs / 'error', processes=2, stop=-2)
+    try:
+        assert started[1].wait(timeout=200) == 1
+        code, told = survivor_of(started, runs / 'error', 1)
+    finally:
+        end(started)
+    assert (
+        'OSError: this host cannot read its disk' in (runs / 'error' / 'output-1.txt').read_text()
+    )
+    assert code != 0
+    assert 'another process ended first' in told or 'another task died' in told, told[-3000:]
+
+
+if __name__ == '__main__':
+    work(*sys.argv[1:])

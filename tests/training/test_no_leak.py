@@ -1,0 +1,144 @@
+"""No label of the target reaches training or selection: other labels, or none, change no
+parameter.
+"""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jreid.run.checkpoints import Checkpoints
+from jreid.training import data as opening
+from jreid.training import loop as train
+
+
+def parameters(workdir):
+    found = Checkpoints(workdir / 'checkpoints', read_only=True).restore_model()
+    assert found is not None
+    return jax.tree.leaves(found.tree)
+
+
+def relabelled(index, rng):
+    """The same images with identities drawn anew; dense, as a training split has them."""
+    identities = rng.permutation(np.unique(index.identity))
+    labels = np.concatenate(
+        [identities, rng.choice(identities, len(index) - len(identities))]
+    ).astype(np.int32)
+    return dataclasses.replace(index, identity=labels)
+
+
+SHORT = {
+    'dien': {
+        'joint_epochs': 2,
+        'embedding_width': 16,
+        'attention_width': 8,
+        'domain_width': 4,
+        'identities_per_batch': 4,
+        'target_batch': 16,
+    },
+    'ptl-hp-s': {
+        'source_epochs': 2,
+        'identities_per_batch': 4,
+        'target_batch': 8,
+        'parsing_width': 8,
+    },
+    'bl-ssg-dagger': {
+        'source_epochs': 2,
+        'rounds': 2,
+        'round_epochs': 1,
+        'group_identities': 4,
+        'group_images': 4,
+        'joint_width': 8,
+        'rho': 0.05,
+    },
+    'tjaidl': {
+        'identity_iterations': 4,
+        'joint_iterations': 4,
+        'adapt_iterations': 4,
+        'epoch_iterations': 4,
+        'encoder_widths': (16, 12),
+        'batch': 16,
+    },
+}
+
+
+def train_twice(config, change, tmp_path, monkeypatch, *, extras=False):
+    """A run with the target's true labels, and one with others or none. `extras`: source and
+    true target have attributes and part masks, too.
+    """
+    original, rng = opening.load, np.random.default_rng(5)
+
+    def with_extras(index, mask):
+        attributes = (index.identity[:, None] >> np.arange(3) & 1).astype(np.float32)
+        return dataclasses.replace(
+            index,
+            attributes=attributes,
+            attribute_names=('hat', 'bag', 'coat'),
+            mask_path=np.full(len(index), str(mask)),
+        )
+
+    def loader(change):
+        def load(name, root, **options):
+            splits = original(name, root, **options)
+            source = 'two' not in str(root)
+            parts = {part: getattr(splits, part) for part in ('train', 'query', 'gallery')}
+            if extras and (source or change == 'none'):
+                mask = tmp_path / 'mask.png'
+                Image.fromarray(np.eye(32, 16, dtype=np.uint8)).save(mask)
+                parts = {part: with_extras(index, mask) for part, index in parts.items()}
+            if source:
+                return dataclasses.replace(splits, **parts)
+            if change != 'none':
+                parts = {part: relabelled(index, rng) for part, index in parts.items()}
+            if change == 'removed':
+                parts['train'] = splits.train.without_labels()
+            return dataclasses.replace(splits, **parts)
+
+        return load
+
+    for folder, how in (('true', 'none'), ('other', change)):
+        monkeypatch.setattr(opening, 'load', loader(how))
+        train.train(config, tmp_path / folder)
+
+
+def assert_same_training(tmp_path, row='adapted'):
+    for a, b in zip(parameters(tmp_path / 'true'), parameters(tmp_path / 'other'), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # The evaluation did see other labels, or this test would show nothing.
+    rows = [
+        json.loads((tmp_path / run / 'summary.json').read_text())[row] for run in ('true', 'other')
+    ]
+    assert rows[0]['cmc'] != rows[1]['cmc']
+
+
+@pytest.mark.parametrize('change', ['shuffled', 'removed'])
+def test_labels_of_the_target_change_no_parameter(change, tiny_config, tmp_path, monkeypatch):
+    train_twice(tiny_config(), change, tmp_path, monkeypatch)
+    assert_same_training(tmp_path)
+
+
+def test_neither_do_attributes_and_masks_nor_the_choice_of_the_best_checkpoint(
+    tiny_config, tmp_path, monkeypatch
+):
+    config = tiny_config(attribute_width=8)
+    config.evaluation.select = 'best'
+    train_twice(config, 'shuffled', tmp_path, monkeypatch, extras=True)
+    best = [
+        Checkpoints(tmp_path / run / 'checkpoints', scored=True, read_only=True).best()
+        for run in ('true', 'other')
+    ]
+    assert best[0] == best[1]
+    assert_same_training(tmp_path)
+
+
+@pytest.mark.parametrize('variant', SHORT)
+def test_labels_of_the_target_change_no_parameter_of_the_other_systems(
+    variant, tiny_config, tmp_path, monkeypatch
+):
+    train_twice(
+        tiny_config(variant, **SHORT[variant]), 'shuffled', tmp_path, monkeypatch, extras=True
+    )
+    assert_same_training(tmp_path, 'source_only' if variant == 'ptl-hp-s' else 'adapted')
