@@ -21,6 +21,7 @@ from jreid.retrieval import (
     evaluate_distances,
     single_shot_cmc,
     single_shot_cmc_distances,
+    unit,
 )
 from jreid.retrieval import rerank as reranked_distances
 from jreid.retrieval.metrics import AveragePrecision
@@ -190,7 +191,7 @@ def metrics_of(
     says so.
     """
     if normalise:
-        query, gallery = _unit(query), _unit(gallery)
+        query, gallery = unit(query), unit(gallery)
     labels = labels_of(query_feed, gallery_feed, has_cameras)
     return evaluate(query, gallery, *labels, average_precision=average_precision)
 
@@ -210,7 +211,7 @@ def reranked(
 ) -> Metrics:
     """The same after k-reciprocal re-ranking (Zhong et al. 2017)."""
     if normalise:
-        query, gallery = _unit(query), _unit(gallery)
+        query, gallery = unit(query), unit(gallery)
     distances = reranked_distances(query, gallery, k1=k1, k2=k2, lambda_value=lambda_value)
     return evaluate_distances(
         distances,
@@ -236,10 +237,6 @@ def as_row(metrics: Metrics) -> dict[str, Any]:
 def scalars(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a row that are worth a curve."""
     return {name: row[name] for name in ('mAP', 'rank1', 'rank5', 'rank10', 'mINP')}
-
-
-def _unit(features: np.ndarray) -> np.ndarray:
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
 def labels_of(query: Feed, gallery: Feed, has_cameras: bool) -> tuple:

@@ -1,6 +1,6 @@
 """Distances in blocks, CMC/mAP/mINP, k-reciprocal re-ranking and protocols."""
 
-from jreid.retrieval.distances import pairwise
+from jreid.retrieval.distances import pairwise, unit
 from jreid.retrieval.evaluation import evaluate, evaluate_distances
 from jreid.retrieval.metrics import Metrics
 from jreid.retrieval.neighbours import Neighbours, nearest
@@ -23,4 +23,5 @@ __all__ = [
     'single_shot_cmc_distances',
     'top_ranked',
     'top_ranked_distances',
+    'unit',
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from jreid.retrieval.checks import Array, check_pair, check_positive
+from jreid.retrieval.checks import Array, Features, check_pair, check_positive
 
 Distance = Literal['euclidean', 'cosine', 'sqeuclidean']
 BLOCK = 256  # queries at a time: 256 rows of a gallery of 100,000 are 0.1 GiB in float32
@@ -18,13 +18,18 @@ _COLUMNS = 4096
 _ZERO = 1e-12  # of |x|^2 + |y|^2: below this a squared distance is the rounding of a zero
 
 
-def unit(features: np.ndarray) -> np.ndarray:
-    """Rows of length 1 in the type given, divided in float64; a row of zeros stays zero (its
-    cosine distance to everything is 1).
+def unit(features: Features) -> np.ndarray:
+    """Divides every row by its Euclidean length.
+
+    Every part of the package that normalises host features calls this function, so that the same
+    features have the same bits in an evaluation, in the ranked lists and in `jreid.load_run`. The
+    division is in float64; the result is float32, or float64 for float64 features. A row of zeros
+    stays zero, and its cosine distance to everything is 1.
     """
-    out = np.empty_like(features)
-    for start in range(0, features.shape[0], _COLUMNS):
-        wide = features[start : start + _COLUMNS].astype(np.float64)
+    array = np.asarray(features)
+    out = np.empty(array.shape, np.float64 if array.dtype == np.float64 else np.float32)
+    for start in range(0, array.shape[0], _COLUMNS):
+        wide = array[start : start + _COLUMNS].astype(np.float64)
         length = np.sqrt(np.einsum('nd,nd->n', wide, wide))
         out[start : start + _COLUMNS] = wide / np.where(length > 0, length, 1.0)[:, None]
     return out

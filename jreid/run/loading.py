@@ -19,6 +19,7 @@ from jreid.engine.feeds import Feed
 from jreid.evaluation.pairs import pair_distances, pair_steps
 from jreid.methods.contract import SOURCE, TARGET, Method, Problem, Tree
 from jreid.models.backbones import build
+from jreid.retrieval import unit
 from jreid.run.checkpoints import CheckpointError, Checkpoints
 from jreid.run.config import to_config
 
@@ -76,11 +77,7 @@ def load_run(
                 np.asarray(step(model.variables, jax.numpy.asarray(padded)))[: len(array)]
             )
         found = np.concatenate(features) if features else np.zeros((0, 0), np.float32)
-        return (
-            found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-            if method.normalise
-            else found
-        )
+        return unit(found) if method.normalise else found
 
     return embed, config
 
