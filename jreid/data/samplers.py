@@ -1,8 +1,9 @@
-"""Which images make which batch: plans of rows, from (seed, epoch) alone.
+"""Plans: which images make up which batch.
 
-A plan is an int32 array [steps, B] of rows of an index. It is made before the epoch starts, so that
-a resumed run starts at the exact step and any loader gives the same batches. The generator of every
-plan is seeded by (seed, epoch, repeat).
+A plan is an int32 array [steps, batch] of rows of an index. It exists before its epoch starts, so
+that a resumed run continues at the exact step and every loader gives the same batches. Each plan
+function makes one pass over the data from the NumPy generator that it is given. Seed the generator
+with a tuple, e.g. `np.random.default_rng((seed, phase, epoch))`, so that no two plans share draws.
 """
 
 from collections.abc import Callable
@@ -11,137 +12,166 @@ import numpy as np
 
 
 def pxk_plan(
-    identity: np.ndarray,
+    labels: np.ndarray,
     *,
-    P: int,
-    K: int,
-    seed: int,
-    epoch: int,
-    instance: str = 'chunk',
-    repeat: int = 0,
+    identities_per_batch: int,
+    images_per_identity: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """P identities of K images a step.
+    """Draws batches of P identities with K images each.
 
-    With `instance='chunk'` an epoch cuts each identity's shuffled images into chunks of K and
-    draws, step by step, P identities that have a chunk left; it ends when fewer than P have one.
-    What does not fill a chunk is dropped. With 'once' every identity comes once an epoch, with K of
-    its images; the identities that do not fill a step are dropped. An identity with fewer than K
-    images repeats some, as evenly as they go.
+    A pass cuts the shuffled images of each identity into chunks of K. Every step then draws P
+    identities among those that have a chunk left, until fewer than P have one. Images that do not
+    fill a chunk are dropped. An identity with fewer than K images has one chunk, in which its
+    images repeat as evenly as possible.
 
     Args:
-      identity: [N] integers; rows below 0 are left out.
-      repeat: number of the sub-epoch where an epoch takes several plans (`fit_plan`).
+      labels: [N] integers; rows below 0 are left out.
+      identities_per_batch: P.
+      images_per_identity: K.
 
     Returns:
       int32 [steps, P * K], at least one step; the K rows of an identity are neighbours.
 
     Raises:
-      ValueError: fewer than P identities have an image, or a size below 1.
+      ValueError: fewer than P identities have an image, or a size is below 1.
 
     Source: Luo et al. 2019, "Bag of tricks and a strong baseline for deep person
     re-identification", after Hermans et al. 2017.
     """
-    identity = np.asarray(identity)
-    _at_least_one(P=P, K=K)
-    if instance not in ('chunk', 'once'):
-        raise ValueError(
-            f"instance is {instance!r}; expected 'chunk' (an identity's images in chunks of K) or"
-            " 'once' (each identity once an epoch)"
-        )
-    groups = _groups(identity)
-    if len(groups) < P:
-        raise ValueError(
-            f'a batch of P = {P} identities needs as many, but {len(groups)} of {len(identity):,}'
-            " images' identities are known; lower P"
-        )
-    generator = _generator(seed, epoch, repeat)
-    if instance == 'once':
-        order = generator.permutation(len(groups))[: len(groups) // P * P]
-        chunks = [_fill(generator, groups[i], K)[:K] for i in order]
-        return np.asarray(chunks, np.int32).reshape(-1, P * K)
-    waiting = []
+    size = images_per_identity
+    groups = _enough_groups(labels, identities_per_batch, size)
+    chunks_of = []
     for rows in groups:
-        rows = _fill(generator, rows, K)
-        waiting.append(rows[: len(rows) // K * K].reshape(-1, K))
-    left = np.asarray([len(chunks) for chunks in waiting])
+        rows = _fill(rng, rows, size)
+        chunks_of.append(rows[: len(rows) // size * size].reshape(-1, size))
+    left = np.asarray([len(chunks) for chunks in chunks_of])
     steps = []
-    while len(available := np.flatnonzero(left)) >= P:
-        chosen = generator.choice(available, P, replace=False)
+    while len(available := np.flatnonzero(left)) >= identities_per_batch:
+        chosen = rng.choice(available, identities_per_batch, replace=False)
         left[chosen] -= 1
-        steps.append(np.concatenate([waiting[i][left[i]] for i in chosen]))
+        steps.append(np.concatenate([chunks_of[i][left[i]] for i in chosen]))
     return np.asarray(steps, np.int32)
 
 
-def plain_plan(n: int, *, batch: int, seed: int, epoch: int, repeat: int = 0) -> np.ndarray:
-    """Every row once, shuffled; the remainder is dropped. Where n < batch, permutations follow each
-    other to fill one batch.
+def cross_camera_plan(
+    labels: np.ndarray,
+    camera: np.ndarray | None,
+    *,
+    identities_per_batch: int,
+    images_per_identity: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draws batches of P identities with K images each, from different cameras where possible.
+
+    A pass takes every identity once, in random order. A random image of the identity is its anchor;
+    the other K - 1 images come from cameras other than the anchor's. They repeat, as evenly as
+    possible, only where there are fewer than K - 1. An identity that only one camera recorded gives
+    K of its images, which repeat likewise. The identities that do not fill a step are dropped.
+
+    Args:
+      labels: [N] integers; rows below 0 are left out.
+      camera: [N] integers, or None where no camera is known. An image whose camera is below 0 never
+        counts as one from another camera.
+      identities_per_batch: P.
+      images_per_identity: K.
+
+    Returns:
+      int32 [steps, P * K], at least one step; the K rows of an identity are neighbours.
+
+    Raises:
+      ValueError: fewer than P identities have an image, or a size is below 1.
+
+    Source: the rule of `RandomMultipleGallerySampler` in the code of Ge et al. 2020 (SpCL), which
+    Cluster-Contrast took over.
+    Differs from that code: repeats are even, not drawn, and an identity with a single image repeats
+    it instead of giving fewer than K rows.
+    """
+    groups = _enough_groups(labels, identities_per_batch, images_per_identity)
+    camera = np.full(np.shape(labels), -1) if camera is None else np.asarray(camera)
+    _same_shape(np.asarray(labels), camera)
+    order = rng.permutation(len(groups))
+    chosen = []
+    for i in order[: len(groups) // identities_per_batch * identities_per_batch]:
+        rows = groups[i]
+        anchor = rng.choice(rows)
+        elsewhere = (camera[rows] != camera[anchor]) & (camera[rows] >= 0) & (camera[anchor] >= 0)
+        if elsewhere.any():
+            others = _fill(rng, rows[elsewhere], images_per_identity - 1)
+            chosen.append([anchor, *others[: images_per_identity - 1]])
+        else:
+            chosen.append(_fill(rng, rows, images_per_identity)[:images_per_identity])
+    return np.asarray(chosen, np.int32).reshape(-1, identities_per_batch * images_per_identity)
+
+
+def plain_plan(count: int, *, batch: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws every one of `count` rows once, shuffled; the remainder is dropped.
+
+    Where there are fewer rows than one batch needs, further permutations fill it.
 
     Returns:
       int32 [steps, batch], at least one step.
     """
     _at_least_one(batch=batch)
-    if n < 1:
+    if count < 1:
         raise ValueError('there is no image to draw from')
-    generator = _generator(seed, epoch, repeat)
-    rows = (
-        np.concatenate([generator.permutation(n) for _ in range(-(-batch // n))])
-        if n < batch
-        else generator.permutation(n)
-    )
+    rows = _fill(rng, np.arange(count), batch)
     return rows[: len(rows) // batch * batch].astype(np.int32).reshape(-1, batch)
 
 
-def fit_plan(make_plan: Callable[[int], np.ndarray], steps: int) -> np.ndarray:
-    """Exactly `steps` steps: make_plan(0), make_plan(1), ... one after the other, the last one cut.
+def fit_plan(one_pass: Callable[[], np.ndarray], steps: int) -> np.ndarray:
+    """Joins the plans of successive passes over the data and cuts them to exactly `steps` steps.
 
-    `make_plan` hands its argument on as `repeat`, e.g. `fit_plan(lambda r: plain_plan(n, batch=32,
-    seed=0, epoch=3, repeat=r), 200)`.
+    Args:
+      one_pass: makes the plan of a further pass, from a generator that it holds:
+        `fit_plan(lambda: plain_plan(count, batch=32, rng=rng), 200)`.
+
+    Raises:
+      ValueError: a pass has no step, or `steps` is below 1.
     """
     _at_least_one(steps=steps)
     parts: list[np.ndarray] = []
-    have = 0
-    while have < steps:
-        part = make_plan(len(parts))
+    missing = steps
+    while missing > 0:
+        part = one_pass()
         if not len(part):
             raise ValueError(
-                f'sub-epoch {len(parts)} has no step, so {steps:,} steps cannot be filled'
+                f'pass {len(parts)} over the data has no step, so {steps:,} steps cannot be filled'
             )
         parts.append(part)
-        have += len(part)
+        missing -= len(part)
     return np.concatenate(parts)[:steps]
 
 
-def evaluation_plan(n: int, batch: int) -> np.ndarray:
-    """Rows 0..n-1 in order, int32 [ceil(n / batch), batch]; the last step is padded with -1."""
+def evaluation_plan(count: int, batch: int) -> np.ndarray:
+    """Lists rows 0 to count - 1 in order, int32 [ceil(count / batch), batch], padded with -1."""
     _at_least_one(batch=batch)
-    rows = np.full(-(-n // batch) * batch, -1, np.int32)
-    rows[:n] = np.arange(n)
+    rows = np.full(-(-count // batch) * batch, -1, np.int32)
+    rows[:count] = np.arange(count)
     return rows.reshape(-1, batch)
 
 
 def triplet_plan(
-    identity: np.ndarray,
+    labels: np.ndarray,
     camera: np.ndarray | None,
     *,
     anchors: int,
     triplets_per_pair: int = 10,
-    seed: int,
-    epoch: int,
-    repeat: int = 0,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """Positive pairs from two cameras, each with several negatives from the second: (A1, A2, B2).
+    """Draws positive pairs across two cameras, each with negatives from the second: (A1, A2, B2).
 
-    Every image whose identity was seen by another camera is A1 once an epoch, in random order; A2
-    is a random image of the same identity from another camera, and each of the pair's
-    `triplets_per_pair` negatives B2 a random image of another identity from A2's camera. Negatives
-    repeat only where there are fewer than that. The remainder of an epoch is dropped; where all
-    pairs together do not fill one step, they repeat.
+    A pass takes as A1, in random order, every image whose identity another camera recorded too. A2
+    is a random image of the same identity from another camera. Each of the pair's
+    `triplets_per_pair` negatives B2 is a random image of another identity from A2's camera.
+    Negatives repeat only where there are too few. The pairs that do not fill a step are dropped;
+    where all pairs together do not fill one step, they repeat.
 
     Args:
-      identity, camera: [N] integers; rows with either below 0 are left out. Camera None where no
-        camera is known: then any two images of a person are a pair, and a negative is any image of
-        another person.
-      anchors: pairs a step.
+      labels: [N] integers; rows below 0 are left out.
+      camera: [N] integers; rows below 0 are left out. None where no camera is known: then any two
+        images of an identity are a pair, and a negative is any image of another identity.
+      anchors: pairs per step.
 
     Returns:
       int32 [steps, anchors * (2 + triplets_per_pair)]; a step reshapes to [anchors, 2 +
@@ -153,35 +183,31 @@ def triplet_plan(
     Source: Chen et al. 2017 (MTDnet), section "Network architecture" and its footnote 2: A, B are
     people, 1, 2 cameras.
     """
-    identity, known_cameras = np.asarray(identity), camera is not None
-    camera = np.zeros(identity.shape, np.int64) if camera is None else np.asarray(camera)
+    labels, known_cameras = np.asarray(labels), camera is not None
+    camera = np.zeros(labels.shape, np.int64) if camera is None else np.asarray(camera)
     _at_least_one(anchors=anchors, triplets_per_pair=triplets_per_pair)
-    if identity.shape != camera.shape:
-        raise ValueError(
-            f'identity has shape {identity.shape}, camera {camera.shape}; expected one of each an'
-            ' image'
-        )
-    generator = _generator(seed, epoch, repeat)
-    known = np.flatnonzero((identity >= 0) & (camera >= 0))
-    seen = {int(c): known[camera[known] == c] for c in np.unique(camera[known])}
-    of = {int(identity[rows[0]]): rows for rows in _groups(np.where(camera >= 0, identity, -1))}
+    _same_shape(labels, camera)
+    known = np.flatnonzero((labels >= 0) & (camera >= 0))
+    rows_of_camera = {int(c): known[camera[known] == c] for c in np.unique(camera[known])}
+    rows_of_identity = {
+        int(labels[rows[0]]): rows for rows in _groups(np.where(camera >= 0, labels, -1))
+    }
     pairs = []
-    for a1 in generator.permutation(known):
-        same = of[int(identity[a1])]
+    for a1 in rng.permutation(known):
+        same = rows_of_identity[int(labels[a1])]
         positives = same[camera[same] != camera[a1]] if known_cameras else same[same != a1]
         if not len(positives):
             continue
-        a2 = generator.choice(positives)
-        others = seen[int(camera[a2])]
-        negatives = others[identity[others] != identity[a1]]
+        a2 = rng.choice(positives)
+        others = rows_of_camera[int(camera[a2])]
+        negatives = others[labels[others] != labels[a1]]
         if len(negatives):
-            pairs.append(
-                [a1, a2, *_fill(generator, negatives, triplets_per_pair)[:triplets_per_pair]]
-            )
+            pairs.append([a1, a2, *_fill(rng, negatives, triplets_per_pair)[:triplets_per_pair]])
     if not pairs:
         raise ValueError(
-            f'no pair of cameras among {len(of):,} identities and {len(seen)} cameras: a triplet'
-            ' needs a person seen by two cameras, and another person in the second of them'
+            f'no pair of cameras among {len(rows_of_identity):,} identities and'
+            f' {len(rows_of_camera)} cameras: a triplet needs a person seen by two cameras, and'
+            ' another person in the second of them'
         )
     rows = np.asarray(pairs, np.int32)
     if len(rows) < anchors:
@@ -189,28 +215,44 @@ def triplet_plan(
     return rows[: len(rows) // anchors * anchors].reshape(-1, anchors * rows.shape[1])
 
 
-def _groups(identity: np.ndarray) -> list[np.ndarray]:
-    """Rows of each identity >= 0, identities ascending."""
-    order = np.argsort(identity, kind='stable')
-    order = order[identity[order] >= 0]
+def _groups(labels: np.ndarray) -> list[np.ndarray]:
+    """Returns the rows of each label >= 0, labels ascending."""
+    order = np.argsort(labels, kind='stable')
+    order = order[labels[order] >= 0]
     if not len(order):
         return []
-    return np.split(order, np.flatnonzero(np.diff(identity[order])) + 1)
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
 
 
-def _fill(generator: np.random.Generator, rows: np.ndarray, K: int) -> np.ndarray:
-    """`rows` shuffled; where there are fewer than K, further permutations make up K."""
-    if len(rows) >= K:
-        return generator.permutation(rows)
-    return np.concatenate([generator.permutation(rows) for _ in range(-(-K // len(rows)))])[:K]
-
-
-def _generator(seed: int, epoch: int, repeat: int) -> np.random.Generator:
-    if min(seed, epoch, repeat) < 0:
+def _enough_groups(
+    labels: np.ndarray, identities_per_batch: int, images_per_identity: int
+) -> list[np.ndarray]:
+    """Returns the rows of each identity, after checking that they can fill a batch."""
+    _at_least_one(
+        identities_per_batch=identities_per_batch, images_per_identity=images_per_identity
+    )
+    groups = _groups(np.asarray(labels))
+    if len(groups) < identities_per_batch:
         raise ValueError(
-            f'seed, epoch and repeat are {seed}, {epoch}, {repeat}; none may be negative'
+            f'identities_per_batch is {identities_per_batch}, but the {len(labels):,} images show'
+            f' {len(groups)} known identities; lower it'
         )
-    return np.random.default_rng([seed, epoch, repeat])
+    return groups
+
+
+def _fill(rng: np.random.Generator, rows: np.ndarray, size: int) -> np.ndarray:
+    """Shuffles `rows`; where there are fewer than `size`, further permutations make up `size`."""
+    if len(rows) >= size:
+        return rng.permutation(rows)
+    return np.concatenate([rng.permutation(rows) for _ in range(-(-size // len(rows)))])[:size]
+
+
+def _same_shape(labels: np.ndarray, camera: np.ndarray) -> None:
+    if labels.shape != camera.shape:
+        raise ValueError(
+            f'labels have shape {labels.shape}, camera {camera.shape}; expected one of each per'
+            ' image'
+        )
 
 
 def _at_least_one(**sizes: int) -> None:

@@ -141,25 +141,17 @@ def plan(
     """
     labels = sampled_by(labels)
     groups = stream.batch // stream.instances
+    rng = np.random.default_rng((seed, epoch))
     if stream.sampler == 'plain':
         return samplers.fit_plan(
-            lambda r: samplers.plain_plan(
-                len(index), batch=stream.batch, seed=seed, epoch=epoch, repeat=r
-            ),
-            steps,
+            lambda: samplers.plain_plan(len(index), batch=stream.batch, rng=rng), steps
         )
     if stream.sampler == 'triplets':
         camera = index.camera if (index.camera >= 0).any() else None
         negatives = stream.instances - 2
         return samplers.fit_plan(
-            lambda r: samplers.triplet_plan(
-                labels,
-                camera,
-                anchors=groups,
-                triplets_per_pair=negatives,
-                seed=seed,
-                epoch=epoch,
-                repeat=r,
+            lambda: samplers.triplet_plan(
+                labels, camera, anchors=groups, triplets_per_pair=negatives, rng=rng
             ),
             steps,
         )
@@ -180,8 +172,8 @@ def plan(
             " 'triplets'"
         )
     return samplers.fit_plan(
-        lambda r: samplers.pxk_plan(
-            labels, P=groups, K=stream.instances, seed=seed, epoch=epoch, repeat=r
+        lambda: samplers.pxk_plan(
+            labels, identities_per_batch=groups, images_per_identity=stream.instances, rng=rng
         ),
         steps,
     )

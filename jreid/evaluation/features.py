@@ -71,9 +71,8 @@ def adapt_statistics(
     batch = min(batch, len(feed.index))
     batch -= batch % mesh.size
     if batch:
-        plan = plain_plan(len(feed.index), batch=batch, seed=seed, epoch=0)[
-            : max(limit // batch, 1)
-        ]
+        rng = np.random.default_rng(seed)
+        plan = plain_plan(len(feed.index), batch=batch, rng=rng)[: max(limit // batch, 1)]
     else:  # fewer images than devices: one batch that shows some twice
         batch = mesh.size
         plan = np.resize(np.arange(len(feed.index), dtype=np.int32), (1, batch))

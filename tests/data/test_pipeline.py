@@ -34,7 +34,12 @@ def pipeline():
 @pytest.mark.parametrize('start', [0, 1])
 def test_same_batches_as_the_pack(index, tmp_path, pipeline, plan, start):
     rows = (
-        pxk_plan(index.identity, P=2, K=2, seed=0, epoch=4)
+        pxk_plan(
+            index.identity,
+            identities_per_batch=2,
+            images_per_identity=2,
+            rng=np.random.default_rng(0),
+        )
         if plan == 'pxk'
         else evaluation_plan(14, 4)
     )

@@ -107,7 +107,7 @@ def test_unknown_sampler_and_too_few_identities_are_told():
         feeds.plan(
             Stream('source', 'pk', 8, 2), index(40), np.arange(40) // 4, steps=1, seed=0, epoch=0
         )
-    with pytest.raises(ValueError, match=r'P = 4 identities needs as many, but 2 of'):
+    with pytest.raises(ValueError, match=r'identities_per_batch is 4, but the .* show 2 known'):
         feeds.plan(
             Stream('source', 'pxk', 8, 2), index(8), np.arange(8) // 4, steps=1, seed=0, epoch=0
         )
