@@ -130,3 +130,15 @@ def pairwise(
     for start, block in blocks(x, y, distance=distance, block_size=block_size, progress=progress):
         out[start : start + block.shape[0]] = block
     return out
+
+
+def row_blocks(
+    distances: Float[Array, 'q g'], *, block_size: int, progress: bool
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Pairs of (first query, its block of rows), float32 or float64."""
+    check_positive(block_size=block_size)
+    for start in tqdm(
+        range(0, distances.shape[0], block_size), desc='ranks', unit='block', disable=not progress
+    ):
+        block = np.asarray(distances[start : start + block_size])
+        yield start, block if block.dtype in (np.float32, np.float64) else block.astype(np.float32)

@@ -1,12 +1,19 @@
-"""CMC, mAP and mINP from the ranks of the matches."""
+"""CMC, mAP and mINP of a query set against a gallery, from features or from distances."""
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Integer
+
+from jreid.retrieval.checks import Array, check_pair
+from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
+from jreid.retrieval.match_ranks import match_ranks
+from jreid.retrieval.relevance import check_sizes, relevance
 
 AveragePrecision = Literal['rank', 'trapezoid']
+RANKS = (1, 5, 10, 20)
 CURVE = 50  # ranks of the curve where no higher one is asked for
 DEFINITIONS = {
     'rank': 'AP: mean of k / rank of the k-th match',
@@ -32,7 +39,7 @@ class Metrics:
     queries: int
     skipped: int
     average_precision: str = 'rank'
-    ranks: tuple[int, ...] = (1, 5, 10, 20)
+    ranks: tuple[int, ...] = RANKS
 
     def rank(self, k: int) -> float:
         """CMC at rank k, counted from 1."""
@@ -50,6 +57,76 @@ class Metrics:
             f'mAP {self.mAP:.2%}  {shown}  mINP {self.mINP:.2%}  ({counted};'
             f' {DEFINITIONS[self.average_precision]})'
         )
+
+
+def evaluate(
+    query: Float[Array, 'q d'],
+    gallery: Float[Array, 'g d'],
+    query_ids: Integer[Array, ' q'],
+    gallery_ids: Integer[Array, ' g'],
+    query_cameras: Integer[Array, ' q'] | None = None,
+    gallery_cameras: Integer[Array, ' g'] | None = None,
+    *,
+    distance: Distance = 'euclidean',
+    ranks: Sequence[int] = RANKS,
+    average_precision: AveragePrecision = 'rank',
+    block_size: int = BLOCK,
+    progress: bool = False,
+    normalise: bool = False,
+) -> Metrics:
+    """CMC, mAP and mINP of features; only `block_size` rows of the distance matrix are ever held.
+
+    Gallery images of the query's identity and camera are left out, as is junk (identity -1);
+    distractors (0 in Market-1501) are negatives. Cameras None: the camera rule is off. `normalise`
+    divides every feature by its length first. Ties are ordered by (distance, gallery row). The
+    result is the same for every block size. Definitions: `metrics_from_ranks`.
+
+    Raises:
+      ValueError: for NaN or infinite features, sizes that do not fit, or when no query has a match.
+    """
+    check_ranks(ranks)
+    check_definition(average_precision)
+    x, y = check_pair(query, gallery)
+    if normalise:
+        x, y = unit(x), unit(y)
+    related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
+    check_sizes((x.shape[0], y.shape[0]), related)
+    check_valid(related.matches)
+    found = match_ranks(
+        blocks(x, y, distance=distance, block_size=block_size, progress=progress), related
+    )
+    return metrics_from_ranks(
+        found, related.matches, ranks=ranks, average_precision=average_precision
+    )
+
+
+def evaluate_distances(
+    distances: Float[Array, 'q g'],
+    query_ids: Integer[Array, ' q'],
+    gallery_ids: Integer[Array, ' g'],
+    query_cameras: Integer[Array, ' q'] | None = None,
+    gallery_cameras: Integer[Array, ' g'] | None = None,
+    *,
+    ranks: Sequence[int] = RANKS,
+    average_precision: AveragePrecision = 'rank',
+    block_size: int = BLOCK,
+    progress: bool = False,
+) -> Metrics:
+    """CMC, mAP and mINP of a distance matrix (smaller is nearer); otherwise as `evaluate`.
+
+    Raises:
+      ValueError: for NaN distances of images that are ranked, sizes that do not fit, or when no
+        query has a match.
+    """
+    check_ranks(ranks)
+    check_definition(average_precision)
+    related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
+    check_sizes(distances.shape, related)
+    check_valid(related.matches)
+    found = match_ranks(row_blocks(distances, block_size=block_size, progress=progress), related)
+    return metrics_from_ranks(
+        found, related.matches, ranks=ranks, average_precision=average_precision
+    )
 
 
 def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:

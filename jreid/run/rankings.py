@@ -13,8 +13,8 @@ from jreid.data.archive import read_arrays
 from jreid.data.datasets.listing import whole
 from jreid.files import replacing
 from jreid.retrieval import top_ranked, top_ranked_distances, unit
-from jreid.retrieval.distances import BLOCK, blocks
-from jreid.retrieval.evaluation import match_ranks, row_blocks
+from jreid.retrieval.distances import BLOCK, blocks, row_blocks
+from jreid.retrieval.match_ranks import match_ranks
 from jreid.retrieval.metrics import AveragePrecision, average_precisions
 from jreid.retrieval.relevance import relevance
 

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from jreid.retrieval.checks import Array, check_pair, check_positive
-from jreid.retrieval.distances import BLOCK, Distance, blocks, unit
-from jreid.retrieval.evaluation import RANKS, BlockRanks, block_ranks, row_blocks
-from jreid.retrieval.metrics import check_ranks, check_valid
+from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
+from jreid.retrieval.match_ranks import BlockRanks, block_ranks
+from jreid.retrieval.metrics import RANKS, check_ranks, check_valid
 from jreid.retrieval.rank_distribution import RankDistribution
 from jreid.retrieval.relevance import Relevance, check_sizes, relevance
 

@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from jreid.retrieval.checks import Array, check_pair, check_positive
-from jreid.retrieval.distances import BLOCK, Distance, blocks, unit
-from jreid.retrieval.evaluation import row_blocks
+from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
 from jreid.retrieval.relevance import Relevance, check_sizes, relevance
 
 
