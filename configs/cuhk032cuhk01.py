@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.cuhk032cuhk01`, so that `--config=configs/cuhk032cuhk01.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.cuhk032cuhk01`."""
 
 from jreid.configs.cuhk032cuhk01 import get_config
 

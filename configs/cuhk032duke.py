@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.cuhk032duke`, so that `--config=configs/cuhk032duke.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.cuhk032duke`."""
 
 from jreid.configs.cuhk032duke import get_config
 

@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.cuhk032ilids`, so that `--config=configs/cuhk032ilids.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.cuhk032ilids`."""
 
 from jreid.configs.cuhk032ilids import get_config
 

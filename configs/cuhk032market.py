@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.cuhk032market`, so that `--config=configs/cuhk032market.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.cuhk032market`."""
 
 from jreid.configs.cuhk032market import get_config
 

@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.cuhk032prid`, so that `--config=configs/cuhk032prid.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.cuhk032prid`."""
 
 from jreid.configs.cuhk032prid import get_config
 

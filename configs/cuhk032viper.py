@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.cuhk032viper`, so that `--config=configs/cuhk032viper.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.cuhk032viper`."""
 
 from jreid.configs.cuhk032viper import get_config
 

@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.demo`, so that `--config=configs/demo.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.demo`."""
 
 from jreid.configs.demo import get_config
 

@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.duke2market`, so that `--config=configs/duke2market.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.duke2market`."""
 
 from jreid.configs.duke2market import get_config
 

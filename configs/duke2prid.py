@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.duke2prid`, so that `--config=configs/duke2prid.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.duke2prid`."""
 
 from jreid.configs.duke2prid import get_config
 

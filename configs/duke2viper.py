@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.duke2viper`, so that `--config=configs/duke2viper.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.duke2viper`."""
 
 from jreid.configs.duke2viper import get_config
 

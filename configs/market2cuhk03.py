@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.market2cuhk03`, so that `--config=configs/market2cuhk03.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.market2cuhk03`."""
 
 from jreid.configs.market2cuhk03 import get_config
 

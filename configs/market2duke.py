@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.market2duke`, so that `--config=configs/market2duke.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.market2duke`."""
 
 from jreid.configs.market2duke import get_config
 

@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.market2prid`, so that `--config=configs/market2prid.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.market2prid`."""
 
 from jreid.configs.market2prid import get_config
 

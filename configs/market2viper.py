@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.market2viper`, so that `--config=configs/market2viper.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.market2viper`."""
 
 from jreid.configs.market2viper import get_config
 

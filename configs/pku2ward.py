@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.pku2ward`, so that `--config=configs/pku2ward.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.pku2ward`."""
 
 from jreid.configs.pku2ward import get_config
 

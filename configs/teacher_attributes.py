@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.teacher_attributes`, so that `--config=configs/teacher_attributes.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.teacher_attributes`."""
 
 from jreid.configs.teacher_attributes import get_config
 

@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.teacher_parsing`, so that `--config=configs/teacher_parsing.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.teacher_parsing`."""
 
 from jreid.configs.teacher_parsing import get_config
 

@@ -1,4 +1,4 @@
-"""Points to `jreid.configs.ward2pku`, so that `--config=configs/ward2pku.py` works in a checkout."""
+"""Points to the config in the package, `jreid.configs.ward2pku`."""
 
 from jreid.configs.ward2pku import get_config
 

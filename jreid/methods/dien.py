@@ -49,47 +49,10 @@ from jreid.methods.contract import (
     Stream,
     Tree,
 )
+from jreid.methods.settings.dien import Settings, check
 from jreid.models.heads import average_and_max_pool
 from jreid.models.norm import BatchNorm
 from jreid.models.top_down import TopDownAttention
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Fields of `config.method` for DIEN; `configs/systems/dien.py` says what each one is."""
-
-    identity_epochs: int
-    joint_epochs: int
-    identities_per_batch: int
-    images_per_identity: int
-    target_batch: int
-    learning_rate_backbone: float
-    learning_rate_attention: float
-    learning_rate_heads: float
-    momentum: float
-    clip: float
-    decay_at: tuple[float, ...]
-    weight_decay: float
-    embedding_width: int
-    dropout: float
-    passes: int
-    attend_stage: int
-    accumulate_masks: bool
-    attention_width: int
-    triplet: str
-    margin: float
-    weight_triplet: float
-    weight_centre: float
-    domain_classifier: bool
-    domain_width: int
-    weight_domain: float
-    reversal_schedule: bool
-    batch_norm: str
-
-    @property
-    def adapts(self) -> bool:
-        """Whether any loss looks at the target."""
-        return self.triplet != 'none' or self.domain_classifier
 
 
 class Embedding(nn.Module):
@@ -273,7 +236,7 @@ def dien(
     Raises:
       ValueError: a setting is out of its range, or P x K exceeds what the source has.
     """
-    _check(backbone, problem, settings)
+    check(backbone, problem, settings)
     network = Network(backbone, problem.source_identities, settings)
     streams = {
         'source': Stream(
@@ -361,36 +324,6 @@ def dien(
         normalise=True,
         maps=_maps(network),
     )
-
-
-def _check(backbone: nn.Module, problem: Problem, settings: Settings) -> None:
-    for name, value, expected in (
-        ('triplet', settings.triplet, ('cccdtl', 'hhl', 'none')),
-        ('attend_stage', settings.attend_stage, (3, 4)),
-        ('batch_norm', settings.batch_norm, ('joint', 'split')),
-    ):
-        if value not in expected:
-            raise ValueError(f'method.{name} is {value!r}; expected one of {expected}')
-    if settings.passes < 0 or settings.learning_rate_heads <= 0:
-        raise ValueError(
-            f'passes {settings.passes} and learning_rate_heads {settings.learning_rate_heads}:'
-            ' expected T >= 0 and a rate above 0'
-        )
-    if settings.attend_stage == 3 and not hasattr(backbone, 'stem_to_stage3'):
-        raise ValueError(
-            'attend_stage 3 needs a backbone whose last stage can run alone, and'
-            f' {type(backbone).__name__} has none; use attend_stage 4'
-        )
-    if settings.triplet != 'none' and settings.images_per_identity < 2:
-        raise ValueError(
-            f'K = {settings.images_per_identity} images an identity leaves the triplet loss without'
-            ' positives; expected 2 or more'
-        )
-    if settings.identities_per_batch > problem.source_identities:
-        raise ValueError(
-            f'a batch of P = {settings.identities_per_batch} identities cannot be drawn from the'
-            f' {problem.source_identities} of the source; lower method.identities_per_batch'
-        )
 
 
 def losses(

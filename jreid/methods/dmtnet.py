@@ -1,20 +1,17 @@
-"""DMTNet: deep multi-task transfer network with the number of target identities estimated (Wang &
-Hu, IEEE Access 2020).
+"""DMTNet: deep multi-task transfer network with the number of target identities estimated.
+
+Source: Wang & Hu, IEEE Access 2020. Equation numbers are the paper's; `docs/systems/dmtnet.md`
+says what was settled where the paper is silent.
 
 A network with three heads (classification, attribute attention, identification) is trained on the
-labelled source, the number of identities of the unlabelled target is estimated by constrained
-k-means (NIEC), its images get the clusters as pseudo labels, and the network is trained on both
-domains, whose features MMD and a symmetric KL divergence bring together. Equation numbers are the
-paper's.
-
-Settled where the paper is silent or contradicts itself (see the design's methods page): a linear
-classifier between F_cl and the softmax; the attended feature is divided by the number of
-attributes; L_KL compares the two domains' mean Student-t assignments to the clusters that NIEC
-found on both; batch-norm statistics are kept a domain (`batch_norm='split'`) or common ('joint').
+labelled source. Constrained k-means estimates the number of identities of the unlabelled target
+(NIEC), whose images get their clusters as pseudo labels. Then the network is trained on both
+domains, whose features MMD and a symmetric KL divergence bring together.
 
 Differs from the paper: a source without attribute labels has no attribute head, and F_id takes its
-width. Differs from the paper: without attention (MTwAANet) no loss reads attribute labels, since
-L_at is a loss of the attention, and the paper says no more.
+width.
+Differs from the paper: without attention (MTwAANet) no term reads attribute labels, since L_at is a
+loss of the attention, and the paper says no more.
 """
 
 import dataclasses
@@ -37,21 +34,29 @@ from jreid.losses import (
     symmetric_kl,
 )
 from jreid.losses.distances import unit
-from jreid.methods.common import domains
+from jreid.methods.common import domains, plans
 from jreid.methods.common.grouping import centred, cluster_means
+from jreid.methods.common.optimizers import Optimizer
 from jreid.methods.contract import (
     SOURCE,
     TARGET,
     Array,
+    Batch,
+    Context,
+    Described,
+    Forward,
     Method,
-    OptimizerSettings,
+    Outputs,
+    Params,
     Phase,
     Problem,
+    RefreshContext,
     Refreshed,
-    Stream,
+    State,
+    Term,
     Tree,
 )
-from jreid.methods.dmtnet_settings import Settings, check, matched_width
+from jreid.methods.settings.dmtnet import Settings, check, matched_width
 from jreid.models.heads import BNNeck
 
 
@@ -111,7 +116,7 @@ class Network(nn.Module):
 def dmtnet(
     backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9
 ) -> Method:
-    """DMTNet as a `Method`.
+    """Builds DMTNet as a `Method`.
 
     Args:
       backbone: images -> feature map, from `jreid.models`.
@@ -120,77 +125,33 @@ def dmtnet(
       momentum: of the backbone's batch normalisation.
 
     Raises:
-      ValueError: see `jreid.methods.dmtnet_settings.check`.
+      ValueError: see `jreid.methods.settings.dmtnet.check`.
     """
     check(problem, settings)
     largest = _largest_total(problem, settings)
-    network = Network(
-        backbone, problem.source_identities, largest, len(problem.attribute_names), settings
-    )
-    batch, images = (
-        settings.identities_per_batch * settings.images_per_identity,
-        settings.images_per_identity,
-    )
-    source = Stream(SOURCE, 'pxk', batch, images)
-    target = Stream(TARGET, 'pseudo', batch, images)
-    optimizer = OptimizerSettings(
-        'adam',
-        settings.learning_rate,
-        settings.schedule,
-        settings.warmup,
-        weight_decay=settings.weight_decay,
-    )
-    phases = [
-        Phase(
-            'source',
-            settings.source_epochs,
-            {'source': source},
-            _source_objective(network, settings),
-            optimizer,
-            row='source_only',
-        )
-    ]
-    if settings.adapt_epochs:
-        adapt = dataclasses.replace(optimizer, learning_rate=settings.adapt_learning_rate)
-        streams = {'target': target, 'source': source}
-        phases.append(
-            Phase(
-                'adapt',
-                settings.adapt_epochs,
-                streams,
-                _adapt_objective(network, settings),
-                adapt,
-                refresh_every=settings.relabel_every,
-                row='adapted',
-                restart_statistics=True,
-            )
-        )
+    attributes = len(problem.attribute_names)
+    network = Network(backbone, problem.source_identities, largest, attributes, settings)
 
-    def init(key: Array) -> tuple[Tree, Tree, Tree]:
-        params, model_state = domains.initial(network, key, problem.image_size)
-        centroids = jnp.zeros(
-            (
-                largest,
-                (
-                    settings.classification_width
-                    if settings.cluster_feature == 'classification'
-                    else matched_width(problem, settings)
-                ),
-            )
-        )
-        return params, model_state, {'centroids': centroids, 'valid': jnp.zeros(largest, bool)}
+    def init(key: Array) -> tuple[Params, State]:
+        clustered = settings.classification_width
+        if settings.cluster_feature != 'classification':
+            clustered = matched_width(problem, settings)
+        centroids = jnp.zeros((largest, clustered))
+        memory = {'centroids': centroids, 'valid': jnp.zeros(largest, bool)}
+        return domains.initial(network, key, problem.image_size, memory=memory)
 
-    def describe(variables: Tree, images: Array, domain: str) -> Mapping[str, Array]:
-        out = domains.inference(network, variables, images, domain)
+    def embed(params: Params, state: State, images: Array, domain: str) -> Array:
+        return domains.inference(network, params, state, images, domain)['matching']
+
+    def describe(params: Params, state: State, images: Array, domain: str) -> Mapping[str, Array]:
+        out = domains.inference(network, params, state, images, domain)
         return {'feature': out[settings.cluster_feature], 'classification': out['classification']}
 
     return Method(
         name='dmtnet',
-        phases=tuple(phases),
+        phases=_phases(network, settings, attended=bool(attributes) and settings.attention),
         init=init,
-        embed=lambda variables, images, domain: domains.inference(
-            network, variables, images, domain
-        )['matching'],
+        embed=embed,
         statistics=domains.batch_statistics(network, momentum),
         describe=describe,
         refresh=_refresh(problem, settings, largest),
@@ -198,204 +159,245 @@ def dmtnet(
 
 
 def _largest_total(problem: Problem, settings: Settings) -> int:
-    """The most clusters that any sweep can ask for; heads and centroids have this static size."""
+    """Returns the most clusters that a sweep can ask for, the static size of heads and centroids."""
     most = round(problem.target_images / settings.niec_images_per_identity[0])
-    return problem.source_identities + min(
-        max(most, problem.target_identities or 0, 1), problem.target_images
+    target = min(max(most, problem.target_identities or 0, 1), problem.target_images)
+    return problem.source_identities + target
+
+
+def _phases(network: nn.Module, settings: Settings, *, attended: bool) -> tuple[Phase, ...]:
+    sizes = settings.identities_per_batch, settings.images_per_identity
+    source, target = plans.pxk(SOURCE, *sizes), plans.pseudo(TARGET, *sizes)
+    optimizer = Optimizer(
+        'adam',
+        settings.learning_rate,
+        settings.schedule,
+        settings.warmup,
+        weight_decay=settings.weight_decay,
     )
+    terms = source_terms(settings, attended=attended)
+    first = Phase(
+        name='source',
+        epochs=settings.source_epochs,
+        streams={'source': source},
+        forward=_forward_source(network),
+        terms=terms,
+        metrics={'source_accuracy': _source_accuracy},
+        optimizer=optimizer,
+        report_as='source_only',
+    )
+    if not settings.adapt_epochs:
+        return (first,)
+    second = Phase(
+        name='adapt',
+        epochs=settings.adapt_epochs,
+        streams={'target': target, 'source': source},
+        forward=_forward_both(network, settings),
+        terms={**terms, **adaptation_terms(settings)},
+        optimizer=dataclasses.replace(optimizer, learning_rate=settings.adapt_learning_rate),
+        refresh_every=settings.relabel_every,
+        report_as='adapted',
+        adapt_statistics=True,
+    )
+    return first, second
 
 
-def _source_losses(
-    out: Mapping[str, Array], batch: Mapping[str, Array], settings: Settings
-) -> dict[str, Array]:
-    """L_cl (Eq. 2), L_at (Eq. 3) and L_mat (Eq. 7) on labelled source images, each with its
-    weight.
-    """
-    losses = {
-        'classification': (
-            settings.weight_classification
-            * cross_entropy(
-                out['source_logits'], batch['identity'], label_smoothing=settings.label_smoothing
-            )
-        ),
-        'matching': (
-            settings.weight_matching
-            * batch_hard_triplet(
-                out['matching'],
-                batch['identity'],
-                margin=settings.margin,
-                squared=settings.squared_distance,
-            )
-        ),
-    }
-    if 'attention' in out:
-        annotated = ~jnp.isnan(batch['attributes']).any(axis=-1)
-        losses['attributes'] = settings.weight_attributes * attribute_attention(
-            out['attention'], batch['attributes'], where=annotated
-        )
-    return losses
+def _forward_source(network: nn.Module) -> Forward:
+    def forward(
+        params: Params, state: State, batch: Batch, context: Context
+    ) -> tuple[Outputs, State]:
+        del context
+        images = batch['source']['image']
+        out, state = domains.forward(network, params, state, images, SOURCE)
+        return {'source': out}, state
+
+    return forward
 
 
-def _source_objective(network: nn.Module, settings: Settings) -> Callable:
-    def objective(params, model_state, batch, key, progress, extra):
-        del key, progress, extra
-        out, model_state = domains.forward(
-            network, params, model_state, batch['source']['image'], SOURCE
-        )
-        losses = _source_losses(out, batch['source'], settings)
-        accuracy = jnp.mean(jnp.argmax(out['source_logits'], -1) == batch['source']['identity'])
-        return sum(losses.values()), (model_state, {**losses, 'source_accuracy': accuracy})
-
-    return objective
-
-
-def _adapt_objective(network: nn.Module, settings: Settings) -> Callable:
-    mmd = linear_mmd if settings.mmd == 'linear' else rbf_mmd
-
-    def objective(params, model_state, batch, key, progress, extra):
-        del key, progress
-        source, target = batch['source'], batch['target']
-        if settings.batch_norm == 'split':
-            out, model_state = domains.forward(
-                network, params, model_state, source['image'], SOURCE
-            )
-            new, model_state = domains.forward(
-                network, params, model_state, target['image'], TARGET
-            )
+def _forward_both(network: nn.Module, settings: Settings) -> Forward:
+    def forward(
+        params: Params, state: State, batch: Batch, context: Context
+    ) -> tuple[Outputs, State]:
+        del context
+        images, new = batch['source']['image'], batch['target']['image']
+        if settings.batch_norm == 'joint':
+            source, target, state = domains.forward_jointly(network, params, state, images, new)
         else:
-            out, new, model_state = domains.forward_jointly(
-                network, params, model_state, source['image'], target['image']
-            )
-        losses = _source_losses(out, source, settings)
-        if settings.target_classification:
-            pseudo = cross_entropy(
-                new['target_logits'],
-                target['identity'],
-                label_smoothing=settings.label_smoothing,
-                where=target['identity'] >= 0,
-                valid=extra['valid'],
-            )
-            losses['target_classification'] = settings.weight_classification * pseudo
-        losses['target_matching'] = settings.weight_matching * batch_hard_triplet(
-            new['matching'],
-            target['identity'],
-            margin=settings.margin,
-            squared=settings.squared_distance,
-        )
-        shared = [name for name in ('base', 'attributes', 'matching') if name in out]
-        # Eq. 8
-        losses['mmd'] = settings.weight_mmd * jnp.sum(
-            jnp.stack([mmd(out[name], new[name]) for name in shared])
-        )
-        if settings.weight_kl:
-            losses['kl'] = settings.weight_kl * _assignment_divergence(
-                out[settings.cluster_feature], new[settings.cluster_feature], extra, settings.alpha
-            )
-        return sum(losses.values()), (model_state, losses)
+            source, state = domains.forward(network, params, state, images, SOURCE)
+            target, state = domains.forward(network, params, state, new, TARGET)
+        return {'source': source, 'target': target}, state
 
-    return objective
+    return forward
 
 
-def _assignment_divergence(source: Array, target: Array, extra: Tree, alpha: float) -> Array:
-    """L_KL: symmetric KL of the two domains' mean Student-t assignments to common centroids (Eq.
-    9 and 10, as settled).
+def source_terms(settings: Settings, *, attended: bool) -> dict[str, Term]:
+    """Returns L_cl (Eq. 2), L_mat (Eq. 7) and L_at (Eq. 3) on labelled source images, weighted.
+
+    Args:
+      attended: whether the network has an attribute attention.
     """
+    s = settings
 
-    def mean_assignment(features: Array) -> Array:
-        log_q = student_t_assignment(
-            features, extra['centroids'], alpha=alpha, where=extra['valid']
+    def classification(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        logits, identity = outputs['source']['source_logits'], batch['source']['identity']
+        loss = cross_entropy(logits, identity, label_smoothing=s.label_smoothing)
+        return s.weight_classification * loss
+
+    def matching(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        features, identity = outputs['source']['matching'], batch['source']['identity']
+        loss = batch_hard_triplet(features, identity, margin=s.margin, squared=s.squared_distance)
+        return s.weight_matching * loss
+
+    def attributes(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        labels = batch['source']['attributes']
+        annotated = ~jnp.isnan(labels).any(axis=-1)
+        loss = attribute_attention(outputs['source']['attention'], labels, where=annotated)
+        return s.weight_attributes * loss
+
+    terms: dict[str, Term] = {'classification': classification, 'matching': matching}
+    return {**terms, 'attributes': attributes} if attended else terms
+
+
+def adaptation_terms(settings: Settings) -> dict[str, Term]:
+    """Returns the target's L_cl and L_mat, L_mmd (Eq. 8) and L_KL (Eq. 9 and 10), weighted."""
+    s, mmd_of = settings, linear_mmd if settings.mmd == 'linear' else rbf_mmd
+
+    def classification(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        label = batch['target']['label']
+        loss = cross_entropy(
+            outputs['target']['target_logits'],
+            label,
+            label_smoothing=s.label_smoothing,
+            where=label >= 0,
+            valid=state.memory['valid'],
         )
-        return jax.nn.logsumexp(log_q, axis=0) - jnp.log(len(features))
+        return s.weight_classification * loss
 
-    return symmetric_kl(mean_assignment(source), mean_assignment(target))
+    def matching(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        features, label = outputs['target']['matching'], batch['target']['label']
+        loss = batch_hard_triplet(features, label, margin=s.margin, squared=s.squared_distance)
+        return s.weight_matching * loss
+
+    def mmd(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        source, target = outputs['source'], outputs['target']
+        shared = [name for name in ('base', 'attributes', 'matching') if name in source]
+        losses = [mmd_of(source[name], target[name]) for name in shared]
+        return s.weight_mmd * jnp.sum(jnp.stack(losses))
+
+    def kl(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        features = [outputs[name][s.cluster_feature] for name in ('source', 'target')]
+        first, second = (mean_assignment(f, state.memory, s.alpha) for f in features)
+        return s.weight_kl * symmetric_kl(first, second)
+
+    terms: dict[str, Term] = {}
+    if s.target_classification:
+        terms['target_classification'] = classification
+    terms |= {'target_matching': matching, 'mmd': mmd}
+    return {**terms, 'kl': kl} if s.weight_kl else terms
+
+
+def mean_assignment(features: Array, memory: Tree, alpha: float) -> Array:
+    """Returns the log of the mean Student-t assignment of features to the clusters, [largest].
+
+    Args:
+      features: [n, d].
+      memory: `centroids` [largest, d] and `valid` bool [largest].
+      alpha: degrees of freedom.
+    """
+    log_q = student_t_assignment(features, memory['centroids'], alpha=alpha, where=memory['valid'])
+    return jax.nn.logsumexp(log_q, axis=0) - jnp.log(len(features))
+
+
+def _source_accuracy(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+    predicted = jnp.argmax(outputs['source']['source_logits'], axis=-1)
+    return jnp.mean(predicted == batch['source']['identity'])
 
 
 def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[..., Refreshed]:
-    """NIEC and the pseudo labels it gives, see `jreid.clustering.estimate_identities`."""
+    """Makes the refresh: NIEC and the pseudo labels that it gives."""
+    s = settings
+    effort: dict[str, Any] = {'n_init': s.niec_restarts, 'max_iterations': s.niec_iterations}
 
     def refresh(
-        key, params, extra, source, target, source_identity, last, *, progress=False
+        params: Params,
+        state: State,
+        source: Described | None,
+        target: Described | None,
+        context: RefreshContext,
     ) -> Refreshed:
-        # a user's own set may hold images of nobody known
-        labelled = np.asarray(source_identity) >= 0
+        assert source is not None
+        assert target is not None
+        # A user's own set may hold images of nobody known.
+        labelled = np.asarray(source['identity']) >= 0
         source = {name: values[labelled] for name, values in source.items()}
         features, new = (
-            centred(domain['feature'], domain['camera'], settings.cluster_centring)
+            centred(domain['feature'], domain['camera'], s.cluster_centring)
             for domain in (source, target)
         )
-        identity = jnp.asarray(np.asarray(source_identity)[labelled])
+        identity = jnp.asarray(source['identity'])
         tables = {}
-        known = int(extra['valid'].sum())  # clusters of the refresh before, 0 at the first
-        effort: dict[str, Any] = {
-            'n_init': settings.niec_restarts,
-            'max_iterations': settings.niec_iterations,
-        }
-        if settings.given_identities or (
-            known and not settings.estimate_every_refresh and not last
-        ):
+        # Clusters of the refresh before, 0 at the first.
+        known = int(state.memory['valid'].sum())
+        keep_count = known and not s.estimate_every_refresh and not context.last
+        if s.given_identities or keep_count:
             total = known or problem.source_identities + int(problem.target_identities or 0)
-            found = cluster_target(key, features, identity, new, total, k_max=largest, **effort)
+            estimate = cluster_target(
+                context.key, features, identity, new, total, k_max=largest, **effort
+            )
         else:
-            found = estimate_identities(
-                key,
+            estimate = estimate_identities(
+                context.key,
                 features,
                 identity,
                 new,
-                images_per_identity=settings.niec_images_per_identity,
-                coarse=settings.niec_coarse,
-                refine=settings.niec_refine,
-                refinements=settings.niec_refinements,
-                rule=settings.niec_rule,
-                probe_fraction=settings.niec_probe_fraction,
-                probe_splits=settings.niec_probe_splits or None,
-                silhouette_sample=settings.niec_silhouette_sample,
-                progress=progress,
+                images_per_identity=s.niec_images_per_identity,
+                coarse=s.niec_coarse,
+                refine=s.niec_refine,
+                refinements=s.niec_refinements,
+                rule=s.niec_rule,
+                probe_fraction=s.niec_probe_fraction,
+                probe_splits=s.niec_probe_splits or None,
+                silhouette_sample=s.niec_silhouette_sample,
+                progress=context.verbose,
                 **effort,
             )
-            tables['niec'] = {
-                name: np.asarray(column) for name, column in found.curve._asdict().items()
-            }
-        clusters, total = np.asarray(found.labels), len(found.centroids)
+            curve = estimate.curve._asdict()
+            tables['niec'] = {name: np.asarray(column) for name, column in curve.items()}
+        clusters, total = np.asarray(estimate.labels), len(estimate.centroids)
         sizes = np.bincount(clusters, minlength=largest)
-        labels = np.where(sizes[clusters] >= settings.images_per_identity, clusters, -1).astype(
-            np.int32
-        )
-        # L_KL compares features as they come, so its centroids are the clusters' means before any
-        # centring.
-        members = np.concatenate([found.source_labels, clusters])
-        centroids = cluster_means(
-            np.concatenate([source['feature'], target['feature']]), members, largest
-        )
-        valid = np.arange(largest) < total
+        large_enough = sizes[clusters] >= s.images_per_identity
+        labels = np.where(large_enough, clusters, -1).astype(np.int32)
+        # L_KL compares features without centring, so its centroids are the clusters' means of
+        # those.
+        members = np.concatenate([estimate.source_labels, clusters])
+        both = np.concatenate([source['feature'], target['feature']])
+        memory = {
+            'centroids': jnp.asarray(cluster_means(both, members, largest)),
+            'valid': jnp.asarray(np.arange(largest) < total),
+        }
         report = {
-            'identities_estimated': float(found.count),
+            'identities_estimated': float(estimate.count),
             'clusters': float(total),
             'clusters_kept': float(len(np.unique(labels[labels >= 0]))),
             'images_left_out': float((labels < 0).sum()),
         }
         params = _follow(params, np.asarray(target['classification']), clusters, largest)
-        return Refreshed(
-            labels,
-            params,
-            {'centroids': jnp.asarray(centroids), 'valid': jnp.asarray(valid)},
-            report,
-            tables,
-        )
+        return Refreshed(labels, params, state._replace(memory=memory), report, tables)
 
     return refresh
 
 
-def _follow(params: Tree, features: np.ndarray, clusters: np.ndarray, largest: int) -> Tree:
-    """Set the target's classifier to the nearest-mean classifier of the new clusters, whose numbers
-    mean nothing from one refresh to the next.
+def _follow(params: Params, features: np.ndarray, clusters: np.ndarray, largest: int) -> Params:
+    """Sets the target's classifier to the nearest-mean classifier of the new clusters.
 
+    The numbers of clusters mean nothing from one refresh to the next.
     -s ||f - mu||^2 = 2 s f.mu - s ||mu||^2 + const is linear in f; s makes the mean squared
     distance of a mean to the centre of all 4 nats.
+
+    Differs from the paper: it does not say how the classifier follows the clusters.
     """
-    means, sizes = (
-        cluster_means(features, clusters, largest),
-        np.bincount(clusters, minlength=largest),
-    )
+    means = cluster_means(features, clusters, largest)
+    sizes = np.bincount(clusters, minlength=largest)
     used = means[sizes > 0]
     spread = np.mean(np.sum((used - used.mean(0)) ** 2, axis=1))
     scale = 4.0 / max(float(spread), 1e-12)
@@ -404,10 +406,8 @@ def _follow(params: Tree, features: np.ndarray, clusters: np.ndarray, largest: i
     # images' own clusters, e^-4 of their probability for all such.
     own = np.sum(features * kernel.T[clusters], axis=1) + bias[clusters]
     bias[sizes == 0] = own.min() - 4 - np.log(max((sizes == 0).sum(), 1))
-    return {
-        **params,
-        'target_classifier': {
-            'kernel': jnp.asarray(kernel, jnp.float32),
-            'bias': jnp.asarray(bias, jnp.float32),
-        },
+    classifier = {
+        'kernel': jnp.asarray(kernel, jnp.float32),
+        'bias': jnp.asarray(bias, jnp.float32),
     }
+    return {**params, 'target_classifier': classifier}

@@ -25,7 +25,6 @@ first image of a pair is the query. Differs from the paper: the means over pairs
 over triplets in Eq. 1 where `triplet_reduction` says so; the paper prints sums.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -49,41 +48,11 @@ from jreid.methods.contract import (
     Stream,
     Tree,
 )
-from jreid.methods.mtdnet_network import FORMS, Form, Network
+from jreid.methods.mtdnet_network import Network
+from jreid.methods.settings.mtdnet import Settings, check
 
 COPY = 'source_network'
 """Name of the source's copy of the network among the parameters of the cross-domain form."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Fields of `config.method` for MTDnet; `configs/systems/mtdnet.py` says what each one is."""
-
-    form: str
-    test: str
-    target_training: str
-    source_iterations: int
-    target_iterations: int
-    epoch_iterations: int
-    pairs_per_batch: int
-    triplets_per_pair: int
-    learning_rate: float
-    schedule: str
-    momentum: float
-    weight_decay: float
-    clip: float
-    pair_widths: tuple[int, int, int]
-    dense_width: int
-    feature_width: int
-    dropout: float
-    initial: str
-    normalise: bool
-    triplet_margin: float
-    triplet_reduction: str
-    contrastive_margin: float
-    weight_triplet: float
-    weight_classification: float
-    weight_contrastive: float
 
 
 def mtdnet(
@@ -102,15 +71,15 @@ def mtdnet(
       ValueError: a setting is not known, iterations do not fill epochs, or the target's labels may
         not be read.
     """
-    _check(problem, settings)
+    check(problem, settings)
     network = Network(
         backbone,
-        form=cast(Form, settings.form),
+        form=settings.form,
         widths=settings.pair_widths,
         dense_width=settings.dense_width,
         feature_width=settings.feature_width,
         dropout=settings.dropout,
-        initial=settings.initial,  # type: ignore[arg-type]
+        initial=settings.initial,
     )
     normalised = 'batch_stats' in jax.eval_shape(
         lambda: backbone.init(
@@ -184,56 +153,6 @@ def mtdnet(
         reads_target_labels=True,
         maps=maps,
     )
-
-
-def _check(problem: Problem, settings: Settings) -> None:
-    choices = {
-        'form': FORMS,
-        'test': ('pairs', 'feature'),
-        'target_training': ('finetune', 'augment', 'cross'),
-        'triplet_reduction': ('sum', 'mean'),
-        'initial': ('caffe', 'he'),
-    }
-    for name, known in choices.items():
-        if getattr(settings, name) not in known:
-            raise ValueError(
-                f"method.{name} is '{getattr(settings, name)}'; expected {', '.join(known)}"
-            )
-    if settings.test == 'pairs' and settings.form == 'ranking':
-        raise ValueError(
-            "method.form 'ranking' has no part that classifies pairs; expected method.test"
-            " 'feature'"
-        )
-    if settings.test == 'feature' and settings.form == 'classification':
-        raise ValueError(
-            "method.form 'classification' has no ranking feature; expected method.test 'pairs'"
-        )
-    if settings.target_training == 'cross' and settings.form == 'ranking':
-        raise ValueError(
-            "method.target_training 'cross' couples fc7's responses to pairs, which method.form"
-            " 'ranking' has none of"
-        )
-    if settings.target_training == 'augment' and settings.pairs_per_batch < 2:
-        raise ValueError(
-            f'method.pairs_per_batch is {settings.pairs_per_batch}; expected 2 or more, one of each set'
-        )
-    if settings.source_iterations + settings.target_iterations < 1:
-        raise ValueError(
-            'method.source_iterations and method.target_iterations are both 0; nothing would be'
-            ' trained'
-        )
-    for name in ('source_iterations', 'target_iterations'):
-        if getattr(settings, name) % settings.epoch_iterations:
-            raise ValueError(
-                f'method.{name} is {getattr(settings, name):,}, no multiple of epoch_iterations'
-                f' ({settings.epoch_iterations:,})'
-            )
-    if settings.target_iterations and not problem.target_labelled:
-        raise ValueError(
-            f"MTDnet's second phase is supervised on the target ({settings.target_training}), and"
-            ' data.target_labels is False; set it to True, or method.target_iterations to 0 for'
-            ' the source-trained network'
-        )
 
 
 def _own(params: Tree) -> Tree:

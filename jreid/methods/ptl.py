@@ -12,7 +12,6 @@ convolution is 3x3 with stride 2; batch-norm statistics are kept a domain (`batc
 common ('joint').
 """
 
-import dataclasses
 from collections.abc import Callable
 
 from flax import linen as nn
@@ -30,41 +29,7 @@ from jreid.methods.contract import (
     Stream,
     Tree,
 )
-
-WHERE = {'none': (), 'source': (SOURCE,), 'target': (TARGET,), 'both': (SOURCE, TARGET)}
-"""Domains that a proxy task is trained on."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Fields of `config.method` for PTL; `configs/systems/ptl.py` says what each one is."""
-
-    source_epochs: int
-    identities_per_batch: int
-    images_per_identity: int
-    target_batch: int
-    optimizer: str
-    learning_rate: float
-    schedule: str
-    boundaries: tuple[float, ...]
-    warmup: float
-    weight_decay: float
-    pooling: str
-    margin: float
-    label_smoothing: float
-    weight_identity: float
-    weight_triplet: float
-    parsing: str
-    parsing_classes: int
-    parsing_width: int
-    parsing_weight: float
-    attributes: str
-    attribute_width: int
-    attribute_weight: float
-    soft_labels: bool
-    batch_norm: str
-    feature: str
-    normalise: bool
+from jreid.methods.settings.ptl import WHERE, Settings, check
 
 
 def ptl(
@@ -95,51 +60,6 @@ def ptl(
         statistics=domains.batch_statistics(network, momentum),
         normalise=settings.normalise,
     )
-
-
-def check(problem: Problem, settings: Settings) -> None:
-    """Raises ValueError where the settings cannot be trained on these sets."""
-    choices = {
-        'parsing': WHERE,
-        'attributes': WHERE,
-        'feature': ('neck', 'pooled'),
-        'batch_norm': ('split', 'joint'),
-        'pooling': baseline.POOLINGS,
-    }
-    for name, known in choices.items():
-        if getattr(settings, name) not in known:
-            raise ValueError(
-                f"method.{name} is '{getattr(settings, name)}'; expected one of {', '.join(known)}"
-            )
-    if settings.images_per_identity < 2:
-        raise ValueError(
-            f'K = {settings.images_per_identity} images an identity leaves the triplet loss without'
-            ' positives; expected 2 or more'
-        )
-    if settings.identities_per_batch > problem.source_identities:
-        raise ValueError(
-            f'a batch of P = {settings.identities_per_batch} identities cannot be drawn from the'
-            f' {problem.source_identities} of the source; lower method.identities_per_batch'
-        )
-    names = {SOURCE: problem.attribute_names, TARGET: problem.target_attribute_names}
-    for domain in WHERE[settings.parsing]:
-        if domain not in problem.mask_domains:
-            raise ValueError(
-                f'human parsing on the {domain} needs label maps of its images: write them with'
-                f' python -m jreid.commands.label and name data.{domain}_teacher'
-            )
-    for domain in WHERE[settings.attributes]:
-        if not names[domain]:
-            raise ValueError(
-                f'attributes on the {domain} need labels of its images: write them with python -m'
-                f' jreid.commands.label and name data.{domain}_teacher'
-            )
-    if settings.attributes == 'both' and tuple(names[SOURCE]) != tuple(names[TARGET]):
-        raise ValueError(
-            f'the source has {len(names[SOURCE])} attributes, the target {len(names[TARGET])}, and'
-            ' they are not the same; label both with one teacher (data.source_teacher,'
-            ' data.target_teacher)'
-        )
 
 
 def build_network(

@@ -43,31 +43,9 @@ from jreid.methods.contract import (
     Stream,
     Tree,
 )
+from jreid.methods.settings.ssg import Settings, check
 
 PARTS = ('whole', 'upper', 'lower')
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings(ptl.Settings):
-    """Fields of `config.method` for SSG: those of the training before it, and its own;
-    `configs/systems/ssg.py` says what each one is.
-    """
-
-    rounds: int
-    round_epochs: int
-    group_identities: int
-    group_images: int
-    group_learning_rate: float
-    group_margin: float
-    joint_width: int
-    rerank: bool
-    k1: int
-    k2: int
-    source_weight: float
-    neighbours: int
-    rho: float
-    min_samples: int
-    cluster_centring: str
 
 
 def ssg(
@@ -85,16 +63,7 @@ def ssg(
     Raises:
       ValueError: a setting out of its range, or a proxy task without labels to learn it from.
     """
-    ptl.check(problem, settings)
-    if settings.group_images < 2:
-        raise ValueError(
-            f'K = {settings.group_images} images a group leaves the triplet loss without positives;'
-            ' expected method.group_images of 2 or more'
-        )
-    if settings.cluster_centring not in ('camera', 'none'):
-        raise ValueError(
-            f"method.cluster_centring is {settings.cluster_centring!r}; expected 'camera' or 'none'"
-        )
+    check(problem, settings)
     network = ptl.build_network(backbone, problem, settings, joint_width=settings.joint_width)
     first = ptl.phase(network, settings)
     first = dataclasses.replace(first, row='proxy' if first.row == 'adapted' else first.row)

@@ -9,7 +9,6 @@ what it says of other images.
 Differs from the paper: its teachers are other people's models; these have PTL's own heads.
 """
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -26,26 +25,7 @@ from jreid.methods.contract import (
     Stream,
     Tree,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Fields of `config.method` for teachers; `configs/systems/teacher.py` says what each one
-    is.
-    """
-
-    task: str
-    source_epochs: int
-    batch: int
-    optimizer: str
-    learning_rate: float
-    schedule: str
-    boundaries: tuple[float, ...]
-    warmup: float
-    weight_decay: float
-    parsing_classes: int
-    parsing_width: int
-    attribute_width: int
+from jreid.methods.settings.teacher import Settings, check
 
 
 def teacher(
@@ -62,22 +42,8 @@ def teacher(
     Raises:
       ValueError: no such task, or a set without its labels.
     """
-    if settings.task not in (baseline.PARSING, baseline.ATTRIBUTES):
-        raise ValueError(
-            f"method.task is '{settings.task}'; expected '{baseline.PARSING}' or"
-            f" '{baseline.ATTRIBUTES}'"
-        )
+    check(problem, settings)
     parses = settings.task == baseline.PARSING
-    if parses and SOURCE not in problem.mask_domains:
-        raise ValueError(
-            'a parsing teacher needs part masks of its training images, and the source set names'
-            ' none'
-        )
-    if not parses and not problem.attribute_names:
-        raise ValueError(
-            'an attribute teacher needs attributes of its training images, and the source set names'
-            ' none'
-        )
     network = baseline.Network(
         backbone,
         identities=0,

@@ -43,6 +43,7 @@ from jreid.methods.contract import (
     Stream,
     Tree,
 )
+from jreid.methods.settings.tjaidl import Settings, check
 from jreid.models.heads import average_pool
 
 BRANCHES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -53,27 +54,6 @@ BRANCHES: dict[str, dict[str, tuple[str, ...]]] = {
     'joint': {'shared_branch': ('identity', 'attributes')},
 }
 """Form -> backbones and the labels that each one is supervised by (Tables 2 and 3)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Fields of `config.method` for TJ-AIDL; `configs/systems/tjaidl.py` says what each one is."""
-
-    form: str
-    identity_iterations: int
-    joint_iterations: int
-    adapt_iterations: int
-    epoch_iterations: int
-    batch: int
-    learning_rate: float
-    adapt_learning_rate: float
-    schedule: str
-    b1: float
-    b2: float
-    encoder_widths: tuple[int, ...]
-    weight_reconstruction: float
-    weight_transfer: float
-    frozen_statistics: str
 
 
 class IIA(nn.Module):
@@ -156,7 +136,7 @@ def tjaidl(
       ValueError: the form is not known, the source has no attributes where the form learns them, or
         iterations do not fill epochs.
     """
-    _check(problem, settings)
+    check(problem, settings)
     supervision = BRANCHES[settings.form]
     attributes = len(problem.attribute_names)
     branches: dict[str, Any] = {
@@ -213,42 +193,6 @@ def tjaidl(
         backbones=tuple(supervision),
         attributes=probabilities if predicts else None,
     )
-
-
-def _check(problem: Problem, settings: Settings) -> None:
-    if settings.form not in BRANCHES:
-        raise ValueError(f"method.form is '{settings.form}'; expected {', '.join(BRANCHES)}")
-    if settings.form != 'id-only' and not problem.attribute_names:
-        raise ValueError(
-            f"the source has no attribute labels, which '{settings.form}' learns from; give its"
-            ' attribute file, or use the variant tjaidl-id-only'
-        )
-    if settings.frozen_statistics not in (SOURCE, TARGET):
-        raise ValueError(
-            f"method.frozen_statistics is '{settings.frozen_statistics}'; expected 'source' or"
-            " 'target'"
-        )
-    adapts = settings.form == 'tjaidl' and settings.adapt_iterations
-    if (
-        not settings.joint_iterations
-        and (settings.identity_iterations or not adapts)
-        and settings.form not in ('id-only', 'joint')
-    ):
-        raise ValueError(
-            'method.joint_iterations is 0, so nothing trains the attribute branch; expected 1 or'
-            ' more, or identity_iterations 0 too where init.run names a run of step I to adapt'
-        )
-    if settings.identity_iterations + settings.joint_iterations + settings.adapt_iterations < 1:
-        raise ValueError(
-            'identity_iterations, joint_iterations and adapt_iterations are all 0; nothing would be'
-            ' trained'
-        )
-    for name in ('identity_iterations', 'joint_iterations', 'adapt_iterations'):
-        if getattr(settings, name) % settings.epoch_iterations:
-            raise ValueError(
-                f'method.{name} is {getattr(settings, name):,}, no multiple of epoch_iterations'
-                f' ({settings.epoch_iterations:,})'
-            )
 
 
 def _phases(network: Network, settings: Settings) -> tuple[Phase, ...]:

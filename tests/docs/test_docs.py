@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from jreid import methods
 from jreid.commands import cli
 from jreid.data.datasets import LOADERS
+from jreid.methods import systems
 from jreid.tables import catalogue
 from jreid.training import loop as train
 
@@ -23,7 +24,7 @@ EXAMPLE = DOCS / 'examples' / 'coral.py'
 @pytest.fixture
 def coral(monkeypatch):
     """The example as a module, registered for this test only."""
-    monkeypatch.setattr(methods, 'METHODS', dict(methods.METHODS))
+    monkeypatch.setattr(systems, 'METHODS', dict(systems.METHODS))
     spec = importlib.util.spec_from_file_location('coral', EXAMPLE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

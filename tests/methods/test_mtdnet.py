@@ -272,7 +272,7 @@ def test_streams_of_the_second_phase(variant, streams):
         (
             'mtdnet',
             {'form': 'both'},
-            "method.form is 'both'; expected multi, classification, ranking",
+            "method.form is 'both'; expected 'multi' or 'classification' or 'ranking'",
         ),
         ('mtdnet', {'form': 'ranking'}, "'ranking' has no part that classifies pairs"),
         ('mtdnet-trp', {'form': 'classification'}, "'classification' has no ranking feature"),

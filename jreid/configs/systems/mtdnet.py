@@ -1,6 +1,10 @@
 """MTDnet and the forms of its Table 1 (Chen et al. 2017)."""
 
+import dataclasses
+
 from ml_collections import ConfigDict
+
+from jreid.methods.settings.mtdnet import Settings
 
 # Fields of the base config that the system comes with; a pair's own values win.
 BASE = {
@@ -16,44 +20,7 @@ BASE = {
     'evaluation.adabn': False,
 }
 
-SETTINGS = {
-    'name': 'mtdnet',
-    # both tasks; 'classification' or 'ranking' alone (then conv3 to fc8 are on single images)
-    'form': 'multi',
-    # what ranks the gallery: the probability that a pair shows one person; 'feature': the ranking
-    # feature
-    'test': 'pairs',
-    # of the source-trained network on the target; 'augment': on both sets' images; 'cross': two
-    # coupled copies
-    'target_training': 'finetune',
-    'source_iterations': 20_000,  # paper: silent. 0 where init.run names a source-trained run
-    'target_iterations': 5_000,  # paper: silent. 0 for the source-trained network alone
-    # iterations between checkpoints, "epochs" of the trainer; the two above are multiples of it
-    'epoch_iterations': 1000,
-    'pairs_per_batch': 12,  # positive pairs; paper: silent
-    # negatives of each positive pair: a batch has 12 x (2 + 10) images, 120 triplets
-    'triplets_per_pair': 10,
-    'learning_rate': 1e-3,  # in both phases
-    'schedule': 'constant',
-    'momentum': 0.9,
-    'weight_decay': 5e-4,  # paper: silent; AlexNet's
-    'clip': 0.0,  # largest gradient norm, 0 for none
-    'pair_widths': (384, 384, 256),  # channels of conv3 to conv5
-    'dense_width': 4096,  # fc6 and fc7
-    'feature_width': 512,  # the ranking feature
-    'dropout': 0.5,  # after fc6 and fc7; paper: silent; AlexNet's
-    # random start of what follows the shared layers: Caffe's for AlexNet; 'he' for short trainings
-    # from scratch
-    'initial': 'caffe',
-    'normalise': True,  # ranking feature of unit length, as FaceNet's; the paper does not say
-    # the authors' published setting, as are the weights and the contrastive margin
-    'triplet_margin': 1.0,
-    'triplet_reduction': 'sum',  # over a batch's triplets, Eq. 1; 'mean'
-    'contrastive_margin': 1.0,  # on fc7's responses of unit length
-    'weight_triplet': 1.0,
-    'weight_classification': 1.0,
-    'weight_contrastive': 1.0,
-}
+SETTINGS = {'name': 'mtdnet', **dataclasses.asdict(Settings())}
 
 # variant -> (what it changes, row of the paper)
 VARIANTS = {

@@ -1,5 +1,9 @@
 """PTL, its ablations and its baseline (Huang et al. 2020, tables 2 to 4)."""
 
+import dataclasses
+
+from jreid.methods.settings.ptl import Settings
+
 # Fields of the base config that the system comes with; a pair's own values win.
 BASE = {
     'augment.pad': 0,  # paper: random flipping, brightness and contrast only
@@ -7,38 +11,7 @@ BASE = {
     'augment.colour_jitter': (0.2, 0.2, 0.0),  # paper: silent on the strength
 }
 
-SETTINGS = {
-    'name': 'ptl',
-    'source_epochs': 480,
-    'identities_per_batch': 16,  # P, of the source
-    'images_per_identity': 4,  # K
-    'target_batch': 32,  # images of the target, drawn at random
-    'optimizer': 'adam',
-    'learning_rate': 3.5e-4,
-    'schedule': 'steps',  # x0.1 at each of the boundaries
-    'boundaries': (160 / 480, 280 / 480),  # shares of the training
-    # share of the training; paper: silent on the length, ten epochs in the strong baseline
-    'warmup': 10 / 480,
-    'weight_decay': 5e-4,  # paper: silent; the strong baseline's
-    'pooling': 'max',  # of the map to f; 'average', 'average_max', 'gem'
-    'margin': 0.3,
-    'label_smoothing': 0.0,
-    'weight_identity': 1.0,
-    'weight_triplet': 1.0,
-    # domains that human parsing is trained on: 'none', 'source', 'target', 'both'
-    'parsing': 'none',
-    'parsing_classes': 8,  # with the background
-    'parsing_width': 256,  # channels after the transposed convolution; paper: silent
-    'parsing_weight': 0.1,
-    'attributes': 'none',  # domains that attributes are trained on
-    'attribute_width': 64,  # hidden units of an attribute's head; paper: silent
-    'attribute_weight': 1.0,
-    'soft_labels': True,  # False: attributes one-hot
-    'batch_norm': 'split',  # statistics a domain; 'joint' for common ones. The paper leaves it open
-    # for retrieval: g after the neck, or 'pooled' for f before it. The paper leaves it open
-    'feature': 'neck',
-    'normalise': True,  # L2 normalisation before retrieval: cosine distance, as the strong baseline
-}
+SETTINGS = {'name': 'ptl', **dataclasses.asdict(Settings())}
 
 BOTH_ON_TARGET = {'parsing': 'target', 'attributes': 'target'}
 

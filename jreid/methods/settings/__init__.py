@@ -1,0 +1,1 @@
+"""The settings of every system, one file per system: fields, defaults, types, and their check."""

@@ -1,0 +1,164 @@
+"""The settings of DMTNet, and their check."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from jreid.methods.settings.values import (
+    AtLeast,
+    Count,
+    Rate,
+    Schedule,
+    Share,
+    Size,
+    Weight,
+    check_values,
+)
+
+if TYPE_CHECKING:
+    from jreid.methods.contract import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Fields of `config.method` for DMTNet."""
+
+    source_epochs: Count = 60  # paper: silent
+    adapt_epochs: Count = 60  # paper: silent
+    relabel_every: Size = 5  # epochs between two rounds of clustering
+    identities_per_batch: Size = 8  # P
+    images_per_identity: Size = 4  # K; the paper's mini-batch of 32
+    learning_rate: Rate = 2e-4
+    adapt_learning_rate: Rate = 2e-4
+    schedule: Schedule = 'half-linear'  # constant for the first half, then linear to 0
+    warmup: Share = 0.0  # share of a phase
+    weight_decay: Weight = 0.0
+    classification_width: Size = 64  # F_cl
+    attribute_width: Size = 64  # attended attribute feature
+    matching_width: Size = 256  # F_mat; F_id has what F_cl and the attributes leave
+    attention: bool = True  # False: attribute feature without attention (MTwAANet)
+    # False: no classification in the target, no F_cl in F_mat (MTwCNet)
+    target_classification: bool = True
+    identification: bool = True  # False: no F_id in F_mat (MTwINet)
+    given_identities: bool = False  # True: the true number of target identities is given (MTwNNet)
+    margin: float = 0.35
+    squared_distance: bool = True
+    label_smoothing: Share = 0.0
+    weight_classification: Weight = 1.0
+    weight_attributes: Weight = 1.0
+    weight_matching: Weight = 1.0
+    weight_mmd: Weight = 1.0
+    weight_kl: Weight = 0.1
+    # 'linear': difference of means; 'rbf': the multi-bandwidth kernel
+    mmd: Literal['linear', 'rbf'] = 'linear'
+    alpha: float = 1.0  # degrees of freedom of the Student-t assignment
+    # 'split': statistics per domain; 'joint': common ones. The paper leaves it open
+    batch_norm: Literal['split', 'joint'] = 'split'
+    # batch normalisation of F0 before the heads (the strong baseline's BNNeck). The paper leaves it
+    # open
+    neck: bool = False
+    # L2 normalisation of F_mat, before the triplet loss and before retrieval
+    normalise: bool = False
+    # what NIEC clusters; 'classification': F_cl; 'matching': F_mat
+    cluster_feature: Literal['classification', 'matching'] = 'classification'
+    # 'camera': less the mean feature of the image's camera. The paper is silent on cameras
+    cluster_centring: Literal['camera', 'none'] = 'none'
+    # sweep at every re-labelling; False: at the first and the last only
+    estimate_every_refresh: bool = True
+    # bounds of the sweep: mean images of a target identity
+    niec_images_per_identity: tuple[float, float] = (4.0, 40.0)
+    niec_coarse: Annotated[int, AtLeast(2)] = 12  # totals in the first, coarse pass
+    # totals between neighbours of each best one, on each side, in a finer pass
+    niec_refine: Count = 3
+    niec_refinements: Count = 1  # finer passes
+    # 'mean': of the two scores' best totals, as in the paper; else the best total of one score
+    niec_rule: Literal['mean', 'accuracy', 'silhouette'] = 'mean'
+    niec_restarts: Size = 3  # of each k-means
+    niec_iterations: Size = 100  # of each k-means
+    # share of source identities whose labels are hidden (anchors : probes = 4 : 1)
+    niec_probe_fraction: float = 0.2
+    # disjoint sets of probes whose scores are averaged: 1 as in the paper; 0: as many as give 40
+    # probes in all
+    niec_probe_splits: int = 0
+    niec_silhouette_sample: int = 5000  # target images that the silhouette is taken on
+
+
+def check(problem: 'Problem', settings: Settings) -> None:
+    """Checks the settings and whether the data can serve them.
+
+    Raises:
+      ValueError: a value is out of its range, the data cannot serve it, or it would fail at the
+        first refresh, after the training on the source.
+    """
+    check_values(settings)
+    s = settings
+    if s.images_per_identity < 2:
+        raise ValueError(
+            f'K = {s.images_per_identity} images an identity leaves the triplet loss without'
+            ' positives; expected 2 or more'
+        )
+    if problem.source_identities < 2:
+        raise ValueError(
+            f'the source has {problem.source_identities} identities; expected at least 2, a'
+            ' labelled set'
+        )
+    if s.identities_per_batch < 2:
+        raise ValueError(
+            f'P = {s.identities_per_batch} identities a batch leaves the triplet loss without'
+            ' negatives; expected 2 or more'
+        )
+    if not s.alpha > 0:
+        raise ValueError(f'alpha is {s.alpha}; expected degrees of freedom above 0')
+    if s.identities_per_batch > problem.source_identities:
+        raise ValueError(
+            f'a batch of P = {s.identities_per_batch} identities cannot be drawn from the'
+            f' {problem.source_identities} of the source; lower method.identities_per_batch'
+        )
+    if s.niec_probe_splits < 0 or s.niec_silhouette_sample < 1:
+        raise ValueError(
+            f'niec_probe_splits is {s.niec_probe_splits} and niec_silhouette_sample'
+            f' {s.niec_silhouette_sample}; expected 0 and 1, or more'
+        )
+    if not 0 < s.niec_probe_fraction < 1:
+        raise ValueError(
+            f'niec_probe_fraction is {s.niec_probe_fraction}; expected a share between 0 and 1'
+        )
+    low, high = s.niec_images_per_identity
+    if not 0 < low < high:
+        raise ValueError(
+            f'niec_images_per_identity is ({low}, {high}); expected the least and the greatest mean'
+            ' number of images of a target identity'
+        )
+    if not (s.identification or s.target_classification or problem.attribute_names):
+        raise ValueError(
+            'F_mat has no part: identification and target_classification are both False, and the'
+            ' source has no attributes'
+        )
+    if s.identification and matched_width(problem, s, identification_only=True) < 1:
+        raise ValueError(
+            f'matching_width {s.matching_width} leaves nothing for F_id beside F_cl and the'
+            ' attended attributes'
+        )
+    if s.given_identities and not problem.target_identities:
+        raise ValueError(
+            'given_identities (MTwNNet) needs the true number of target identities, and the target'
+            ' set does not say it'
+        )
+
+
+def matched_width(
+    problem: 'Problem', settings: Settings, *, identification_only: bool = False
+) -> int:
+    """Returns the width of F_mat with the parts that the variant keeps, or of F_id alone."""
+    attribute = settings.attribute_width if problem.attribute_names else 0
+    identification = (
+        settings.matching_width - settings.classification_width - attribute
+        if settings.identification
+        else 0
+    )
+    return (
+        identification
+        if identification_only
+        else identification
+        + attribute
+        + (settings.classification_width if settings.target_classification else 0)
+    )

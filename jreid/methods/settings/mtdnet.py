@@ -1,0 +1,95 @@
+"""The settings of MTDnet, and their check."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+from jreid.methods.settings.values import Count, Rate, Schedule, Share, Size, Weight, check_values
+
+if TYPE_CHECKING:
+    from jreid.methods.contract import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Fields of `config.method` for MTDnet."""
+
+    # 'multi': both tasks; 'ranking': conv3 to fc8 see single images instead of pairs
+    form: Literal['multi', 'classification', 'ranking'] = 'multi'
+    # what ranks the gallery: 'pairs': the probability that a pair shows one person; 'feature': the
+    # distance of ranking features
+    test: Literal['pairs', 'feature'] = 'pairs'
+    # how the source-trained network learns the target: 'finetune': on its images; 'augment': on
+    # both sets' images; 'cross': as two coupled copies
+    target_training: Literal['finetune', 'augment', 'cross'] = 'finetune'
+    source_iterations: Count = 20_000  # paper: silent. 0 where init.run names a source-trained run
+    target_iterations: Count = 5_000  # paper: silent. 0 for the source-trained network alone
+    # iterations between checkpoints, the trainer's epochs; the two above are multiples of it
+    epoch_iterations: Size = 1000
+    pairs_per_batch: Size = 12  # positive pairs; paper: silent
+    # negatives per positive pair: a batch has 12 x (2 + 10) images, 120 triplets
+    triplets_per_pair: Size = 10
+    learning_rate: Rate = 1e-3  # in both phases
+    schedule: Schedule = 'constant'
+    momentum: Share = 0.9
+    weight_decay: Weight = 5e-4  # paper: silent; AlexNet's
+    clip: Weight = 0.0  # largest gradient norm, 0 for none
+    pair_widths: tuple[Size, Size, Size] = (384, 384, 256)  # channels of conv3 to conv5
+    dense_width: Size = 4096  # fc6 and fc7
+    feature_width: Size = 512  # the ranking feature
+    dropout: Share = 0.5  # after fc6 and fc7; paper: silent; AlexNet's
+    # random start of what follows the shared layers; 'caffe': AlexNet's own; 'he': for short
+    # trainings from scratch
+    initial: Literal['caffe', 'he'] = 'caffe'
+    normalise: bool = True  # ranking feature of unit length, as FaceNet's; the paper does not say
+    # the authors' published setting, as are the weights and the contrastive margin
+    triplet_margin: float = 1.0
+    triplet_reduction: Literal['sum', 'mean'] = 'sum'  # over a batch's triplets, Eq. 1
+    contrastive_margin: float = 1.0  # on fc7's responses of unit length
+    weight_triplet: Weight = 1.0
+    weight_classification: Weight = 1.0
+    weight_contrastive: Weight = 1.0
+
+
+def check(problem: 'Problem', settings: Settings) -> None:
+    """Checks the settings and whether the data can serve them.
+
+    Raises:
+      ValueError: a value is out of its range, or the data cannot serve it.
+    """
+    check_values(settings)
+    if settings.test == 'pairs' and settings.form == 'ranking':
+        raise ValueError(
+            "method.form 'ranking' has no part that classifies pairs; expected method.test"
+            " 'feature'"
+        )
+    if settings.test == 'feature' and settings.form == 'classification':
+        raise ValueError(
+            "method.form 'classification' has no ranking feature; expected method.test 'pairs'"
+        )
+    if settings.target_training == 'cross' and settings.form == 'ranking':
+        raise ValueError(
+            "method.target_training 'cross' couples fc7's responses to pairs, which method.form"
+            " 'ranking' has none of"
+        )
+    if settings.target_training == 'augment' and settings.pairs_per_batch < 2:
+        raise ValueError(
+            f'method.pairs_per_batch is {settings.pairs_per_batch}; expected 2 or more, one of each'
+            ' set'
+        )
+    if settings.source_iterations + settings.target_iterations < 1:
+        raise ValueError(
+            'method.source_iterations and method.target_iterations are both 0; nothing would be'
+            ' trained'
+        )
+    for name in ('source_iterations', 'target_iterations'):
+        if getattr(settings, name) % settings.epoch_iterations:
+            raise ValueError(
+                f'method.{name} is {getattr(settings, name):,}, no multiple of epoch_iterations'
+                f' ({settings.epoch_iterations:,})'
+            )
+    if settings.target_iterations and not problem.target_labelled:
+        raise ValueError(
+            f"MTDnet's second phase is supervised on the target ({settings.target_training}), and"
+            ' data.target_labels is False; set it to True, or method.target_iterations to 0 for'
+            ' the source-trained network'
+        )

@@ -1,0 +1,48 @@
+"""The settings of SSG, and their check."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+from jreid.methods.settings import ptl
+from jreid.methods.settings.values import Count, Rate, Size, Weight
+
+if TYPE_CHECKING:
+    from jreid.methods.contract import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(ptl.Settings):
+    """Fields of `config.method` for SSG: PTL's, of the training before it, and its own."""
+
+    rounds: Count = 30  # of grouping
+    round_epochs: Count = 2  # per round; paper: silent
+    group_identities: Size = 16  # P, by the whole's clusters; paper: silent
+    group_images: Size = 4  # K
+    group_learning_rate: Rate = 6e-5  # paper: silent
+    group_margin: float = 0.3  # paper: silent
+    joint_width: Size = 512  # of the joint embedding; paper: silent
+    # Jaccard distances of k-reciprocal neighbourhoods and the source term; False: Euclidean
+    # distances (SSG-dagger)
+    rerank: bool = True
+    k1: Size = 20
+    k2: Size = 6
+    source_weight: Weight = 0.1  # of the distances to the source
+    neighbours: Size = 100  # of SSG-dagger's graph
+    rho: float = 1.6e-3  # share of the pairs whose mean distance is eps
+    min_samples: Size = 4  # of DBSCAN
+    # 'camera': features are grouped less the mean of their camera; the papers do not
+    cluster_centring: Literal['camera', 'none'] = 'none'
+
+
+def check(problem: 'Problem', settings: Settings) -> None:
+    """Checks the settings and whether the data can serve them.
+
+    Raises:
+      ValueError: a value is out of its range, or the data cannot serve it.
+    """
+    ptl.check(problem, settings)
+    if settings.group_images < 2:
+        raise ValueError(
+            f'K = {settings.group_images} images a group leaves the triplet loss without positives;'
+            ' expected method.group_images of 2 or more'
+        )

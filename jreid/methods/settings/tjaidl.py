@@ -1,0 +1,71 @@
+"""The settings of TJ-AIDL, and their check."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+from jreid.methods.settings.values import Count, Rate, Schedule, Share, Size, Weight, check_values
+
+if TYPE_CHECKING:
+    from jreid.methods.contract import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Fields of `config.method` for TJ-AIDL."""
+
+    # 'tjaidl', or a form that it is compared with: one branch alone; both, independent; one shared
+    # branch with both losses
+    form: Literal['tjaidl', 'attribute-only', 'id-only', 'independent', 'joint'] = 'tjaidl'
+    identity_iterations: Count = 100_000  # of the identity branch alone
+    joint_iterations: Count = 20_000  # of all parts on the source
+    adapt_iterations: Count = 20_000  # on the target; 0 for none
+    # iterations between checkpoints, the trainer's epochs; the three above are multiples of it
+    epoch_iterations: Size = 1000
+    batch: Size = 8  # images
+    learning_rate: Rate = 2e-3
+    adapt_learning_rate: Rate = 2e-3
+    schedule: Schedule = 'constant'  # paper: silent
+    b1: Share = 0.5
+    b2: Share = 0.999
+    # of the IIA's encoder, before its code of one entry per attribute; the decoder mirrors it
+    encoder_widths: tuple[Size, ...] = (512, 128)
+    weight_reconstruction: Weight = 10.0  # lambda 1
+    weight_transfer: Weight = 10.0  # lambda 2
+    # batch-norm statistics that the frozen model sees target images with (soft labels, identity
+    # feature)
+    frozen_statistics: Literal['source', 'target'] = 'source'
+
+
+def check(problem: 'Problem', settings: Settings) -> None:
+    """Checks the settings and whether the data can serve them.
+
+    Raises:
+      ValueError: a value is out of its range, or the data cannot serve it.
+    """
+    check_values(settings)
+    if settings.form != 'id-only' and not problem.attribute_names:
+        raise ValueError(
+            f"the source has no attribute labels, which '{settings.form}' learns from; give its"
+            ' attribute file, or use the variant tjaidl-id-only'
+        )
+    adapts = settings.form == 'tjaidl' and settings.adapt_iterations
+    if (
+        not settings.joint_iterations
+        and (settings.identity_iterations or not adapts)
+        and settings.form not in ('id-only', 'joint')
+    ):
+        raise ValueError(
+            'method.joint_iterations is 0, so nothing trains the attribute branch; expected 1 or'
+            ' more, or identity_iterations 0 too where init.run names a run of step I to adapt'
+        )
+    if settings.identity_iterations + settings.joint_iterations + settings.adapt_iterations < 1:
+        raise ValueError(
+            'identity_iterations, joint_iterations and adapt_iterations are all 0; nothing would be'
+            ' trained'
+        )
+    for name in ('identity_iterations', 'joint_iterations', 'adapt_iterations'):
+        if getattr(settings, name) % settings.epoch_iterations:
+            raise ValueError(
+                f'method.{name} is {getattr(settings, name):,}, no multiple of epoch_iterations'
+                f' ({settings.epoch_iterations:,})'
+            )

@@ -1,0 +1,107 @@
+"""Types of settings that say which values are allowed, and the check of values against them."""
+
+import dataclasses
+import math
+import numbers
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+
+@dataclasses.dataclass(frozen=True)
+class AtLeast:
+    """A number of `bound` or more."""
+
+    bound: float
+
+    def admits(self, value: Any) -> bool:
+        """Returns whether the value lies in the range; NaN does not."""
+        return value >= self.bound
+
+    def __str__(self) -> str:
+        return f'{self.bound} or more'
+
+
+class FiniteRate:
+    """A finite number, 0 or above."""
+
+    def admits(self, value: Any) -> bool:
+        """Returns whether the value lies in the range; NaN does not."""
+        return 0 <= value < math.inf
+
+    def __str__(self) -> str:
+        return 'a rate, 0 or above'
+
+
+class UnitInterval:
+    """A number from 0 to 1."""
+
+    def admits(self, value: Any) -> bool:
+        """Returns whether the value lies in the range; NaN does not."""
+        return 0 <= value <= 1
+
+    def __str__(self) -> str:
+        return 'a number from 0 to 1'
+
+
+Count = Annotated[int, AtLeast(0)]
+Size = Annotated[int, AtLeast(1)]
+Weight = Annotated[float, AtLeast(0)]
+Rate = Annotated[float, FiniteRate()]
+Share = Annotated[float, UnitInterval()]
+Optimizer = Literal['adam', 'adamw', 'sgd']
+Schedule = Literal['constant', 'half-linear', 'cosine', 'steps']
+"""Constant; constant for the first half, then linear to 0; cosine; x0.1 at boundaries."""
+
+_KINDS: Mapping[Any, tuple[type, str]] = types.MappingProxyType(
+    {
+        int: (numbers.Integral, 'an integer'),
+        float: (numbers.Real, 'a number'),
+        str: (str, 'a string'),
+    }
+)
+
+
+def check_values(settings: Any) -> None:
+    """Checks every field of a settings dataclass against its type.
+
+    Raises:
+      ValueError: a value has another type, is none of the choices, or is out of its range; names
+        the field, the value and what is expected.
+    """
+    hints = get_type_hints(type(settings), include_extras=True)
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if expected := mismatch(value, hints[field.name]):
+            raise ValueError(f'method.{field.name} is {value!r}; expected {expected}')
+
+
+def mismatch(value: Any, hint: Any) -> str:
+    """Returns what the type expects, or '' where the value fits."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        kind, *ranges = arguments
+        return mismatch(value, kind) or next(
+            (str(allowed) for allowed in ranges if not allowed.admits(value)), ''
+        )
+    if origin is Literal:
+        return '' if value in arguments else ' or '.join(map(repr, arguments))
+    if origin is tuple:
+        return _tuple_mismatch(value, arguments)
+    if hint is bool:
+        return '' if isinstance(value, bool) else 'True or False'
+    if hint in _KINDS:
+        kind, name = _KINDS[hint]
+        return '' if isinstance(value, kind) and not isinstance(value, bool) else name
+    return ''
+
+
+def _tuple_mismatch(value: Any, arguments: tuple[Any, ...]) -> str:
+    if not isinstance(value, (tuple, list)):
+        return 'a tuple'
+    if arguments[-1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    if len(value) != len(arguments):
+        return f'a tuple of {len(arguments)}'
+    wrong = (mismatch(item, hint) for item, hint in zip(value, arguments, strict=True))
+    return next((f'{expected} in each place' for expected in wrong if expected), '')

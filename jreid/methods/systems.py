@@ -1,0 +1,64 @@
+"""The table of systems, and the building of one from its settings."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flax import linen as nn
+
+from jreid.methods import dien, dmtnet, mtdnet, ptl, ssg, teacher, tjaidl
+from jreid.methods.contract import Method, Problem
+from jreid.methods.settings.values import check_values
+from jreid.models.norm import BatchNorm
+
+METHODS: dict[str, tuple[Callable[..., Method], type]] = {
+    'dien': (dien.dien, dien.Settings),
+    'dmtnet': (dmtnet.dmtnet, dmtnet.Settings),
+    'mtdnet': (mtdnet.mtdnet, mtdnet.Settings),
+    'ptl': (ptl.ptl, ptl.Settings),
+    'ssg': (ssg.ssg, ssg.Settings),
+    'teacher': (teacher.teacher, teacher.Settings),
+    'tjaidl': (tjaidl.tjaidl, tjaidl.Settings),
+}
+
+
+def read_settings(settings: Mapping[str, Any]) -> Any:
+    """Returns `config.method` as the settings dataclass of the system that it names.
+
+    Raises:
+      ValueError: no such method, a setting that it does not have or lacks, or a value that its
+        field does not admit.
+    """
+    values = dict(settings)
+    name = values.pop('name')
+    if name not in METHODS:
+        raise ValueError(f"method '{name}' does not exist; there are: {', '.join(METHODS)}")
+    Settings = METHODS[name][1]
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    if fields != set(values):
+        raise ValueError(
+            f"settings of '{name}': not known {sorted(set(values) - fields)}, missing"
+            f' {sorted(fields - set(values))}'
+        )
+    read = Settings(**values)
+    check_values(read)
+    return read
+
+
+def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) -> Method:
+    """Builds the method that `settings['name']` names, with the other settings.
+
+    Raises:
+      ValueError: the settings are wrong (see `read_settings`), the data cannot serve them, or there
+        are target labels for a system that must not see any.
+    """
+    read, name = read_settings(settings), settings['name']
+    method = METHODS[name][0](
+        backbone, problem, read, momentum=getattr(backbone, 'momentum', BatchNorm.momentum)
+    )
+    if problem.target_labelled and not method.reads_target_labels:
+        raise ValueError(
+            f"data.target_labels is True, but '{name}' adapts to a target without labels; set it to"
+            ' False'
+        )
+    return method
