@@ -1,1 +1,1 @@
-"""Jitted steps, the train state, sharding, augmentation and feeds; takes plain arguments, never a config."""
+"""Jitted steps, train state, sharding, augmentation and feeds. Takes plain arguments, never a config."""

@@ -1,76 +1,156 @@
-"""Gradient accumulation: a step's batch in parts, one after the other, so that only a part's
-activations are in memory.
-"""
+"""Computes the loss and its gradient, in parts where only a part's activations fit the memory."""
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jreid.methods.contract import Array, Objective, Tree
+from jreid.methods.contract import (
+    Array,
+    Batch,
+    Context,
+    Forward,
+    Outputs,
+    Params,
+    State,
+    Term,
+    Tree,
+)
+
+
+class Evaluated(NamedTuple):
+    """What a step's forward and backward passes give.
+
+    Attributes:
+      loss: [], the sum of the terms.
+      scalars: name -> [], the terms and the metrics.
+      state: the state with new statistics.
+      outputs: of the whole batch, without gradients.
+      gradients: of the loss, as the parameters.
+    """
+
+    loss: Array
+    scalars: Mapping[str, Array]
+    state: State
+    outputs: Outputs
+    gradients: Tree
 
 
 def value_and_gradient(
-    objective: Objective,
-    params: Tree,
-    model_state: Tree,
-    batch: Mapping[str, Mapping[str, Array]],
-    key: Array,
-    progress: Array,
-    extra: Tree,
+    forward: Forward,
+    terms: Mapping[str, Term],
+    metrics: Mapping[str, Term],
+    params: Params,
+    state: State,
+    batch: Batch,
+    context: Context,
     *,
+    views: Mapping[str, int] | None = None,
     parts: int = 1,
     mesh: Mesh | None = None,
-) -> tuple[tuple[Array, tuple[Tree, dict[str, Array]]], Tree]:
-    """((loss, (model_state, metrics)), gradient): means over `parts` equal parts of every stream's
-    batch, in the plan's order.
+) -> Evaluated:
+    """Returns means over `parts` equal parts of every stream's batch, in the plan's order.
 
     A loss that is a mean over images has the value and the gradient that it has on the whole batch.
-    What looks at several images at once sees a part: batch normalisation normalises with a part's
-    statistics and moves its running ones once a part; batch-hard mining finds the hardest of a part
-    (its P / parts identities, K images of each: the images of an identity stay together); MMD and
-    centres compare a part's means; a mean over the images with a pseudo label weighs parts alike,
-    however many they have. Fewer candidates make batch-hard triplets easier and MMD noisier, so a
-    run with accumulation is another experiment than one without.
+    What compares images sees one part: batch normalisation normalises with a part's statistics and
+    moves its running ones once per part; batch-hard mining finds the hardest of a part (its
+    P / parts identities, K images each, which stay together); MMD and centres compare a part's
+    means; a mean over the images with a pseudo label weighs all parts alike. Fewer candidates make
+    batch-hard triplets easier and MMD noisier, so a run with accumulation is another experiment
+    than one without. Every part sees the memory that the step began with.
 
     Args:
-      parts: divides every stream's batch into whole identities
-        (`jreid.training.preflight.check_phases`).
+      views: stream -> views per image, where its images have an axis of views before the batch's.
+      parts: divides every stream's batch into whole groups (`jreid.training.preflight`).
       mesh: where the batch is spread over devices; every part then is, too.
+
+    Raises:
+      ValueError: the forward pass changed the memory, or a term is not a scalar.
     """
 
     def loss(
-        params: Tree, model_state: Tree, part: Tree, key: Array
-    ) -> tuple[Array, tuple[Tree, dict[str, Array]]]:
-        return objective(params, model_state, part, key, progress, extra)
+        params: Params, state: State, part: Batch, context: Context
+    ) -> tuple[Array, tuple[dict[str, Array], Mapping[str, Tree], Outputs]]:
+        outputs, new = forward(params, state, part, context)
+        _check_memory(state, new)
+        weighted = {name: term(outputs, part, state, context) for name, term in terms.items()}
+        _check_scalars(weighted)
+        fixed = jax.lax.stop_gradient(outputs)
+        logged = {name: term(fixed, part, state, context) for name, term in metrics.items()}
+        total = sum(weighted.values())
+        return jnp.asarray(total), ({**weighted, **logged}, new.statistics, fixed)
 
     differentiated = jax.value_and_grad(loss, has_aux=True)
     if parts == 1:
-        return differentiated(params, model_state, batch, key)
+        (value, aux), gradients = differentiated(params, state, batch, context)
+        scalars, statistics, outputs = aux
+        return Evaluated(value, scalars, State(statistics, state.memory), outputs, gradients)
 
-    def split(x: Array) -> Array:
-        x = x.reshape(parts, x.shape[0] // parts, *x.shape[1:])
-        return (
-            x
-            if mesh is None
-            else jax.lax.with_sharding_constraint(
-                x, NamedSharding(mesh, PartitionSpec(None, 'data'))
-            )
-        )
+    views = views or {}
+
+    def split(name: str, entry: str, x: Array) -> Array:
+        axis = 1 if entry == 'image' and views.get(name, 1) > 1 else 0
+        shape = (*x.shape[:axis], parts, x.shape[axis] // parts, *x.shape[axis + 1 :])
+        x = jnp.moveaxis(x.reshape(shape), axis, 0)
+        if mesh is None:
+            return x
+        spec = PartitionSpec(*(None,) * (axis + 1), 'data')
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
     def one(
-        carry: tuple[Tree, Tree], given: tuple[Array, Tree]
-    ) -> tuple[tuple[Tree, Tree], tuple[Array, dict[str, Array]]]:
-        (total, model_state), (number, part) = carry, given
-        (value, (model_state, metrics)), gradient = differentiated(
-            params, model_state, part, jax.random.fold_in(key, number)
+        carry: tuple[Tree, Mapping[str, Tree]], given: tuple[Array, Batch]
+    ) -> tuple[tuple[Tree, Mapping[str, Tree]], tuple[Array, dict[str, Array], Outputs]]:
+        (total, statistics), (number, part) = carry, given
+        own = context._replace(key=jax.random.fold_in(context.key, number))
+        (value, (scalars, statistics, outputs)), gradient = differentiated(
+            params, State(statistics, state.memory), part, own
         )
-        return (jax.tree.map(jnp.add, total, gradient), model_state), (value, metrics)
+        return (jax.tree.map(jnp.add, total, gradient), statistics), (value, scalars, outputs)
 
-    start = (jax.tree.map(jnp.zeros_like, params), model_state)
-    (total, model_state), (values, metrics) = jax.lax.scan(
-        one, start, (jnp.arange(parts), jax.tree.map(split, batch))
+    divided = {
+        name: {entry: split(name, entry, x) for entry, x in stream.items()}
+        for name, stream in batch.items()
+    }
+    start = (jax.tree.map(jnp.zeros_like, params), state.statistics)
+    (total, statistics), (values, scalars, outputs) = jax.lax.scan(
+        one, start, (jnp.arange(parts), divided)
     )
-    mean = {name: jnp.mean(value, axis=0) for name, value in metrics.items()}
-    return (jnp.mean(values), (model_state, mean)), jax.tree.map(lambda g: g / parts, total)
+    return Evaluated(
+        jnp.mean(values),
+        {name: jnp.mean(value, axis=0) for name, value in scalars.items()},
+        State(statistics, state.memory),
+        jax.tree.map(_joined, outputs),
+        jax.tree.map(lambda g: g / parts, total),
+    )
+
+
+def _joined(x: Array) -> Array:
+    """Joins an output [parts, B / parts, ...] to [B, ...]; scalars are averaged."""
+    return jnp.mean(x, axis=0) if x.ndim == 1 else x.reshape(-1, *x.shape[2:])
+
+
+def _check_memory(old: State, new: State) -> None:
+    before, after = (jax.tree_util.tree_flatten_with_path(s.memory)[0] for s in (old, new))
+    same = len(before) == len(after) and all(
+        a[0] == b[0] and a[1] is b[1] for a, b in zip(before, after, strict=True)
+    )
+    if not same:
+        changed = [_name(b[0]) for a, b in zip(before, after, strict=False) if a[1] is not b[1]]
+        raise ValueError(
+            f'the forward pass changed state.memory ({", ".join(changed) or "its structure"}); move'
+            ' memory in Phase.after_update, which runs once per update'
+        )
+
+
+def _check_scalars(terms: Mapping[str, Any]) -> None:
+    for name, value in terms.items():
+        if jnp.shape(value):
+            raise ValueError(
+                f"term '{name}' has shape {jnp.shape(value)}; expected a scalar: take its mean"
+            )
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator='/')

@@ -1,23 +1,17 @@
-"""The data of a run: both sets opened, the target without its labels, and loaders from plans to
-batches.
-"""
+"""Turns plans into batches: a `Feed` gives the images of a split in the order of a plan."""
 
 import dataclasses
 import functools
 import itertools
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from jreid.data import Index, samplers
+from jreid.data import Index
 from jreid.engine import sharding
-from jreid.methods.contract import Stream
-
-log = logging.getLogger('jreid')
-
+from jreid.methods.contract import SOURCE, Stream
 
 DEVICE_SHARE = 0.15
 """Of a device's memory, the most that one split's images may take with data.loader='auto': there
@@ -44,15 +38,14 @@ class Feed:
     pool: Any = None
 
     def for_steps(self, plan: np.ndarray) -> Iterator[Any]:
-        """What the training step gets of each batch's images: themselves, or None where it
-        gathers them from the pool.
-        """
+        """Yields each batch's images, or None where the step gathers them from the pool."""
         return self.images(plan) if self.pool is None else itertools.repeat(None, len(plan))
 
 
 def fits_device(size: int) -> bool:
-    """Whether `size` bytes of images may lie on the device: at most DEVICE_SHARE of its memory;
-    never on a CPU, whose memory the pack is mapped into.
+    """Returns whether `size` bytes of images may lie on the device.
+
+    At most DEVICE_SHARE of its memory; never on a CPU, whose memory the pack is mapped into.
     """
     statistics = jax.local_devices()[0].memory_stats() if jax.default_backend() != 'cpu' else None
     return size <= DEVICE_SHARE * (statistics or {}).get('bytes_limit', 0)
@@ -124,105 +117,63 @@ def feeder(
 
 
 def epoch_steps(stream: Stream, images: int) -> int:
-    """Steps in which a stream shows about every image once; constant over epochs, so that
-    schedules know their length.
-    """
+    """Returns the steps in which a stream shows about every image once, the same in every epoch."""
     return max(images // stream.batch, 1)
 
 
 def plan(
-    stream: Stream, index: Index, labels: np.ndarray, *, steps: int, seed: int, epoch: int
+    stream: Stream, index: Index, labels: np.ndarray, *, steps: int, seed: Sequence[int]
 ) -> np.ndarray:
-    """The rows of every step of an epoch, int32 [steps, batch], from (seed, epoch) alone.
+    """Returns the rows of every step of an epoch, int32 [steps, batch].
 
     Args:
-      labels: identities the stream's sampler groups by: the source's own, or the target's pseudo
-        labels, [N] or [N, L].
+      labels: the identities of the source or the pseudo labels of the target, [N] or [N, L].
+      seed: what the draws depend on, e.g. (run's seed, phase, stream, epoch).
+
+    Raises:
+      ValueError: the stream's plan has another shape, or rows that the split does not have.
     """
-    labels = sampled_by(labels)
-    groups = stream.batch // stream.instances
-    rng = np.random.default_rng((seed, epoch))
-    if stream.sampler == 'plain':
-        return samplers.fit_plan(
-            lambda: samplers.plain_plan(len(index), batch=stream.batch, rng=rng), steps
-        )
-    if stream.sampler == 'triplets':
-        camera = index.camera if (index.camera >= 0).any() else None
-        negatives = stream.instances - 2
-        return samplers.fit_plan(
-            lambda: samplers.triplet_plan(
-                labels, camera, anchors=groups, triplets_per_pair=negatives, rng=rng
-            ),
-            steps,
-        )
-    if stream.sampler == 'pseudo':
-        labels = _with_loose_groups(labels, stream.instances, seed, epoch)
-        found = len(np.unique(labels))
-        if found < groups:
-            # A refresh that finds few clusters must not end a run: each batch then shows all of
-            # them, some twice.
-            log.warning('%d pseudo identities for P = %d: batches repeat some', found, groups)
-            few = dataclasses.replace(stream, batch=found * stream.instances)
-            return plan(few, index, labels, steps=steps, seed=seed, epoch=epoch)[
-                :, np.arange(stream.batch) % few.batch
-            ]
-    elif stream.sampler != 'pxk':
+    rng = np.random.default_rng(tuple(seed))
+    rows = np.asarray(stream.plan(index, first_column(labels), steps, rng), np.int32)
+    if rows.shape != (steps, stream.batch):
         raise ValueError(
-            f"sampler '{stream.sampler}' is not known; expected 'pxk', 'plain', 'pseudo' or"
-            " 'triplets'"
+            f'a plan has the shape {rows.shape}; expected {steps} steps of {stream.batch} images'
         )
-    return samplers.fit_plan(
-        lambda: samplers.pxk_plan(
-            labels, identities_per_batch=groups, images_per_identity=stream.instances, rng=rng
-        ),
-        steps,
-    )
+    if rows.min() < 0 or rows.max() >= len(index):
+        raise ValueError(
+            f'a plan has rows {rows.min()} to {rows.max()}; the split has {len(index):,} images'
+        )
+    return rows
 
 
 def first_labels(index: Index, columns: int) -> np.ndarray:
-    """The target's labels before the first refresh, int32 [images], or [images, columns] for
-    several an image.
+    """Returns the target's labels before the first refresh, int32 [images] or [images, columns].
 
     They are those of its index: -1 everywhere, or its own where `data.target_labels` lets training
     read them.
     """
-    return (
-        index.identity.copy()
-        if columns == 1
-        else np.repeat(index.identity[:, None], columns, axis=1)
-    )
+    if columns == 1:
+        return index.identity.copy()
+    return np.repeat(index.identity[:, None], columns, axis=1)
 
 
-def sampled_by(labels: np.ndarray) -> np.ndarray:
-    """The labels that samplers and figures go by: the first of several an image."""
+def first_column(labels: np.ndarray) -> np.ndarray:
+    """Returns the labels that samplers and figures go by: the first of several per image."""
     return labels if labels.ndim == 1 else labels[:, 0]
-
-
-def _with_loose_groups(labels: np.ndarray, K: int, seed: int, epoch: int) -> np.ndarray:
-    """Give images without a pseudo label passing numbers, K to a group, so that they too come into
-    batches.
-
-    Their label in the batch stays -1: they take part in what needs no label (MMD, KL), not in the
-    identity losses.
-    """
-    labels = labels.copy()
-    loose = np.flatnonzero(labels < 0)
-    order = np.random.default_rng([seed, epoch, 1]).permutation(len(loose))
-    labels[loose[order]] = labels.max(initial=0) + 1 + np.arange(len(loose)) // K
-    return labels
 
 
 def part(
     stream: Stream, feed: Feed, labels: np.ndarray, rows: np.ndarray, images: Any
 ) -> dict[str, Any]:
-    """One stream's share of a batch; without `image` where `images` is None, since the step
-    gathers them (`Feed.pool`).
+    """Returns one stream's share of a batch, see `jreid.methods.contract.Batch`.
+
+    Args:
+      images: uint8 [B, H, W, 3]; None where the step gathers them (`Feed.pool`).
     """
-    values = {'identity': sampled_by(labels)[rows], 'camera': feed.index.camera[rows], 'row': rows}
+    name = 'identity' if stream.domain == SOURCE else 'label'
+    values = {name: labels[rows], 'camera': feed.index.camera[rows], 'row': rows}
     if images is not None:
         values['image'] = images
-    if labels.ndim > 1:
-        values['identities'] = labels[rows]
     if feed.index.attributes is not None:
         values['attributes'] = feed.index.attributes[rows]
     if stream.masks:

@@ -72,10 +72,14 @@ def make_mesh() -> Mesh:
 
 
 def replicate(mesh: Mesh, tree: Tree) -> Tree:
-    """A copy of the tree on every device."""
+    """Returns a copy of the tree on every device.
+
+    Each leaf gets a buffer of its own, also where one array stands in two places: a step donates
+    its state, and no buffer can be donated twice.
+    """
     sharding = NamedSharding(mesh, PartitionSpec())
     if jax.process_count() == 1:
-        return jax.device_put(tree, sharding)
+        return jax.device_put(tree, sharding, may_alias=False)
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x), np.shape(x)), tree
     )

@@ -1,6 +1,4 @@
-"""A model's numbers on a test split: by the distances of its features, or of pairs where it
-compares those.
-"""
+"""Measures a model on a test split: by the distances of its features or by its pair scores."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,21 +7,21 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from jreid.engine import steps
 from jreid.engine.feeds import Feed
+from jreid.engine.functions import Functions
 from jreid.evaluation.features import extract
-from jreid.evaluation.pairs import PairSteps, pair_distances, pair_steps
-from jreid.methods.contract import Method, Tree
+from jreid.evaluation.pairs import pair_distances
+from jreid.methods.contract import Params, State
 from jreid.retrieval import (
     Metrics,
     SingleShot,
     evaluate,
     evaluate_distances,
+    rerank,
     single_shot_cmc,
     single_shot_cmc_distances,
     unit,
 )
-from jreid.retrieval import rerank as reranked_distances
 from jreid.retrieval.metrics import AveragePrecision
 
 SINGLE_SHOT = ('', 'exact', 'repeats')
@@ -31,12 +29,12 @@ SINGLE_SHOT = ('', 'exact', 'repeats')
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What `Ranker.measure` gives.
+    """What `Evaluator.measure` gives.
 
     Attributes:
       metrics: CMC, mAP and mINP.
-      single_shot: CMC with one random gallery image an identity, where the config asks for it.
-      reranked: the metrics after k-reciprocal re-ranking, where asked for.
+      single_shot: CMC with one random gallery image per identity, where it is asked for.
+      reranked: the metrics after k-reciprocal re-ranking, where they are asked for.
       distances: [q, g], of a system that compares pairs.
     """
 
@@ -46,7 +44,7 @@ class Measured:
     distances: np.ndarray | None = None
 
     def row(self) -> dict[str, Any]:
-        """Plain numbers of a summary's row."""
+        """Returns plain numbers, a row of the summary."""
         row = as_row(self.metrics)
         if self.single_shot is not None:
             ranks = {
@@ -57,66 +55,82 @@ class Measured:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ranker:
+class Evaluator:
     """How a system's test images are compared.
 
     Attributes:
-      method: the system.
-      preparation: of its images.
-      settings: `config.evaluation`.
+      functions: the system's jitted functions.
       mesh: the devices.
       seed: of the draws of single-shot galleries.
-      compiled: functions of pairs made so far, by domain.
+      batch: images per batch.
+      pairs: pairs of images that are compared at a time, of systems that compare pairs.
+      average_precision: 'rank' or 'trapezoid'.
+      single_shot: '' for none, 'exact' for the expectation over single-shot galleries, 'repeats'
+        for seeded draws.
+      single_shot_repeats: random galleries per query.
+      rerank: whether re-ranking may be asked for.
+      rerank_k1, rerank_k2, rerank_lambda: of re-ranking.
     """
 
-    method: Method
-    preparation: steps.Preparation
-    settings: Mapping[str, Any]
+    functions: Functions
     mesh: Mesh
-    seed: int
-    compiled: dict[str, PairSteps] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+    batch: int = 128
+    pairs: int = 2048
+    average_precision: AveragePrecision = 'rank'
+    single_shot: str = ''
+    single_shot_repeats: int = 10
+    rerank: bool = False
+    rerank_k1: int = 20
+    rerank_k2: int = 6
+    rerank_lambda: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.settings['single_shot'] not in SINGLE_SHOT:
+        if self.single_shot not in SINGLE_SHOT:
             raise ValueError(
-                f"evaluation.single_shot is '{self.settings['single_shot']}'; expected"
+                f"evaluation.single_shot is '{self.single_shot}'; expected"
                 f' {", ".join(map(repr, SINGLE_SHOT))}'
             )
-        if self.method.score is not None and self.settings['rerank']:
+        method = self.functions.method
+        if method.score is not None and self.rerank:
             raise ValueError(
-                f'evaluation.rerank re-ranks by features, and {self.method.name} compares pairs of'
+                f'evaluation.rerank re-ranks by features, and {method.name} compares pairs of'
                 ' images; set it to False'
             )
 
-    def features(self, variables: Tree, domain: str, feed: Feed, *, description: str) -> np.ndarray:
-        """Features [N, D] of a split's images, averaged with the mirror images' where the config
-        says so.
+    def features(
+        self, params: Params, state: State, domain: str, feed: Feed, *, description: str
+    ) -> np.ndarray:
+        """Returns the features [N, D] of a split's images.
+
+        Args:
+          domain: whose batch-norm statistics are used.
+          description: of the progress bar.
         """
-        step = steps.embed_step(
-            self.method, self.preparation, domain, mirror=self.settings['mirror']
-        )
-        return extract(
-            step,
-            variables,
-            feed,
-            batch=self.settings['batch'],
-            mesh=self.mesh,
-            description=description,
-        )
+        function = self.functions.embed(domain)
+        options: dict[str, Any] = {'batch': self.batch, 'mesh': self.mesh}
+        return extract(function, params, state, feed, **options, description=description)
 
     def pair_distances(
-        self, variables: Tree, domain: str, query: Feed, gallery: Feed
+        self, params: Params, state: State, domain: str, query: Feed, gallery: Feed
     ) -> np.ndarray:
-        """Distances [q, g] of a system that compares pairs."""
-        settings = {name: self.settings[name] for name in ('batch', 'pairs', 'mirror')}
-        compiled = self.compiled.setdefault(
-            domain, pair_steps(self.method, self.preparation, domain, mirror=settings['mirror'])
+        """Returns the distances [q, g] of a system that compares pairs."""
+        return pair_distances(
+            self.functions.pairs(domain),
+            params,
+            state,
+            query,
+            gallery,
+            mesh=self.mesh,
+            batch=self.batch,
+            pairs=self.pairs,
+            mirror=self.functions.mirror,
         )
-        return pair_distances(compiled, variables, query, gallery, mesh=self.mesh, **settings)
 
     def measure(
         self,
-        variables: Tree,
+        params: Params,
+        state: State,
         domain: str,
         query: Feed,
         gallery: Feed,
@@ -124,7 +138,7 @@ class Ranker:
         has_cameras: bool,
         rerank: bool = False,
     ) -> Measured:
-        """The numbers of a test split.
+        """Measures a test split.
 
         Args:
           domain: whose batch-norm statistics the images are embedded with.
@@ -132,96 +146,53 @@ class Ranker:
           rerank: re-rank as well.
         """
         labels = labels_of(query, gallery, has_cameras)
-        average_precision, repeats = (
-            self.settings['average_precision'],
-            self.settings['single_shot_repeats'],
+        method = self.functions.method
+        if method.score is not None:
+            distances = self.pair_distances(params, state, domain, query, gallery)
+            return self._of_distances(distances, labels)
+        query_features = self.features(params, state, domain, query, description='query features')
+        gallery_features = self.features(
+            params, state, domain, gallery, description='gallery features'
         )
-        shot: dict[str, Any] = {
-            'repeats': repeats if self.settings['single_shot'] == 'repeats' else None,
-            'seed': self.seed,
-        }
-        if self.method.score is not None:
-            distances = self.pair_distances(variables, domain, query, gallery)
-            single = (
-                single_shot_cmc_distances(distances, *labels, **shot)
-                if self.settings['single_shot']
-                else None
-            )
-            return Measured(
-                evaluate_distances(distances, *labels, average_precision=average_precision),
-                single,
-                distances=distances,
-            )
-        features = (
-            self.features(variables, domain, query, description='query features'),
-            self.features(variables, domain, gallery, description='gallery features'),
-        )
+        return self._of_features(query_features, gallery_features, labels, rerank=rerank)
+
+    def _of_distances(self, distances: np.ndarray, labels: tuple) -> Measured:
+        metrics = evaluate_distances(distances, *labels, average_precision=self.average_precision)
+        single = None
+        if self.single_shot:
+            single = single_shot_cmc_distances(distances, *labels, **self._single_shot())
+        return Measured(metrics, single, distances=distances)
+
+    def _of_features(
+        self, query: np.ndarray, gallery: np.ndarray, labels: tuple, *, rerank: bool
+    ) -> Measured:
+        normalise = self.functions.method.normalise
+        single = None
+        if self.single_shot:
+            shot = self._single_shot()
+            single = single_shot_cmc(query, gallery, *labels, **shot, normalise=normalise)
+        if normalise:
+            query, gallery = unit(query), unit(gallery)
+        metrics = evaluate(query, gallery, *labels, average_precision=self.average_precision)
+        reranked = self._reranked(query, gallery, labels) if rerank else None
+        return Measured(metrics, single, reranked)
+
+    def _reranked(self, query: np.ndarray, gallery: np.ndarray, labels: tuple) -> Metrics:
         options: dict[str, Any] = {
-            'normalise': self.method.normalise,
-            'average_precision': average_precision,
-            'has_cameras': has_cameras,
+            'k1': self.rerank_k1,
+            'k2': self.rerank_k2,
+            'lambda_value': self.rerank_lambda,
         }
-        k: dict[str, Any] = {
-            'k1': self.settings['rerank_k1'],
-            'k2': self.settings['rerank_k2'],
-            'lambda_value': self.settings['rerank_lambda'],
-        }
-        return Measured(
-            metrics_of(features[0], features[1], query, gallery, **options),
-            (
-                single_shot_cmc(*features, *labels, **shot, normalise=self.method.normalise)
-                if self.settings['single_shot']
-                else None
-            ),
-            reranked(features[0], features[1], query, gallery, **options, **k) if rerank else None,
-        )
+        distances = rerank(query, gallery, **options)
+        return evaluate_distances(distances, *labels, average_precision=self.average_precision)
 
-
-def metrics_of(
-    query: np.ndarray,
-    gallery: np.ndarray,
-    query_feed: Feed,
-    gallery_feed: Feed,
-    *,
-    normalise: bool,
-    average_precision: AveragePrecision,
-    has_cameras: bool,
-) -> Metrics:
-    """CMC, mAP and mINP of features; Euclidean distance, after L2 normalisation where the method
-    says so.
-    """
-    if normalise:
-        query, gallery = unit(query), unit(gallery)
-    labels = labels_of(query_feed, gallery_feed, has_cameras)
-    return evaluate(query, gallery, *labels, average_precision=average_precision)
-
-
-def reranked(
-    query: np.ndarray,
-    gallery: np.ndarray,
-    query_feed: Feed,
-    gallery_feed: Feed,
-    *,
-    normalise: bool,
-    average_precision: AveragePrecision,
-    has_cameras: bool,
-    k1: int,
-    k2: int,
-    lambda_value: float,
-) -> Metrics:
-    """The same after k-reciprocal re-ranking (Zhong et al. 2017)."""
-    if normalise:
-        query, gallery = unit(query), unit(gallery)
-    distances = reranked_distances(query, gallery, k1=k1, k2=k2, lambda_value=lambda_value)
-    return evaluate_distances(
-        distances,
-        *labels_of(query_feed, gallery_feed, has_cameras),
-        average_precision=average_precision,
-    )
+    def _single_shot(self) -> dict[str, Any]:
+        repeats = self.single_shot_repeats if self.single_shot == 'repeats' else None
+        return {'repeats': repeats, 'seed': self.seed}
 
 
 def as_row(metrics: Metrics) -> dict[str, Any]:
-    """Plain numbers of a summary's row: mAP and rank-k in percent, the CMC curve in 0..1."""
+    """Returns a summary's row: mAP and rank-k in percent, the CMC curve in 0..1."""
     cmc = np.asarray(metrics.cmc)
     ranks = {f'rank{k}': round(100 * float(cmc[min(k, len(cmc)) - 1]), 4) for k in (1, 5, 10, 20)}
     return {
@@ -235,13 +206,14 @@ def as_row(metrics: Metrics) -> dict[str, Any]:
 
 
 def scalars(row: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a row that are worth a curve."""
+    """Returns the numbers of a row that are drawn over training."""
     return {name: row[name] for name in ('mAP', 'rank1', 'rank5', 'rank10', 'mINP')}
 
 
 def labels_of(query: Feed, gallery: Feed, has_cameras: bool) -> tuple:
-    """Identities and cameras as the retrieval room takes them; cameras None where the camera
-    rule is off.
+    """Returns identities and cameras as `jreid.retrieval` takes them.
+
+    Cameras are None where the camera rule is off.
     """
     cameras = (query.index.camera, gallery.index.camera) if has_cameras else (None, None)
     return query.index.identity, gallery.index.identity, *cameras

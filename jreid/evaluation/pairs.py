@@ -9,8 +9,7 @@ which the same holds.
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -18,38 +17,19 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jreid.data.samplers import evaluation_plan
-from jreid.engine import sharding, steps
+from jreid.engine import sharding
 from jreid.engine.feeds import Feed
-from jreid.methods.contract import Method, Tree
+from jreid.engine.functions import OfImages, PairFunctions
+from jreid.methods.contract import Params, State
 
 KEPT = 2**30
 """Bytes from which on an array is kept in a temporary file."""
 
 
-class PairSteps(NamedTuple):
-    """The jitted functions of `pair_distances`: inputs of queries and of gallery images, and
-    distances of those.
-    """
-
-    query: Callable[[Tree, jax.Array], jax.Array]
-    gallery: Callable[[Tree, jax.Array], jax.Array]
-    compare: Callable[[Tree, jax.Array, jax.Array], jax.Array]
-
-
-def pair_steps(
-    method: Method, preparation: steps.Preparation, domain: str, *, mirror: bool = False
-) -> PairSteps:
-    """The functions for one method and domain, which compile once for each size of block."""
-    query, gallery = (
-        steps.pair_input_step(method, preparation, domain, side, mirror=mirror)
-        for side in ('query', 'gallery')
-    )
-    return PairSteps(query, gallery, steps.pair_distance_step(method))
-
-
 def pair_distances(
-    compiled: PairSteps,
-    variables: Tree,
+    functions: PairFunctions,
+    params: Params,
+    state: State,
     query: Feed,
     gallery: Feed,
     *,
@@ -64,7 +44,7 @@ def pair_distances(
     same one it is 1 minus that.
 
     Args:
-      compiled: what `pair_steps` gave, with the same `mirror`.
+      functions: `Functions.pairs(domain)`, made with the same `mirror`.
       batch: images of the gallery a block; they are split over the devices.
       pairs: pairs that the network compares at a time, about; with `mirror` a query and a gallery
         image are four.
@@ -80,7 +60,9 @@ def pair_distances(
     views = 2 if mirror else 1
     batch = min(batch, len(gallery.index))
     batch += -batch % mesh.size
-    of_queries = _query_inputs(compiled.query, variables, query, batch=batch, mesh=mesh, kept=kept)
+    of_queries = _query_inputs(
+        functions.query, params, state, query, batch=batch, mesh=mesh, kept=kept
+    )
     columns = min(max(pairs // (batch * views**2), 1), len(query.index))
     distances = array_in_reach((len(query.index), len(gallery.index)), np.float32, kept=kept)
     plan = evaluation_plan(len(gallery.index), batch)
@@ -101,13 +83,14 @@ def pair_distances(
             gallery.images(np.maximum(plan[:, sharding.local_columns(mesh, batch)], 0)),
             strict=True,
         ):
-            of_gallery = compiled.gallery(variables, sharding.spread(mesh, images))
+            of_gallery = functions.gallery(params, state, sharding.spread(mesh, images))
             for start in range(0, len(of_queries), columns):
                 # The last block begins earlier rather than be shorter: every block has the one
                 # compiled size.
                 start = min(start, len(of_queries) - columns)
-                found = compiled.compare(
-                    variables,
+                found = functions.compare(
+                    params,
+                    state,
                     sharding.replicate(mesh, np.asarray(of_queries[start : start + columns])),
                     of_gallery,
                 )
@@ -124,8 +107,9 @@ def pair_distances(
 
 
 def _query_inputs(
-    step: Callable[[Tree, jax.Array], jax.Array],
-    variables: Tree,
+    function: OfImages,
+    params: Params,
+    state: State,
     feed: Feed,
     *,
     batch: int,
@@ -138,7 +122,7 @@ def _query_inputs(
     for rows, images in zip(
         plan, feed.images(np.maximum(plan[:, sharding.local_columns(mesh, batch)], 0)), strict=True
     ):
-        found = sharding.gathered(step(variables, sharding.spread(mesh, images)))
+        found = sharding.gathered(function(params, state, sharding.spread(mesh, images)))
         if whole is None:
             whole = array_in_reach((len(feed.index), *found.shape[1:]), found.dtype, kept=kept)
         whole[rows[rows >= 0]] = found[rows >= 0]

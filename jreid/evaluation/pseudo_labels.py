@@ -1,4 +1,4 @@
-"""Compares pseudo labels with the true identities, for looking on only."""
+"""Compares pseudo labels with the true identities; training never reads the result."""
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
@@ -7,8 +7,9 @@ from jreid.data import Index
 
 
 def pseudo_label_quality(truth: Index, images: Index, labels: np.ndarray) -> dict[str, float]:
-    """How well pseudo labels agree with the true identities (adjusted Rand index, purity): logged,
-    never read by training.
+    """Compares pseudo labels with the true identities by adjusted Rand index and purity.
+
+    Both are logged, and nothing in training reads them.
 
     Args:
       truth: the target's training split with its labels.

@@ -33,7 +33,6 @@ from jreid.losses import (
     student_t_assignment,
     symmetric_kl,
 )
-from jreid.losses.distances import unit
 from jreid.methods.common import domains, plans
 from jreid.methods.common.grouping import centred, cluster_means
 from jreid.methods.common.optimizers import Optimizer
@@ -56,61 +55,8 @@ from jreid.methods.contract import (
     Term,
     Tree,
 )
+from jreid.methods.dmtnet_network import Network
 from jreid.methods.settings.dmtnet import Settings, check, matched_width
-from jreid.models.heads import BNNeck
-
-
-class Network(nn.Module):
-    """Backbone and the three heads.
-
-    Attributes:
-      backbone: images -> feature map.
-      source_identities: classes of the source's classifier.
-      clusters: classes of the target's classifier, the largest number of clusters.
-      attributes: number of attributes M, 0 for none.
-    """
-
-    backbone: nn.Module
-    source_identities: int
-    clusters: int
-    attributes: int
-    settings: Settings
-
-    @nn.compact
-    def __call__(self, images: Array, *, train: bool) -> dict[str, Array]:
-        s = self.settings
-        base = jnp.mean(self.backbone(images, train=train), axis=(1, 2))  # F0, Eq. 1
-        # The strong baseline's neck (Luo et al. 2019): heads see features of unit variance, without
-        # which the triplet loss can shrink F_mat to a point.
-        heads = BNNeck(name='neck')(base, train) if s.neck else base
-        classification = nn.Dense(s.classification_width, name='classification')(heads)
-        out = {'base': base, 'classification': classification}
-        out['source_logits'] = nn.Dense(self.source_identities, name='source_classifier')(
-            classification
-        )
-        out['target_logits'] = nn.Dense(self.clusters, name='target_classifier')(classification)
-        parts = [classification] if s.target_classification else []
-        if self.attributes:
-            features = nn.Dense(s.attribute_width * self.attributes, name='attributes')(heads)
-            columns = features.reshape(-1, s.attribute_width, self.attributes)
-            if s.attention:
-                attention = nn.Dense(self.attributes**2, name='attention')(features)
-                out['attention'] = nn.sigmoid(attention).reshape(
-                    -1, self.attributes, self.attributes
-                )
-                columns = columns @ out['attention']  # Eq. 4
-            out['attributes'] = columns.mean(axis=-1)
-            parts.append(out['attributes'])
-        if s.identification:
-            width = (
-                s.matching_width
-                - s.classification_width
-                - (s.attribute_width if self.attributes else 0)
-            )
-            parts.insert(0, nn.Dense(width, name='identification')(heads))
-        matching = jnp.concatenate(parts, axis=-1)  # Eq. 5
-        out['matching'] = unit(matching) if s.normalise else matching
-        return out
 
 
 def dmtnet(
@@ -159,7 +105,7 @@ def dmtnet(
 
 
 def _largest_total(problem: Problem, settings: Settings) -> int:
-    """Returns the most clusters that a sweep can ask for, the static size of heads and centroids."""
+    """Returns the most clusters that a sweep can ask for: the static size of the heads."""
     most = round(problem.target_images / settings.niec_images_per_identity[0])
     target = min(max(most, problem.target_identities or 0, 1), problem.target_images)
     return problem.source_identities + target

@@ -1,1 +1,1 @@
-"""What a run's folder holds: config, lock, position, checkpoints, metrics, labels, summary, rankings."""
+"""What a run's folder holds, and a finished run's way back to a model."""

@@ -25,7 +25,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from orbax.checkpoint.options import MultiprocessingOptions
 
 from jreid.engine import sharding
-from jreid.methods.contract import Tree
+from jreid.methods.contract import State, Tree
 
 
 class CheckpointError(RuntimeError):
@@ -196,16 +196,18 @@ class Checkpoints:
         return found
 
     def restore_model(self, *, number: int | None = None) -> Restored | None:
-        """`params` and `model_state`, without a template: for using a finished run, not for
-        going on with it. Arguments, result and errors as `restore`.
+        """Reads `params` and `state` without a template.
+
+        For using a run, not for going on with it. Arguments, result and errors as `restore`; the tree has `params` and a `State`.
         """
-        found = self.restore_whole(number=number)
-        if found is None:
+        restored = self.restore_whole(number=number)
+        if restored is None:
             return None
-        state = found.tree['state']
-        return dataclasses.replace(
-            found, tree={'params': state['params'], 'model_state': state['model_state']}
-        )
+        trained = restored.tree['state']
+        # orbax gives a named tuple back as a dictionary, and leaves out what is empty.
+        kept = trained.get('state') or {}
+        state = State(kept.get('statistics') or {}, kept.get('memory') or {})
+        return dataclasses.replace(restored, tree={'params': trained['params'], 'state': state})
 
     def restore_whole(self, *, number: int | None = None) -> Restored | None:
         """All arrays as they were saved, without a template, on this process's first device.

@@ -1,12 +1,12 @@
 """Checks a config before a run, and keeps it beside the run."""
 
 import json
-import math
 import pathlib
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from jreid import methods
 from jreid.files import write_text
 
 FREE = (
@@ -21,10 +21,17 @@ FREE = (
     'evaluation.batch',
     'evaluation.rerank_',
 )
-"""Fields (or groups) that a resumed run may have otherwise: they change where things lie, how often
-they are written or how the end is evaluated, not what is trained.
+"""Fields (or groups) that a resumed run may have otherwise.
+
+They change where things lie, how often they are written or how the end is evaluated, not what is
+trained.
 """
 
+CHOICES = {
+    'evaluation.select': ('last', 'best'),
+    'evaluation.average_precision': ('rank', 'trapezoid'),
+    'train.compute_dtype': ('float32', 'bfloat16'),
+}
 
 LEAST = {
     'train.log_every': 1,
@@ -44,65 +51,47 @@ LEAST = {
     'augment.pad': 0,
 }
 
+SHARES = ('evaluation.rerank_lambda', 'augment.erase_probability')
 
-SHARES = (
-    'evaluation.rerank_lambda',
-    'augment.erase_probability',
-    'method.label_smoothing',
-    'method.warmup',
-    'method.dropout',
-)
-
-
-EPOCHS = ('epochs', 'iterations', 'rounds')
+RANGES = ('augment.erase_area', 'augment.erase_aspect')
 
 
 def check(config: ConfigDict) -> None:
-    """Raise ValueError for a field that would stop the run, or be passed over, only after hours
-    of training.
+    """Checks every field whose error would else show only after the data was read, or never.
+
+    The fields of `config.method` are checked against the types of the system's settings.
+
+    Raises:
+      ValueError: names the field, its value, and what is expected.
     """
-    choices = {
-        'evaluation.select': ('last', 'best'),
-        'evaluation.average_precision': ('rank', 'trapezoid'),
-        'train.compute_dtype': ('float32', 'bfloat16'),
-    }
-    for field, values in choices.items():
-        group, name = field.split('.')
-        if config[group][name] not in values:
-            raise ValueError(
-                f"{field} is '{config[group][name]}'; expected '{values[0]}' or '{values[1]}'"
-            )
-    fields = flat_config(json.loads(config.to_json_best_effort()))
-    least = {
-        **LEAST,
-        **{
-            name: 0
-            for name in fields
-            if name.startswith('method.') and name.split('_')[-1] in EPOCHS
-        },
-    }
-    for name, bound in least.items():
-        if name in fields and not fields[name] >= bound:
-            raise ValueError(f'{name} is {fields[name]}; expected {bound} or more')
+    for name, values in CHOICES.items():
+        if (value := _field(config, name)) not in values:
+            raise ValueError(f"{name} is '{value}'; expected '{values[0]}' or '{values[1]}'")
+    for name, bound in LEAST.items():
+        if not (value := _field(config, name)) >= bound:
+            raise ValueError(f'{name} is {value}; expected {bound} or more')
     for name in SHARES:
-        if name in fields and not 0 <= fields[name] <= 1:
-            raise ValueError(f'{name} is {fields[name]}; expected a number from 0 to 1')
-    for name, value in fields.items():
-        last = name.rsplit('.', 1)[-1]
-        if 'learning_rate' in last and not 0 <= value < math.inf:
-            raise ValueError(f'{name} is {value}; expected a rate, 0 or above')
-    for name in ('erase_area', 'erase_aspect'):
-        pair = config.augment[name]
+        if not 0 <= (value := _field(config, name)) <= 1:
+            raise ValueError(f'{name} is {value}; expected a number from 0 to 1')
+    for name in RANGES:
+        pair = _field(config, name)
         if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not 0 < pair[0] <= pair[1]:
             raise ValueError(
-                f'augment.{name} is {pair}; expected two numbers above 0, the least and the'
-                ' greatest, e.g. (0.02, 0.4)'
+                f'{name} is {pair}; expected two numbers above 0, the least and the greatest, e.g.'
+                ' (0.02, 0.4)'
             )
+    methods.read_settings(config.method)
+
+
+def _field(config: ConfigDict, name: str) -> Any:
+    group, field = name.split('.')
+    return config[group][field]
 
 
 def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Write `config.json`, or check that the folder's run is the same; a folder without a
-    checkpoint has no run yet.
+    """Writes `config.json`, or checks that the folder's run has the same config.
+
+    A folder without a checkpoint has no run yet.
 
     Raises:
       ValueError: the folder holds a run of another config; names the fields that differ.
@@ -118,19 +107,19 @@ def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
             if old.get(name) != fresh.get(name) and not name.startswith(FREE)
         ]
         if differing:
-            told = '; '.join(
+            differences = '; '.join(
                 f'{name}: {old.get(name)!r} there, {fresh.get(name)!r} now'
                 for name in differing[:5]
             )
             raise ValueError(
-                f'{workdir} holds a run of another config ({told}); choose another --workdir or'
-                ' remove it'
+                f'{workdir} holds a run of another config ({differences}); choose another'
+                ' --workdir or remove it'
             )
     write_text(path, json.dumps(new, indent=2) + '\n')
 
 
 def flat_config(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    """The fields of a config as dotted names."""
+    """Returns the fields of a config as dotted names."""
     flat = {}
     for name, value in tree.items():
         flat.update(
@@ -142,7 +131,7 @@ def flat_config(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 
 def to_config(tree: dict[str, Any]) -> ConfigDict:
-    """The config that `config.json` holds; lists are tuples again, as config files write them."""
+    """Returns the config that `config.json` holds, with tuples as config files write them."""
 
     def tuples(value: Any) -> Any:
         if isinstance(value, dict):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jreid.data import Splits, load, teacher_labels
+from jreid.data import Index, Splits, load, teacher_labels
 from jreid.data.datasets import LOADERS
 from jreid.engine.feeds import Feed, feeder
 from jreid.methods.contract import SOURCE, TARGET, Problem
@@ -20,10 +20,15 @@ log = logging.getLogger('jreid')
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run reads. `target_train` has lost its labels, unless training is to read them;
-    `target` keeps them, for evaluation only.
+    """What a run reads.
 
-    `source_test` opens the source's test split.
+    Attributes:
+      source, target: both sets with their labels; the target's are for evaluation only.
+      source_train, target_train: training images; the target's have no labels, unless training is
+        to read them.
+      target_query, target_gallery: the target's test split.
+      source_query, source_gallery: the source's test split, where checkpoints are chosen by it.
+      source_test: opens the source's test split.
     """
 
     source: Splits
@@ -37,8 +42,9 @@ class Data:
     source_test: Callable[[], tuple[Feed, Feed]]
 
     def test_splits(self, domain: str) -> dict[str, Sequence[Feed]]:
-        """Role -> (query, gallery) of the target and, with the source's own statistics, of the
-        source where it has a test split.
+        """Returns role -> (query, gallery) of the test splits to measure predictions on.
+
+        The target's, and with the source's own statistics the source's where it has one.
         """
         feeds: dict[str, Sequence[Feed]] = {'target': (self.target_query, self.target_gallery)}
         if domain == SOURCE and len(self.source.query):
@@ -46,8 +52,11 @@ class Data:
         return feeds
 
     def problem(self, size: tuple[int, int], *, given_identities: bool) -> Problem:
-        """The sizes that a method is built for; the true number of target identities only where
-        a variant is given it.
+        """Returns the sizes that a method is built for.
+
+        Args:
+          size: height and width in pixels.
+          given_identities: whether the variant is given the true number of target identities.
         """
         trained = {SOURCE: self.source_train.index, TARGET: self.target_train.index}
         return Problem(
@@ -66,7 +75,7 @@ class Data:
 
 
 def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
-    """Both sets of `config.data`, with their loaders.
+    """Opens both sets of `config.data`, with their loaders.
 
     Args:
       settings: `config.data`.
@@ -96,12 +105,7 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
             len(target.train),
         )
     shown = target.train if settings['target_labels'] else target.train.without_labels()
-    feed = feeder(
-        size=(settings['height'], settings['width']),
-        loader=settings['loader'],
-        bad_files=settings['bad_files'],
-        pack_folder=settings['pack_folder'] or None,
-    )
+    feed = _feeder(settings)
     source_test = functools.cache(
         lambda: (feed(source.query, 'source query'), feed(source.gallery, 'source gallery'))
     )
@@ -124,10 +128,9 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
 
 
 def check_matches(splits: Splits) -> None:
-    """Find out before training whether the test split can be evaluated: how many queries have a
-    match in the gallery.
+    """Checks that a test split can be evaluated: that queries have matches in the gallery.
 
-    Sets without identities, for teachers, are passed over.
+    Passes over sets without identities, which are for teachers.
 
     Raises:
       ValueError: no query has one.
@@ -167,9 +170,7 @@ def check_matches(splits: Splits) -> None:
 
 
 def _options(settings: Mapping[str, Any], role: str) -> dict[str, Any]:
-    """Options of a set's loader; `data.bad_files` is handed to those that know it, unless the
-    options say otherwise.
-    """
+    """Returns the options of a set's loader, with `data.bad_files` for loaders that know it."""
     options = dict(settings[f'{role}_options'])
     loader = LOADERS.get(settings[role])
     if loader and 'bad_files' in inspect.signature(loader).parameters:
@@ -178,8 +179,7 @@ def _options(settings: Mapping[str, Any], role: str) -> dict[str, Any]:
 
 
 def open_test(settings: Mapping[str, Any], role: str) -> tuple[Splits, Feed, Feed]:
-    """A set of `config.data` with its query and gallery images, for looking at a trained model; its
-    training images are not opened.
+    """Opens the test split of a set of `config.data`, for looking at a trained model.
 
     Args:
       role: 'source' or 'target'.
@@ -191,15 +191,19 @@ def open_test(settings: Mapping[str, Any], role: str) -> tuple[Splits, Feed, Fee
     if not len(splits.query):
         raise ValueError(f'the {role} {splits.name} has no query images to evaluate on')
     check_matches(splits)
-    feed = feeder(
+    feed = _feeder(settings)
+    return splits, feed(splits.query, f'{role} query'), feed(splits.gallery, f'{role} gallery')
+
+
+def _root(settings: Mapping[str, Any], role: str) -> str | None:
+    """Returns where a set lies; the synthetic set makes its own tree unless a root is named."""
+    return settings[f'{role}_root'] or (None if settings[role] == 'synthetic' else settings['root'])
+
+
+def _feeder(settings: Mapping[str, Any]) -> Callable[[Index, str], Feed]:
+    return feeder(
         size=(settings['height'], settings['width']),
         loader=settings['loader'],
         bad_files=settings['bad_files'],
         pack_folder=settings['pack_folder'] or None,
     )
-    return splits, feed(splits.query, f'{role} query'), feed(splits.gallery, f'{role} gallery')
-
-
-def _root(settings: Mapping[str, Any], role: str) -> str | None:
-    """Where a set lies; the synthetic set makes its own tree unless a root is named for it."""
-    return settings[f'{role}_root'] or (None if settings[role] == 'synthetic' else settings['root'])

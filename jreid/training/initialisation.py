@@ -1,6 +1,4 @@
-"""Where a fresh run's parameters come from: random numbers, a file of ImageNet weights, or
-another run.
-"""
+"""Starts a fresh run from random numbers, a file of ImageNet weights, or another run."""
 
 import logging
 import pathlib
@@ -9,40 +7,40 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
-from ml_collections import ConfigDict
 
-from jreid.methods.contract import Method, Tree
+from jreid.methods.contract import Method, Params, State, Tree
 from jreid.run.checkpoints import CheckpointError, Checkpoints
 
 log = logging.getLogger('jreid')
 
 
-def parameters(
-    config: ConfigDict, method: Method, params: Tree, model_state: Tree
-) -> tuple[Tree, Tree]:
-    """The fresh parameters and statistics with those put in that `config.init.run` or
-    `config.model.weights` names.
+def initialise(
+    method: Method, params: Params, state: State, *, backbone: str, weights: str, run: str
+) -> tuple[Params, State]:
+    """Returns the fresh parameters and statistics with imported ones put in.
+
+    Args:
+      backbone: name of the backbone, for the weight file's names.
+      weights: a file of weights, 'package', or '' for random ones; see `load_weights`.
+      run: folder of another run, which goes before `weights`, or ''; see `from_run`.
     """
-    if config.init.run:
-        return from_run(config.init.run, method, params, model_state)
-    if config.model.weights:
-        return load_weights(
-            config.model.weights, config.model.backbone, method, params, model_state
-        )
+    if run:
+        return from_run(run, method, params, state)
+    if weights:
+        return load_weights(weights, backbone, method, params, state)
     log.warning(
-        '%s starts from random weights; model.weights names a file of ImageNet weights',
-        config.model.backbone,
+        '%s starts from random weights; model.weights names a file of ImageNet weights', backbone
     )
-    return params, model_state
+    return params, state
 
 
 def from_run(
-    workdir: str | pathlib.Path, method: Method, params: Tree, model_state: Tree
-) -> tuple[Tree, Tree]:
-    """Parameters and statistics of another run's last checkpoint, of this or any other system,
-    wherever path and shape agree.
+    workdir: str | pathlib.Path, method: Method, params: Params, state: State
+) -> tuple[Params, State]:
+    """Takes parameters and statistics of another run's last checkpoint where path and shape agree.
 
-    What is not used of the run and what stays fresh here is logged by name.
+    The other run may be of this or any other system. What is not used of it, and what stays fresh
+    here, is logged by name. `state.memory` stays as it is.
 
     Args:
       workdir: the other run's folder.
@@ -63,10 +61,10 @@ def from_run(
     checkpoints.close()
     if restored is None:
         raise CheckpointError(f'init.run: {folder} has no checkpoint yet')
-    found = _flat({'params': restored.tree['params'], 'model_state': restored.tree['model_state']})
-    own = _flat({'params': params, 'model_state': model_state})
+    theirs = _flat(restored.tree['params'], restored.tree['state'].statistics)
+    own = _flat(params, state.statistics)
     fitting = {
-        path for path in own if path in found and jnp.shape(found[path]) == jnp.shape(own[path])
+        path for path in own if path in theirs and jnp.shape(theirs[path]) == jnp.shape(own[path])
     }
     lacking = [
         path
@@ -74,64 +72,65 @@ def from_run(
         if path[0] == 'params' and path[1] in method.backbones and path not in fitting
     ]
     if lacking:
-        there = jnp.shape(found[lacking[0]]) if lacking[0] in found else 'not there'
+        there = jnp.shape(theirs[lacking[0]]) if lacking[0] in theirs else 'not there'
         raise ValueError(
             f'init.run: {len(lacking)} backbone parameters do not fit those of {folder}, e.g.'
             f' {"/".join(lacking[0])}: {jnp.shape(own[lacking[0]])} here, {there} in the run; give'
             ' both runs the same model.backbone and model.options'
         )
+    unused, fresh = set(theirs) - fitting, set(own) - fitting
     log.info(
         '%d arrays from checkpoint %d of %s; %d of the run not used, %d stay fresh',
         len(fitting),
         restored.number,
         folder,
-        len(found) - len(fitting),
-        len(own) - len(fitting),
+        len(unused),
+        len(fresh),
     )
-    for told, paths in (('not used', set(found) - fitting), ('stays fresh', set(own) - fitting)):
+    for message, paths in (('not used', unused), ('stays fresh', fresh)):
         for path in sorted(paths):
-            log.info('  %s: %s', told, '/'.join(path))
+            log.info('  %s: %s', message, '/'.join(path))
     merged = {
-        path: jnp.asarray(found[path], own[path].dtype) if path in fitting else own[path]
+        path: jnp.asarray(theirs[path], own[path].dtype) if path in fitting else own[path]
         for path in own
     }
     tree = traverse_util.unflatten_dict(merged)
-    # Statistics may be empty (a network without batch normalisation), which a flat dictionary does
-    # not show.
-    return tree['params'], {**model_state, **tree.get('model_state', {})}
+    # A flat dictionary does not show empty statistics (a network without batch normalisation).
+    statistics = {**state.statistics, **tree.get('statistics', {})}
+    return tree['params'], state._replace(statistics=statistics)
 
 
-def _flat(tree: Tree) -> dict[tuple[str, ...], Any]:
-    return traverse_util.flatten_dict(tree)
+def _flat(params: Params, statistics: Tree) -> dict[tuple[str, ...], Any]:
+    return traverse_util.flatten_dict({'params': params, 'statistics': dict(statistics)})
 
 
 def load_weights(
-    weights: str, name: str, method: Method, params: Tree, model_state: Tree
-) -> tuple[Tree, Tree]:
-    """Parameters and statistics with those of the file put into every backbone of the method.
+    weights: str, name: str, method: Method, params: Params, state: State
+) -> tuple[Params, State]:
+    """Puts the weights of a file into every backbone of the method, for all domains.
 
     Args:
       weights: a `.pth` or `.safetensors` file, or 'package' for those that an installed Python
         package carries.
+      name: of the backbone.
 
     Raises:
       WeightsError: the file cannot be read, or a shape differs.
     """
-    from jreid.models.weights import loading as pretrained
+    from jreid.models.weights import loading
 
-    path = pretrained.default_weights(name) if weights == 'package' else weights
+    path = loading.default_weights(name) if weights == 'package' else weights
+    statistics = dict(state.statistics)
     for part in method.backbones:
         # A network without batch normalisation has no statistics.
-        variables = {
-            'params': params[part],
-            'batch_stats': next(iter(model_state.values())).get(part, {}),
-        }
-        loaded, report = pretrained.load_into(variables, path, backbone=name)
+        first = next(iter(statistics.values()), {})
+        variables = {'params': params[part], 'batch_stats': first.get(part, {})}
+        loaded, report = loading.load_into(variables, path, backbone=name)
         params = {**params, part: loaded['params']}
-        if statistics := loaded.get('batch_stats'):
-            model_state = {
-                domain: {**state, part: jax.tree.map(jnp.copy, statistics)}
-                for domain, state in model_state.items()
+        if own := loaded.get('batch_stats'):
+            statistics = {
+                domain: {**tree, part: jax.tree.map(jnp.asarray, own)} if part in tree else tree
+                for domain, tree in statistics.items()
             }
     log.log(logging.WARNING if report.unset else logging.INFO, 'weights: %s', report.summary())
-    return params, model_state
+    return params, state._replace(statistics=statistics)

@@ -1,7 +1,6 @@
-"""The one training loop: data, state, restore, phases, refresh of pseudo labels, evaluation,
-saving, summary.
+"""Trains a run: data, state, restore, phases, refresh of pseudo labels, evaluation, saving, end.
 
-No system has a trainer of its own; what differs between them is in the `Method` record
+There is one training loop. What differs between systems is in the `Method` record
 (`jreid.methods.contract`). A run is a function of its config alone: a step depends on the seed and
 its number, an epoch's plan on the seed and the epoch, a refresh on the seed and its number. So a
 run that is killed at any moment and started again ends as one that ran through.
@@ -9,54 +8,44 @@ run that is killed at any moment and started again ends as one that ran through.
 
 import contextlib
 import dataclasses
-import json
 import logging
 import pathlib
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jreid import methods
-from jreid.engine import sharding, state, steps
-from jreid.engine.feeds import epoch_steps, first_labels, part, plan, sampled_by
-from jreid.evaluation import predictions
-from jreid.evaluation.evaluator import Measured, Ranker, as_row, scalars
-from jreid.evaluation.features import adapt_statistics, extract
+from jreid.engine import feeds, sharding, state, steps
+from jreid.evaluation.evaluator import as_row, scalars
+from jreid.evaluation.features import extract
 from jreid.evaluation.pseudo_labels import pseudo_label_quality
-from jreid.methods.common import optimizers as optim
-from jreid.methods.contract import SOURCE, TARGET, Method, Phase
-from jreid.models.backbones import build
-from jreid.run import summary
-from jreid.run.checkpoints import Checkpoints
-from jreid.run.clock import Clock
+from jreid.methods.contract import SOURCE, TARGET, Method, Phase, RefreshContext
 from jreid.run.config import check, keep_config
 from jreid.run.lock import alone
-from jreid.run.position import Position
-from jreid.run.records import Metrics, Window, progress_bar, write_labels, write_table
-from jreid.training import initialisation as start
-from jreid.training import preflight
-from jreid.training.data import open_data
+from jreid.run.records import progress_bar, write_labels, write_table
+from jreid.run.system import Edit, System, build_system
+from jreid.training import finishing, measuring, preflight
+from jreid.training.data import Data, open_data
+from jreid.training.progress import Progress
 
 log = logging.getLogger('jreid')
 
 
 def train(
-    config: ConfigDict,
-    workdir: str | pathlib.Path,
-    *,
-    edit: Callable[[Method], Method] = lambda method: method,
+    config: ConfigDict, workdir: str | pathlib.Path, *, edit: Edit = lambda method: method
 ) -> dict[str, Any]:
-    """Run, or go on with, the training that `config` describes; returns what `summary.json` holds.
+    """Runs, or goes on with, the training that `config` describes.
 
     Args:
-      config: see `configs/base.py`.
+      config: see `jreid/configs/base.py`.
       workdir: the run's folder: config, metrics, labels, checkpoints, figures, summary.
-      edit: a change of the method that the config names, e.g. one more term in an objective; the
-        same when the run is started again.
+      edit: changes the system that the config names, e.g. by one more term; the same change is
+        needed when the run is started again.
+
+    Returns:
+      What `summary.json` holds; empty on other processes than the first.
 
     Raises:
       ValueError: the config cannot be run, or the folder holds a run of another config.
@@ -64,553 +53,372 @@ def train(
       RuntimeError: another process trains in the folder.
     """
     workdir = pathlib.Path(workdir)
-    with (
-        alone(workdir, active=jax.process_index() == 0),
-        contextlib.closing(Run(config, workdir, edit)) as run,
-    ):
-        for number in range(run.position.phase, len(run.method.phases)):
-            run.begin_phase(number)
-            while run.position.epoch < run.phase.epochs:
-                if run.refresh_due():
-                    run.refresh()
-                run.epoch()
-                run.after_epoch()
-            run.end_phase()
-        return run.finish()
+    first_host = jax.process_index() == 0
+    with alone(workdir, active=first_host):
+        check(config)
+        if first_host:
+            keep_config(config, workdir)
+        mesh = sharding.make_mesh()
+        data = open_data(config.data, select_on_source=config.evaluation.select == 'best')
+        given = bool(config.method.get('given_identities', False))
+        size = (config.data.height, config.data.width)
+        problem = data.problem(size, given_identities=given)
+        system = build_system(config, problem, mesh, edit)
+        with contextlib.closing(Run(config, workdir, data, system)) as run:
+            while not run.finished:
+                run.begin_phase()
+                while run.position.epoch < run.phase.epochs:
+                    if run.refresh_due():
+                        run.refresh()
+                    run.epoch()
+                    run.after_epoch()
+                run.end_phase()
+            return run.finish()
 
 
 class Run:
-    """The state of the loop above; its methods are the loop's steps in their order."""
+    """Holds a run between the steps of the loop above; its methods are those steps, in order.
 
-    def __init__(
-        self,
-        config: ConfigDict,
-        workdir: pathlib.Path,
-        edit: Callable[[Method], Method] = lambda method: method,
-    ):
-        self.config, self.workdir = config, workdir
-        check(config)
-        self.first_host = jax.process_index() == 0
-        self.clock = Clock(workdir)
-        if self.first_host:
-            keep_config(config, workdir)
-        # Data.
-        size = (config.data.height, config.data.width)
-        self.mesh = sharding.make_mesh()
-        self.data = open_data(config.data, select_on_source=config.evaluation.select == 'best')
-        self.feeds = {SOURCE: self.data.source_train, TARGET: self.data.target_train}
-        given = 'given_identities' in config.method and config.method.given_identities
-        self.problem = self.data.problem(size, given_identities=given)
-        # Model.
-        module, record = build(
-            config.model.backbone,
-            config.model.options,
-            compute_dtype=config.train.compute_dtype,
-            remat=config.train.remat,
-        )
-        self.preparation = steps.preparation(record, config.augment)
-        self.method: Method = edit(methods.build(config.method, module, self.problem))
-        self.ranker = Ranker(
-            self.method, self.preparation, config.evaluation, self.mesh, config.seed
-        )
-        preflight.check_phases(
-            self.method, self.feeds, parts=config.train.accumulate, devices=self.mesh.size
-        )
-        self.root = jax.random.key(config.seed)
-        params, model_state, extra = self.method.init(jax.random.fold_in(self.root, 0))
-        # Restore: the latest readable checkpoint, else another run's parameters or weights from a
-        # file, else the fresh parameters.
-        self.checkpoints = Checkpoints(
-            workdir / 'checkpoints',
-            keep=config.checkpoint.keep,
-            scored=config.evaluation.select == 'best',
-        )
-        self.position = Position()
+    Args:
+      config: see `jreid/configs/base.py`.
+      workdir: the run's folder.
+      data: both sets.
+      system: what is trained.
+
+    Raises:
+      ValueError: a phase cannot be trained on the data.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: pathlib.Path, data: Data, system: System):
+        self.config, self.data, self.system = config, data, system
+        self.feeds = {SOURCE: data.source_train, TARGET: data.target_train}
+        mesh, parts = system.evaluator.mesh, config.train.accumulate
+        preflight.check_phases(system.method, self.feeds, parts=parts, devices=mesh.size)
+        self.progress = Progress(config, workdir, data, system, self.steps_per_epoch)
         self.distances: np.ndarray | None = None
-        self.labels = first_labels(self.data.target_train.index, self.method.label_columns)
-        self.state: state.TrainState
-        restored = self.checkpoints.restore(
-            lambda meta: self._template(meta, params, model_state, extra)
-        )
-        if restored:
-            self.position = Position(**restored.meta['position'])
-            self.state, self.labels = restored.tree['state'], np.asarray(restored.tree['labels'])
-            self.state = sharding.replicate(self.mesh, self.state)
-            log.info(
-                'going on from checkpoint %d: phase %s, epoch %d',
-                restored.number,
-                self._phase_name(),
-                self.position.epoch,
-            )
-        else:
-            params, model_state = start.parameters(config, self.method, params, model_state)
-            optimizer = self._optimizer(0)
-            self.state = sharding.replicate(
-                self.mesh, state.create(params, model_state, extra, optimizer)
-            )
-        self.metrics = Metrics(
-            workdir,
-            step=int(self.state.step),
-            position=self.position.metrics,
-            active=self.first_host,
-        )
-        self.window = Window(self.position.window)
+        self.first_host = jax.process_index() == 0
 
-    # -- phases
-    # ---------------------------------------------------------------------------------------------------------------------------------
+    # -- shorthands ----------------------------------------------------------------------------
+
+    @property
+    def method(self) -> Method:
+        return self.system.method
+
+    @property
+    def position(self):
+        return self.progress.position
+
+    @property
+    def state(self) -> state.TrainState:
+        return self.progress.state
 
     @property
     def phase(self) -> Phase:
         return self.method.phases[self.position.phase]
 
-    def _phase_name(self) -> str:
-        return self.phase.name if self.position.phase < len(self.method.phases) else 'finished'
+    @property
+    def finished(self) -> bool:
+        """Whether all phases have ended."""
+        return self.position.phase == len(self.method.phases)
 
-    def _epoch_steps(self, phase: Phase) -> int:
+    @property
+    def domain(self) -> str:
+        """Whose batch-norm statistics test images are embedded with in this phase.
+
+        The target's as soon as a phase trains on it.
+        """
+        return TARGET if _trains_on_target([self.phase]) else SOURCE
+
+    def steps_per_epoch(self, phase: Phase) -> int:
+        """Returns the steps in an epoch of a phase."""
         first = next(iter(phase.streams.values()))
-        return phase.steps or epoch_steps(first, len(self.feeds[first.domain].index))
+        images = len(self.feeds[first.domain].index)
+        return phase.steps_per_epoch or feeds.epoch_steps(first, images)
 
-    def _optimizer(self, number: int):
-        phase = self.method.phases[number]
-        return optim.make(
-            phase.optimizer, phase.epochs * self._epoch_steps(phase), self.method.group
-        )
+    # -- phases --------------------------------------------------------------------------------
 
-    def _template(self, meta: dict[str, Any], params: Any, model_state: Any, extra: Any) -> Any:
-        number = min(meta['position']['phase'], len(self.method.phases) - 1)
-        return {
-            'state': jax.eval_shape(
-                lambda: state.create(params, model_state, extra, self._optimizer(number))
-            ),
-            'labels': self.labels,
-        }
-
-    def begin_phase(self, number: int) -> None:
-        """Optimizer, step function and, where the phase asks for it, target statistics."""
-        optimizer = self._optimizer(number)
-        if not self.position.started:
-            self.position.started = True
-            if number > 0 or self.phase.restart_statistics or self.phase.start:
-                old = (
-                    dataclasses.replace(self.state, model_state=self._adapted_statistics())
-                    if self.phase.restart_statistics
-                    else self.state
-                )
-                params = self.phase.start(old.params) if self.phase.start else old.params
-                new = state.create(
-                    params, old.model_state, old.extra, optimizer, step=int(old.step)
-                )
-                self.state = sharding.replicate(self.mesh, new)
-                self.save()
-        steps_per_epoch = self._epoch_steps(self.phase)
-        total = steps_per_epoch * self.phase.epochs
-        parts = {'parts': self.config.train.accumulate, 'mesh': self.mesh}
+    def begin_phase(self) -> None:
+        """Makes the optimizer and the step and, where the phase asks for it, target statistics."""
+        phase, position = self.phase, self.position
+        per_epoch = self.steps_per_epoch(phase)
+        total = per_epoch * phase.epochs
+        optimizer = phase.optimizer(total)
+        if not position.started:
+            position.started = True
+            if position.phase > 0 or phase.adapt_statistics or phase.start:
+                params, model = self.state.params, self.state.state
+                if phase.adapt_statistics:
+                    model = model._replace(statistics=self._adabn())
+                if phase.start:
+                    template = (params, model)
+                    params, model = phase.start(params, model)
+                    source = f"the start of phase '{phase.name}'"
+                    preflight.check_alike(params, template[0], name='params', source=source)
+                    preflight.check_alike(model, template[1], name='state', source=source)
+                fresh = state.create(params, model, optimizer, step=int(self.state.step))
+                self.progress.replace_state(fresh)
+                self.progress.save()
         self.step = steps.train_step(
-            self.phase,
+            phase,
             optimizer,
-            self.preparation,
-            start=self.position.phase_start,
+            self.system.preparation,
+            start=position.phase_start,
             steps=total,
-            **parts,
+            parts=self.config.train.accumulate,
+            mesh=self.system.evaluator.mesh,
         )
-        self.rate = optim.learning_rate(self.phase.optimizer, total)
-        log.info(
-            'phase %s: %d epochs of %d steps', self.phase.name, self.phase.epochs, steps_per_epoch
-        )
+        schedule = getattr(phase.optimizer, 'schedule_over', None)
+        self.rate = schedule(total) if schedule else None
+        log.info('phase %s: %d epochs of %d steps', phase.name, phase.epochs, per_epoch)
 
     def end_phase(self) -> None:
-        """Evaluate for the summary's row and move to the next phase."""
-        if self.phase.row:
-            domain = self._domain()
-            self._row(self.phase.row, self._selected(), domain)
-            if (
-                domain == SOURCE
-                and self.config.evaluation.adabn
-                and self.method.statistics is not None
-            ):
-                self._row(
-                    'adabn',
-                    {**self.state.variables, 'model_state': self._adapted_statistics()},
-                    TARGET,
-                )
-        self.position = dataclasses.replace(
-            self.position,
-            phase=self.position.phase + 1,
-            epoch=0,
-            step=0,
-            started=False,
-            refreshed=False,
-            phase_start=int(self.state.step),
-        )
-        if self.position.phase == len(self.method.phases):
-            self.save()
+        """Evaluates for the summary's row and moves to the next phase."""
+        name = self.phase.report_as
+        if name:
+            params, model = self._selected()
+            self._report(name, params, model, self.domain)
+            adabn = self.config.evaluation.adabn and self.method.statistics is not None
+            if self.domain == SOURCE and adabn:
+                params, model = self.state.params, self.state.state
+                adapted = model._replace(statistics=self._adabn())
+                self._report('adabn', params, adapted, TARGET)
+        self.progress.next_phase()
+        if self.finished:
+            self.progress.save()
 
-    def _selected(self) -> Any:
-        """The variables that the phase's row is for: the last, or in the last phase those of the
-        best checkpoint where the config selects it.
+    def _selected(self) -> tuple[Any, Any]:
+        """Returns the parameters and state that the phase's row is for.
+
+        The last ones; in the last phase those of the best checkpoint, where the config says so.
         """
-        if (
-            self.config.evaluation.select == 'last'
-            or self.position.phase < len(self.method.phases) - 1
-        ):
-            return self.state.variables
-        now = sharding.local(self.state)
-        found = self.checkpoints.restore(
-            lambda meta: self._template(meta, now.params, now.model_state, now.extra),
-            number=self.checkpoints.best(),
-        )
-        assert found is not None
-        return sharding.replicate(self.mesh, found.tree['state'].variables)
+        last_phase = self.position.phase >= len(self.method.phases) - 1
+        if self.config.evaluation.select == 'last' or not last_phase:
+            return self.state.params, self.state.state
+        best = self.progress.best()
+        return best.params, best.state
 
-    def _domain(self) -> str:
-        """Whose batch-norm statistics the target's test images are embedded with: the target's
-        as soon as a phase trains on it.
-        """
-        return (
-            TARGET
-            if any(stream.domain == TARGET for stream in self.phase.streams.values())
-            else SOURCE
-        )
-
-    # -- one epoch
-    # ------------------------------------------------------------------------------------------------------------------------------
+    # -- one epoch -----------------------------------------------------------------------------
 
     def refresh_due(self) -> bool:
-        """Whether pseudo labels are made anew before this epoch."""
-        every = self.phase.refresh_every
-        return (
-            bool(every)
-            and self.position.epoch % every == 0
-            and self.position.step == 0
-            and not self.position.refreshed
-        )
+        """Returns whether pseudo labels are made anew before this epoch."""
+        every, position = self.phase.refresh_every, self.position
+        due = bool(every) and position.epoch % every == 0 and position.step == 0
+        return due and not position.refreshed
 
     def refresh(self) -> None:
-        """Features of both training splits -> pseudo labels, heads and centroids; saved at once,
-        since it can take long.
-        """
-        begun = time.time()
-        described = {}
-        for domain in self.method.refresh_reads:
-            feed = self.feeds[domain]
-            step = steps.describe_step(self.method, self.preparation, domain)
-            options = {'batch': self.config.evaluation.batch, 'mesh': self.mesh}
-            found = extract(
-                step, self.state.variables, feed, **options, description=f'features of {domain}'
-            )
-            described[domain] = {**found, 'camera': feed.index.camera}
-        key = jax.random.fold_in(jax.random.fold_in(self.root, 1), self.position.refreshes)
-        last = self.position.epoch + self.phase.refresh_every >= self.phase.epochs
-        local = sharding.local({'params': self.state.params, 'extra': self.state.extra})
+        """Makes pseudo labels from the features of the training splits; saves, as it takes long."""
+        begun, position = time.time(), self.position
+        described = {domain: self._described(domain) for domain in self.method.refresh_reads}
+        key = jax.random.fold_in(jax.random.fold_in(self.progress.root, 1), position.refreshes)
+        last = position.epoch + self.phase.refresh_every >= self.phase.epochs
+        local = sharding.local({'params': self.state.params, 'state': self.state.state})
         assert self.method.refresh is not None
-        domains = (described.get(SOURCE), described.get(TARGET))
-        identity = self.data.source_train.index.identity
-        found = self.method.refresh(
-            key, local['params'], local['extra'], *domains, identity, last, progress=self.first_host
+        refreshed = self.method.refresh(
+            local['params'],
+            local['state'],
+            described.get(SOURCE),
+            described.get(TARGET),
+            RefreshContext(key, self.progress.labels, last, verbose=self.first_host),
         )
-        self.labels = found.labels
-        new = sharding.replicate(self.mesh, {'params': found.params, 'extra': found.extra})
-        self.state = dataclasses.replace(self.state, params=new['params'], extra=new['extra'])
-        self.position.report = dict(found.report)
-        self.metrics.write(
-            int(self.state.step),
-            'refresh',
-            self.phase.name,
-            {**found.report, **self._pseudo_label_quality()},
+        images = len(self.data.target_train.index)
+        preflight.check_refreshed(refreshed, local['params'], local['state'], images=images)
+        self.progress.labels = np.asarray(refreshed.labels, np.int32)
+        self.progress.replace_state(
+            dataclasses.replace(self.state, params=refreshed.params, state=refreshed.state)
         )
+        position.report = dict(refreshed.report)
+        quality = self._pseudo_label_quality()
+        self.progress.write('refresh', {**refreshed.report, **quality})
         if self.first_host:
-            number = self.position.refreshes
-            write_labels(
-                self.workdir / 'labels' / f'target_{number:03d}.csv',
-                self.data.target_train.index.path.tolist(),
-                self.labels,
-            )
-            for name, table in found.tables.items():
-                write_table(self.workdir / 'labels' / f'{name}_{number:03d}.csv', table)
-        said = ', '.join(f'{name} {value:g}' for name, value in found.report.items())
+            self._write_labels(refreshed.tables)
+        message = ', '.join(f'{name} {value:g}' for name, value in refreshed.report.items())
         log.info(
             'refresh %d after epoch %d (%.1f s): %s',
-            self.position.refreshes + 1,
-            self.position.epoch,
+            position.refreshes + 1,
+            position.epoch,
             time.time() - begun,
-            said,
+            message,
         )
-        self.position = dataclasses.replace(
-            self.position, refreshes=self.position.refreshes + 1, refreshed=True
+        position.refreshes += 1
+        position.refreshed = True
+        self.progress.save()
+
+    def _described(self, domain: str) -> dict[str, np.ndarray]:
+        feed = self.feeds[domain]
+        described = extract(
+            self.system.functions.describe(domain),
+            self.state.params,
+            self.state.state,
+            feed,
+            batch=self.config.evaluation.batch,
+            mesh=self.system.evaluator.mesh,
+            description=f'features of {domain}',
         )
-        self.save()
+        described = {**described, 'camera': feed.index.camera}
+        return described | ({'identity': feed.index.identity} if domain == SOURCE else {})
+
+    def _write_labels(self, tables: Any) -> None:
+        number, folder = self.position.refreshes, self.progress.workdir / 'labels'
+        paths = self.data.target_train.index.path.tolist()
+        write_labels(folder / f'target_{number:03d}.csv', paths, self.progress.labels)
+        for name, table in tables.items():
+            write_table(folder / f'{name}_{number:03d}.csv', table)
 
     def _pseudo_label_quality(self) -> dict[str, float]:
-        """How well pseudo labels agree with the target's true ones: logged as evaluation, read
-        by nothing.
-        """
-        return pseudo_label_quality(
-            self.data.target.train, self.data.target_train.index, sampled_by(self.labels)
-        )
+        """Compares pseudo labels with the target's true ones: logged, read by nothing."""
+        labels = feeds.first_column(self.progress.labels)
+        return pseudo_label_quality(self.data.target.train, self.data.target_train.index, labels)
 
     def epoch(self) -> None:
-        """The steps of an epoch from the position on."""
-        phase, total = self.phase, self._epoch_steps(self.phase)
+        """Takes the steps of an epoch from the position on."""
+        phase, position, total = self.phase, self.position, self.steps_per_epoch(self.phase)
+        mesh, images = self.system.evaluator.mesh, phase.images_per_step
         plans, iterators = {}, {}
         for i, (name, stream) in enumerate(phase.streams.items()):
             feed = self.feeds[stream.domain]
-            labels = self.labels if stream.domain == TARGET else feed.index.identity
-            seed = 64 * self.config.seed + 8 * self.position.phase + i
-            rows = plan(
-                stream, feed.index, labels, steps=total, seed=seed, epoch=self.position.epoch
+            seed = (self.config.seed, position.phase, i, position.epoch)
+            rows = feeds.plan(
+                stream, feed.index, self._labels(stream.domain), steps=total, seed=seed
             )
-            plans[name] = rows[
-                self.position.step :, sharding.local_columns(self.mesh, stream.batch)
-            ]
+            plans[name] = rows[position.step :, sharding.local_columns(mesh, stream.batch)]
             iterators[name] = feed.for_steps(plans[name])
-        images_per_step = phase.images_per_step
-        bar = progress_bar(
-            total * images_per_step,
-            f'{phase.name} {self.position.epoch + 1}/{phase.epochs}',
-            active=self.first_host,
-            initial=self.position.step * images_per_step,
-        )
         pools = {
             name: self.feeds[stream.domain].pool
             for name, stream in phase.streams.items()
             if self.feeds[stream.domain].pool is not None
         }
+        bar = progress_bar(
+            total * images,
+            f'{phase.name} {position.epoch + 1}/{phase.epochs}',
+            active=self.first_host,
+            initial=position.step * images,
+        )
+        first_step = position.phase_start + position.epoch * total
         pending: tuple[int, Any] | None = None
         with bar:
-            for i in range(total - self.position.step):
+            for i in range(total - position.step):
                 begun, batch = time.perf_counter(), {}
                 for name, stream in phase.streams.items():
-                    feed = self.feeds[stream.domain]
-                    labels = self.labels if stream.domain == TARGET else feed.index.identity
-                    batch[name] = part(stream, feed, labels, plans[name][i], next(iterators[name]))
-                self.state, metrics = self.step(
-                    self.state, sharding.spread(self.mesh, batch), self.root, pools
+                    labels, rows = self._labels(stream.domain), plans[name][i]
+                    feed, read = self.feeds[stream.domain], next(iterators[name])
+                    batch[name] = feeds.part(stream, feed, labels, rows, read)
+                spread = sharding.spread(mesh, batch)
+                self.progress.state, values = self.step.run(
+                    self.state, spread, self.progress.root, pools
                 )
-                # Metrics are read a step late, so that the device never waits for the host.
+                # Scalars are read a step late, so that the device never waits for the host.
                 if pending:
                     self._account(*pending)
-                pending = (
-                    self.position.phase_start
-                    + self.position.epoch * total
-                    + self.position.step
-                    + 1,
-                    metrics,
-                )
-                self.position.step += 1
-                self.clock.step(time.perf_counter() - begun, images_per_step, compiles=i == 0)
-                bar.update(images_per_step)
+                pending = (first_step + position.step + 1, values)
+                position.step += 1
+                self.progress.clock.step(time.perf_counter() - begun, images, compiles=i == 0)
+                bar.update(images)
                 every = self.config.checkpoint.every_steps
-                if every and self.position.step % every == 0 and self.position.step < total:
+                if every and position.step % every == 0 and position.step < total:
                     self._account(*pending)
                     pending = None
-                    self.save()
+                    self.progress.save()
             if pending:
                 self._account(*pending)
-        self.position = dataclasses.replace(
-            self.position, epoch=self.position.epoch + 1, step=0, refreshed=False
-        )
+        position.epoch, position.step, position.refreshed = position.epoch + 1, 0, False
 
-    def _account(self, number: int, metrics: Any) -> None:
-        values = {name: float(sharding.local(value)) for name, value in metrics.items()}
-        wrong = [name for name, value in values.items() if not np.isfinite(value)]
+    def _labels(self, domain: str) -> np.ndarray:
+        return self.progress.labels if domain == TARGET else self.feeds[SOURCE].index.identity
+
+    def _account(self, number: int, values: Any) -> None:
+        """Checks and logs the scalars of a step."""
+        named = self.step.scalars(sharding.local(values))
+        wrong = [name for name, value in named.items() if not np.isfinite(value)]
         if wrong:
-            kept = self.checkpoints.numbers()
+            kept = self.progress.checkpoints.numbers()
             raise FloatingPointError(
                 f'step {number} (phase {self.phase.name}): {", ".join(wrong)} not finite; the last'
-                ' checkpoint is '
-                f'{f"of step {kept[-1] // 10}" if kept else "none"}. In a new --workdir, lower the'
-                " learning rate or the term's weight."
+                f' checkpoint is {f"of step {kept[-1] // 10}" if kept else "none"}. In a new'
+                " --workdir, lower the learning rate or the term's weight."
             )
-        self.window.add(values)
+        self.progress.window.add(named)
         if number % self.config.train.log_every == 0:
-            values = self.window.means()
-            values['learning_rate'] = float(self.rate(number - self.position.phase_start - 1))
-            self.metrics.write(
-                number, 'train', self.phase.name, values, timing=self.clock.session()
-            )
+            means = self.progress.window.means()
+            if self.rate is not None:
+                done = number - self.position.phase_start - 1
+                means['learning_rate'] = float(self.rate(done))
+            timing = self.progress.clock.session()
+            self.progress.write('train', means, step=number, timing=timing)
 
     def after_epoch(self) -> None:
-        """Evaluation and checkpoint, where due."""
+        """Evaluates and saves, where due."""
         epoch, every = self.position.epoch, self.config.evaluation.every
         last = epoch == self.phase.epochs
         score = None
         if every and epoch % every == 0 and not last and self.method.retrieves:
-            row = self._evaluate(self.state.variables, self._domain()).row()
-            self.metrics.write(int(self.state.step), 'evaluation', self.phase.name, scalars(row))
-        if (
-            self.config.evaluation.select == 'best'
-            and self.position.phase == len(self.method.phases) - 1
-        ):
-            score = self._source_score()
+            now = self.state
+            measured = measuring.measure(self.system, self.data, now.params, now.state, self.domain)
+            self.progress.write('evaluation', scalars(measured.row()))
+        last_phase = self.position.phase == len(self.method.phases) - 1
+        if self.config.evaluation.select == 'best' and last_phase:
+            now = self.state
+            score = measuring.source_score(self.system, self.data, now.params, now.state)
+            self.progress.write('evaluation', {'source_mAP': 100 * score})
         if last or epoch % self.config.checkpoint.every_epochs == 0:
-            self.save(score=score)
+            self.progress.save(score=score)
 
-    # -- evaluation and saving
-    # ------------------------------------------------------------------------------------------------------------------
+    # -- evaluation ----------------------------------------------------------------------------
 
-    def _adapted_statistics(self) -> Any:
-        step = steps.statistics_step(self.method, self.preparation)
-        batch, seed = self.config.train.statistics_batch, self.config.seed
-        return adapt_statistics(
-            step,
-            self.state.variables,
-            self.data.target_train,
-            batch=batch,
-            mesh=self.mesh,
-            seed=seed,
+    def _adabn(self) -> Any:
+        return measuring.adapted_statistics(
+            self.system,
+            self.data,
+            self.state.params,
+            self.state.state,
+            batch=self.config.train.statistics_batch,
+            seed=self.config.seed,
         )
 
-    def _evaluate(self, variables: Any, domain: str, *, rerank: bool = False) -> Measured:
-        """The model's numbers on the target's test split."""
-        data = self.data
-        return self.ranker.measure(
-            variables,
-            domain,
-            data.target_query,
-            data.target_gallery,
-            has_cameras=data.target.has_cameras,
-            rerank=rerank,
-        )
-
-    def _row(self, name: str, variables: Any, domain: str) -> None:
-        """Evaluate for a row of the summary."""
+    def _report(self, name: str, params: Any, model: Any, domain: str) -> None:
+        """Measures the model for a row of the summary."""
         last = self.position.phase == len(self.method.phases) - 1
-        parts = (self.method, self.preparation, self.problem, lambda: self.data.test_splits(domain))
-        said = predictions.rows(
-            *parts, variables, domain, batch=self.config.evaluation.batch, mesh=self.mesh
-        )
+        predicted = measuring.predicted(self.system, self.data, params, model, domain)
         if not self.method.retrieves:
-            self.position.rows[name] = said
+            self.position.rows[name] = predicted
             return
-        found = self._evaluate(
-            variables, domain, rerank=self.config.evaluation.rerank and last and name != 'adabn'
-        )
-        row = self.position.rows[name] = {**found.row(), **said}
-        self.distances = found.distances if name == self.phase.row else None
-        if found.reranked is not None:
-            self.position.rows[f'{name}_reranked'] = as_row(found.reranked)
-        prefix = '' if name == self.phase.row else f'{name}/'
-        self.metrics.write(
-            int(self.state.step),
-            'evaluation',
-            self.phase.name,
-            {f'{prefix}{key}': value for key, value in scalars(row).items()},
-        )
-        log.info(
-            '%s on %s: mAP %.1f, rank-1 %.1f', name, self.data.target.name, row['mAP'], row['rank1']
-        )
+        rerank = self.config.evaluation.rerank and last and name != 'adabn'
+        measured = measuring.measure(self.system, self.data, params, model, domain, rerank=rerank)
+        row = self.position.rows[name] = {**measured.row(), **predicted}
+        self.distances = measured.distances if name == self.phase.report_as else None
+        if measured.reranked is not None:
+            self.position.rows[f'{name}_reranked'] = as_row(measured.reranked)
+        prefix = '' if name == self.phase.report_as else f'{name}/'
+        logged = {f'{prefix}{key}': value for key, value in scalars(row).items()}
+        self.progress.write('evaluation', logged)
+        target = self.data.target.name
+        log.info('%s on %s: mAP %.1f, rank-1 %.1f', name, target, row['mAP'], row['rank1'])
 
-    def _source_score(self) -> float:
-        """mAP on the source's own test split: what the best checkpoint is chosen by."""
-        query, gallery = self.data.source_query, self.data.source_gallery
-        assert query is not None
-        assert gallery is not None
-        metrics = self.ranker.measure(
-            self.state.variables, SOURCE, query, gallery, has_cameras=self.data.source.has_cameras
-        ).metrics
-        self.metrics.write(
-            int(self.state.step),
-            'evaluation',
-            self.phase.name,
-            {'source_mAP': 100 * float(metrics.mAP)},
-        )
-        return float(metrics.mAP)
-
-    def save(self, *, score: float | None = None) -> None:
-        """A checkpoint of the position. Its number is ten times the step, plus one for each
-        event since the step before.
-        """
-        numbers = self.checkpoints.numbers()
-        number = max(10 * int(self.state.step), (numbers[-1] + 1) if numbers else 0)
-        self.position.metrics, self.position.window = self.metrics.position, self.window.sums
-        meta = {
-            'position': dataclasses.asdict(self.position),
-            'problem': dataclasses.asdict(self.problem),
-            'seed': self.config.seed,
-            'config': json.loads(self.config.to_json_best_effort()),
-        }
-        self.checkpoints.save(
-            number, {'state': self.state, 'labels': self.labels}, meta, score=score
-        )
-        self.metrics.time(int(self.state.step), self._phase_name(), self.clock)
+    # -- the end -------------------------------------------------------------------------------
 
     def finish(self) -> dict[str, Any]:
-        """Summary, figures, and the printout."""
-        config, data, variables = self.config, self.data, self._selected()
-        drawn: dict[str, np.ndarray] = {}
-        if config.figures.enabled and self.method.retrieves:
-            domain = (
-                TARGET
-                if any(
-                    stream.domain == TARGET
-                    for phase in self.method.phases
-                    for stream in phase.streams.values()
-                )
-                else SOURCE
+        """Writes summary and figures, and prints the table."""
+        params, model = self._selected()
+        images_seen = sum(
+            phase.epochs * self.steps_per_epoch(phase) * phase.images_per_step
+            for phase in self.method.phases
+        )
+        domain = TARGET if _trains_on_target(self.method.phases) else SOURCE
+        drawn = None
+        if self.config.figures.enabled and self.method.retrieves:
+            drawn = measuring.figure_features(
+                self.system, self.data, params, model, domain, distances=self.distances
             )
-            feeds = {
-                'query': data.target_query,
-                'gallery': data.target_gallery,
-                SOURCE: data.source_train,
-                TARGET: data.target_train,
-            }
-            for name, feed in feeds.items():
-                own = SOURCE if name == SOURCE else domain
-                drawn[name] = self.ranker.features(
-                    variables, own, feed, description='features for figures'
-                )
-            if self.method.score is not None:
-                # Pairs are dear, and those of the last row are at hand unless the run was resumed
-                # after it.
-                if self.distances is None:
-                    self.distances = self.ranker.pair_distances(
-                        variables, domain, data.target_query, data.target_gallery
-                    )
-                drawn['distances'] = self.distances
         if not self.first_host:
             return {}
-        self.metrics.time(int(self.state.step), self._phase_name(), self.clock)
-        result = summary.write(
-            self.workdir,
-            self.position.rows,
-            variant=config.variant,
-            source=data.source.name,
-            target=data.target.name,
-            average_precision=config.evaluation.average_precision,
-            seed=config.seed,
-            report=self.position.report,
-            identities_true=data.target.train.identities or None,
-            has_cameras=data.target.has_cameras,
-            steps=int(self.state.step),
-            images_seen=sum(
-                phase.epochs * self._epoch_steps(phase) * phase.images_per_step
-                for phase in self.method.phases
-            ),
-            timing=self.clock.totals(),
+        self.progress.note_time()
+        return finishing.finish(
+            self.config, self.data, self.system, self.progress, images_seen=images_seen, drawn=drawn
         )
-        if drawn:
-            summary.draw(
-                self.workdir,
-                self.position.rows,
-                title=f'{data.source.name} to {data.target.name}, {config.variant}',
-                query=(data.target_query.index, drawn['query']),
-                gallery=(data.target_gallery.index, drawn['gallery']),
-                has_cameras=data.target.has_cameras,
-                domains=(drawn[SOURCE], drawn[TARGET]),
-                labels=(data.source_train.index.identity, sampled_by(self.labels)),
-                queries=config.figures.queries,
-                tsne_images=config.figures.tsne_images,
-                seed=config.seed,
-                source_identities=data.source.train.identities,
-                identities_true=data.target.train.identities or None,
-                average_precision=config.evaluation.average_precision,
-                distances=drawn.get('distances'),
-                rule=config.method.niec_rule if 'niec_rule' in config.method else 'mean',
-                normalise=self.method.normalise,
-            )
-        return result
 
     def close(self) -> None:
-        """Close the run's files."""
-        self.metrics.close()
-        self.checkpoints.close()
+        """Closes the run's files."""
+        self.progress.close()
+
+
+def _trains_on_target(phases: Any) -> bool:
+    return any(stream.domain == TARGET for phase in phases for stream in phase.streams.values())

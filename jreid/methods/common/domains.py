@@ -1,12 +1,4 @@
-"""One network, two domains: running a module with the batch-norm statistics of the domain that the
-images come from.
-
-The affine parameters of batch normalisation are shared, the statistics are kept apart, `model_state
-= {'source': ..., 'target': ...}`. This is what makes a model's retrieval on the target independent
-of the source's light and colour, and it makes AdaBN (Li et al. 2017, "Revisiting Batch
-Normalization For Practical Domain Adaptation") the special case of a model trained on the source
-alone.
-"""
+"""Runs networks whose batch-norm statistics are kept per domain (`State.statistics`)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,97 +7,89 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jreid.methods.contract import SOURCE, TARGET, Array, Tree
+from jreid.methods.contract import SOURCE, TARGET, Array, Params, State, Tree
 from jreid.models.norm import BatchNorm
 
 
-def initial(network: nn.Module, key: Array, image_size: tuple[int, int]) -> tuple[Tree, Tree]:
-    """(params, model_state) of a network for images of `image_size`; both domains start from the
-    same statistics.
+def initial(
+    network: nn.Module, key: Array, image_size: tuple[int, int], *, memory: Tree | None = None
+) -> tuple[Params, State]:
+    """Returns fresh parameters and a state in which both domains have the same statistics.
+
+    Args:
+      memory: what the system keeps besides, see `State.memory`; nothing by default.
     """
     variables = jax.jit(lambda k: network.init(k, jnp.zeros((2, *image_size, 3)), train=False))(key)
     statistics = variables.get('batch_stats', {})
-    # Two buffers, not one twice: the train step donates its state.
-    return variables['params'], {SOURCE: statistics, TARGET: jax.tree.map(jnp.copy, statistics)}
+    state = State({SOURCE: statistics, TARGET: statistics}, {} if memory is None else memory)
+    return variables['params'], state
 
 
 def forward(
-    network: nn.Module, params: Tree, model_state: Tree, images: Array, domain: str, **options: Any
-) -> tuple[Any, Tree]:
-    """Training pass of one domain's images: (outputs, model_state with that domain's statistics
-    moved); `options` go to the network.
+    network: nn.Module, params: Params, state: State, images: Array, domain: str, **options: Any
+) -> tuple[Any, State]:
+    """Runs a training pass on one domain's images.
+
+    Args:
+      options: go to the network.
+
+    Returns:
+      The network's outputs, and the state with that domain's statistics moved.
     """
+    variables = {'params': params, 'batch_stats': state.statistics[domain]}
     outputs, updated = network.apply(
-        {'params': params, 'batch_stats': model_state[domain]},
-        images,
-        train=True,
-        mutable=['batch_stats'],
-        **options,
+        variables, images, train=True, mutable=['batch_stats'], **options
     )
-    return outputs, {**model_state, domain: updated.get('batch_stats', {})}
+    moved = {**state.statistics, domain: updated.get('batch_stats', {})}
+    return outputs, state._replace(statistics=moved)
 
 
 def forward_jointly(
-    network: nn.Module,
-    params: Tree,
-    model_state: Tree,
-    source: Array,
-    target: Array,
-    **options: Any,
-) -> tuple[Any, Any, Tree]:
-    """Training pass of both domains as one batch with common statistics: (outputs of source, of
-    target, model_state); `options` go to the network.
+    network: nn.Module, params: Params, state: State, source: Array, target: Array, **options: Any
+) -> tuple[Any, Any, State]:
+    """Runs a training pass on both domains as one batch with common statistics.
+
+    Returns:
+      The outputs of the source, those of the target, and the state.
     """
-    outputs, model_state = forward(
-        network, params, model_state, jnp.concatenate([source, target]), TARGET, **options
-    )
-    first, second = (
-        jax.tree.map(lambda x: x[: len(source)], outputs),
-        jax.tree.map(lambda x: x[len(source) :], outputs),
-    )
-    return first, second, {SOURCE: model_state[TARGET], TARGET: model_state[TARGET]}
+    images = jnp.concatenate([source, target])
+    outputs, state = forward(network, params, state, images, TARGET, **options)
+    first = jax.tree.map(lambda x: x[: len(source)], outputs)
+    second = jax.tree.map(lambda x: x[len(source) :], outputs)
+    common = state.statistics[TARGET]
+    return first, second, state._replace(statistics={SOURCE: common, TARGET: common})
 
 
 def inference(
-    network: nn.Module, variables: Tree, images: Array, domain: str, **options: Any
+    network: nn.Module, params: Params, state: State, images: Array, domain: str, **options: Any
 ) -> Any:
-    """Outputs with the running statistics of `domain`; `options` go to the network."""
-    return network.apply(
-        {'params': variables['params'], 'batch_stats': variables['model_state'][domain]},
-        images,
-        train=False,
-        **options,
-    )
+    """Returns the network's outputs with the running statistics of `domain`."""
+    variables = {'params': params, 'batch_stats': state.statistics[domain]}
+    return network.apply(variables, images, train=False, **options)
 
 
 def batch_statistics(
     network: nn.Module, momentum: float, *, backbones: tuple[str, ...] = ('backbone',)
-) -> Callable[[Tree, Array], Tree]:
-    """A function (variables, images) -> model_state whose target statistics are those of `images`
-    alone.
+) -> Callable[[Params, State, Array], dict[str, Tree]]:
+    """Makes `Method.statistics`: statistics whose target part is that of the images alone.
 
     A training pass from statistics of zero leaves (1 - momentum) times the batch's own; dividing by
     (1 - momentum) gives them.
 
     Args:
-      momentum: of the batch normalisation in the parts `backbones`; everywhere else it is
-        `BatchNorm`'s default.
+      momentum: of the batch normalisation in the parts `backbones`; it is `BatchNorm`'s default
+        everywhere else.
     """
 
     def own(path: tuple[Any, ...], x: Array) -> Array:
-        return x / (
-            1
-            - (
-                momentum
-                if any(getattr(key, 'key', '') in backbones for key in path)
-                else BatchNorm.momentum
-            )
-        )
+        inside = any(getattr(key, 'key', '') in backbones for key in path)
+        return x / (1 - (momentum if inside else BatchNorm.momentum))
 
-    def statistics(variables: Tree, images: Array) -> Tree:
-        state = variables['model_state']
-        zero = {**state, TARGET: jax.tree.map(jnp.zeros_like, state[TARGET])}
-        _, moved = forward(network, variables['params'], zero, images, TARGET)
-        return {**state, TARGET: jax.tree_util.tree_map_with_path(own, moved[TARGET])}
+    def statistics(params: Params, state: State, images: Array) -> dict[str, Tree]:
+        zero = jax.tree.map(jnp.zeros_like, state.statistics[TARGET])
+        begun = state._replace(statistics={**state.statistics, TARGET: zero})
+        _, moved = forward(network, params, begun, images, TARGET)
+        target = jax.tree_util.tree_map_with_path(own, moved.statistics[TARGET])
+        return {**state.statistics, TARGET: target}
 
     return statistics

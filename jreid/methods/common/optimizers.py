@@ -1,93 +1,108 @@
-"""From plain settings to an optax optimizer."""
+"""Makes the optimizer of a phase from plain settings."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 
 import jax
 import optax
 
-from jreid.methods.contract import OptimizerSettings, Tree
+from jreid.methods.contract import Params, Tree
 
 
-def learning_rate(settings: OptimizerSettings, steps: int) -> optax.Schedule:
-    """The learning rate as a function of the step within a phase of `steps` steps.
+def _one_group(path: tuple[str, ...]) -> str:
+    del path
+    return 'all'
 
-    Raises:
-      ValueError: the schedule's name is not known.
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """Makes the transformation of a phase: call it with the phase's number of steps.
+
+    Attributes:
+      name: 'adam', 'adamw' or 'sgd'.
+      learning_rate: the peak rate.
+      schedule: 'constant', 'half-linear' (constant for the first half, then linear to 0), 'cosine',
+        or 'steps' (x0.1 at `boundaries`).
+      warmup: share of the phase over which the rate rises linearly from a tenth of the peak.
+      boundaries: shares of the phase at which 'steps' multiplies the rate by 0.1.
+      b1, b2: Adam's; `b1` is SGD's momentum.
+      weight_decay: added to the gradient as L2 (decoupled with 'adamw').
+      clip: largest global gradient norm, 0 for none.
+      multipliers: group -> factor of the learning rate; a factor of 0 freezes the group.
+      group: names of a parameter's path -> its group.
     """
-    peak, steps = settings.learning_rate, max(steps, 1)
-    warm = int(round(settings.warmup * steps))
-    rest = max(steps - warm, 1)
-    if settings.schedule == 'constant':
-        main = optax.constant_schedule(peak)
-    elif settings.schedule == 'half-linear':
-        main = optax.linear_schedule(peak, 0.0, rest - rest // 2, transition_begin=rest // 2)
-    elif settings.schedule == 'cosine':
-        main = optax.cosine_decay_schedule(peak, rest)
-    elif settings.schedule == 'steps':
-        # A boundary is a share of the whole phase, warm-up included, as papers count their epochs.
-        main = optax.piecewise_constant_schedule(
-            peak, {max(int(round(b * steps)) - warm, 1): 0.1 for b in settings.boundaries}
+
+    name: str = 'adam'
+    learning_rate: float = 2e-4
+    schedule: str = 'half-linear'
+    warmup: float = 0.0
+    boundaries: tuple[float, ...] = ()
+    b1: float = 0.9
+    b2: float = 0.999
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    group: Callable[[tuple[str, ...]], str] = _one_group
+
+    def __call__(self, steps: int) -> optax.GradientTransformation:
+        """Returns the transformation of a phase of `steps` steps.
+
+        Raises:
+          ValueError: the optimizer's or the schedule's name is not known.
+        """
+        schedule = self.schedule_over(steps)
+        clip = optax.clip_by_global_norm(self.clip) if self.clip else optax.identity()
+        if not self.multipliers:
+            return optax.chain(clip, self._of_group(1.0, schedule))
+        groups = {name: self._of_group(f, schedule) for name, f in self.multipliers.items()}
+        return optax.chain(clip, optax.multi_transform(groups, self.groups_of))
+
+    def schedule_over(self, steps: int) -> optax.Schedule:
+        """Returns the learning rate as a function of the step within a phase of `steps` steps.
+
+        Raises:
+          ValueError: the schedule's name is not known.
+        """
+        peak, steps = self.learning_rate, max(steps, 1)
+        warm = int(round(self.warmup * steps))
+        rest = max(steps - warm, 1)
+        if self.schedule == 'constant':
+            main = optax.constant_schedule(peak)
+        elif self.schedule == 'half-linear':
+            main = optax.linear_schedule(peak, 0.0, rest - rest // 2, transition_begin=rest // 2)
+        elif self.schedule == 'cosine':
+            main = optax.cosine_decay_schedule(peak, rest)
+        elif self.schedule == 'steps':
+            # A boundary is a share of the whole phase, warm-up included, as papers count epochs.
+            drops = {max(int(round(b * steps)) - warm, 1): 0.1 for b in self.boundaries}
+            main = optax.piecewise_constant_schedule(peak, drops)
+        else:
+            raise ValueError(
+                f"schedule '{self.schedule}' is not known; expected 'constant', 'half-linear',"
+                " 'cosine' or 'steps'"
+            )
+        if not warm:
+            return main
+        return optax.join_schedules([optax.linear_schedule(peak / 10, peak, warm), main], [warm])
+
+    def groups_of(self, params: Params) -> Tree:
+        """Returns a tree like `params` with each leaf's group."""
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: self.group(tuple(str(getattr(p, 'key', p)) for p in path)), params
         )
-    else:
-        raise ValueError(
-            f"schedule '{settings.schedule}' is not known; expected 'constant', 'half-linear',"
-            " 'cosine' or 'steps'"
-        )
-    return (
-        optax.join_schedules([optax.linear_schedule(peak / 10, peak, warm), main], [warm])
-        if warm
-        else main
-    )
 
-
-def make(
-    settings: OptimizerSettings, steps: int, group: Callable[[tuple[str, ...]], str]
-) -> optax.GradientTransformation:
-    """The optimizer of a phase of `steps` steps; `group` names the learning-rate group of a
-    parameter's path.
-
-    Raises:
-      ValueError: the optimizer's name is not known.
-    """
-    schedule = learning_rate(settings, steps)
-
-    def one(factor: float) -> optax.GradientTransformation:
+    def _of_group(self, factor: float, schedule: optax.Schedule) -> optax.GradientTransformation:
         if factor == 0:
             return optax.set_to_zero()
-        rate = lambda count: factor * schedule(count)  # noqa: E731
-        if settings.name == 'adam':
-            return optax.chain(
-                optax.add_decayed_weights(settings.weight_decay),
-                optax.adam(rate, b1=settings.b1, b2=settings.b2),
-            )
-        if settings.name == 'adamw':
-            return optax.adamw(
-                rate, b1=settings.b1, b2=settings.b2, weight_decay=settings.weight_decay
-            )
-        if settings.name == 'sgd':
-            return optax.chain(
-                optax.add_decayed_weights(settings.weight_decay),
-                optax.sgd(rate, momentum=settings.b1 or None),
-            )
-        raise ValueError(
-            f"optimizer '{settings.name}' is not known; expected 'adam', 'adamw' or 'sgd'"
-        )
 
-    clip = optax.clip_by_global_norm(settings.clip) if settings.clip else optax.identity()
-    if not settings.multipliers:
-        return optax.chain(clip, one(1.0))
-    factors = dict(settings.multipliers)
-    return optax.chain(
-        clip,
-        optax.multi_transform(
-            {name: one(factor) for name, factor in factors.items()},
-            lambda params: labels(params, group),
-        ),
-    )
+        def rate(count: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
+            return factor * schedule(count)
 
-
-def labels(params: Tree, group: Callable[[tuple[str, ...]], str]) -> Tree:
-    """A tree like `params` with each leaf's group."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: group(tuple(str(getattr(p, 'key', p)) for p in path)), params
-    )
+        decay = optax.add_decayed_weights(self.weight_decay)
+        if self.name == 'adam':
+            return optax.chain(decay, optax.adam(rate, b1=self.b1, b2=self.b2))
+        if self.name == 'adamw':
+            return optax.adamw(rate, b1=self.b1, b2=self.b2, weight_decay=self.weight_decay)
+        if self.name == 'sgd':
+            return optax.chain(decay, optax.sgd(rate, momentum=self.b1 or None))
+        raise ValueError(f"optimizer '{self.name}' is not known; expected 'adam', 'adamw' or 'sgd'")
