@@ -91,14 +91,14 @@ def cross_camera_plan(
     camera = np.full(np.shape(labels), -1) if camera is None else np.asarray(camera)
     _same_shape(np.asarray(labels), camera)
     order = rng.permutation(len(groups))
-    chosen = []
+    chosen: list[np.ndarray] = []
     for i in order[: len(groups) // identities_per_batch * identities_per_batch]:
         rows = groups[i]
         anchor = rng.choice(rows)
         elsewhere = (camera[rows] != camera[anchor]) & (camera[rows] >= 0) & (camera[anchor] >= 0)
         if elsewhere.any():
             others = _fill(rng, rows[elsewhere], images_per_identity - 1)
-            chosen.append([anchor, *others[: images_per_identity - 1]])
+            chosen.append(np.concatenate([[anchor], others[: images_per_identity - 1]]))
         else:
             chosen.append(_fill(rng, rows, images_per_identity)[:images_per_identity])
     return np.asarray(chosen, np.int32).reshape(-1, identities_per_batch * images_per_identity)
