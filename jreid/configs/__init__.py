@@ -1,1 +1,1 @@
-"""Configs of jreid: `base.py` holds every field once, a file a source-target pair edits it."""
+"""Configs of jreid: `base.py` has every field once; one file per source-target pair edits it."""

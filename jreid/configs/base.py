@@ -1,7 +1,10 @@
-"""Every field of a run, its default and what it means. Other configs edit what `get_config` here
-returns.
+"""Every field of a run but `config.method`'s, with its default and what it means.
+
+Other configs edit what `get_config` here returns. The fields of `config.method` are those of the
+system's dataclass in `jreid.methods.settings`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -9,25 +12,31 @@ from ml_collections import ConfigDict
 from jreid.configs import variants
 
 
-def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
-    """The base config with the settings of a variant (see `configs/variants.py` for the names).
+def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDict:
+    """Returns the base config with the settings of a variant (`jreid.configs.variants.VARIANTS`).
 
     Args:
-      method_edits: the pair's own values of settings of `config.method`; those that the variant's
-        system does not have are passed over, and what the variant itself changes wins.
+      variant: a system or an ablation.
+      edits: system -> the pair's own values of its settings, e.g. `dmtnet={'margin': 0.5}`. Those
+        of the variant's system apply, and the variant's own changes win over them.
+
+    Raises:
+      ValueError: the variant, a system or a setting does not exist, or a value does not fit.
     """
+    system = variants.system_of(variant)
+    variants.check_edits(edits)
     config = ConfigDict()
     config.variant = variant
     config.seed = 0  # root of every random number of the run
 
     data = config.data = ConfigDict()
     data.root = 'data'  # folder that holds the data sets' folders
-    # labelled set, a name of `jreid.data.load`; 'tfds' for a set of TensorFlow Datasets,
-    # source_options.builder says which
+    # labelled set, a name of `jreid.data.load`; 'tfds': a set of TensorFlow Datasets, which
+    # source_options.builder names
     data.source = 'dukemtmc'
     data.target = 'market1501'  # set to adapt to; its labels are read in evaluation only
     data.source_root = data.target_root = ''  # where one of them lies elsewhere than under root
-    # folders of what teachers said of the images (`python -m jreid.commands.label`): masks/,
+    # folders of a teacher's labels of the images (`python -m jreid.commands.label`): masks/,
     # attributes.npz
     data.source_teacher = data.target_teacher = ''
     # options of the source's loader, see `jreid/data/datasets/<name>.py`
@@ -56,7 +65,7 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
     # model.weights is then not read
     init.run = ''
 
-    config.method = variants.method_settings(variant, method_edits)
+    config.method = variants.method_settings(variant, edits.get(system.name, {}))
 
     # random changes of training images, see `jreid.engine.augment`
     augment = config.augment = ConfigDict()
@@ -70,13 +79,13 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
 
     train = config.train = ConfigDict()
     train.log_every = 20  # steps
-    # images a batch when batch-norm statistics are estimated anew on the target (AdaBN, start of
+    # images per batch when batch-norm statistics are estimated anew on the target (AdaBN, start of
     # the adaptation)
     train.statistics_batch = 128
     # of the backbone, or 'bfloat16'; parameters, heads and losses stay float32
     train.compute_dtype = 'float32'
     # parts that a batch is computed in, one after the other, for less memory; losses of pairs and
-    # batch norm see a part
+    # batch norm see one part at a time
     train.accumulate = 1
     # compute the inside of the backbone's blocks again in the backward pass, for less memory
     train.remat = False
@@ -88,14 +97,14 @@ def get_config(variant: str = 'dmtnet', **method_edits: Any) -> ConfigDict:
     # average features with the mirrored image's, and pair scores over the mirror images of both
     # sides
     evaluation.mirror = False
-    evaluation.pairs = 2048  # pairs of images compared at a time, of systems that score pairs
-    # 'exact' or 'repeats': CMC with one random gallery image an identity besides, its expectation
-    # or over seeded draws
+    evaluation.pairs = 2048  # pairs of images compared at a time, by systems that score pairs
+    # CMC with one random gallery image per identity besides; 'exact': its expectation; 'repeats':
+    # the mean over seeded draws; '': none
     evaluation.single_shot = ''
-    evaluation.single_shot_repeats = 10  # random galleries a query
+    evaluation.single_shot_repeats = 10  # random galleries per query
     # a row for the source-only model with batch-norm statistics re-estimated on the target
     evaluation.adabn = True
-    evaluation.rerank = variants.reranked(variant)  # a row with k-reciprocal re-ranking
+    evaluation.rerank = False  # a row with k-reciprocal re-ranking
     evaluation.rerank_k1, evaluation.rerank_k2, evaluation.rerank_lambda = 20, 6, 0.3
     # or 'best': by mAP on the source's test split; the target's labels never choose
     evaluation.select = 'last'

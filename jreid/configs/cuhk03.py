@@ -1,12 +1,14 @@
-"""CUHK03 by itself, single shot, 1,160 people trained on and 100 searched for: Chen et al. 2017
-(MTDnet), table 1.
+"""CUHK03 by itself, single shot: Chen et al. 2017 (MTDnet), table 1.
 
-Expected (paper, MTDnet): rank-1 74.68. Not run by us: the data set is not on our machines (see the
-README's results). Command: python -m jreid.main --config=configs/cuhk03.py --workdir=runs/cuhk03
---config.data.root=/data/reid Source and target are one set in one split, so that what is trained on
-the source is measured on people that it has not seen. The paper's protocol is the summary's
-single-shot row, the expectation over galleries of one image a person; the rows above it have all
-images of the gallery.
+Expected (paper, MTDnet): rank-1 74.68.
+Not run by us: the data set is not on our machines (see docs/results.md).
+
+    jreid train --config=configs/cuhk03.py --workdir=runs/cuhk03 --config.data.root=/data/reid
+
+1,160 people are trained on and 100 searched for. Source and target are one set in one split, so
+that what is trained on the source is measured on people that it has not seen. The paper's protocol
+is the summary's single-shot row, the expectation over galleries of one image per person; the rows
+above it have all images of the gallery.
 """
 
 from ml_collections import ConfigDict
@@ -23,8 +25,8 @@ CLASSIC = {
 
 
 def get_config(variant: str = 'mtdnet') -> ConfigDict:
-    """The base config for this set; MTDnet ends with its training on the source."""
-    config = base.get_config(variant, target_iterations=0)
+    """Returns the base config for this set; MTDnet ends with its training on the source."""
+    config = base.get_config(variant, mtdnet={'target_iterations': 0})
     config.data.source = config.data.target = 'cuhk03'
     config.data.source_options = ConfigDict({**CLASSIC, 'split': 0})
     config.data.target_options = ConfigDict({**CLASSIC, 'split': 0, 'shots': 'all'})

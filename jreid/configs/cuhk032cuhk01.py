@@ -1,15 +1,17 @@
 r"""CUHK03 to CUHK01 (single shot), mean of 10 random splits: Chen et al. 2017 (MTDnet), table 1.
 
-Expected (paper, MTDnet / MTDnet-cross): rank-1 77.5 / 78.5. Not run by us: the data sets are not on
-our machines (see the README's results). Command, split 0: python -m jreid.main
---config=configs/cuhk032cuhk01.py:mtdnet-cross --workdir=runs/cuhk032cuhk01-0
---config.data.root=/data/reid \
-    --config.data.target_options.split=0
-Splits 0..9 are a run each; the paper's protocol is the summary's single-shot row, which `jreid
-reproduce --table=mtdnet-1 --seeds=10` averages (the rows above it have both gallery images). The
-training on CUHK03, which no split changes, is done once: a run with
+Expected (paper, MTDnet / MTDnet-cross): rank-1 77.5 / 78.5.
+Not run by us: the data sets are not on our machines (see docs/results.md). Split 0:
+
+    jreid train --config=configs/cuhk032cuhk01.py:mtdnet-cross --workdir=runs/cuhk032cuhk01-0 \
+        --config.data.root=/data/reid --config.data.target_options.split=0
+
+Splits 0 to 9 are one run each. The paper's protocol is the summary's single-shot row, which
+`jreid reproduce --table=mtdnet-1 --seeds=10` averages; the rows above it have both gallery images.
+The training on CUHK03 is the same for every split and is done once: a run with
 --config.method.target_iterations=0, then for each split --config.init.run=THAT_RUN
---config.method.source_iterations=0. 485/486 people: --config.data.target_options.test_people=486.
+--config.method.source_iterations=0. For 485/486 people:
+--config.data.target_options.test_people=486.
 """
 
 from ml_collections import ConfigDict
@@ -18,7 +20,7 @@ from jreid.configs import base, cuhk03
 
 
 def get_config(variant: str = 'mtdnet') -> ConfigDict:
-    """The base config for this pair: 871 people trained on, 100 searched for."""
+    """Returns the base config for this pair: 871 people to train on, 100 to search for."""
     config = base.get_config(variant)
     config.data.source, config.data.target = 'cuhk03', 'cuhk01'
     config.data.source_options = ConfigDict(cuhk03.CLASSIC)

@@ -1,9 +1,12 @@
-"""cuhk03 to market with ResNet-50: Huang et al. 2020, table 5.
+r"""CUHK03 to Market with ResNet-50: Huang et al. 2020, table 5.
 
-Expected (paper, PTL+SSG): rank-1 88.9, mAP 73.1. Not run by us: the data sets are not on our
-machines (see the README's results). Command: python -m jreid.main
---config=configs/cuhk032market.py:ptl-ssg --workdir=runs/cuhk032market --config.data.root=/data/reid
-  --config.data.target_teacher=labels/cuhk032market (see configs/teacher_parsing.py)
+Expected (paper, PTL+SSG): rank-1 88.9, mAP 73.1.
+Not run by us: the data sets are not on our machines (see docs/results.md).
+
+    jreid train --config=configs/cuhk032market.py:ptl-ssg --workdir=runs/cuhk032market \
+        --config.data.root=/data/reid --config.data.target_teacher=labels/cuhk032market
+
+`configs/teacher_parsing.py` and `configs/teacher_attributes.py` say how the labels are made.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +15,7 @@ from jreid.configs import base
 
 
 def get_config(variant: str = 'ptl-ssg') -> ConfigDict:
-    """The base config for this pair; of CUHK03 the detected boxes in the new protocol."""
+    """Returns the base config for this pair: CUHK03 with detected boxes, in the new protocol."""
     config = base.get_config(variant)
     config.data.source, config.data.target = 'cuhk03', 'market1501'
     config.data.source_options = ConfigDict({'images': 'detected', 'protocol': 'new'})

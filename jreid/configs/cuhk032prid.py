@@ -1,12 +1,13 @@
 r"""CUHK03 to PRID2011 (single shot), mean of 10 random splits: Chen et al. 2017 (MTDnet), table 1.
 
-Expected (paper, MTDnet / MTDnet-cross): rank-1 32.0 / 31.0. Not run by us: the data sets are not on
-our machines (see the README's results). Command, split 0: python -m jreid.main
---config=configs/cuhk032prid.py:mtdnet-cross --workdir=runs/cuhk032prid-0
---config.data.root=/data/reid \
-    --config.data.target_options.split=0
-Splits 0..9 are a run each; `python -m jreid.commands.collect runs/cuhk032prid-?` gives mean and
-standard deviation. The training on CUHK03, which no split changes, is done once: a run with
+Expected (paper, MTDnet / MTDnet-cross): rank-1 32.0 / 31.0.
+Not run by us: the data sets are not on our machines (see docs/results.md). Split 0:
+
+    jreid train --config=configs/cuhk032prid.py:mtdnet-cross --workdir=runs/cuhk032prid-0 \
+        --config.data.root=/data/reid --config.data.target_options.split=0
+
+Splits 0 to 9 are one run each; `jreid collect runs/cuhk032prid-?` gives mean and deviation.
+The training on CUHK03 is the same for every split and is done once: a run with
 --config.method.target_iterations=0, then for each split --config.init.run=THAT_RUN
 --config.method.source_iterations=0.
 """
@@ -17,10 +18,9 @@ from jreid.configs import base, cuhk03
 
 
 def get_config(variant: str = 'mtdnet') -> ConfigDict:
-    """The base config for this pair: 100 people trained on, 100 of camera A searched for among
-    649 of camera B.
-    """
+    """Returns the base config for this pair: 100 people to train on, 100 to search for."""
     config = base.get_config(variant)
+    # The 100 people are searched for from camera A among 649 of camera B.
     config.data.source, config.data.target = 'cuhk03', 'prid2011'
     config.data.source_options = ConfigDict(cuhk03.CLASSIC)
     config.data.target_options = ConfigDict(

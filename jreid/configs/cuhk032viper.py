@@ -1,12 +1,13 @@
 r"""CUHK03 to VIPeR (single shot), mean of 10 random splits: Chen et al. 2017 (MTDnet), table 1.
 
-Expected (paper, MTDnet / MTDnet-cross): rank-1 45.89 / 47.47. Not run by us: the data sets are not
-on our machines (see the README's results). Command, split 0: python -m jreid.main
---config=configs/cuhk032viper.py:mtdnet-cross --workdir=runs/cuhk032viper-0
---config.data.root=/data/reid \
-    --config.data.target_options.split=0
-Splits 0..9 are a run each; `python -m jreid.commands.collect runs/cuhk032viper-?` gives mean and
-standard deviation. The training on CUHK03, which no split changes, is done once: a run with
+Expected (paper, MTDnet / MTDnet-cross): rank-1 45.89 / 47.47.
+Not run by us: the data sets are not on our machines (see docs/results.md). Split 0:
+
+    jreid train --config=configs/cuhk032viper.py:mtdnet-cross --workdir=runs/cuhk032viper-0 \
+        --config.data.root=/data/reid --config.data.target_options.split=0
+
+Splits 0 to 9 are one run each; `jreid collect runs/cuhk032viper-?` gives mean and deviation.
+The training on CUHK03 is the same for every split and is done once: a run with
 --config.method.target_iterations=0, then for each split --config.init.run=THAT_RUN
 --config.method.source_iterations=0.
 """
@@ -17,7 +18,7 @@ from jreid.configs import base, cuhk03
 
 
 def get_config(variant: str = 'mtdnet') -> ConfigDict:
-    """The base config for this pair: 316 people trained on, 316 searched for."""
+    """Returns the base config for this pair: 316 people to train on, 316 to search for."""
     config = base.get_config(variant)
     config.data.source, config.data.target = 'cuhk03', 'viper'
     config.data.source_options = ConfigDict(cuhk03.CLASSIC)

@@ -1,7 +1,8 @@
-"""The demo: synthetic pedestrians, from a sunny plaza to a campus, on two CPU cores in at most six
-minutes.
+"""The demo: synthetic pedestrians, from a sunny plaza to a campus, in six minutes on two CPU cores.
 
-Expected: see the README's results. Command: python -m jreid.main --config=configs/demo.py
+Expected: see docs/results.md.
+
+    jreid train --config=configs/demo.py
 """
 
 from ml_collections import ConfigDict
@@ -9,45 +10,69 @@ from ml_collections import ConfigDict
 from jreid.configs import base
 from jreid.configs.systems import dien, mtdnet
 
+# Of PTL, of the same training before SSG's grouping, and of the teachers.
+_BASELINE = {'source_epochs': 20, 'learning_rate': 2e-3}
+
 
 def get_config(variant: str = 'dmtnet') -> ConfigDict:
-    """The base config with small images, a small network, and generated data."""
+    """Returns the base config with small images, a small network, and generated data."""
     config = base.get_config(
         variant,
-        source_epochs=20,
-        adapt_epochs=12,
-        relabel_every=2,
-        learning_rate=2e-3,  # a small network from random weights
-        adapt_learning_rate=5e-4,
-        neck=True,
-        normalise=True,
-        # L_at is a norm of 27 x 27 numbers: at weight 1 it drowns what tells identities apart
-        weight_attributes=0.05,
-        # means of 8 identities a domain: at weight 1 the noise of the means outweighs their
-        # difference
-        weight_mmd=0.05,
-        cluster_feature='matching',
-        # before, k-means finds cameras: mAP of the features 20 -> 35 by centring alone
-        cluster_centring='camera',
-        identity_iterations=4000,  # TJ-AIDL's, for the few images and the small network
-        joint_iterations=2000,
-        adapt_iterations=1000,
-        epoch_iterations=250,
-        # soft labels of a network that has seen the target's light: mAP 17.0 for 10.8 (seed 0)
-        frozen_statistics='target',
-        # DIEN's; L_IC alone first, since from random weights the triplet loss shrinks all features
-        # to a point
-        identity_epochs=15,
-        joint_epochs=15,
-        batch_norm='split',  # as DMTNet's; DIEN with statistics in common: mAP 26 for 31 (seed 0)
-        embedding_width=256,
-        attention_width=64,
-        rounds=6,  # SSG's
-        round_epochs=2,
-        group_learning_rate=5e-4,
-        # of 1.6e-3 to 1.35e-2 about where DBSCAN finds the most clusters: below nearly all is
-        # noise, above one swallows the rest
-        rho=3e-3,
+        dmtnet={
+            'source_epochs': 20,
+            'adapt_epochs': 12,
+            'relabel_every': 2,
+            'learning_rate': 2e-3,  # a small network from random weights
+            'adapt_learning_rate': 5e-4,
+            'neck': True,
+            'normalise': True,
+            # L_at is a norm of 27 x 27 numbers: at weight 1 it drowns what tells identities apart
+            'weight_attributes': 0.05,
+            # means of 8 identities per domain: at weight 1 the noise of the means outweighs their
+            # difference
+            'weight_mmd': 0.05,
+            'cluster_feature': 'matching',
+            # without it, k-means finds cameras: centring alone raises the features' mAP from 20 to
+            # 35
+            'cluster_centring': 'camera',
+        },
+        dien={
+            **dien.SMALL,
+            # L_IC alone first, since from random weights the triplet loss shrinks all features to a
+            # point
+            'identity_epochs': 15,
+            'joint_epochs': 15,
+            'target_batch': 32,
+            # the backbone starts from random weights too, so it learns as fast as the heads
+            'learning_rate_backbone': 5e-2,
+            'learning_rate_attention': 5e-2,
+            'learning_rate_heads': 5e-2,
+            'embedding_width': 256,
+            'attention_width': 64,
+            'batch_norm': 'split',  # mAP 31; with common statistics 26 (seed 0)
+        },
+        tjaidl={
+            'identity_iterations': 4000,  # for the few images and the small network
+            'joint_iterations': 2000,
+            'adapt_iterations': 1000,
+            'epoch_iterations': 250,
+            'adapt_learning_rate': 5e-4,
+            # soft labels of a network that has seen the target's light: mAP 17.0; with the source's
+            # statistics 10.8 (seed 0)
+            'frozen_statistics': 'target',
+        },
+        mtdnet=mtdnet.SMALL,
+        ptl=_BASELINE,
+        ssg={
+            **_BASELINE,
+            'rounds': 6,
+            'group_learning_rate': 5e-4,
+            # of 1.6e-3 to 1.35e-2 about where DBSCAN finds the most clusters: below it nearly all
+            # is noise, above it one cluster swallows the rest
+            'rho': 3e-3,
+            'cluster_centring': 'camera',
+        },
+        teacher=_BASELINE,
     )
     data = config.data
     data.source, data.target = 'synthetic', 'synthetic'
@@ -59,9 +84,6 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
     config.model.options = ConfigDict({'widths': (32, 64, 128, 256)})
     config.augment.pad = 3
     config.augment.erase_probability = 0.25
-    if config.method.name == dien.SETTINGS['name']:
-        # its backbone starts from random weights too, so it learns as fast as the heads
-        dien.small(config, target_batch=32, rates=(5e-2, 5e-2, 5e-2))
-    if config.method.name == mtdnet.SETTINGS['name']:
-        mtdnet.small(config, height=64, width=32)
+    if config.method.name == 'mtdnet':
+        mtdnet.small_images(config, height=64, width=32)
     return config

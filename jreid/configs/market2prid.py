@@ -1,14 +1,16 @@
-r"""market to PRID2011 (single shot), mean of 10 random splits: Wang et al. 2018 (TJ-AIDL), table 1.
+r"""Market to PRID2011 (single shot), mean of 10 random splits: Wang et al. 2018 (TJ-AIDL), table 1.
 
-Expected (paper, TJ-AIDL): rank-1 26.8. Not run by us: the data sets are not on our machines (see
-the README's results). Command, split 0: python -m jreid.main --config=configs/market2prid.py
---workdir=runs/market2prid-0 --config.data.root=/data/reid \
-    --config.data.target_options.split=0
-Splits 0..9 are a run each; `python -m jreid.commands.collect runs/market2prid-?` gives mean and
-standard deviation. Step I, which no split changes, is trained only once: a run of variant
-tjaidl-no-adaptation, then for each split --config.init.run=THAT_RUN
---config.method.identity_iterations=0 --config.method.joint_iterations=0.
-`target_options.write_splits` writes the splits to a file, `split_file` reads such a file.
+Expected (paper, TJ-AIDL): rank-1 26.8.
+Not run by us: the data sets are not on our machines (see docs/results.md). Split 0:
+
+    jreid train --config=configs/market2prid.py --workdir=runs/market2prid-0 \
+        --config.data.root=/data/reid --config.data.target_options.split=0
+
+Splits 0 to 9 are one run each; `jreid collect runs/market2prid-?` gives mean and deviation.
+Step I is the same for every split and is trained once: a run of the variant tjaidl-no-adaptation,
+then for each split --config.init.run=THAT_RUN --config.method.identity_iterations=0
+--config.method.joint_iterations=0. `target_options.write_splits` writes the splits to a file, and
+`split_file` reads such a file.
 """
 
 from ml_collections import ConfigDict
@@ -17,7 +19,7 @@ from jreid.configs import base
 
 
 def get_config(variant: str = 'tjaidl') -> ConfigDict:
-    """The base config for this pair."""
+    """Returns the base config for this pair."""
     config = base.get_config(variant)
     config.data.source, config.data.target = 'market1501', 'prid2011'
     config.data.target_options = ConfigDict(

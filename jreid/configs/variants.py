@@ -1,61 +1,109 @@
-"""The systems and ablations that `--config=configs/PAIR.py:VARIANT` picks, with the row of the
-paper each one is.
-"""
+"""The systems, and the variants of them that `--config=configs/PAIR.py:VARIANT` picks."""
 
+import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_type_hints
 
 from ml_collections import ConfigDict
 
-from jreid.configs.systems import dien, dmtnet, mtdnet, ptl, ssg, teacher, tjaidl
+from jreid.configs.systems import (
+    System,
+    Variant,
+    dien,
+    dmtnet,
+    mtdnet,
+    ptl,
+    ssg,
+    teacher,
+    tjaidl,
+)
+from jreid.methods.settings.values import mismatch
 
-SYSTEMS = (dmtnet, dien, tjaidl, mtdnet, ptl, ssg, teacher)
+SYSTEMS: dict[str, System] = {
+    module.SYSTEM.name: module.SYSTEM
+    for module in (dmtnet, dien, tjaidl, mtdnet, ptl, ssg, teacher)
+}
 
-# variant -> (settings of the system, what the variant changes, row of the paper)
-VARIANTS = {
-    name: (system.SETTINGS, *variant)
-    for system in SYSTEMS
-    for name, variant in system.VARIANTS.items()
+VARIANTS: dict[str, Variant] = {
+    name: variant for system in SYSTEMS.values() for name, variant in system.variants.items()
 }
 
 
-def method_settings(variant: str, edits: Mapping[str, Any] = MappingProxyType({})) -> ConfigDict:
-    """Settings of the variant's system, with a pair's edits under the variant's own changes.
+def system_of(variant: str) -> System:
+    """Returns the system that a variant belongs to.
 
     Raises:
       ValueError: the variant does not exist; the message lists those that do.
     """
-    if variant not in VARIANTS:
-        near = difflib.get_close_matches(variant, VARIANTS, 1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ''
-        raise ValueError(
-            f"variant '{variant}' does not exist{hint}; there are: {', '.join(sorted(VARIANTS))}"
-        )
-    settings, changes, _ = VARIANTS[variant]
-    return ConfigDict(
-        {
-            **settings,
-            **{name: value for name, value in edits.items() if name in settings},
-            **changes,
-        }
+    for system in SYSTEMS.values():
+        if variant in system.variants:
+            return system
+    hint = _nearest(variant, VARIANTS)
+    raise ValueError(
+        f"variant '{variant}' does not exist{hint}; there are: {', '.join(sorted(VARIANTS))}"
     )
 
 
-def base_edits(variant: str) -> dict[str, Any]:
-    """Fields outside `config.method` that the variant's system comes with (its backbone, say),
-    as dotted names; a pair's own values win over them.
+def method_settings(variant: str, edits: Mapping[str, Any] = MappingProxyType({})) -> ConfigDict:
+    """Returns `config.method`: the system's defaults, under `edits`, under the variant's changes.
+
+    Args:
+      variant: a name of `VARIANTS`.
+      edits: a pair's own values of the system's settings.
+
+    Raises:
+      ValueError: the variant or a setting does not exist, or a value does not fit its field.
     """
-    system = next(system for system in SYSTEMS if variant in system.VARIANTS)
-    return dict(getattr(system, 'BASE', {}))
+    system = system_of(variant)
+    check_edits({system.name: edits})
+    defaults = dataclasses.asdict(system.settings())
+    return ConfigDict({'name': system.name, **defaults, **edits, **VARIANTS[variant].changes})
+
+
+def check_edits(edits: Mapping[str, Mapping[str, Any]]) -> None:
+    """Checks a pair's edits, system -> setting -> value, of all systems.
+
+    Raises:
+      ValueError: a system or a setting does not exist, or a value does not fit its field; names the
+        nearest right one.
+    """
+    for name, settings in edits.items():
+        if name not in SYSTEMS:
+            raise ValueError(
+                f"system '{name}' does not exist{_nearest(name, SYSTEMS)}; there are:"
+                f' {", ".join(SYSTEMS)}. Edits go by system, e.g. dmtnet={{...}}'
+            )
+        hints = get_type_hints(SYSTEMS[name].settings, include_extras=True)
+        for setting, value in settings.items():
+            if setting not in hints:
+                raise ValueError(
+                    f"{name} has no setting '{setting}'{_nearest(setting, hints)}; see"
+                    f' jreid/methods/settings/{name}.py'
+                )
+            if expected := mismatch(value, hints[setting]):
+                raise ValueError(f'{name}.{setting} is {value!r}; expected {expected}')
+
+
+def base_edits(variant: str) -> dict[str, Any]:
+    """Returns the fields outside `config.method` that the variant comes with, as dotted names.
+
+    Its backbone, say; a pair's own values win over them.
+    """
+    return {**system_of(variant).base, **VARIANTS[variant].base}
 
 
 def paper_row(variant: str) -> str:
-    """Name of the row that the variant has in the paper's tables; '' where it has none."""
-    return VARIANTS[variant][2]
+    """Returns the variant's row in the paper's tables, '' where it has none."""
+    return VARIANTS[variant].row
 
 
 def reranked(variant: str) -> bool:
-    """Whether the variant's evaluation has a row with re-ranking."""
-    return variant.endswith('-reranking')
+    """Returns whether the variant's row is the one after re-ranking."""
+    return bool(VARIANTS[variant].base.get('evaluation.rerank'))
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f" (did you mean '{near[0]}'?)" if near else ''

@@ -1,10 +1,12 @@
-"""Configs: every file and variant makes a method, names are told when they are wrong, and every
-field is read somewhere.
-"""
+"""Configs: every file and variant makes a method, and wrong names are answered with the nearest."""
 
+import dataclasses
 import importlib
 import json
 import pathlib
+import subprocess
+import sys
+from typing import get_args, get_type_hints
 
 import jax
 import pytest
@@ -12,11 +14,16 @@ import pytest
 from jreid import methods
 from jreid.configs import base, variants
 from jreid.engine import feeds, steps
-from jreid.methods.common import optimizers as optim
 from jreid.methods.contract import Problem
+from jreid.methods.mtdnet_network import FORMS
+from jreid.methods.settings import mtdnet, ptl, tjaidl
+from jreid.methods.settings.values import check_values
+from jreid.methods.tjaidl import BRANCHES
 from jreid.models import backbones
+from jreid.models.heads import POOLINGS
 from jreid.run.config import keep_config, to_config
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKIPPED = ('__init__', 'base', 'variants', 'teacher_parsing', 'teacher_attributes')
 FILES = sorted(
     path.stem
@@ -49,14 +56,20 @@ def test_every_variant_of_every_file_loads_and_says_its_name(file):
     for variant in variants.VARIANTS:
         config = module.get_config(variant)
         assert config.variant == variant
-        settings, changes, _ = variants.VARIANTS[variant]
-        assert set(config.method) == set(settings)
-        assert set(changes) <= set(settings)
-        for name, value in changes.items():
+        system = variants.system_of(variant)
+        fields = {field.name for field in dataclasses.fields(system.settings)}
+        assert set(config.method) == {'name', *fields}
+        assert config.method.name == system.name
+        for name, value in variants.VARIANTS[variant].changes.items():
             assert config.method[name] == value, f'{file}:{variant} loses {name}'
         assert to_config(json.loads(config.to_json_best_effort())) == config
     with pytest.raises(ValueError, match="'dmtnett' does not exist"):
         module.get_config('dmtnett')
+
+
+def test_every_config_of_the_package_has_a_file_in_the_checkout():
+    names = {*FILES, 'teacher_parsing', 'teacher_attributes'}
+    assert {path.stem for path in (ROOT / 'configs').glob('*.py')} - {'__init__'} == names
 
 
 @pytest.mark.parametrize('variant', sorted(variants.VARIANTS))
@@ -68,10 +81,11 @@ def test_every_variant_makes_a_method_that_the_trainer_can_run(variant):
     method = methods.build(config.method, module, problem(config))
     assert method.phases
     for phase in method.phases:
-        optim.make(phase.optimizer, 10, method.group)
+        assert phase.terms
+        phase.optimizer(10)
         for stream in phase.streams.values():
             assert stream.domain in ('source', 'target')
-            assert stream.batch % stream.instances == 0
+            assert stream.batch % stream.group == 0
             assert feeds.epoch_steps(stream, 12000) >= 1
     steps.preparation(record, config.augment)
 
@@ -117,6 +131,7 @@ def test_names_of_variants_are_safe_in_a_shell_and_have_a_row():
         assert all(letter.isalnum() or letter == '-' for letter in name), name
         assert isinstance(variants.paper_row(name), str)
     assert variants.paper_row('mtwcnet') == 'MTwCNet'
+    assert [variants.system_of(name).paper for name in ('dien-base', 'bl-ssg')] == ['DIEN', 'PTL']
 
 
 def test_ablations_of_dmtnet_change_one_thing_each():
@@ -134,11 +149,87 @@ def test_ablations_of_dmtnet_change_one_thing_each():
     assert changed == {name: {field} for name, field in expected.items()}
     assert base.get_config('dmtnet-reranking').evaluation.rerank
     assert not base.get_config('dmtnet').evaluation.rerank
+    assert [name for name in variants.VARIANTS if variants.reranked(name)] == ['dmtnet-reranking']
 
 
 def test_a_variants_own_change_wins_over_the_pairs_edit():
-    assert base.get_config('source-only', adapt_epochs=7).method.adapt_epochs == 0
-    assert base.get_config('dmtnet', adapt_epochs=7, of_another_system=1).method.adapt_epochs == 7
+    edited = {'dmtnet': {'adapt_epochs': 7}}
+    assert base.get_config('source-only', **edited).method.adapt_epochs == 0
+    assert base.get_config('dmtnet', **edited).method.adapt_epochs == 7
+
+
+def test_an_edit_reaches_its_system_alone():
+    default = base.get_config('bl-ssg').method
+    edited = base.get_config(
+        'bl-ssg', dmtnet={'learning_rate': 9.0}, ptl={'margin': 9.0}, ssg={'rounds': 9}
+    ).method
+    assert edited.rounds == 9
+    assert {name for name in default if default[name] != edited[name]} == {'rounds'}
+    assert base.get_config('ptl', ssg={'margin': 9.0}).method.margin == default.margin
+
+
+@pytest.mark.parametrize(
+    ('edits', 'message'),
+    [
+        (
+            {'dmtnet': {'adapt_lerning_rate': 99.0}},
+            r"no setting 'adapt_lerning_rate' \(did you mean 'adapt_learning_rate'\?\)",
+        ),
+        ({'dmtnett': {'margin': 0.3}}, r"system 'dmtnett' .* \(did you mean 'dmtnet'\?\); .*ssg"),
+        # of another system than the variant's
+        ({'ssg': {'round': 3}}, r"ssg has no setting 'round' \(did you mean 'rounds'\?\)"),
+        ({'ptl': {'rounds': 3}}, "ptl has no setting 'rounds'"),
+        ({'adapt_learning_rate': 9.0}, 'Edits go by system'),
+        ({'dmtnet': {'margin': '0.3'}}, "dmtnet.margin is '0.3'; expected a number"),
+        ({'dmtnet': {'adapt_epochs': 1.5}}, 'dmtnet.adapt_epochs is 1.5; expected an integer'),
+        ({'dmtnet': {'neck': 1}}, 'dmtnet.neck is 1; expected True or False'),
+        ({'mtdnet': {'pair_widths': (8, 8)}}, r'pair_widths is \(8, 8\); expected a tuple of 3'),
+        ({'dien': {'decay_at': (0.5, 2)}}, 'expected a number from 0 to 1 in each place'),
+        ({'ptl': {'parsing': 'all'}}, "expected 'none' or 'source' or 'target' or 'both'"),
+    ],
+)
+def test_an_edit_that_cannot_be_is_an_error_that_names_the_right_one(edits, message):
+    with pytest.raises(ValueError, match=message):
+        base.get_config('dmtnet', **edits)
+
+
+def test_settings_stand_once(monkeypatch):
+    """A pair names a setting only to give it another value than its default."""
+    edits = []
+    monkeypatch.setattr(variants, 'check_edits', edits.append)
+    for file in FILES:
+        importlib.import_module(f'jreid.configs.{file}').get_config()
+    systems = {name: settings for pair in edits for name, settings in pair.items()}
+    assert {'dmtnet', 'dien', 'tjaidl', 'mtdnet', 'ptl', 'ssg', 'teacher'} == set(systems)
+    for pair in edits:
+        for system, settings in pair.items():
+            defaults = dataclasses.asdict(variants.SYSTEMS[system].settings())
+            assert not {name for name in settings if settings[name] == defaults[name]}, system
+
+
+@pytest.mark.parametrize('system', variants.SYSTEMS)
+def test_defaults_pass_their_own_check(system):
+    check_values(variants.SYSTEMS[system].settings())
+
+
+def test_choices_are_those_of_the_code_that_reads_them():
+    """Settings can be read without JAX, so they repeat names of tables elsewhere."""
+
+    def choices(settings, name):
+        return set(get_args(get_type_hints(settings)[name]))
+
+    assert choices(ptl.Settings, 'pooling') == set(POOLINGS)
+    assert choices(tjaidl.Settings, 'form') == set(BRANCHES)
+    assert choices(mtdnet.Settings, 'form') == set(FORMS)
+    assert choices(ptl.Settings, 'parsing') == set(ptl.WHERE)
+
+
+def test_settings_can_be_read_without_jax():
+    code = (
+        'import sys; from jreid.configs import demo; demo.get_config();'
+        " assert not {'jax', 'flax', 'tensorflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
 
 
 def test_defaults_are_not_shared_between_configs():

@@ -318,7 +318,7 @@ def configured(tiny_config, annotations):
             variant,
             **{**small, 'learning_rate': 5e-3, 'adapt_learning_rate': 2e-3, 'batch': 16, **method},
         )
-        if 'adapt_iterations' in variants.VARIANTS[variant][1]:
+        if 'adapt_iterations' in variants.VARIANTS[variant].changes:
             config.method.adapt_iterations = 0
         config.data.source_options = {'attributes': str(annotations / 'one.mat'), 'expected': False}
         config.data.target_options = {'attributes': str(annotations / 'two.mat'), 'expected': False}

@@ -1,8 +1,8 @@
-"""Fields that are refused before anything is trained."""
+"""Fields that are refused before any data is read."""
 
 import pytest
 
-from jreid.configs import base, demo
+from jreid.configs import base, demo, variants
 from jreid.run.config import check
 
 
@@ -34,6 +34,11 @@ from jreid.run.config import check
             float('nan'),
             'method.learning_rate is nan; expected a rate, 0 or above',
         ),
+        ('method.label_smoothing', -0.1, 'expected a number from 0 to 1'),
+        ('method.adapt_learning_rate', float('inf'), 'adapt_learning_rate is inf; expected a rate'),
+        ('method.niec_restarts', 0, 'method.niec_restarts is 0; expected 1 or more'),
+        ('method.mmd', 'cubic', "method.mmd is 'cubic'; expected 'linear' or 'rbf'"),
+        ('method.margins', 0.3, r"not known \['margins'\], missing \[\]"),
         ('figures.queries', 0, 'figures.queries is 0; expected 1 or more'),
         (
             'augment.erase_area',
@@ -55,6 +60,28 @@ def test_value_that_cannot_work_is_refused(field, value, message):
         check(config)
 
 
-def test_every_setting_of_the_demo_passes():
-    for variant in ('dmtnet', 'dien', 'tjaidl', 'ptl', 'ssg', 'source-only'):
-        check(demo.get_config(variant))
+@pytest.mark.parametrize(
+    ('variant', 'field', 'value', 'message'),
+    [
+        ('dien', 'identity_epochs', -1, 'method.identity_epochs is -1; expected 0 or more'),
+        ('dien', 'learning_rate_backbone', -1.0, 'learning_rate_backbone is -1.0; expected a rate'),
+        ('dien', 'dropout', 1.5, 'method.dropout is 1.5; expected a number from 0 to 1'),
+        ('tjaidl', 'epoch_iterations', 0, 'method.epoch_iterations is 0; expected 1 or more'),
+        ('mtdnet', 'target_iterations', -1, 'method.target_iterations is -1; expected 0 or more'),
+        ('ptl', 'warmup', 2.0, 'method.warmup is 2.0; expected a number from 0 to 1'),
+        ('ssg', 'rounds', -1, 'method.rounds is -1; expected 0 or more'),
+        ('ssg', 'group_learning_rate', float('nan'), 'group_learning_rate is nan; expected a rate'),
+        ('ssg', 'schedule', 'step', "method.schedule is 'step'; expected 'constant' or"),
+        ('teacher-parsing', 'task', 'parts', "method.task is 'parts'; expected 'parsing' or"),
+    ],
+)
+def test_settings_of_every_system_are_checked(variant, field, value, message):
+    config = base.get_config(variant)
+    config.method[field] = value
+    with pytest.raises(ValueError, match=message):
+        check(config)
+
+
+@pytest.mark.parametrize('variant', sorted(variants.VARIANTS))
+def test_every_variant_of_the_demo_passes(variant):
+    check(demo.get_config(variant))

@@ -1,3 +1,43 @@
-"""A file a system: its settings, each once with its default, and the variants that are rows of
-its paper.
+"""One file per system: its variants, which are rows of its paper, and what it changes in a run.
+
+The settings themselves, with defaults and comments, are in `jreid.methods.settings`.
 """
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A system or an ablation, as `--config=configs/PAIR.py:VARIANT` picks it.
+
+    Attributes:
+      changes: settings that differ from the system's defaults; they win over a pair's edits.
+      row: its row in the paper's tables, '' where it has none.
+      base: fields outside `config.method`, as dotted names; a pair's own values win.
+    """
+
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    row: str = ''
+    base: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A system with its variants.
+
+    Attributes:
+      name: `config.method.name`, and the name that pairs edit its settings by.
+      settings: the dataclass of its settings.
+      paper: the system whose paper has the variants' rows, as `jreid.tables` names it.
+      variants: name -> variant.
+      base: fields outside `config.method` that every variant comes with (a backbone, say), as
+        dotted names; a pair's own values win.
+    """
+
+    name: str
+    settings: type
+    paper: str
+    variants: Mapping[str, Variant]
+    base: Mapping[str, Any] = dataclasses.field(default_factory=dict)

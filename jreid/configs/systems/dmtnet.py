@@ -1,18 +1,19 @@
 """DMTNet and its ablations (Wang & Hu 2020, section IV-D)."""
 
-import dataclasses
-
+from jreid.configs.systems import System, Variant
 from jreid.methods.settings.dmtnet import Settings
 
-SETTINGS = {'name': 'dmtnet', **dataclasses.asdict(Settings())}
-
-# variant -> (what it changes, row of the paper)
-VARIANTS = {
-    'dmtnet': ({}, 'DMTNet'),
-    'dmtnet-reranking': ({}, 'DMTNet+ReRanking'),
-    'mtwaanet': ({'attention': False}, 'MTwAANet'),
-    'mtwcnet': ({'target_classification': False}, 'MTwCNet'),
-    'mtwinet': ({'identification': False}, 'MTwINet'),
-    'mtwnnet': ({'given_identities': True}, 'MTwNNet'),
-    'source-only': ({'adapt_epochs': 0}, ''),
-}
+SYSTEM = System(
+    name='dmtnet',
+    settings=Settings,
+    paper='DMTNet',
+    variants={
+        'dmtnet': Variant(row='DMTNet'),
+        'dmtnet-reranking': Variant(row='DMTNet+ReRanking', base={'evaluation.rerank': True}),
+        'mtwaanet': Variant({'attention': False}, 'MTwAANet'),
+        'mtwcnet': Variant({'target_classification': False}, 'MTwCNet'),
+        'mtwinet': Variant({'identification': False}, 'MTwINet'),
+        'mtwnnet': Variant({'given_identities': True}, 'MTwNNet'),
+        'source-only': Variant({'adapt_epochs': 0}),
+    },
+)

@@ -1,18 +1,18 @@
-"""Teachers of PTL's proxy tasks (Huang et al. 2020, section 3.2): `configs/teacher_parsing.py`,
-`configs/teacher_attributes.py`.
+"""Teachers of PTL's proxy tasks (Huang et al. 2020, section 3.2), which have no rows in tables.
+
+`configs/teacher_parsing.py` and `configs/teacher_attributes.py` train them.
 """
 
-import dataclasses
-
-from jreid.configs.systems import ptl
+from jreid.configs.systems import System, Variant, ptl
 from jreid.methods.settings.teacher import Settings
 
-BASE = ptl.BASE
-
-SETTINGS = {'name': 'teacher', **dataclasses.asdict(Settings())}
-
-# variant -> (what it changes, row of the paper)
-VARIANTS = {
-    'teacher-parsing': ({'task': 'parsing'}, ''),
-    'teacher-attributes': ({'task': 'attributes'}, ''),
-}
+SYSTEM = System(
+    name='teacher',
+    settings=Settings,
+    paper='PTL',
+    variants={
+        'teacher-parsing': Variant({'task': 'parsing'}),
+        'teacher-attributes': Variant({'task': 'attributes'}),
+    },
+    base=ptl.BASE,
+)

@@ -4,13 +4,13 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from jreid.methods.settings.values import (
-    AtLeast,
     Count,
     Rate,
     Schedule,
     Share,
     Size,
     Weight,
+    at_least,
     check_values,
 )
 
@@ -66,7 +66,7 @@ class Settings:
     estimate_every_refresh: bool = True
     # bounds of the sweep: mean images of a target identity
     niec_images_per_identity: tuple[float, float] = (4.0, 40.0)
-    niec_coarse: Annotated[int, AtLeast(2)] = 12  # totals in the first, coarse pass
+    niec_coarse: Annotated[int, at_least(2)] = 12  # totals in the first, coarse pass
     # totals between neighbours of each best one, on each side, in a finer pass
     niec_refine: Count = 3
     niec_refinements: Count = 1  # finer passes

@@ -4,51 +4,33 @@ import dataclasses
 import math
 import numbers
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclasses.dataclass(frozen=True)
-class AtLeast:
-    """A number of `bound` or more."""
+class Range:
+    """The numbers that a setting may be.
 
-    bound: float
+    Attributes:
+      admits: whether a number lies in the range; NaN never does.
+      expected: the range in words, for errors.
+    """
 
-    def admits(self, value: Any) -> bool:
-        """Returns whether the value lies in the range; NaN does not."""
-        return value >= self.bound
-
-    def __str__(self) -> str:
-        return f'{self.bound} or more'
-
-
-class FiniteRate:
-    """A finite number, 0 or above."""
-
-    def admits(self, value: Any) -> bool:
-        """Returns whether the value lies in the range; NaN does not."""
-        return 0 <= value < math.inf
-
-    def __str__(self) -> str:
-        return 'a rate, 0 or above'
+    admits: Callable[[float], bool]
+    expected: str
 
 
-class UnitInterval:
-    """A number from 0 to 1."""
-
-    def admits(self, value: Any) -> bool:
-        """Returns whether the value lies in the range; NaN does not."""
-        return 0 <= value <= 1
-
-    def __str__(self) -> str:
-        return 'a number from 0 to 1'
+def at_least(bound: int) -> Range:
+    """Returns the range of numbers from `bound` on."""
+    return Range(lambda value: value >= bound, f'{bound} or more')
 
 
-Count = Annotated[int, AtLeast(0)]
-Size = Annotated[int, AtLeast(1)]
-Weight = Annotated[float, AtLeast(0)]
-Rate = Annotated[float, FiniteRate()]
-Share = Annotated[float, UnitInterval()]
+Count = Annotated[int, at_least(0)]
+Size = Annotated[int, at_least(1)]
+Weight = Annotated[float, at_least(0)]
+Rate = Annotated[float, Range(lambda value: 0 <= value < math.inf, 'a rate, 0 or above')]
+Share = Annotated[float, Range(lambda value: 0 <= value <= 1, 'a number from 0 to 1')]
 Optimizer = Literal['adam', 'adamw', 'sgd']
 Schedule = Literal['constant', 'half-linear', 'cosine', 'steps']
 """Constant; constant for the first half, then linear to 0; cosine; x0.1 at boundaries."""
@@ -81,9 +63,8 @@ def mismatch(value: Any, hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         kind, *ranges = arguments
-        return mismatch(value, kind) or next(
-            (str(allowed) for allowed in ranges if not allowed.admits(value)), ''
-        )
+        outside = (allowed.expected for allowed in ranges if not allowed.admits(value))
+        return mismatch(value, kind) or next(outside, '')
     if origin is Literal:
         return '' if value in arguments else ' or '.join(map(repr, arguments))
     if origin is tuple:
