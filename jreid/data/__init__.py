@@ -1,6 +1,6 @@
-"""Data sets read from the user's own folders, sampling plans, and loaders.
+"""Reads data sets from the user's own folders; makes sampling plans and batches.
 
-Nothing here imports TensorFlow; `jreid.data.pipeline` and `jreid.data.tfds` do.
+Nothing here imports TensorFlow except `jreid.data.pipeline` and `jreid.data.tfds`.
 """
 
 import difflib
@@ -13,18 +13,18 @@ __all__ = ['Index', 'Splits', 'load']
 
 
 def load(name: str, root: str | os.PathLike | None = None, **options) -> Splits:
-    """Reads a data set's file names and annotations.
+    """Reads the file names and annotations of a data set.
 
     Args:
       name: 'market1501', 'dukemtmc', 'msmt17', 'cuhk03', 'cuhk01', 'viper', 'prid2011', 'grid',
         'ilids', 'ward', 'pku', 'folder', 'synthetic' or 'tfds' (one of these as TensorFlow Datasets
-        has prepared it); for teachers, without identities, 'peta', 'rap' or 'densepose'.
-      root: the folder that holds the set, or the set's folder itself; 'synthetic' generates its own
-        where root is None.
-      **options: the set's own, see `jreid.data.datasets.<name>.load`.
+        has prepared it). Sets for teachers, without identities: 'peta', 'rap', 'densepose'.
+      root: the folder that holds the set, or the set's folder itself. With None, 'synthetic'
+        generates its own.
+      **options: the options of the set, see `jreid.data.datasets.<name>.load`.
 
     Raises:
-      ValueError: an unknown set or option, or files that are not as the set has them.
+      ValueError: the set or an option is unknown, or the files are not the set's.
       FileNotFoundError: nothing that looks like the set lies under root.
     """
     from jreid.data.datasets import LOADERS

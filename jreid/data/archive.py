@@ -1,4 +1,4 @@
-"""Reading `.npz` files of arrays that may be damaged or not ours."""
+"""Reads `.npz` files of arrays that may be damaged or come from elsewhere."""
 
 import os
 from collections.abc import Sequence
@@ -9,14 +9,16 @@ import numpy as np
 def read_arrays(
     path: str | os.PathLike, names: Sequence[str], *, expected: str
 ) -> dict[str, np.ndarray]:
-    """The named arrays of an `.npz` file; none of Python objects, so that no code of the file runs.
+    """Reads the named arrays of an `.npz` file.
+
+    Arrays of Python objects are refused, so that no code in the file runs.
 
     Args:
       expected: what the file should be, for the error.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it cannot be read, or lacks an array.
+      ValueError: the file cannot be read, or lacks an array.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -26,7 +28,7 @@ def read_arrays(
             return {name: file[name] for name in names}
     except FileNotFoundError:
         raise
-    # whatever a damaged file makes the parsers of zip and npy stumble over
+    # The parsers of zip and npy raise errors of many types for a damaged file.
     except Exception as error:
         raise ValueError(
             f'{path}: {str(error) or type(error).__name__}; expected {expected}'

@@ -1,4 +1,4 @@
-"""What is known of a set of images: where they lie, who is on them, which camera took them."""
+"""Tables of images: where they lie, who is on them, and which camera took them."""
 
 import dataclasses
 import os
@@ -15,14 +15,14 @@ class Index:
       identity: [N] int32; dense 0..C-1 from sorted ids in a training split, the set's own id
         otherwise; -1 = unknown.
       camera: [N] int32, 0-based; -1 = unknown.
-      attributes: [N, M] float32 in [0, 1], or None. A row of NaN says that nobody annotated the
-        image's identity (distractors of a gallery).
+      attributes: [N, M] float32 in [0, 1], or None. A row of NaN means that the image's identity is
+        not annotated (distractors of a gallery).
       attribute_names: M names.
       mask_path: [N] str, absolute paths of part masks, or None.
 
     Raises:
-      ValueError: lengths differ, a path is relative, a label is below -1, an attribute is outside
-        [0, 1].
+      ValueError: lengths differ, a path is relative, a label is below -1, or an attribute is
+        outside [0, 1].
     """
 
     path: np.ndarray
@@ -45,7 +45,7 @@ class Index:
             if values is not None and len(values) != n:
                 raise ValueError(
                     f'{name} has {len(values):,} entries, path has {n:,}; an Index needs one of'
-                    ' each an image'
+                    ' each per image'
                 )
         if self.attributes is not None:
             object.__setattr__(
@@ -61,16 +61,17 @@ class Index:
 
     @property
     def identities(self) -> int:
-        """Number of distinct known identities (>= 0)."""
+        """Counts the distinct known identities (>= 0)."""
         return len(np.unique(self.identity[self.identity >= 0]))
 
     @property
     def cameras(self) -> int:
-        """Number of distinct known cameras (>= 0)."""
+        """Counts the distinct known cameras (>= 0)."""
         return len(np.unique(self.camera[self.camera >= 0]))
 
     def take(self, rows: np.ndarray) -> 'Index':
-        """The given rows, in the given order: integers in [-N, N) or a boolean mask [N].
+        """Returns the rows of an integer array in [-N, N), in its order, or of a boolean mask [N].
+
         Identities keep their numbers.
         """
         rows = np.asarray(rows)
@@ -90,11 +91,11 @@ class Index:
         )
 
     def check_plan(self, plan: np.ndarray, start: int = 0) -> np.ndarray:
-        """A plan of rows as an integer array [steps, B].
+        """Returns a plan of rows as an integer array [steps, B], after checking it.
 
         Raises:
-          ValueError: it is no such array, names rows that the index does not have, or ends before
-            step `start`.
+          ValueError: the plan is no such array, names rows that the index does not have, or ends
+            before step `start`.
         """
         plan = np.asarray(plan)
         if plan.ndim != 2 or not np.issubdtype(plan.dtype, np.integer):
@@ -113,8 +114,10 @@ class Index:
         return plan
 
     def labels(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """What a batch of rows carries beside its images: identity, camera, row, and attributes
-        where there are any. Row -1, padding, has -1 and 0.
+        """Returns what a batch of rows carries beside its images.
+
+        The keys are identity, camera and row, and attributes where there are any. Padding, row -1,
+        has identity and camera -1 and attributes 0.
         """
         rows = np.asarray(rows, np.int32)
         padding = rows < 0
@@ -128,23 +131,27 @@ class Index:
         return batch
 
     def without_labels(self) -> 'Index':
-        """What an unlabelled target shows: images and cameras; no identity, attribute or mask."""
+        """Returns what an unlabelled target shows: images and cameras, without the labels.
+
+        Identities are -1; there are no attributes and no masks.
+        """
         return Index(path=self.path, identity=np.full(len(self), -1, np.int32), camera=self.camera)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set: what is trained on, and what is searched for in what.
+    """A data set: the split to train on, and the query and gallery splits to evaluate on.
 
     Attributes:
-      name: the set's name, as it stands in printouts.
+      name: the set's name, as printouts show it.
       train: identities dense from 0, in the order of the set's own ids; -1 where unlabelled.
-      query, gallery: the set's own ids; both may be empty where a set is for training only.
-      has_cameras: whether the cameras are known. Where not, all cameras are -1 and the rule that
-        leaves the query's own camera out is off.
+      query: identities are the set's own ids; empty, like the gallery, in a set for training only.
+      gallery: identities are the set's own ids.
+      has_cameras: whether the cameras are known. If not, all cameras are -1, and the evaluation
+        does not exclude gallery images of the query's camera.
 
     Raises:
-      ValueError: an empty split, training identities that are not dense, or cameras that contradict
+      ValueError: a split is empty, the training identities are not dense, or the cameras contradict
         `has_cameras`.
     """
 
@@ -162,11 +169,11 @@ class Splits:
                 f'{self.name}: {len(self.query):,} query and {len(self.gallery):,} gallery images;'
                 ' either both or neither may be empty'
             )
-        found = np.unique(self.train.identity[self.train.identity >= 0])
-        if not np.array_equal(found, np.arange(len(found))):
+        distinct = np.unique(self.train.identity[self.train.identity >= 0])
+        if not np.array_equal(distinct, np.arange(len(distinct))):
             raise ValueError(
-                f'{self.name}: training identities are not dense: {len(found):,} identities, the'
-                f' largest is {found[-1]:,}, expected {len(found) - 1:,}'
+                f'{self.name}: training identities are not dense: {len(distinct):,} identities, the'
+                f' largest is {distinct[-1]:,}, expected {len(distinct) - 1:,}'
             )
         for split, index in self.parts():
             known = index.camera >= 0
@@ -182,11 +189,11 @@ class Splits:
                 )
 
     def parts(self) -> tuple[tuple[str, Index], ...]:
-        """(name, Index) of each split."""
+        """Returns (name, Index) of each split."""
         return ('train', self.train), ('query', self.query), ('gallery', self.gallery)
 
     def summary(self) -> str:
-        """A table: images, identities and cameras of each split."""
+        """Formats a table of the images, identities and cameras of each split."""
         lines = [f'{self.name:<20} {"images":>9} {"identities":>11} {"cameras":>8}']
         for split, index in self.parts():
             cameras = str(index.cameras) if self.has_cameras else 'unknown'
@@ -196,7 +203,7 @@ class Splits:
                 "  cameras unknown: gallery images of the query's own camera are not left out"
             )
         if self.train.attributes is not None:
-            lines.append(f'  {len(self.train.attribute_names)} attributes an identity')
+            lines.append(f'  {len(self.train.attribute_names)} attributes per identity')
         return '\n'.join(lines)
 
 
@@ -209,7 +216,7 @@ def _frozen(values: np.ndarray, dtype: type) -> np.ndarray:
 def _paths(values: np.ndarray, name: str) -> np.ndarray:
     paths = _frozen(values, np.str_)
     if paths.ndim != 1:
-        raise ValueError(f'{name} has shape {paths.shape}; expected one path an image, [N]')
+        raise ValueError(f'{name} has shape {paths.shape}; expected one path per image, [N]')
     for path in paths:
         if not os.path.isabs(path):
             raise ValueError(f'{name} holds {str(path)!r}; expected absolute paths')
@@ -219,7 +226,7 @@ def _paths(values: np.ndarray, name: str) -> np.ndarray:
 def _labels(values: np.ndarray, name: str) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 1:
-        raise ValueError(f'{name} has shape {values.shape}; expected one number an image, [N]')
+        raise ValueError(f'{name} has shape {values.shape}; expected one number per image, [N]')
     if values.size and not np.issubdtype(values.dtype, np.integer):
         raise ValueError(f'{name} has type {values.dtype}; expected integers')
     if values.size and (values.min() < -1 or values.max() > np.iinfo(np.int32).max):
@@ -234,8 +241,8 @@ def _attributes(values: np.ndarray, n: int, names: tuple[str, ...]) -> np.ndarra
     values = _frozen(values, np.float32)
     if values.shape != (n, len(names)):
         raise ValueError(
-            f'attributes has shape {values.shape}; expected ({n}, {len(names)}): a row an image, a'
-            ' column an attribute name'
+            f'attributes has shape {values.shape}; expected ({n}, {len(names)}): one row'
+            ' per image, one column per attribute name'
         )
     missing = np.isnan(values)
     partly = missing.any(1) & ~missing.all(1)

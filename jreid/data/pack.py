@@ -1,10 +1,10 @@
-"""Images decoded once: a memory-mapped uint8 array [N, H, W, 3] that training reads instead of the
-files. Part masks likewise, [N, H, W].
+"""Packs: images decoded once, to a memory-mapped uint8 array [N, H, W, 3] that training reads.
 
-A pack has a folder of its own under the cache folder, named by a digest of the files (path, size,
-time of change), the image size and Pillow's version, so that whatever changes makes a new pack.
-While it is made, the array is called `images.part` and the blocks of rows that are done are noted
-in `progress.json`; a killed run goes on from there. The array gets its name `images.npy` last.
+Part masks have packs too, [N, H, W]. A pack has a folder of its own under the cache folder. Its
+name is a digest of the files (path, size, time of change), the image size and Pillow's version, so
+that any change makes a new pack. While the pack is being made, the array is called `images.part`,
+and `progress.json` counts the rows that are done; a later run continues from there. The array gets
+its name `images.npy` last.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ import pathlib
 import queue
 import shutil
 import socket
-import struct
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL
-from PIL import Image
 from tqdm import tqdm
 
+from jreid.data.cache import cache_folder, locked
+from jreid.data.decoding import UNREADABLE as UNREADABLE
+from jreid.data.decoding import BadImageError, decode, decode_mask
 from jreid.data.index import Index
 from jreid.files import write_text
 
@@ -36,23 +36,7 @@ log = logging.getLogger('jreid')
 
 VERSION = 2
 BLOCK = 512
-"""Rows between two notes of progress."""
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
-"""What Pillow raises for files that are no good image."""
-
-
-class BadImageError(ValueError):
-    """A file that is no readable image."""
+"""Rows between two updates of `progress.json`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,12 +52,12 @@ class Pack:
     def batches(
         self, index: Index, plan: np.ndarray, *, start: int = 0, prefetch: int = 2
     ) -> Iterator[dict[str, np.ndarray]]:
-        """The batches of a plan from step `start` on, read ahead by a thread.
+        """Iterates over the batches of a plan from step `start` on, read ahead by a thread.
 
         Args:
-          index: the index that `open_pack` gave back with this pack.
+          index: the index that `open_pack` returned with this pack.
           plan: [steps, B] rows; -1 is padding, a black image with identity, camera and row -1.
-          prefetch: batches read ahead.
+          prefetch: number of batches to read ahead.
         """
         if len(index) != len(self.images):
             raise ValueError(
@@ -105,15 +89,15 @@ def open_pack(
       size: height and width in pixels.
       folder: where packs are kept; None for `cache_folder() / 'packs'`.
       bad_files: 'error', or 'skip' to leave unreadable images out.
-      workers: decoding threads; None for one a core.
-      description: stands at the progress bar.
+      workers: decoding threads; None for one per core.
+      description: label of the progress bar.
 
     Returns:
-      The pack, and the index of its rows: the one given, without what was left out.
+      The pack, and the index of its rows: `index` without the images that were left out.
 
     Raises:
-      BadImageError: unreadable images, counted and named (bad_files='error'), or no readable one at
-        all.
+      BadImageError: images are unreadable (bad_files='error'), or no image is readable; the message
+        counts and names them.
       OSError: the disk is too small.
     """
     if bad_files not in ('error', 'skip'):
@@ -158,12 +142,13 @@ def open_masks(
     workers: int | None = None,
     description: str = 'decoding masks',
 ) -> np.ndarray:
-    """The part masks of an index, uint8 [N, H, W], memory-mapped: the class of each pixel, resized
-    by nearest neighbour; a pack as `open_pack` makes.
+    """Opens the part masks of an index, uint8 [N, H, W], memory-mapped, as a pack.
+
+    The value of a pixel is its class; masks are resized by nearest neighbour.
 
     Raises:
       ValueError: the index names no masks.
-      BadImageError: masks that cannot be read, counted and named.
+      BadImageError: masks cannot be read; the message counts and names them.
     """
     if index.mask_path is None:
         raise ValueError(
@@ -196,13 +181,14 @@ def _packed(
     workers: int | None,
     description: str,
 ) -> tuple[pathlib.Path, list[tuple[int, str]]]:
-    """The folder of the pack of `paths`, made if there is none, and (row, reason) of what cannot
-    be read.
+    """Returns the folder of the pack of `paths`, and (row, reason) of the unreadable files.
+
+    The pack is made if there is none.
     """
     place = (pathlib.Path(folder).expanduser() if folder else cache_folder() / 'packs') / _digest(
         paths, shape
     )[:32]
-    # before anything is written: a finished pack may lie where nobody can write
+    # This comes before anything is written, since a finished pack may lie on a read-only disk.
     bad = _finished(place, len(paths), shape)
     if bad is not None:
         return place, bad
@@ -210,8 +196,8 @@ def _packed(
     with locked(place / 'lock') as held:
         bad = _finished(place, len(paths), shape)
         if bad is None:
-            # Where processes cannot shut each other out, each makes its own, and the last one's
-            # stays: they are the same.
+            # Without locks, each process makes a pack of its own and the last one's stays; they are
+            # the same.
             own = place if held else place / f'{socket.gethostname()}-{os.getpid()}'
             own.mkdir(exist_ok=True)
             bad = _decode_all(paths, shape, own, read, workers or _cores(), description)
@@ -225,73 +211,10 @@ def _packed(
     return place, bad
 
 
-def decode(path: str, size: tuple[int, int]) -> np.ndarray:
-    """One image as uint8 [H, W, 3]: RGB, then Pillow's bilinear resize. Of 16 bits a pixel the
-    upper 8 are kept.
-
-    Raises:
-      BadImageError: missing, empty, truncated, no image, of floating-point or 32-bit pixels, or so
-        large that Pillow takes it for a decompression bomb.
-    """
-    height, width = size
-    try:
-        with Image.open(path) as image:
-            _check_size(image)
-            return np.asarray(
-                _eight_bits(image).convert('RGB').resize((width, height), Image.Resampling.BILINEAR)
-            )
-    except UNREADABLE as error:
-        reason = 'empty file' if os.path.exists(path) and not os.path.getsize(path) else str(error)
-        raise BadImageError(f'{path}: {reason}') from error
-
-
-def _check_size(image: Image.Image) -> None:
-    """Refuse, before a pixel is read, what Pillow would only warn of below twice its limit."""
-    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf):
-        raise BadImageError(
-            f'{image.width} x {image.height} pixels, taken for a decompression bomb'
-        )
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey as 8-bit grey, other images as they are: Pillow's own conversion would clip
-    instead of scaling.
-    """
-    if image.mode == 'F':
-        raise BadImageError('floating-point pixels; expected 8 or 16 bits a channel')
-    if image.mode != 'I' and not image.mode.startswith('I;16'):
-        return image
-    pixels = np.asarray(image).astype(np.int64)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise BadImageError(
-            f'pixels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits a channel'
-        )
-    return Image.fromarray((pixels >> 8).astype(np.uint8))
-
-
-def decode_mask(path: str, size: tuple[int, int]) -> np.ndarray:
-    """One part mask as uint8 [H, W], resized by nearest neighbour; the file's numbers are the
-    classes (8-bit grey or palette).
-
-    Raises:
-      BadImageError: missing, damaged, or of another kind of image.
-    """
-    try:
-        with Image.open(path) as image:
-            _check_size(image)
-            if image.mode not in ('L', 'P'):
-                raise BadImageError(
-                    f"a mask of mode {image.mode}; expected 8-bit grey ('L') or palette ('P'), a"
-                    " pixel's number its class"
-                )
-            return np.asarray(image.resize((size[1], size[0]), Image.Resampling.NEAREST))
-    except UNREADABLE as error:
-        raise BadImageError(f'{path}: {error}') from error
-
-
 def digest(index: Index, size: tuple[int, int]) -> str:
-    """sha256, hexadecimal, of what a pack is made from: paths, sizes and times of change of the
-    files, image size, versions.
+    """Returns the sha256, hexadecimal, of what a pack is made from.
+
+    That is the paths, sizes and times of change of the files, the image size, and the versions.
     """
     return _digest(index.path, (*size, 3))
 
@@ -308,19 +231,8 @@ def _digest(paths: np.ndarray, shape: tuple[int, ...]) -> str:
     return total.hexdigest()
 
 
-def cache_folder() -> pathlib.Path:
-    """$JREID_CACHE, or jreid's folder in the user's cache."""
-    if given := os.environ.get('JREID_CACHE'):
-        return pathlib.Path(given).expanduser()
-    return (
-        pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'jreid'
-    )
-
-
 def _finished(place: pathlib.Path, n: int, shape: tuple[int, ...]) -> list[tuple[int, str]] | None:
-    """The unreadable rows of a finished pack; None where it is not finished or not what it
-    should be.
-    """
+    """Returns the unreadable rows of a finished pack, or None where there is no valid one."""
     try:
         bad = [
             (int(row), str(reason))
@@ -340,8 +252,10 @@ def _decode_all(
     workers: int,
     description: str,
 ) -> list[tuple[int, str]]:
-    """Fills images.part, block by block, from where an earlier run was stopped; gives (row,
-    reason) of what cannot be read.
+    """Fills images.part, block by block, from where an earlier run stopped.
+
+    Returns:
+      (row, reason) of the unreadable files.
     """
     n, part, note = len(paths), place / 'images.part', place / 'progress.json'
     row_bytes = math.prod(shape)
@@ -384,8 +298,9 @@ def _decode_all(
 def _progress(
     part: pathlib.Path, note: pathlib.Path, n: int, shape: tuple[int, ...]
 ) -> tuple[int, list[tuple[int, str]], int]:
-    """(rows done, unreadable rows, offset of the data) of a stopped run; (0, [], 0) where there
-    is none to go on with.
+    """Returns (rows done, unreadable rows, offset of the data) of a stopped run.
+
+    They are (0, [], 0) where there is none to continue.
     """
     try:
         noted = json.loads(note.read_text())
@@ -420,37 +335,14 @@ def _write(path: pathlib.Path, value: dict) -> None:
     write_text(path, json.dumps(value))
 
 
-@contextlib.contextmanager
-def locked(path: pathlib.Path) -> Iterator[bool]:
-    """One process at a time, so that the processes that share a disk make a pack once; False
-    where the file system has no locks.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield False
-        return
-    with open(path, 'w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            log.warning(
-                '%s lies on a file system without locks: processes that start together each do the'
-                ' same work',
-                path.parent,
-            )
-            yield False
-            return
-        yield True
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _ahead(batches: Iterator[dict[str, np.ndarray]], depth: int) -> Iterator[dict[str, np.ndarray]]:
-    """The same batches, up to `depth` of them made ahead by a thread that ends with the
-    iterator.
+    """Iterates over the same batches, of which a thread makes up to `depth` ahead.
+
+    The thread ends with the iterator.
     """
     waiting: queue.Queue[dict[str, np.ndarray] | BaseException | None] = queue.Queue(max(depth, 1))
     stopped = threading.Event()
@@ -468,7 +360,8 @@ def _ahead(batches: Iterator[dict[str, np.ndarray]], depth: int) -> Iterator[dic
                 if stopped.is_set():
                     return
             offer(None)
-        except BaseException as error:  # raised again where the batch is asked for
+        # The consumer of the batches raises it again.
+        except BaseException as error:
             offer(error)
 
     thread = threading.Thread(target=work, name='pack reader', daemon=True)

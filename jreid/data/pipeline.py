@@ -1,9 +1,10 @@
-"""The tf.data loader: the same batches as a pack's, decoded from the files as they are needed.
+"""The tf.data loader: the batches of a pack, decoded from the files on demand.
 
-Pillow decodes and resizes here too, called from the tf.data graph: TensorFlow's bilinear resize
-does not average over the source pixels as Pillow's does when it makes an image smaller, and its
-JPEG decoder upsamples colour in another way, so batches of the two loaders would differ by several
-grey levels. Pillow lets other threads run while it works, so the map runs in parallel.
+Pillow decodes and resizes here too, called from the tf.data graph. When TensorFlow makes an image
+smaller, its bilinear resize does not average over the source pixels as Pillow's does. Its JPEG
+decoder also upsamples colour in another way. Batches of the two loaders would therefore differ by
+several grey levels. Pillow releases the interpreter lock while it works, so the map runs in
+parallel.
 """
 
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from jreid.data.decoding import decode
 from jreid.data.index import Index
-from jreid.data.pack import decode
 
 
 def batches(
@@ -24,17 +25,18 @@ def batches(
     parallel: int | None = None,
     prefetch: int = 2,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The batches of a plan from step `start` on, byte for byte those of `Pack.batches`, in the
-    plan's order.
+    """Iterates over the batches of a plan from step `start` on, in order.
+
+    The batches equal those of `Pack.batches` byte for byte.
 
     Args:
       plan: [steps, B] rows; -1 is padding, a black image with identity, camera and row -1.
       size: height and width in pixels.
       parallel: images decoded at a time; None lets TensorFlow choose.
-      prefetch: batches read ahead.
+      prefetch: number of batches to read ahead.
 
     Raises:
-      BadImageError: an unreadable image, when its batch is reached.
+      BadImageError: an image is unreadable; raised when its batch is reached.
     """
     plan = index.check_plan(plan, start)
     height, width = int(size[0]), int(size[1])

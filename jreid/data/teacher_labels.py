@@ -1,10 +1,9 @@
-"""Files of what a teacher said of images: label maps as PNG files, soft attributes in an `.npz`,
-both keyed by the image's path.
+"""Files of a teacher's labels: label maps as PNG files, soft attributes in an `.npz`.
 
-`masks/<key>.png` is a label map (8-bit grey or palette; the value of a pixel is its class) of any
-size. `attributes.npz` holds `path` [N] (keys), `names` [M] and `attributes` [N, M], the probability
-of each attribute. A key is the image's path without its suffix, or the end of it: files made where
-the images lie in another folder, by another program, are found too.
+`masks/<key>.png` is a label map of any size (8-bit grey or palette; the value of a pixel is its
+class). `attributes.npz` holds `path` [N] (the keys), `names` [M] and `attributes` [N, M], the
+probability of each attribute. A key is the path of an image without its suffix, or the end of that
+path. Files that another program made, with the images in another folder, therefore match too.
 """
 
 import dataclasses
@@ -23,12 +22,13 @@ MASKS, ATTRIBUTES = 'masks', 'attributes.npz'
 
 
 def added(index: Index, folder: str | os.PathLike) -> Index:
-    """The index with the teacher's attributes and label maps in the place of its own; as it is
-    where `folder` is ''.
+    """Returns the index with the teacher's attributes and label maps instead of its own.
+
+    An empty `folder` returns the index unchanged.
 
     Raises:
       FileNotFoundError: the folder has neither label maps nor attributes.
-      ValueError: an image has none, or two images would share one.
+      ValueError: an image has no entry, or two images share one.
     """
     if not folder:
         return index
@@ -53,12 +53,13 @@ def added(index: Index, folder: str | os.PathLike) -> Index:
 
 
 def match(paths: Sequence[str], keys: Sequence[str], *, source: str) -> np.ndarray:
-    """For each image path the number of the key that agrees with its end in the most folders (at
-    least in the file's name), suffixes aside.
+    """Returns, for each image path, the number of the key that agrees with its end best.
+
+    The best key agrees in the most folders, and at least in the file's name, suffixes aside.
 
     Raises:
-      ValueError: keys twice, an image without a key, one that two keys fit equally well, or two
-        images with one key; names the first of them.
+      ValueError: a key occurs twice, an image has no key, two keys fit an image equally well, or
+        two images have one key. The message names the first such image or key.
     """
     split = [_parts(key) for key in keys]
     by_name: dict[str, list[int]] = {}
@@ -94,17 +95,20 @@ def match(paths: Sequence[str], keys: Sequence[str], *, source: str) -> np.ndarr
 def read_attributes(
     path: str | os.PathLike, images: Sequence[str]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """([N, M] float32 probabilities of the images, M names) of an `.npz`.
+    """Reads the attribute probabilities of images from an `.npz`.
+
+    Returns:
+      float32 [N, M] in the order of `images`, and the M names.
 
     Raises:
-      ValueError: not such a file, or an image has no row.
+      ValueError: the file is not of that form, or an image has no row.
     """
-    found = read_arrays(
+    arrays = read_arrays(
         path,
         ('path', 'names', 'attributes'),
         expected='an .npz with path [N], names [M] and attributes [N, M]',
     )
-    keys, names, values = found.values()
+    keys, names, values = arrays.values()
     if keys.ndim != 1 or names.ndim != 1 or {keys.dtype.kind, names.dtype.kind} != {'U'}:
         raise ValueError(
             f'{path}: path is {keys.dtype} {keys.shape} and names {names.dtype} {names.shape};'
@@ -113,7 +117,7 @@ def read_attributes(
     if values.shape != (len(keys), len(names)) or not np.issubdtype(values.dtype, np.number):
         raise ValueError(
             f'{path}: attributes has shape {values.shape} and type {values.dtype}; expected numbers'
-            f' ({len(keys)}, {len(names)}), a row a path'
+            f' ({len(keys)}, {len(names)}), one row per path'
         )
     rows = match(images, keys.tolist(), source=str(path))
     return values[rows].astype(np.float32), tuple(names.tolist())
@@ -143,9 +147,7 @@ def write_map(folder: str | os.PathLike, key: str, labels: np.ndarray) -> pathli
 
 
 def keys_of(paths: Sequence[str]) -> list[str]:
-    """Keys for images: their paths from the deepest folder that holds them all, without
-    suffixes.
-    """
+    """Returns the keys of images: their paths without suffixes, from their common folder on."""
     top = os.path.commonpath([os.path.dirname(path) for path in paths])
     return [os.path.splitext(os.path.relpath(path, top))[0].replace(os.sep, '/') for path in paths]
 
@@ -156,7 +158,7 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 def _shared(a: tuple[str, ...], b: tuple[str, ...]) -> int:
-    """Equal components from the end."""
+    """Counts the equal components from the end."""
     depth = 0
     for x, y in zip(reversed(a), reversed(b), strict=False):
         if x != y:

@@ -1,9 +1,9 @@
-"""Generated pedestrians: three domains, six cameras each, with identities, attributes and part
-masks. numpy and Pillow, no download.
+"""Generated pedestrians: three domains of six cameras, with identities, attributes and masks.
 
-`Generator` makes images in memory, `write_tree` a data set in Market-1501's layout, `cached_tree`
-one in the user's cache. The body mesh, `synthetic_body_cc0.npz`, is in the public domain;
-`jreid.synthetic.mesh` says where it comes from.
+The generator needs numpy and Pillow and downloads nothing. `Generator` makes images in memory,
+`write_tree` writes a data set in Market-1501's layout, and `cached_tree` writes one to the user's
+cache. The body mesh, `synthetic_body_cc0.npz`, is in the public domain; `jreid.synthetic.mesh` says
+where it comes from.
 """
 
 from jreid.synthetic.cache import cached_tree

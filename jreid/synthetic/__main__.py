@@ -1,5 +1,6 @@
-"""`python -m jreid.synthetic --out DIR --domain plaza`: write a generated data set in
-Market-1501's layout.
+"""`python -m jreid.synthetic --out DIR --domain plaza`: writes a generated data set.
+
+Its layout is that of Market-1501.
 """
 
 import argparse
@@ -80,7 +81,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         '--workers',
         type=int,
         default=None,
-        help='processes; two where there are two cores, unless given',
+        help='processes; by default two, or one on a single core',
     )
     return parser
 
@@ -88,7 +89,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def main(
     arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid.synthetic'
 ) -> None:
-    """Parses the arguments, writes the tree, prints its counts."""
+    """Parses the arguments, writes the tree, and prints its counts."""
     options = vars(_parser(prog).parse_args(arguments))
     options['size'] = tuple(options['size'])
     counts = write_tree(options.pop('out'), options.pop('domain'), **options)

@@ -1,4 +1,4 @@
-"""Attributes of a tree's people in the exact form of Market-1501's `market_attribute.mat`."""
+"""Writes the attributes of a tree's people in the exact form of `market_attribute.mat`."""
 
 import io
 import pathlib
@@ -52,7 +52,7 @@ def _half(
     generator: Generator, domain: str, identities: Iterable[int], fields: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     rows = {identity: generator.attributes(domain, identity) for identity in identities}
-    # age is 1-4 already; 0 and 1 become the file's 1 and 2.
+    # The age is 1-4 already; 0 and 1 of the others become the file's 1 and 2.
     half = {
         name: np.array([[row[name] + (name != 'age') for row in rows.values()]], np.uint8)
         for name in fields
@@ -63,8 +63,9 @@ def _half(
 
 
 def write_attributes(folder: pathlib.Path, parameters: TreeParameters) -> None:
-    """Writes `market_attribute.mat`: a struct with halves test and train, of uint8 rows (1 no, 2
-    yes; age 1-4) and `image_index`.
+    """Writes `market_attribute.mat`: a struct with halves test and train.
+
+    Each half has uint8 rows (1 no, 2 yes; age 1-4) and `image_index`.
     """
     generator = Generator(parameters.seed, parameters.size, parameters.strength)
     halves = {'test': test_identities(parameters), 'train': train_identities(parameters)}
@@ -74,5 +75,5 @@ def write_attributes(folder: pathlib.Path, parameters: TreeParameters) -> None:
     }
     buffer = io.BytesIO()
     scipy.io.savemat(buffer, {'market_attribute': struct}, do_compression=True)
-    # The header carries the time of day; without it the same parameters give the same bytes.
+    # The header contains the time of day; without it, equal parameters give equal bytes.
     (folder / FILE).write_bytes(_HEADER.ljust(_HEADER_BYTES) + buffer.getvalue()[_HEADER_BYTES:])

@@ -1,5 +1,6 @@
-"""The ground and the wall behind a person, ray cast with the same camera, so that horizon and
-scale agree with the figure.
+"""The ground and the wall behind a person.
+
+They are ray cast with the figure's own camera, so that horizon and scale agree.
 """
 
 import dataclasses
@@ -22,14 +23,14 @@ _FAR = 1e9
 
 @dataclasses.dataclass(frozen=True)
 class Surroundings:
-    """A camera's textures, a texel a row."""
+    """The textures of a camera, one texel per row."""
 
     ground: np.ndarray
     wall: np.ndarray
 
 
 def make_surroundings(camera: Camera) -> Surroundings:
-    """The camera's textures: 60-170 ms for six cameras, so made once."""
+    """Makes the textures of a camera; six cameras take 60-170 ms, so make them once."""
     return Surroundings(
         ground=ground_texture(camera.ground, camera.ground_tint, camera.key).reshape(-1, 3),
         wall=wall_texture(camera.wall, camera.key).reshape(-1, 3),
@@ -38,20 +39,21 @@ def make_surroundings(camera: Camera) -> Surroundings:
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """A box cut from the camera's image plane: pixel (column, row) looks along the plane's (u,
-    v) at unit distance.
+    """A box cut from the camera's image plane.
+
+    Pixel (column, row) looks along the plane's (u, v) at unit distance.
     """
 
     centre: tuple[float, float]
-    scale: tuple[float, float]  # pixels a unit of the image plane
+    scale: tuple[float, float]  # pixels per unit of the image plane
     elevation: float
     distance: float
-    target: float  # height looked at, metres
+    target: float  # height in metres of the point that the camera looks at
     height: int
     width: int
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pixel column, row and depth `[n]` of points `[3, n]`."""
+        """Projects points `[3, n]` to pixel column, pixel row and depth, each `[n]`."""
         u, v, depth = image_plane(points, self.elevation, self.distance, self.target)
         column = (u - np.float32(self.centre[0])) * np.float32(self.scale[0]) + np.float32(
             self.width / 2
@@ -65,8 +67,9 @@ class View:
 def image_plane(
     points: np.ndarray, elevation: float, distance: float, target: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Perspective coordinates u, v and depth `[n]` of points `[3, n]`, looking down at `target`
-    metres above the origin.
+    """Computes perspective coordinates u, v and depth, each `[n]`, of points `[3, n]`.
+
+    The camera looks down at `target` metres above the origin.
     """
     cos, sin = np.float32(np.cos(elevation)), np.float32(np.sin(elevation))
     up = points[1] - np.float32(target)
@@ -82,8 +85,9 @@ def render_background(
     sun: Sun,
     shade: GroundShade,
 ) -> np.ndarray:
-    """Linear light `[H, W, 3]` of ground and wall. Rows look at one of the two: the wall above
-    the line where they meet.
+    """Renders linear light `[H, W, 3]` of ground and wall.
+
+    A row of pixels shows one of the two: the wall above the line where they meet.
     """
     height, width = view.height, view.width
     u = ((np.arange(width) + 0.5 - width / 2) / view.scale[0] + view.centre[0]).astype(np.float32)

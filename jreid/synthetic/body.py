@@ -1,5 +1,6 @@
-"""From a person to a figure: the mesh blended to their build, dressed by displacement, with the
-accessories they carry.
+"""Builds a person's figure: the mesh, blended to their build and dressed by displacement.
+
+Bags, hats and long hair are unit meshes placed on it.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ from jreid.synthetic.mesh import BALL, BOX, Bone, Layer, Mesh, Part, load_mesh
 from jreid.synthetic.wardrobe import Item
 
 _BONES_PER_VERTEX = 4
-# the smooth layer never lies closer to the skin, or hands and neck would pierce it
+# If the smooth layer lay closer to the skin, hands and neck would pierce it.
 _BARE_CLEARANCE = 0.004
 
 
@@ -23,7 +24,7 @@ class Figure:
     points: np.ndarray  # [n, 3] metres
     normals: np.ndarray  # [n, 3]
     triangles: np.ndarray  # [t, 3]
-    two_sided: np.ndarray  # [t] skirts are seen from inside too
+    two_sided: np.ndarray  # [t]; skirts show their inside too
     joints: np.ndarray  # [21, 3]
     layer: np.ndarray  # [n]
     part: np.ndarray  # [n]
@@ -34,14 +35,15 @@ class Figure:
 
 
 def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    """0 below `low`, 1 above `high`, a cubic between."""
+    """Interpolates from 0 below `low` to 1 above `high` by a cubic."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def above_scalp(position: np.ndarray) -> np.ndarray:
-    """Signed distance `[n]`, in metres, into the hairy region of the head at canonical positions
-    `[n, 3]`.
+    """Computes the signed distance `[n]`, in metres, into the hairy region of the head.
+
+    It takes canonical positions `[n, 3]`.
     """
     return np.minimum(
         (position[..., 1] - 1.515) + 0.62 * (0.085 - position[..., 2]) - 0.035,
@@ -50,8 +52,9 @@ def above_scalp(position: np.ndarray) -> np.ndarray:
 
 
 def vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals `[n, 3]`, pointing outwards; summed by bincount, so that no BLAS enters the
-    pixels' path.
+    """Computes unit normals `[n, 3]` that point outwards.
+
+    They are summed by bincount, so that no BLAS influences the pixels.
     """
     a, b, c = (points[triangles[:, k]] for k in range(3))
     normal = np.cross(c - a, b - a)
@@ -66,7 +69,7 @@ def vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def _blend(mesh: Mesh, body: Body) -> tuple[np.ndarray, np.ndarray]:
-    """Points and joints of the unclothed body, scaled to its height."""
+    """Blends points and joints of the unclothed body and scales them to its height."""
     share = np.zeros(6)
     share[1:] = (
         max(body.weight, 0) * 0.38,
@@ -90,8 +93,10 @@ def _blend(mesh: Mesh, body: Body) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _clothes_thickness(mesh: Mesh, person: Identity) -> np.ndarray:
-    """Metres `[n]` by which clothes, shoes, hair and hats lift each body vertex along its
-    normal.
+    """Computes how far clothes, shoes, hair and hats lift each body vertex along its normal.
+
+    Returns:
+      Metres `[n]`.
     """
     n = mesh.body_size
     layer, part, arm, leg, position = (
@@ -130,8 +135,9 @@ def _clothes_thickness(mesh: Mesh, person: Identity) -> np.ndarray:
 
 
 def _spread_skirt(mesh: Mesh, person: Identity, points: np.ndarray) -> None:
-    """Widen the skirt layer in place: a skirt flares towards its hem, a coat hangs clear of what
-    is under it.
+    """Widens the skirt layer in place.
+
+    A skirt flares towards its hem; a coat hangs clear of the clothes under it.
     """
     skirt = mesh.layer[: mesh.body_size] == Layer.SKIRT
     down = np.clip(mesh.leg[: mesh.body_size][skirt], 0, 2)
@@ -147,7 +153,7 @@ def _spread_skirt(mesh: Mesh, person: Identity, points: np.ndarray) -> None:
 def _hair_and_hat(
     mesh: Mesh, person: Identity, points: np.ndarray, joints: np.ndarray
 ) -> dict[Layer, tuple]:
-    """Placement (unit mesh, centre, radii) of long hair, a brim and a hood."""
+    """Places long hair, a brim and a hood: unit mesh, centre and radii of each."""
     head = mesh.layer[: mesh.body_size] == Layer.HEAD
     crown, nape = points[head, 1].max(), points[head, 2].min()
     face = points[head & (mesh.position[: mesh.body_size, 1] > 1.58), 2].max()
@@ -177,7 +183,7 @@ def _hair_and_hat(
 def _bags(
     mesh: Mesh, person: Identity, points: np.ndarray, joints: np.ndarray
 ) -> dict[Layer, tuple]:
-    """Placement (unit mesh, centre, radii) of backpack, bag and handbag."""
+    """Places backpack, bag and handbag: unit mesh, centre and radii of each."""
     n, carried = mesh.body_size, person.carried
     tights, position = mesh.layer[:n] == Layer.TIGHTS, mesh.position[:n]
 
@@ -210,7 +216,7 @@ def _bags(
 
 
 def _worn_triangles(mesh: Mesh, person: Identity, accessories: dict[Layer, tuple]) -> np.ndarray:
-    """The triangles `[t, 3]` that this person shows."""
+    """Selects the triangles `[t, 3]` that this person shows."""
     layer = mesh.triangle_layer
     shown = np.isin(layer, (Layer.TIGHTS, Layer.HEAD, Layer.HANDS, Layer.EYES, *accessories))
     length = (
@@ -226,7 +232,7 @@ def _worn_triangles(mesh: Mesh, person: Identity, accessories: dict[Layer, tuple
 
 
 def build_figure(person: Identity) -> Figure:
-    """The person's mesh at rest, reduced to the vertices they show."""
+    """Builds the person's mesh at rest, reduced to the vertices they show."""
     mesh = load_mesh()
     n, size = mesh.body_size, len(mesh.layer)
     body, joints = _blend(mesh, person.body)

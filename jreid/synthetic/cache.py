@@ -1,6 +1,4 @@
-"""Trees kept in the user's cache: generated on first use, found by everything that decides their
-bytes.
-"""
+"""Trees in the user's cache: generated on first use, and named by what decides their bytes."""
 
 import hashlib
 import json
@@ -12,7 +10,7 @@ from jreid.synthetic.tree import describe, write_tree
 
 
 def cache_folder() -> pathlib.Path:
-    """`$JREID_CACHE`, else `$XDG_CACHE_HOME/jreid`, else `~/.cache/jreid`."""
+    """Returns `$JREID_CACHE`, else `$XDG_CACHE_HOME/jreid`, else `~/.cache/jreid`."""
     if os.environ.get('JREID_CACHE'):
         return pathlib.Path(os.environ['JREID_CACHE']).expanduser()
     home = os.environ.get('XDG_CACHE_HOME')
@@ -27,17 +25,18 @@ def cached_tree(
     progress: bool = True,
     **parameters,
 ) -> pathlib.Path:
-    """The folder of a tree, generated on the first call.
+    """Returns the folder of a tree, which the first call generates.
+
+    Calls at the same time are safe: each generates its own tree, and the first to finish is kept.
 
     Args:
       domain: plaza, campus or station.
       root: where trees are kept; None for the folder `synthetic` of the user's cache
         (`$JREID_CACHE` moves it).
-      workers, progress: as for `write_tree`.
+      workers: as for `write_tree`.
+      progress: as for `write_tree`.
       **parameters: `identities`, `test_identities`, `cameras`, `images_per_camera`, `distractors`,
         `junk`, `size`, `seed`, `strength`, as for `write_tree`.
-
-    Calls at the same time are safe: each generates apart, the first to finish is kept.
     """
     described = describe(TreeParameters(domain, **parameters))
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]

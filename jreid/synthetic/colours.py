@@ -1,5 +1,6 @@
-"""Clothes, skin and hair colours as linear RGB, from HSV boxes that carry Market-1501's colour
-names.
+"""Clothes, skin and hair colours as linear RGB, drawn from boxes in HSV.
+
+The boxes have the colour names of Market-1501.
 """
 
 import numpy as np
@@ -9,8 +10,8 @@ from jreid.synthetic.draws import Draws
 UPPER_COLOURS = ('black', 'white', 'red', 'purple', 'yellow', 'gray', 'blue', 'green')
 LOWER_COLOURS = ('black', 'white', 'pink', 'purple', 'yellow', 'gray', 'blue', 'green', 'brown')
 
-# Hue in degrees, saturation, value (of sRGB). Gray is kept out of the range of white and black so
-# that labels stay truthful under light.
+# Hue in degrees, saturation, value (of sRGB). Gray keeps away from white and black, so that labels
+# stay true under any light.
 _BOXES = {
     'black': ((200, 260), (0.0, 0.25), (0.07, 0.22)),
     'white': ((30, 60), (0.0, 0.07), (0.80, 0.95)),
@@ -54,7 +55,7 @@ GRAY_HAIR = 5
 
 
 def hsv_to_linear(hue: float, saturation: float, value: float) -> np.ndarray:
-    """Linear RGB `[3]` of a hue in degrees and saturation, value in [0, 1]."""
+    """Converts a hue in degrees and saturation, value in [0, 1] to linear RGB `[3]`."""
     sector = (hue % 360) / 60.0
     whole = int(sector)
     part = sector - whole
@@ -75,7 +76,10 @@ def hsv_to_linear(hue: float, saturation: float, value: float) -> np.ndarray:
 
 
 def draw_colour(draws: Draws, name: str, colour: str) -> np.ndarray:
-    """Linear RGB `[3]` of the named colour; `name` is the parameter's, e.g. `top`."""
+    """Draws linear RGB `[3]` of the named colour.
+
+    `name` is that of the random parameter, e.g. `top`.
+    """
     return hsv_to_linear(
         *(
             draws.uniform(f'{name}.{axis}', low, high)

@@ -8,12 +8,13 @@ Range = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Domain:
-    """Ranges from which the people and the cameras of one place are drawn; probabilities are in
-    [0, 1].
+    """Ranges from which the people and the cameras of one place are drawn.
+
+    Probabilities are in [0, 1].
     """
 
     name: str
-    key: int  # enters every random key, so that the domains share no people
+    key: int  # part of every random key, so that the domains share no people
     # People.
     upper: tuple[float, ...]  # weights of UPPER_COLOURS
     lower: tuple[float, ...]  # weights of LOWER_COLOURS
@@ -57,7 +58,7 @@ class Domain:
 
     @property
     def warm(self) -> bool:
-        """Summer clothes: no tights, few hoods."""
+        """Returns whether people wear summer clothes: no tights, few hoods."""
         return self.short_sleeve >= 0.5
 
 
@@ -174,7 +175,7 @@ STATION = Domain(
 )
 DOMAINS = {domain.name: domain for domain in (PLAZA, CAMPUS, STATION)}
 
-# The camera that no domain's colour pulls at, and the least value that still gives a picture.
+# The camera without a domain's colours, and the least value that still gives a picture.
 _NEUTRAL = {
     'ambient_colour': (1.0, 0.2),
     'sun_colour': (1.0, 0.2),
@@ -189,15 +190,20 @@ _NEUTRAL = {
 
 
 def find_domain(name: str) -> Domain:
-    """The domain of that name; ValueError lists those that exist."""
+    """Returns the domain of that name.
+
+    Raises:
+      ValueError: there is no such domain; the message lists those that exist.
+    """
     if name not in DOMAINS:
         raise ValueError(f'unknown synthetic domain {name!r}; expected one of {", ".join(DOMAINS)}')
     return DOMAINS[name]
 
 
 def with_strength(domain: Domain, strength: float) -> Domain:
-    """The domain with its colour ranges stretched `strength` times about neutral: 0 gives
-    cameras without a cast, 1 the domain itself.
+    """Returns the domain with its colour ranges stretched `strength` times about neutral.
+
+    0 gives cameras without a cast, 1 the domain itself.
     """
     if not 0 <= strength <= 4:
         raise ValueError(

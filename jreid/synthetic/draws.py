@@ -1,8 +1,7 @@
-"""Keyed random numbers: a value depends on its key and its name alone, never on what was drawn
-before it.
+"""Keyed random numbers: a value depends on its key and its name alone.
 
-Images are therefore the same in any order and batch, and a new parameter leaves all the others as
-they were.
+It does not depend on earlier draws. Images are therefore the same in any order and batch, and a new
+parameter leaves all the others unchanged.
 """
 
 import functools
@@ -22,7 +21,10 @@ _UNIT = 2.0**-53
 
 
 def _fold(key: Sequence[int]) -> int:
-    """A 64-bit state from integers: two xor-multiply rounds each, with splitmix64's constants."""
+    """Folds integers to a 64-bit state: two xor-multiply rounds each.
+
+    The constants are those of splitmix64.
+    """
     state = _GOLDEN
     for part in key:
         state = (state ^ (int(part) & _MASK)) * _MIX_1 & _MASK
@@ -33,14 +35,17 @@ def _fold(key: Sequence[int]) -> int:
 
 @functools.cache
 def _slot(name: str) -> int:
-    """The fixed place of a name in the 64-bit sequence of a key."""
+    """Returns the fixed place of a name in the 64-bit sequence of a key."""
     return zlib.crc32(name.encode()) * _MIX_2 & _MASK
 
 
 def uniforms(count: int, *key: int) -> np.ndarray:
-    """`[count]` doubles in [0, 1): splitmix64 from the folded key (Steele, Lea and Flood 2014)."""
+    """Draws `[count]` doubles in [0, 1): splitmix64 from the folded key.
+
+    Source: Steele, Lea and Flood 2014.
+    """
     place = np.arange(1, count + 1, dtype=np.uint64)
-    # arrays of uint64 wrap silently, as wanted
+    # Arithmetic on uint64 arrays wraps around silently, as splitmix64 requires.
     x = np.uint64(_fold(key)) + place * np.uint64(_GOLDEN)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(_MIX_1)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(_MIX_2)
@@ -49,8 +54,9 @@ def uniforms(count: int, *key: int) -> np.ndarray:
 
 
 class Draws:
-    """Named random parameters of one key, e.g. `Draws(seed, domain.key, 1,
-    identity).uniform('height', 1.6, 1.9)`.
+    """The named random parameters of one key.
+
+    For example, `Draws(seed, domain.key, 1, identity).uniform('height', 1.6, 1.9)`.
     """
 
     def __init__(self, *key: int) -> None:
@@ -63,15 +69,15 @@ class Draws:
         return ((x ^ (x >> 31)) >> 11) * _UNIT
 
     def uniform(self, name: str, low: float = 0.0, high: float = 1.0) -> float:
-        """A float in [low, high)."""
+        """Draws a float in [low, high)."""
         return low + (high - low) * self._unit(name)
 
     def flag(self, name: str, probability: float) -> bool:
-        """True with the probability given."""
+        """Draws True with the given probability."""
         return self._unit(name) < probability
 
     def choice(self, name: str, options: Sequence[T], weights: Sequence[float] | None = None) -> T:
-        """One of the options; the weights need not sum to one."""
+        """Draws one of the options; the weights need not sum to one."""
         if weights is None:
             return options[int(self._unit(name) * len(options))]
         edges = np.cumsum(weights)
@@ -79,7 +85,10 @@ class Draws:
         return options[min(place, len(options) - 1)]
 
     def normal(self, name: str, deviation: float = 1.0) -> float:
-        """Nearly Gaussian and bounded by 3 deviations: the sum of three uniforms (Irwin-Hall)."""
+        """Draws a nearly Gaussian number, bounded by 3 deviations.
+
+        It is the sum of three uniforms (Irwin-Hall).
+        """
         return (
             (self._unit(name, 1) + self._unit(name, 2) + self._unit(name, 3) - 1.5)
             * 2.0
@@ -87,9 +96,9 @@ class Draws:
         )
 
     def order(self, name: str, count: int) -> list[int]:
-        """A random permutation of 0 to count - 1."""
+        """Draws a permutation of 0 to count - 1."""
         return sorted(range(count), key=lambda place: self._unit(name, place + 1))
 
     def integer(self, name: str, bound: int = 2**30) -> int:
-        """An int in [0, bound)."""
+        """Draws an int in [0, bound)."""
         return int(self._unit(name) * bound)

@@ -1,5 +1,6 @@
-"""The generator: images, masks and attributes of (identity, camera, index), the same in any
-order and batch.
+"""Generates images, masks and attributes from (identity, camera, index).
+
+They are the same in any order and batch.
 """
 
 import functools
@@ -16,7 +17,7 @@ from jreid.synthetic.pose import kinematics, pose
 from jreid.synthetic.render import Actor, render
 from jreid.synthetic.scene import CAMERAS, Camera, Frame, draw_camera, draw_frame
 
-# smaller images are rendered at this height and scaled down: at their own, limbs would alias
+# Smaller images are rendered at this height and scaled down, or limbs would alias.
 _LEAST_HEIGHT = 128
 _FIGURES_KEPT = 256  # about 0.4 MB each
 _PASSERS_BY = 40
@@ -26,12 +27,12 @@ Key = tuple[int, int, int]
 
 
 class Generator:
-    """Pedestrians of the three domains.
+    """A generator of pedestrians in the three domains.
 
     Args:
       seed: any int; other seeds have other people, cameras and frames.
       size: height and width of the images, in pixels.
-      strength: stretch of the cameras' colour ranges: 0 none, 1 as designed. The knob for the gap
+      strength: stretch of the cameras' colour ranges: 0 none, 1 as designed. It controls the gap
         between cameras and domains.
     """
 
@@ -41,14 +42,15 @@ class Generator:
         if min(size) < 16:
             raise ValueError(f'size is {size}; expected (height, width) of at least 16 pixels')
         self.seed, self.size, self.strength = seed, (int(size[0]), int(size[1])), strength
-        # Caches of this generator alone; they hold it in a cycle, which the garbage collector
-        # breaks.
+        # These caches belong to this generator. They refer to it in a cycle, which the garbage
+        # collector breaks.
         self._figure = functools.lru_cache(_FIGURES_KEPT)(self._make_figure)
         self._camera = functools.lru_cache(None)(self._make_camera)
         self._domain = functools.lru_cache(None)(
             lambda name: with_strength(find_domain(name), strength)
         )
-        self._domain('plaza')  # an impossible strength fails here
+        # An invalid strength fails here.
+        self._domain('plaza')
 
     def _make_figure(self, domain: str, identity: int) -> Figure:
         return build_figure(draw_identity(self.seed, self._domain(domain), identity))
@@ -62,18 +64,22 @@ class Generator:
         return drawn, make_surroundings(drawn)
 
     def identity(self, domain: str, identity: int) -> Identity:
-        """The person of this number (0 or more)."""
+        """Returns the person of this number (0 or more)."""
         return self._figure(domain, identity).person
 
     def attributes(self, domain: str, identity: int) -> dict[str, int]:
-        """Their 27 attributes: `age` 1-4, the others 0 or 1 (see `identity.attributes`)."""
+        """Returns a person's 27 attributes: `age` 1-4, the others 0 or 1.
+
+        See `jreid.synthetic.identity.attributes`.
+        """
         return attributes(draw_identity(self.seed, self._domain(domain), identity))
 
     def _cast(
         self, domain: Domain, key: Key
     ) -> tuple[Frame, list[tuple[Figure, Frame, tuple[float, float, float]]]]:
-        """The frame of an image, and who is in it: the subject, perhaps a passer-by in front
-        (+z) or behind.
+        """Returns the frame of an image, and the people in it.
+
+        They are the subject, and perhaps a passer-by in front (+z) or behind.
         """
         identity, camera_number, index = key
         camera, _ = self._camera(domain.name, camera_number)
@@ -96,7 +102,7 @@ class Generator:
         return frame, cast
 
     def batch(self, domain: str, keys: Sequence[Key]) -> tuple[np.ndarray, np.ndarray]:
-        """Images and part masks.
+        """Generates images and part masks.
 
         Args:
           domain: plaza, campus or station.
@@ -107,7 +113,7 @@ class Generator:
           upper arm, 4 lower arm, 5 upper leg, 6 lower leg, 7 foot.
 
         Raises:
-          ValueError: an unknown domain or camera, or a negative number.
+          ValueError: the domain or a camera is unknown, or a number is negative.
         """
         place = self._domain(domain)
         negative = next((key for key in keys if min(key) < 0), None)

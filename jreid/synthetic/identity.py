@@ -1,5 +1,6 @@
-"""A person: body, hair, clothes, bags and gait, drawn from (seed, domain, identity), and the
-attributes read off them.
+"""Draws a person from (seed, domain, identity), and reads off their attributes.
+
+A person has a body, hair, clothes, bags and a gait.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from jreid.synthetic.wardrobe import Bottom, Carried, Shoes, Top
 
 YOUNG, TEENAGER, ADULT, OLD = range(4)
 
-# Identities from here on are nobody's label: passers-by, distractors and junk. They have no twins.
+# Identities from here on are no labels: passers-by, distractors and junk. They have no twins.
 STRANGERS = 100_000
 _KEY_PERSON, _KEY_TWIN = 1, 5
 _TWIN_SHARE = 0.35
@@ -133,11 +134,11 @@ def _draw_alone(seed: int, domain: Domain, identity: int) -> Identity:
 
 
 def draw_identity(seed: int, domain: Domain, identity: int) -> Identity:
-    """The person of this number.
+    """Draws the person of this number.
 
     35 % of the odd numbers are twins: they wear the garments of the even number before, in nearly
-    its colours, on their own body and with their own hair, pattern, shoes and bags. These hard
-    negatives stop clothes' colours from telling everybody apart.
+    its colours. Body, hair, pattern, shoes and bags are their own. With these hard negatives, the
+    colours of clothes do not identify everybody.
     """
     person = _draw_alone(seed, domain, identity)
     if (
@@ -157,12 +158,12 @@ def draw_identity(seed: int, domain: Domain, identity: int) -> Identity:
 
 
 def attributes(person: Identity) -> dict[str, int]:
-    """Market-1501's 27 attributes, by the names of its annotation file: `age` 1-4 (young, teenager,
-    adult, old), the others 0 or 1.
+    """Returns Market-1501's 27 attributes, by the names of its annotation file.
 
-    1 stands for the file's 2, so: a bag of the kind, a hat, long hair, a woman, short sleeves
-    (`up`), short trousers or skirt (`down`), and no dress (`clothes`: the file's 1 is a dress, its
-    2 are pants). They are read off the fields the images are made from.
+    `age` is 1-4 (young, teenager, adult, old), the others are 0 or 1. 1 stands for the file's 2: a
+    bag of the kind, a hat, long hair, a woman, short sleeves (`up`), short trousers or skirt
+    (`down`), and no dress (`clothes`: the file's 1 is a dress, its 2 are pants). The attributes
+    come from the fields that the images are made from.
     """
     carried = person.carried
     values = {

@@ -1,5 +1,6 @@
-"""What a camera does to a linear image: blur, exposure, white balance, noise, tone, JPEG, and
-the box's resize.
+"""Applies a camera to a linear image: blur, exposure, white balance, noise, tone and JPEG.
+
+The resize of the detected box comes last.
 """
 
 import functools
@@ -13,14 +14,16 @@ from jreid.synthetic.scene import Camera, Frame
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _GRAIN_KEY, _GRAIN = 991, 256
-_NOISE_FLOOR = np.float32(0.006)  # 0.02 put white grain on black coats
+# With 0.02, black coats had white grain.
+_NOISE_FLOOR = np.float32(0.006)
 _MIN_HEIGHT, _MAX_HEIGHT = 32, 192
 
 
 @functools.cache
 def _grain() -> np.ndarray:
-    """Tileable noise `[512, 512, 3]` of about unit deviation, partly shared by the channels;
-    read at an offset of each image's own.
+    """Makes tileable noise `[512, 512, 3]` of about unit deviation, partly shared by the channels.
+
+    Each image reads it at an offset of its own.
     """
     noise = (
         (uniforms(_GRAIN * _GRAIN * 9, _GRAIN_KEY).reshape(3, _GRAIN, _GRAIN, 3).sum(0) - 1.5) * 2.0
@@ -31,8 +34,9 @@ def _grain() -> np.ndarray:
 
 @functools.lru_cache(4096)
 def _taps(n_out: int, n_in: int, blur: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Indices and weights `[k, n_out]` of a resampling: a Gaussian of `blur` output pixels, or
-    (None) a triangle.
+    """Computes indices and weights `[k, n_out]` of a resampling.
+
+    The kernel is a Gaussian of `blur` output pixels, or, with None, a triangle.
     """
     centre, ratio = (np.arange(n_out) + 0.5) * n_in / n_out, n_in / n_out
     if blur is None:
@@ -61,8 +65,9 @@ def _resample_rows(x: np.ndarray, taps: tuple[np.ndarray, np.ndarray]) -> np.nda
 
 
 def _resample(image: np.ndarray, vertical: tuple, horizontal: tuple) -> np.ndarray:
-    """Rows, then columns of `[H, W, 3]`; multiply-adds only, as a matrix product's bytes depend
-    on BLAS.
+    """Resamples the rows, then the columns of `[H, W, 3]`.
+
+    It uses multiply-adds only, as the bytes of a matrix product depend on BLAS.
     """
     width = image.shape[1]
     x = _resample_rows(image.reshape(len(image), -1), vertical)
@@ -75,7 +80,10 @@ def _resample(image: np.ndarray, vertical: tuple, horizontal: tuple) -> np.ndarr
 
 @functools.lru_cache(4096)
 def _tone(gamma: float, contrast: float) -> np.ndarray:
-    """Response `[4096]` to linear light in [0, 4]: filmic shoulder, gamma, contrast about 0.45."""
+    """Computes the response `[4096]` to linear light in [0, 4].
+
+    It has a filmic shoulder, a gamma, and contrast about 0.45.
+    """
     x = np.linspace(0, 4, 4096)
     x = np.clip(x / (x + 0.55) * 1.45, 0, 1) ** (1 / gamma)
     return ((x - 0.45) * contrast + 0.45).astype(np.float32)
@@ -90,14 +98,14 @@ def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 def photograph(
     light: np.ndarray, frame: Frame, camera: Camera, size: tuple[int, int]
 ) -> np.ndarray:
-    """The uint8 image `[*size, 3]` that the camera makes of linear light `[H, W, 3]`.
+    """Returns the uint8 image `[*size, 3]` that the camera takes of linear light `[H, W, 3]`.
 
     Blur, noise and JPEG act at the frame's own resolution, before the resize to `size`, as in boxes
     cut from a video.
     """
     height = int(np.clip(frame.resolution, _MIN_HEIGHT, _MAX_HEIGHT)) // 2 * 2
     width = height // 2
-    # Rounded, so that the taps and curves of a camera are found in the cache.
+    # Rounding lets the images of a camera share cached taps and curves.
     vertical = _taps(height, light.shape[0], round(float(camera.blur), 2))
     horizontal = _taps(
         width,

@@ -1,6 +1,4 @@
-"""Sun and sky: what they give to a surface, what bodies take from each other and from the
-ground.
-"""
+"""Light of sun and sky on surfaces, and the shade of bodies on each other and on the ground."""
 
 import dataclasses
 
@@ -8,17 +6,18 @@ import numpy as np
 
 from jreid.synthetic.scene import Camera, Frame
 
-_LEAST_SUN = 0.12  # below it shadows cannot be seen
-# Coarse shadow map of the vertices, seen from the sun: cells a metre and size.
+# Below it, shadows are invisible.
+_LEAST_SUN = 0.12
+# Coarse shadow map of the vertices, from the sun's view: cells per metre and size.
 _MAP_CELLS, _MAP_ROWS, _MAP_COLUMNS = 22, 96, 72
-# Grid of shadow on the ground: 10 cm cells around the person.
+# Grid of shadow on the ground, around the person: cells per metre, cells per side, metres.
 _GROUND_CELLS, _GROUND_SIDE, _GROUND_HALF = 10, 64, 3.2
 _SOLE_HEIGHT = 0.06
 
 
 @dataclasses.dataclass(frozen=True)
 class Sun:
-    """Light of one image; colours are linear RGB times strength."""
+    """The light of one image; colours are linear RGB times strength."""
 
     direction: np.ndarray  # [3], towards the sun
     direct: np.ndarray
@@ -29,7 +28,7 @@ class Sun:
 
 
 def make_sun(camera: Camera, frame: Frame) -> Sun:
-    """The light of one image."""
+    """Computes the light of one image."""
     height, azimuth = camera.sun_elevation, frame.sun_azimuth
     direction = np.array(
         [np.cos(height) * np.sin(azimuth), np.sin(height), np.cos(height) * np.cos(azimuth)],
@@ -46,8 +45,9 @@ def make_sun(camera: Camera, frame: Frame) -> Sun:
 
 
 def sun_visibility(points: np.ndarray, sun: Sun) -> np.ndarray:
-    """Share `[n]` of the sun that reaches each vertex `[3, n]` past the others, from a coarse
-    shadow map.
+    """Computes the share `[n]` of the sun that reaches each vertex `[3, n]` past the others.
+
+    It comes from a coarse shadow map.
     """
     if not sun.casts_shadows:
         return np.ones(points.shape[1], np.float32)
@@ -77,8 +77,9 @@ def sun_visibility(points: np.ndarray, sun: Sun) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class GroundShade:
-    """What the figures take from the ground's light: a soft blob about the feet, and the cast
-    shadow on a grid.
+    """The light that the figures take from the ground.
+
+    It is a soft blob about the feet, and the cast shadow on a grid.
     """
 
     feet: tuple[np.float32, np.float32]
@@ -86,7 +87,7 @@ class GroundShade:
     cast: np.ndarray | None  # [64, 64] share of the sun that is blocked
 
     def light(self, x: np.ndarray, z: np.ndarray, sun: Sun) -> np.ndarray:
-        """Light `[h, w, 3]` on ground at `x [h, w]`, `z [h]`."""
+        """Computes the light `[h, w, 3]` on ground at `x [h, w]`, `z [h]`."""
         z = z[:, None]
         blob = np.exp(-0.5 * ((x - self.feet[0]) / self.spread[0]) ** 2) * np.exp(
             -0.5 * ((z - self.feet[1]) / self.spread[1]) ** 2
@@ -113,7 +114,10 @@ class GroundShade:
 
 
 def make_ground_shade(points: np.ndarray, sun: Sun) -> GroundShade:
-    """The shade of figures with vertices `[3, n]`, shed along the sun and blurred by one cell."""
+    """Computes the shade of figures with vertices `[3, n]`.
+
+    It is projected along the sun and blurred by one cell.
+    """
     x, y, z = points
     near = y < _SOLE_HEIGHT
     feet, spread = (
@@ -138,7 +142,7 @@ def make_ground_shade(points: np.ndarray, sun: Sun) -> GroundShade:
     cast[1:-1] = cast[:-2] + cast[1:-1] + cast[2:]
     cast[:, 1:-1] = cast[:, :-2] + cast[:, 1:-1] + cast[:, 2:]
     cast = np.minimum(cast * np.float32(0.18), 1)
-    # The rim collects what falls outside the grid.
+    # The rim is cleared, since it collects all shadow outside the grid.
     cast[[0, 1, -1, -2]] = 0
     cast[:, [0, 1, -1, -2]] = 0
     return GroundShade(feet, spread, cast)

@@ -1,7 +1,7 @@
-"""Albedo of every visible pixel of a person, from its place on the body.
+"""Computes the albedo of every visible pixel of a person, from its place on the body.
 
-Edges of garments, straps, stripes and logos are thresholds on the interpolated canonical position,
-so they are sharp at any mesh density and move with the body.
+Edges of garments, straps, stripes and logos are thresholds on the interpolated canonical position.
+They are therefore sharp at any mesh density and move with the body.
 """
 
 import dataclasses
@@ -18,8 +18,9 @@ from jreid.synthetic.wardrobe import Top
 
 @dataclasses.dataclass(frozen=True)
 class Surface:
-    """Visible pixels of one person, all `[p]`: layer, mask class, canonical position, places
-    along arm and leg.
+    """The visible pixels of one person.
+
+    All arrays are `[p]`: layer, mask class, canonical position, and places along arm and leg.
     """
 
     layer: np.ndarray
@@ -31,7 +32,7 @@ class Surface:
     leg: np.ndarray
 
     def take(self, rows: np.ndarray) -> 'Surface':
-        """These pixels only."""
+        """Selects these pixels."""
         return Surface(
             **{field.name: getattr(self, field.name)[rows] for field in dataclasses.fields(self)}
         )
@@ -42,7 +43,7 @@ def _look_up(table: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarr
 
 
 def albedo(person: Identity, surface: Surface) -> np.ndarray:
-    """Linear reflectance `[p, 3]`."""
+    """Computes the linear reflectance `[p, 3]` of a person's pixels."""
     out = np.empty((len(surface.layer), 3), np.float32)
     out[:] = person.body.skin
     upper = _covered_by_top(person, surface)
@@ -58,7 +59,7 @@ def albedo(person: Identity, surface: Surface) -> np.ndarray:
 
 
 def _covered_by_top(person: Identity, s: Surface) -> np.ndarray:
-    """Which pixels the upper garment covers, `[p]`."""
+    """Returns which pixels `[p]` the upper garment covers."""
     top, front = person.top, s.z > 0.01
     if top.kind in ('coat', 'jacket', 'hoodie') or top.collar:
         bare = (s.y > 1.425) | (front & (np.abs(s.x) < (s.y - 1.375) * 0.8))
@@ -70,7 +71,8 @@ def _covered_by_top(person: Identity, s: Surface) -> np.ndarray:
         )
     tights, skirt, on_arm = s.layer == Layer.TIGHTS, s.layer == Layer.SKIRT, s.arm > 0
     covered = tights & np.where(on_arm, s.arm < top.sleeve_end, (s.leg < top.hem) & ~bare)
-    # The legs under a coat or a dress are painted like it: where they pierce it, nothing shows.
+    # The legs under a coat or a dress have its colour, so that they are invisible where they pierce
+    # it.
     if top.kind == 'coat':
         covered |= (tights & ~on_arm & ~bare & (s.leg < top.coat_length - 0.07)) | (
             skirt & ((s.leg < top.coat_length) | (not person.bottom.dress))
@@ -83,7 +85,10 @@ def _covered_by_top(person: Identity, s: Surface) -> np.ndarray:
 
 
 def _pattern(top: Top, along: np.ndarray, around: np.ndarray, on_arm: np.ndarray) -> np.ndarray:
-    """Share `[p]` of the accent colour in the garment's pattern; the logo is painted apart."""
+    """Computes the share `[p]` of the accent colour in the garment's pattern.
+
+    `_paint_logo` paints the logo.
+    """
 
     def stripes(place: np.ndarray, frequency: float) -> np.ndarray:
         return (place * frequency + top.phase) % 1 < top.duty
@@ -111,8 +116,9 @@ def _pattern(top: Top, along: np.ndarray, around: np.ndarray, on_arm: np.ndarray
 
 
 def _paint_logo(top: Top, s: Surface, on_arm: np.ndarray, out: np.ndarray) -> None:
-    """Six by six cells of the accent, base and inner colours on the chest and perhaps the back,
-    in place.
+    """Paints the logo on the chest and perhaps the back, in place.
+
+    It is six by six cells of the accent, base and inner colours.
     """
     u, v = s.x / top.logo_width + 0.5, (s.y - 1.22) / top.logo_height + 0.5
     side = (s.z > 0.02) | ((s.z < -0.03) & top.logo_back)
@@ -124,7 +130,7 @@ def _paint_logo(top: Top, s: Surface, on_arm: np.ndarray, out: np.ndarray) -> No
 
 
 def _top(person: Identity, s: Surface) -> np.ndarray:
-    """Upper garment: pattern, opening, seams, straps of a backpack."""
+    """Paints the upper garment: pattern, opening, seams and straps of a backpack."""
     top, on_arm = person.top, s.arm > 0
     along = np.where(on_arm, 1.30 - s.arm * 0.26, s.y)
     around = np.where(on_arm, s.z * 1.5, s.x + np.where(s.z > 0, 0, 0.003))
@@ -150,7 +156,7 @@ def _top(person: Identity, s: Surface) -> np.ndarray:
 
 
 def _legs(person: Identity, s: Surface, upper: np.ndarray, out: np.ndarray) -> None:
-    """Lower garment, tights, socks and shoes, in place."""
+    """Paints the lower garment, tights, socks and shoes, in place."""
     bottom, shoes = person.bottom, person.shoes
     tights = s.layer == Layer.TIGHTS
     free = tights & (s.arm <= 0) & ~upper
@@ -184,7 +190,7 @@ def _legs(person: Identity, s: Surface, upper: np.ndarray, out: np.ndarray) -> N
 
 
 def _head(person: Identity, s: Surface) -> np.ndarray:
-    """Face, hair and hat."""
+    """Paints face, hair and hat."""
     hair, hat, skin = person.hair, person.carried.hat, person.body.skin
     out = np.repeat(skin[None].astype(np.float32), len(s.x), 0)
     face, beside_eye = s.z > 0.09, np.abs(np.abs(s.x) - 0.031)
@@ -205,8 +211,9 @@ def _head(person: Identity, s: Surface) -> np.ndarray:
 
 
 def _accessories(person: Identity, s: Surface, out: np.ndarray) -> None:
-    """Eyes, long hair, brim, hood and bags, in place. On these layers the position is that of
-    the unit mesh.
+    """Paints eyes, long hair, brim, hood and bags, in place.
+
+    On these layers the position is that of the unit mesh.
     """
     out[s.layer == Layer.EYES] = (0.25, 0.22, 0.2)
     out[s.layer == Layer.LONG_HAIR] = person.hair.colour

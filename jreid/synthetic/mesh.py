@@ -16,12 +16,14 @@ import numpy as np
 
 _ASSET = pathlib.Path(__file__).with_name('synthetic_body_cc0.npz')
 _STEPS_PER_METRE = 16_000
-_HELPER_HAIR = 4  # strips with gaps between them: not used
+# This layer is not used: it consists of strips with gaps between them.
+_HELPER_HAIR = 4
 
 
 class Bone(enum.IntEnum):
-    """The rig's 19 bones and two virtual ones: a hand's place with the hips' turn, from which a
-    handbag hangs.
+    """The rig's 19 bones and two virtual ones.
+
+    A virtual bone is a hand's place with the hips' turn; a handbag hangs from it.
     """
 
     HIPS = 0
@@ -78,8 +80,9 @@ class Part(enum.IntEnum):
 
 
 def superellipsoid(rings: int, sectors: int, exponent: float) -> tuple[np.ndarray, np.ndarray]:
-    """Unit superellipsoid: points `[rings * sectors, 3]` and triangles wound as the body's;
-    exponent 1 is a ball, towards 0 a box.
+    """Makes a unit superellipsoid: points `[rings * sectors, 3]`, and triangles.
+
+    The triangles are wound like those of the body. Exponent 1 is a ball, towards 0 a box.
     """
 
     def power(x: np.ndarray) -> np.ndarray:
@@ -120,8 +123,10 @@ _SLOTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-    """Arrays over the body's `n` vertices (shapes, joints, body_*) and over all `N` with the
-    accessory slots (the others).
+    """The arrays of the mesh.
+
+    Shapes, joints and body_* cover the body's `n` vertices; the others all `N`, with the accessory
+    slots.
     """
 
     # [12, n, 3] metres; woman 0-5, man 6-11: average, heavy, thin, muscular, old, child
@@ -141,13 +146,13 @@ class Mesh:
 
     @property
     def body_size(self) -> int:
-        """n, the number of vertices without the accessories."""
+        """Returns n, the number of vertices without the accessories."""
         return self.shapes.shape[1]
 
 
 @functools.cache
 def load_mesh() -> Mesh:
-    """The mesh, read once a process."""
+    """Loads the mesh, once per process."""
     with np.load(_ASSET) as baked:
         asset = {name: baked[name] for name in baked.files}
     keep = np.flatnonzero(asset['layer'] != _HELPER_HAIR)

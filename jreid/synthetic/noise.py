@@ -22,15 +22,16 @@ def _filtered(gain: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
 
 
 def fractal(height: int, width: int, slope: float, *key: int) -> np.ndarray:
-    """Noise `[height, width]` with spectrum 1 / f^slope, zero mean, unit deviation."""
+    """Makes noise `[height, width]` with spectrum 1 / f^slope, zero mean, unit deviation."""
     frequency = _frequency(height, width)
     frequency[0, 0] = 1
     return _filtered(frequency**-slope, key)
 
 
 def band(height: int, width: int, low: float, high: float, *key: int) -> np.ndarray:
-    """Noise `[height, width]` between two frequencies (cycles a table), zero mean, unit
-    deviation.
+    """Makes noise `[height, width]` between two frequencies, zero mean, unit deviation.
+
+    The frequencies are in cycles per table.
     """
     frequency = _frequency(height, width)
     return _filtered(
@@ -40,23 +41,23 @@ def band(height: int, width: int, low: float, high: float, *key: int) -> np.ndar
 
 @functools.cache
 def fine() -> np.ndarray:
-    """`[256, 256]` grain of fabric and hair."""
+    """Makes the grain of fabric and hair, `[256, 256]`."""
     return fractal(SIDE, SIDE, 0.6, _KEY, 3)
 
 
 @functools.cache
 def folds() -> np.ndarray:
-    """`[256, 256]` large folds of cloth."""
+    """Makes the large folds of cloth, `[256, 256]`."""
     return band(SIDE, SIDE, 2, 9, _KEY, 1)
 
 
 @functools.cache
 def creases() -> np.ndarray:
-    """`[256, 256]` small folds of cloth; above 0.35 also the blotches of camouflage."""
+    """Makes the small folds of cloth, `[256, 256]`; above 0.35 also the blotches of camouflage."""
     return band(SIDE, SIDE, 4, 22, _KEY, 2)
 
 
 @functools.cache
 def folds_and_creases() -> np.ndarray:
-    """`[256, 256]` both."""
+    """Makes both kinds of folds, `[256, 256]`."""
     return folds() + 0.5 * creases()

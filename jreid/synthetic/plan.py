@@ -1,4 +1,4 @@
-"""Which images a tree holds and what they are called: a pure function of its parameters."""
+"""Plans the images of a tree and their names: a pure function of its parameters."""
 
 import dataclasses
 
@@ -10,10 +10,11 @@ from jreid.synthetic.scene import CAMERAS
 TRAIN, QUERY, GALLERY = 'bounding_box_train', 'query', 'bounding_box_test'
 SPLITS = (TRAIN, QUERY, GALLERY)
 
-# Test people are numbered from here, so that they stay the same people whatever the number of
-# training identities. It is even: twins, an even number and the next, are never parted.
+# Test people are numbered from here, so that they stay the same for any number of training
+# identities. The number is even, so that twins (an even number and the next) stay together.
 FIRST_TEST_IDENTITY = 5000
-_LAST_IDENTITY = 9998  # four digits in the files' names, where person n is called n + 1
+# Names of files have four digits, and person n is called n + 1 there.
+_LAST_IDENTITY = 9998
 _DISTRACTORS, _JUNK = 2 * STRANGERS, 3 * STRANGERS
 _FRAMES_BETWEEN_IMAGES = 25
 
@@ -40,7 +41,7 @@ class TreeParameters:
         bounds = {
             'identities': (1, FIRST_TEST_IDENTITY - 1, ''),
             'test_identities': (1, _LAST_IDENTITY - FIRST_TEST_IDENTITY, ''),
-            'cameras': (2, CAMERAS, ' (a query is sought in the other cameras)'),
+            'cameras': (2, CAMERAS, ' (the matches of a query are in the other cameras)'),
             'images_per_camera': (
                 2,
                 1000,
@@ -67,12 +68,15 @@ class Entry:
 
 
 def train_identities(parameters: TreeParameters) -> range:
-    """The generator's numbers of the training people; their files carry the number plus one."""
+    """Returns the generator's numbers of the training people.
+
+    Their files carry the number plus one.
+    """
     return range(parameters.identities)
 
 
 def test_identities(parameters: TreeParameters) -> range:
-    """The generator's numbers of the test people."""
+    """Returns the generator's numbers of the test people."""
     return range(FIRST_TEST_IDENTITY, FIRST_TEST_IDENTITY + parameters.test_identities)
 
 
@@ -80,8 +84,9 @@ test_identities.__test__ = False  # type: ignore[attr-defined]  # not one of pyt
 
 
 def label(identity: int) -> str:
-    """A person's name in files and annotations: Market-1501 counts from one, as 0 is a
-    distractor.
+    """Returns a person's name in files and annotations.
+
+    Market-1501 counts from one, as 0 is a distractor.
     """
     return f'{identity + 1:04d}'
 
@@ -91,8 +96,9 @@ def _name(person: str, camera: int, index: int, box: int) -> str:
 
 
 def plan_tree(parameters: TreeParameters) -> list[Entry]:
-    """All images of a tree, people together. Queries are boxes 00, drawn by hand as it were; the
-    rest are detections, 01.
+    """Lists all images of a tree, person by person.
+
+    Queries are boxes 00, as if drawn by hand; the others are detections, 01.
     """
     entries = []
     for identity in train_identities(parameters):

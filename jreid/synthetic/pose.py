@@ -1,8 +1,7 @@
-"""Pose: a walking cycle as joint rotations, forward kinematics and linear blend skinning, without
-BLAS.
+"""Poses figures: a walking cycle as joint rotations, kinematics and linear blend skinning.
 
-Matrix products are einsum: BLAS kernels differ between thread counts and CPUs, and with them the
-images' bytes.
+Matrix products are einsum instead of BLAS. BLAS kernels differ between thread counts and CPUs, and
+with them the bytes of the images.
 """
 
 from collections.abc import Sequence
@@ -44,7 +43,7 @@ def _turn(axis: str, angle: np.ndarray | float) -> np.ndarray:
 
 
 def pose(people: Sequence[Identity], frames: Sequence[Frame]) -> np.ndarray:
-    """Joint rotations `[n, 19, 3, 3]` about the rest axes, one for each person in their frame."""
+    """Computes joint rotations `[n, 19, 3, 3]` about the rest axes, per person and frame."""
     gait = {
         name: np.array([getattr(p.gait, name) for p in people])
         for name in ('stride', 'swing', 'elbow', 'lean', 'toe_out', 'arm_out')
@@ -102,8 +101,9 @@ def pose(people: Sequence[Identity], frames: Sequence[Frame]) -> np.ndarray:
 
 
 def kinematics(rotation: np.ndarray, joints: np.ndarray) -> np.ndarray:
-    """Bone transforms `[n, 21, 3, 4]` of rest points, from rotations `[n, 19, 3, 3]` and rest
-    joints `[n, 21, 3]`.
+    """Computes bone transforms `[n, 21, 3, 4]` of rest points.
+
+    They come from rotations `[n, 19, 3, 3]` and rest joints `[n, 21, 3]`.
     """
     n = len(rotation)
     turn, shift = (
@@ -128,8 +128,9 @@ def kinematics(rotation: np.ndarray, joints: np.ndarray) -> np.ndarray:
 
 
 def skin(figure: Figure, transforms: np.ndarray, yaw: float) -> tuple[np.ndarray, np.ndarray]:
-    """Posed points `[3, n]` with the feet on the ground, and normals `[3, n]`, from one figure's
-    transforms `[21, 3, 4]`.
+    """Computes posed points `[3, n]`, with the feet on the ground, and normals `[3, n]`.
+
+    They come from the transforms `[21, 3, 4]` of one figure.
     """
     m = (
         _product(_turn('y', yaw).astype(np.float32), transforms)

@@ -1,8 +1,8 @@
 """Worker processes that share the writing of a tree.
 
-They are started as `python -m jreid.synthetic.worker` rather than by multiprocessing: that works
-from scripts without a main guard, from notebooks and from daemonic processes, is safe beside JAX's
-threads, and gives each worker one BLAS thread (more only spin).
+They are started as `python -m jreid.synthetic.worker` instead of by multiprocessing. This works
+from scripts without a main guard, from notebooks and from daemonic processes, and is safe beside
+JAX's threads. It also gives each worker one BLAS thread; more would only spin.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ import sys
 import threading
 from collections.abc import Callable
 
-import jreid
 from jreid.synthetic.plan import TreeParameters
 
 _DEFAULT_WORKERS = 2
@@ -23,7 +22,7 @@ _ONE_THREAD = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM
 
 
 def default_workers() -> int:
-    """Two, or one where this process has a single core or no interpreter to start."""
+    """Returns two, or one where this process has a single core or no interpreter to start."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     )
@@ -41,7 +40,7 @@ def _start(
             'parameters': dataclasses.asdict(parameters),
         }
     )
-    package_root = str(pathlib.Path(jreid.__file__).resolve().parent.parent)
+    package_root = str(pathlib.Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, (package_root, os.environ.get('PYTHONPATH'))))
     return subprocess.Popen(
         [sys.executable, '-m', 'jreid.synthetic.worker', job],
@@ -56,8 +55,13 @@ def _start(
 def write_parts(
     folder: pathlib.Path, parameters: TreeParameters, *, workers: int, done: Callable[[int], object]
 ) -> None:
-    """Writes all images with this many processes; calls `done` with the number of images of each
-    batch. RuntimeError if a worker fails.
+    """Writes all images with this many processes.
+
+    Args:
+      done: called with the number of images of each batch.
+
+    Raises:
+      RuntimeError: a worker fails.
     """
     running: list[subprocess.Popen] = []
     errors: dict[int, str] = {}
@@ -94,6 +98,6 @@ def write_parts(
     failed = [part for part, code in enumerate(codes) if code]
     if failed:
         raise RuntimeError(
-            f'worker {failed[0]} of {workers} ended with {codes[failed[0]]}; try workers=1. It'
-            f' said:\n{errors[failed[0]].strip()[-2000:]}'
+            f'worker {failed[0]} of {workers} ended with {codes[failed[0]]}; try workers=1. Its'
+            f' output:\n{errors[failed[0]].strip()[-2000:]}'
         )

@@ -1,12 +1,15 @@
-"""Triangle z-buffer in numpy: which triangle, and where in it, each pixel of one image shows."""
+"""A triangle z-buffer in numpy: the triangle, and the place in it, that each pixel shows."""
 
 import numpy as np
 
 _EMPTY = np.iinfo(np.int64).max
-_MAX_TRIANGLES = 1 << 16  # the low bits of the depth key
+# The number of a triangle takes the low 16 bits of the depth key.
+_MAX_TRIANGLES = 1 << 16
 _DEPTH_STEPS = np.float32(65_536)
-_SIDES = (1, 2, 3, 5, 8, 16, 64, 256)  # bounding boxes of like size are filled together
-_EDGE = 1e-5  # so that no pixel falls between two triangles
+# Triangles with bounding boxes of similar size are filled together.
+_SIDES = (1, 2, 3, 5, 8, 16, 64, 256)
+# This tolerance keeps pixels from falling between two triangles.
+_EDGE = 1e-5
 
 
 def rasterise(
@@ -18,19 +21,21 @@ def rasterise(
     height: int,
     width: int,
 ) -> tuple[np.ndarray, ...]:
-    """Pixels covered by triangles, nearest first.
+    """Finds the pixels that triangles cover, nearest first.
 
     Args:
-      x, y, depth: float32 `[n]`, vertices in pixels (y down) and distance from the camera.
-      triangles: int `[t, 3]`, fewer than 65,536; those facing away are dropped unless `two_sided`
-        `[t]`.
+      x: float32 `[n]`, columns of the vertices in pixels.
+      y: float32 `[n]`, rows of the vertices in pixels, downwards.
+      depth: float32 `[n]`, distances from the camera.
+      triangles: int `[t, 3]`, fewer than 65,536. Those that face away are dropped unless
+        `two_sided` `[t]`.
 
     Returns:
       (pixel, triangle, u, v), each `[p]`: flat pixel index, and the weights of the triangle's first
       two corners.
 
     Raises:
-      ValueError: more triangles than the depth key can tell apart.
+      ValueError: there are more triangles than the depth key can distinguish.
     """
     if len(triangles) >= _MAX_TRIANGLES:
         raise ValueError(
@@ -81,10 +86,10 @@ def rasterise(
             inside &= (dx <= (width - 1 - left[group])[:, None])[:, None, :] & (
                 dy <= (height - 1 - top[group])[:, None]
             )[:, :, None]
-        found = np.flatnonzero(inside.ravel())
-        member = found // (n_columns * n_rows)
-        cell = found - member * (n_columns * n_rows)
-        triangle, u, v = group[member], u.ravel()[found], v.ravel()[found]
+        covered = np.flatnonzero(inside.ravel())
+        member = covered // (n_columns * n_rows)
+        cell = covered - member * (n_columns * n_rows)
+        triangle, u, v = group[member], u.ravel()[covered], v.ravel()[covered]
         z = z2[triangle] + u * (z0[triangle] - z2[triangle]) + v * (z1[triangle] - z2[triangle])
         key = ((z * _DEPTH_STEPS).astype(np.int64) << 16) | triangle
         np.minimum.at(

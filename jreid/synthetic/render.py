@@ -1,5 +1,6 @@
-"""One image before the camera's imaging: figures framed, rasterised and lit, on their
-background, with the mask of their parts.
+"""Renders one image before the camera's imaging, with the mask of the body's parts.
+
+Figures are framed, rasterised and lit, on their background.
 """
 
 import dataclasses
@@ -17,7 +18,8 @@ from jreid.synthetic.pose import skin
 from jreid.synthetic.raster import rasterise
 from jreid.synthetic.scene import Camera, Frame
 
-_TRUNCATED = 1.12  # a zoom from which the box loses an end of the body
+# From this zoom on, the box cuts one end of the body off.
+_TRUNCATED = 1.12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +35,9 @@ class Actor:
 def _frame_subject(
     points: np.ndarray, frame: Frame, body_height: float, height: int, width: int
 ) -> View:
-    """The box around the subject's vertices `[3, n]`, as a detector would draw it: jittered,
-    sometimes cut.
+    """Returns the box around the subject's vertices `[3, n]`, as a detector would draw it.
+
+    It is jittered, and sometimes cuts the subject.
     """
     target = body_height / 2
     u, v, _ = image_plane(points, frame.elevation, frame.distance, target)
@@ -61,8 +64,9 @@ def _frame_subject(
 def _label_parts(
     layer: np.ndarray, part: np.ndarray, x: np.ndarray, arm: np.ndarray, leg: np.ndarray
 ) -> np.ndarray:
-    """Mask class `[p]` of every pixel: along the limbs by the pixel's own place, elsewhere by
-    its vertex.
+    """Returns the mask class `[p]` of every pixel.
+
+    Along the limbs it depends on the pixel's own place, elsewhere on its vertex.
     """
     tights, skirt = layer == Layer.TIGHTS, layer == Layer.SKIRT
     on_leg = np.where(
@@ -74,7 +78,7 @@ def _label_parts(
 
 
 def _fold(normal: np.ndarray, s: Surface, looseness: float, offset: int) -> np.ndarray:
-    """Normals `[3, p]`, on cloth tilted by noise that runs along and around the limbs."""
+    """Tilts normals `[3, p]` on cloth by noise that runs along and around the limbs."""
     on_arm = s.arm > 0
     along = np.where(on_arm, s.arm * np.float32(0.3) + 1, s.y)
     around = np.where(on_arm, s.z * np.float32(1.2), s.x * np.float32(1.3) + s.z * np.float32(0.7))
@@ -104,8 +108,10 @@ def _shade(
     sun: Sun,
     elevation: float,
 ) -> np.ndarray:
-    """Linear light `[p, 3]` of albedo `[p, 3]`: hemisphere ambient, darker near the ground and
-    between the limbs, sun, and a faint rim.
+    """Computes linear light `[p, 3]` of albedo `[p, 3]`.
+
+    It sums hemisphere ambient light, darker near the ground and between the limbs, the sun, and a
+    faint rim.
     """
     limb = (s.part >= Part.UPPER_ARM) & (s.part <= Part.LOWER_LEG)
     between = np.where(
@@ -130,14 +136,14 @@ def _shade(
 
 
 def _joined(actors: list[Actor], name: str) -> np.ndarray:
-    """An array of the figures, one after the other."""
+    """Concatenates an array of the figures."""
     return np.concatenate([getattr(actor.figure, name) for actor in actors])
 
 
 def _render_figures(
     actors: list[Actor], points: np.ndarray, normals: np.ndarray, view: View, sun: Sun, frame: Frame
 ) -> tuple[np.ndarray, ...]:
-    """Visible pixels `[p]`, their light `[p, 3]` and mask class `[p]`."""
+    """Returns the visible pixels `[p]`, their light `[p, 3]` and mask class `[p]`."""
     starts = np.cumsum([0] + [len(actor.figure.layer) for actor in actors])
     triangles = np.concatenate(
         [actor.figure.triangles + start for actor, start in zip(actors, starts[:-1], strict=True)]
@@ -183,7 +189,7 @@ def _render_figures(
 
 
 def _occlude(image: np.ndarray, mask: np.ndarray, frame: Frame) -> None:
-    """A pole or something low in front of the person, in place."""
+    """Draws a pole or something low in front of the person, in place."""
     height, width = mask.shape
     if frame.occlusion == 'pole':
         wide = int(width * (0.06 + 0.12 * frame.occlusion_size))
@@ -214,8 +220,9 @@ def render(
     height: int,
     width: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Linear light `[H, W, 3]` and mask `[H, W]` uint8 of the first actor's parts; the others
-    belong to the background.
+    """Renders linear light `[H, W, 3]` and the mask `[H, W]` uint8 of the first actor's parts.
+
+    The other actors belong to the background.
     """
     posed = [skin(actor.figure, actor.transforms, actor.yaw) for actor in actors]
     places = [

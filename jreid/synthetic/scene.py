@@ -18,7 +18,7 @@ class Camera:
     key: tuple[int, ...]  # of its textures
     elevation: float
     distance: float
-    yaw: tuple[float, float]  # the two directions in which its path is walked
+    yaw: tuple[float, float]  # the two directions of walking along its path
     sun: float
     sun_elevation: float
     sun_azimuth: float
@@ -77,11 +77,11 @@ class Frame:
 
 
 def draw_camera(seed: int, domain: Domain, camera: int) -> Camera:
-    """The camera of this number, 0 to 5.
+    """Draws the camera of this number, 0 to 5.
 
     Every range is cut in six and each camera has a part of its own, in another order for every
-    parameter (a Latin hypercube): the six always differ. Drawn freely, the rank-1 of a colour
-    histogram varied between 15 and 41 % from seed to seed.
+    parameter (a Latin hypercube). So the six cameras always differ. With free draws, the rank-1 of
+    a colour histogram varied between 15 and 41 % from seed to seed.
     """
     shared, draws = (
         Draws(seed, domain.key, _KEY_CAMERAS),
@@ -138,7 +138,7 @@ def _draw_yaw(draws: Draws, camera: Camera) -> float:
 def draw_frame(
     seed: int, domain: Domain, identity: int, camera_number: int, index: int, camera: Camera
 ) -> Frame:
-    """The frame of one image."""
+    """Draws the frame of one image."""
     draws = Draws(seed, domain.key, _KEY_FRAME, identity, camera_number, index)
     red, blue = draws.normal('white_red', 0.025), draws.normal('white_blue', 0.025)
     truncated = draws.flag('truncated', 0.06)

@@ -1,5 +1,6 @@
-"""Ground and wall textures, one pair a camera, 2.5 cm a texel; the wall's row 0 is at ground
-level.
+"""Ground and wall textures, one pair per camera, 2.5 cm per texel.
+
+Row 0 of the wall is at ground level.
 """
 
 import numpy as np
@@ -39,7 +40,7 @@ _LEAVES = (0.05, 0.085, 0.03)
 
 
 def ground_texture(kind: str, tint: float, key: tuple[int, ...]) -> np.ndarray:
-    """Albedo `[256, 256, 3]`, tileable."""
+    """Makes the tileable albedo `[256, 256, 3]` of the ground."""
     n = GROUND_SIDE
     y, x = np.mgrid[:n, :n]
     coarse, grain = fractal(n, n, 1.1, *key, 5)[..., None], fractal(n, n, 0.3, *key, 6)[..., None]
@@ -62,7 +63,7 @@ def ground_texture(kind: str, tint: float, key: tuple[int, ...]) -> np.ndarray:
 
 
 def wall_texture(kind: str, key: tuple[int, ...]) -> np.ndarray:
-    """Albedo `[224, 512, 3]`, 5.6 m high; repeats sideways."""
+    """Makes the albedo `[224, 512, 3]` of a wall, 5.6 m high, which repeats sideways."""
     draws = Draws(*key, 10)
     coarse, grain = (
         fractal(WALL_HEIGHT, WALL_WIDTH, 1.2, *key, 11)[..., None],
@@ -176,8 +177,9 @@ def _foliage(
 
 
 def _place_objects(out: np.ndarray, draws: Draws, *, cars: bool) -> None:
-    """Parked cars, poles, bins and people far away, in place: they tie a camera's pictures
-    together.
+    """Draws parked cars, poles, bins and people far away, in place.
+
+    They are what the pictures of a camera have in common.
     """
     for k in range(int(draws.uniform('objects', 1, 4))):
         name = f'object{k}'

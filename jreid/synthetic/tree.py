@@ -1,30 +1,30 @@
-"""A data set on disk in Market-1501's layout: whole or not there at all."""
+"""Writes a data set in Market-1501's layout; a folder that exists is complete."""
 
 import collections
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 
 from PIL import Image
 from tqdm import tqdm
 
+from jreid.files import replacing
 from jreid.synthetic import processes
 from jreid.synthetic.annotation import write_attributes
 from jreid.synthetic.generator import Generator
 from jreid.synthetic.plan import SPLITS, Entry, TreeParameters, plan_tree
 
 VERSION = 1
-"""Of the images; raised with every change that alters them, so that caches are not mixed."""
+"""Version of the images; raise it with every change that alters them, to keep caches apart."""
 _QUALITY = 92
-_BATCH = 24  # a person's images, so that their figure is built once
+# The default number of images per person, so that each figure is built once.
+_BATCH = 24
 _PARAMETERS_FILE = 'synthetic.json'
 
 
 def describe(parameters: TreeParameters) -> dict:
-    """What decides a tree's bytes, for its own record and the cache's digest."""
+    """Returns what decides a tree's bytes, for its own record and the cache's digest."""
     return {
         'version': VERSION,
         **{field: getattr(parameters, field) for field in parameters.__dataclass_fields__},
@@ -50,8 +50,10 @@ def write_part(
     part: int = 0,
     parts: int = 1,
 ) -> None:
-    """Writes every `parts`-th batch of images, from batch `part`; calls `done` with the number
-    of images after each.
+    """Writes every `parts`-th batch of images, from batch `part`.
+
+    Args:
+      done: called with the number of images of each batch.
     """
     generator = Generator(parameters.seed, parameters.size, parameters.strength)
     entries = plan_tree(parameters)
@@ -91,20 +93,24 @@ def write_tree(
 ) -> dict[str, int]:
     """Generates a data set in Market-1501's layout.
 
-    `bounding_box_train`, `query` and `bounding_box_test` hold files like `0002_c1s1_000001_01.jpg`;
-    training and test people are disjoint, one image of each test person and camera is a query.
-    `market_attribute.mat` has the 27 attributes, `masks/<folder>/<name>.png` the part masks. It is
-    written beside `out` and renamed at the end: a killed run leaves no half tree.
+    `bounding_box_train`, `query` and `bounding_box_test` hold files like `0002_c1s1_000001_01.jpg`.
+    Training and test people are disjoint; one image per test person and camera is a query.
+    `market_attribute.mat` has the 27 attributes, `masks/<folder>/<name>.png` the part masks. The
+    tree is written beside `out` and renamed at the end, so a killed run leaves no incomplete tree
+    there.
 
     Args:
       out: the folder to make; it may exist if empty.
       domain: plaza, campus or station.
-      identities, test_identities: people in training and in test.
+      identities: people in training.
+      test_identities: people in test.
       cameras: 2 to 6.
-      images_per_camera: of each person, 2 or more.
-      distractors, junk: gallery images of other people, called 0000 and -1.
+      images_per_camera: images per person and camera, 2 or more.
+      distractors: gallery images of other people, called 0000.
+      junk: gallery images of other people, called -1.
       size: height and width in pixels.
-      seed, strength: see `Generator`.
+      seed: see `Generator`.
+      strength: see `Generator`.
       workers: processes; None for two, or one on a single core. The bytes do not depend on it.
       progress: show a bar.
 
@@ -112,8 +118,8 @@ def write_tree(
       The number of images in each folder.
 
     Raises:
-      FileExistsError: `out` has something in it.
-      ValueError: an unknown domain, or a number out of its range.
+      FileExistsError: `out` is not empty.
+      ValueError: the domain is unknown, or a number is out of its range.
     """
     parameters = TreeParameters(
         domain,
@@ -133,22 +139,17 @@ def write_tree(
             f'{out} is there already and not empty; expected a new folder: remove it or name'
             ' another'
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
     counts = collections.Counter(entry.split for entry in plan_tree(parameters))
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
-    try:
-        with tqdm(
+    workers = processes.default_workers() if workers is None else workers
+    with (
+        replacing(out) as folder,
+        tqdm(
             total=sum(counts.values()),
             desc=f'Generating {domain}',
             unit='image',
             disable=not progress,
-        ) as bar:
-            _fill(
-                folder, parameters, processes.default_workers() if workers is None else workers, bar
-            )
-        folder.chmod(0o755)  # mkdtemp's is for the owner alone
-        folder.rename(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        ) as bar,
+    ):
+        folder.mkdir()
+        _fill(folder, parameters, workers, bar)
     return {split: counts[split] for split in SPLITS}

@@ -26,14 +26,14 @@ class Top:
     coat_length: float
     looseness: float
     opening: float  # half width of an open front, 0 closed
-    inner: np.ndarray  # colour seen through it
+    inner: np.ndarray  # colour that shows through it
     neck: float
     v_neck: bool
     hood: bool
     collar: bool
     pattern: str
     accent: np.ndarray
-    frequency: float  # repeats a metre
+    frequency: float  # repeats per metre
     duty: float
     phase: float
     logo_key: int
@@ -86,7 +86,7 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Carried:
-    """What a person has with them; None where they have none."""
+    """A person's hat and bags; None where they have none."""
 
     hat: Item | None
     backpack: Item | None
@@ -99,7 +99,7 @@ _LOOSENESS = {'coat': 0.030, 'jacket': 0.024, 'hoodie': 0.024, 'shirt': 0.013, '
 
 
 def _apart(accent: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """The accent, or a darker or lighter base where a pattern of it could not be seen."""
+    """Returns the accent, or a darker or lighter base where the accent would be invisible."""
     if np.abs(accent**0.45 - base**0.45).max() >= 0.18:
         return accent
     return np.clip(base * 3 + 0.15, 0, 0.8) if base.mean() < 0.25 else base * 0.12
@@ -122,7 +122,7 @@ def _draw_opening(draws: Draws, kind: str, short_sleeve: bool) -> float:
 
 
 def draw_top(draws: Draws, domain: Domain, *, female: bool) -> Top:
-    """An upper garment of the domain's fashion."""
+    """Draws an upper garment of the domain's fashion."""
     kind = _draw_kind(draws, domain)
     light = kind in ('tee', 'shirt')
     short = light and draws.flag(
@@ -178,8 +178,9 @@ def draw_top(draws: Draws, domain: Domain, *, female: bool) -> Top:
 
 
 def draw_bottom(draws: Draws, domain: Domain, top: Top, *, female: bool) -> Bottom:
-    """A lower garment; a one-piece dress takes the top's colour (red is called pink below, as
-    Market-1501 has no red there).
+    """Draws a lower garment; a one-piece dress takes the top's colour.
+
+    Red is called pink here, as Market-1501 has no red lower garments.
     """
     dress = female and draws.flag('bottom.dress', domain.dress)
     one_piece = dress and top.kind in ('tee', 'shirt') and draws.flag('bottom.one_piece', 0.5)
@@ -222,7 +223,7 @@ def draw_bottom(draws: Draws, domain: Domain, top: Top, *, female: bool) -> Bott
 
 
 def draw_shoes(draws: Draws, domain: Domain) -> Shoes:
-    """Shoes and socks."""
+    """Draws shoes and socks."""
     colour = draws.choice(
         'shoes.colour_name',
         ('black', 'white', 'gray', 'brown', 'red', 'blue'),
@@ -239,7 +240,7 @@ def draw_shoes(draws: Draws, domain: Domain) -> Shoes:
 
 
 def draw_carried(draws: Draws, domain: Domain, *, female: bool) -> Carried:
-    """Hat and bags; who has one bag is half as likely to have another."""
+    """Draws hat and bags; a person with one bag is half as likely to have another."""
 
     def colour(name: str, names: tuple[str, ...], weights: tuple[float, ...]) -> np.ndarray:
         return draw_colour(
@@ -286,7 +287,7 @@ def draw_carried(draws: Draws, domain: Domain, *, female: bool) -> Carried:
 
 
 def twin_top(own: Top, other: Top) -> Top:
-    """The other's garment, 5 % lighter, with one's own hem, neckline and pattern."""
+    """Returns the other's garment, 5 % lighter, with one's own hem, neckline and pattern."""
     shared = (
         'kind',
         'colour_name',
@@ -308,7 +309,10 @@ def twin_top(own: Top, other: Top) -> Top:
 
 
 def twin_bottom(own: Bottom, other: Bottom) -> Bottom:
-    """The other's garment, 5 % darker; whether it is a skirt or trousers stays one's own."""
+    """Returns the other's garment, 5 % darker.
+
+    Whether it is a skirt or trousers stays one's own.
+    """
     shared = ('colour_name', 'short', 'leg_end', 'skirt_length', 'looseness', 'jeans')
     return dataclasses.replace(
         own, colour=other.colour * 0.95, **{name: getattr(other, name) for name in shared}

@@ -1,5 +1,6 @@
-"""One worker of `processes.write_parts`: `python -m jreid.synthetic.worker JOB`, JOB in JSON;
-prints the images of each batch done.
+"""One worker of `processes.write_parts`: `python -m jreid.synthetic.worker JOB`, JOB in JSON.
+
+It prints the number of images of each batch when the batch is done.
 """
 
 import json
@@ -11,11 +12,12 @@ from jreid.synthetic.tree import write_part
 
 
 def _report(images: int) -> None:
-    print(images, flush=True)  # fails where the parent is gone, which ends this process too
+    # If the parent has died, this fails and ends the process too.
+    print(images, flush=True)
 
 
 def main(job: str) -> None:
-    """Does the job."""
+    """Writes the job's part of the tree."""
     fields = json.loads(job)
     write_part(
         pathlib.Path(fields['folder']),

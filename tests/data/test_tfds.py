@@ -10,8 +10,7 @@ import pytest
 from test_market_layout import write_attributes
 
 import jreid.data
-from jreid.engine import feeds
-from jreid.methods.contract import Stream
+from jreid.data.samplers import pxk_plan
 from jreid.training import data as opening
 
 tensorflow_datasets = pytest.importorskip('tensorflow_datasets')
@@ -166,14 +165,19 @@ def test_training_reads_the_same_batches_as_from_the_folder(tiny_config, people,
             opening.open_data(config.data, select_on_source=True) for config in (folder, builder)
         ]
     assert opened[0].source.name == opened[1].source.name
-    stream = Stream('source', 'pxk', 8, 4)
     batches = []
     for data in opened:
         feed = data.source_train
-        plan = feeds.plan(stream, feed.index, feed.index.identity, steps=5, seed=1, epoch=2)
+        plan = pxk_plan(
+            feed.index.identity,
+            identities_per_batch=2,
+            images_per_identity=4,
+            rng=np.random.default_rng((1, 2)),
+        )[:5]
+        assert len(plan) == 5
         batches.append(
             [
-                feeds.part(stream, feed, feed.index.identity, rows, images)
+                {'image': np.asarray(images), **feed.index.labels(rows)}
                 for rows, images in zip(plan, feed.images(plan), strict=True)
             ]
         )

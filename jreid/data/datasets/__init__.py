@@ -1,4 +1,4 @@
-"""One file a data set: file names and annotations -> `Splits`."""
+"""The readers of data sets, one file per set: file names and annotations -> `Splits`."""
 
 from collections.abc import Callable
 

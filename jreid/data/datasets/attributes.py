@@ -1,5 +1,6 @@
-"""Attributes an identity of Market-1501 and DukeMTMC-reID, from the .mat files of Lin et al.
-2019 (arXiv:1703.07220).
+"""Identity attributes of Market-1501 and DukeMTMC-reID, from the .mat files of Lin et al.
+
+Source: Lin et al. 2019 (arXiv:1703.07220).
 """
 
 import dataclasses
@@ -13,10 +14,10 @@ AGES = ('young', 'teenager', 'adult', 'old')
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Attributes of identities.
+    """The attributes of identities.
 
     Attributes:
-      names: of the columns.
+      names: names of the columns.
       values: the set's own identity -> float32 [M].
       source: the file, for errors.
     """
@@ -26,16 +27,18 @@ class Table:
     source: str
 
     def rows(self, identity: np.ndarray) -> np.ndarray:
-        """[N, M] float32; NaN for identities 0 and below, the distractors, which nobody annotated.
+        """Looks up identities: [N, M] float32, NaN for identities 0 and below.
+
+        These are the distractors, which are not annotated.
 
         Raises:
-          ValueError: identities above 0 that the file does not have.
+          ValueError: the file lacks identities above 0.
         """
-        wanted = np.unique(identity)
-        missing = [int(i) for i in wanted if i > 0 and int(i) not in self.values]
+        distinct = np.unique(identity)
+        missing = [int(i) for i in distinct if i > 0 and int(i) not in self.values]
         if missing:
             raise ValueError(
-                f'{len(missing):,} of {len(wanted):,} identities have no attributes in'
+                f'{len(missing):,} of {len(distinct):,} identities have no attributes in'
                 f' {self.source}, e.g. {missing[:5]}; it has {len(self.values):,} identities. Give'
                 ' the annotation file of this set (attributes=PATH), or attributes=False'
             )
@@ -48,23 +51,23 @@ class Table:
 
 
 def read(path: str | os.PathLike, *, age: str = 'binary') -> tuple[Table, Table]:
-    """The tables of the training and of the test identities, with the same columns (in the order of
-    the training part's fields).
+    """Reads the tables of the training and the test identities, with the same columns.
 
-    Fields are read by name, since their order differs between the two parts. Binary fields are
-    coded 1 = no, 2 = yes; a 0, of which Duke has two, was not annotated and counts as no. An
-    identity may have no colour, or several.
+    The columns are in the order of the training part's fields. Fields are read by name, since their
+    order differs between the two parts. Binary fields are coded 1 = no, 2 = yes. A 0, of which Duke
+    has two, means "not annotated" and counts as no. An identity may have no colour, or several.
 
     Args:
-      age: Market's age has four levels (young, teenager, adult, old). 'binary': one column, 1 for
-        adult and old, so that Market has the papers' 27 binary attributes; 'scaled': one column
-        with 0, 1/3, 2/3, 1; 'levels': one column a level, 30 in all. Duke has no age.
+      age: coding of Market's age, which has four levels (young, teenager, adult, old). 'binary':
+        one column, 1 for adult and old, so that Market has the papers' 27 binary attributes.
+        'scaled': one column with 0, 1/3, 2/3, 1. 'levels': one column per level, 30 in all. Duke
+        has no age.
 
     Raises:
-      ValueError: not such a file, fields that differ between the parts, or codes outside 1..2 (age
-        1..4).
+      ValueError: the file is not of this form, the fields of the parts differ, or a code is outside
+        1..2 (age 1..4).
 
-    The papers (TJ-AIDL, section 4) count 27 and 23 binary attributes and leave open how age becomes
+    The papers (TJ-AIDL, section 4) count 27 and 23 binary attributes and do not say how age becomes
     one of them.
     """
     if age not in ('binary', 'scaled', 'levels'):
@@ -78,7 +81,8 @@ def read(path: str | os.PathLike, *, age: str = 'binary') -> tuple[Table, Table]
         raise FileNotFoundError(f'no attribute file {path}')
     try:
         variables = loadmat(path, squeeze_me=True, struct_as_record=False)
-    except Exception as error:  # whatever a damaged file makes the parser stumble over
+    # The parser raises errors of many types for a damaged file.
+    except Exception as error:
         raise ValueError(
             f'{path} cannot be read as a MATLAB file: {error or type(error).__name__}'
         ) from error
@@ -112,8 +116,10 @@ def read(path: str | os.PathLike, *, age: str = 'binary') -> tuple[Table, Table]
 def find(
     option: bool | str | os.PathLike | None, filename: str, folders: tuple[pathlib.Path, ...]
 ) -> pathlib.Path | None:
-    """The annotation file that an option `attributes` means: a path as it is; None: the file if
-    it lies in a folder; True: it must; False: none.
+    """Returns the annotation file that an option `attributes` means, or None.
+
+    A path is returned as it is. With None, the file is used if one of the folders has it. With
+    True, one of them must have it. With False, there is none.
     """
     if option is False:
         return None

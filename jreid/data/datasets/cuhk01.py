@@ -24,20 +24,20 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads one of 10 random splits: 871 people trained on and 100 tested, or 485 and 486. Images 1
-    and 2 of a person are camera a's, 3 and 4 camera b's.
+    """Reads one of 10 random splits: 871 people to train on and 100 to test, or 485 and 486.
+
+    Images 1 and 2 of a person are camera a's, 3 and 4 camera b's.
 
     Args:
       root: the folder campus, with images like 0001001.png (person, image), or the folder above it.
       test_people: 100 or 486.
-      shots: 'single': the gallery has one random image of each person, drawn from (split_seed,
-        split); 'all': both of them, from which `evaluation.single_shot` takes the expectation or
-        draws.
+      shots: 'single': the gallery has one random image per person, drawn from (split_seed, split).
+        'all': both of them, from which `evaluation.single_shot` takes the expectation or draws.
       Others: see `jreid.data.datasets.viper.load`.
     """
     if shots not in ('single', 'all'):
         raise ValueError(
-            f"shots is {shots!r}; expected 'single' (one gallery image a person) or 'all'"
+            f"shots is {shots!r}; expected 'single' (one gallery image per person) or 'all'"
         )
     layout = f'images like {EXAMPLE} (person, image) right in one folder'
     folder = listing.find_images(
@@ -67,8 +67,12 @@ def load(
             {'images': len(photos), 'people': len(people)},
             {'images': 3884, 'people': 971},
         )
-    shown = repeated.one_each(photos, seed=split_seed, split=split) if shots == 'single' else None
-    return repeated.across_cameras('cuhk01', photos, chosen, direction=direction, shown=shown)
+    candidates = (
+        repeated.one_each(photos, seed=split_seed, split=split) if shots == 'single' else None
+    )
+    return repeated.across_cameras(
+        'cuhk01', photos, chosen, direction=direction, candidates=candidates
+    )
 
 
 def _parse(base: str) -> tuple[int, int] | None:

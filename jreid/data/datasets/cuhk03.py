@@ -1,6 +1,4 @@
-"""CUHK03 (Li et al. 2014): 1,467 people, five pairs of cameras, boxes drawn by people
-('labeled') or found by a detector.
-"""
+"""CUHK03 (Li et al. 2014): 1,467 people, five camera pairs, drawn or detected boxes."""
 
 import os
 import pathlib
@@ -41,30 +39,32 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads the new protocol of Zhong et al. 2017 (767 people trained on, 700 tested), or one of
-    the 20 splits of the classic one (1,367 and 100).
+    """Reads the new protocol of CUHK03 or one of the 20 splits of the classic one.
+
+    The new protocol of Zhong et al. 2017 has 767 people to train on and 700 to test; the classic
+    one has 1,367 and 100.
 
     Args:
-      root: the folder that holds images_labeled and images_detected, with images like
-        1_001_1_01.png (camera pair, person, view, image) as they are taken from cuhk-03.mat, or the
-        folder above it.
-      images: 'labeled' or 'detected'.
-      protocol: 'new', from the authors' .mat file; 'classic': view 1 is searched for in view 2
-        (`direction` a2b). The classic splits are drawn here; the authors' own can be given as a
-        split file.
+      root: the folder that holds images_labeled and images_detected, or the folder above it. The
+        images have names like 1_001_1_01.png (camera pair, person, view, image), as extracted from
+        cuhk-03.mat.
+      images: 'labeled' (boxes drawn by people) or 'detected'.
+      protocol: 'new', from the authors' .mat file. 'classic': queries from one view, the gallery
+        from the other (see `direction`). The classic splits are drawn here; the authors' own can be
+        given as a split file.
       annotations: cuhk03_new_protocol_config_{labeled,detected}.mat; None where it lies in the
         set's folder or the folder above.
-      pairs: camera pairs that a classic split is drawn from: 5 (1,467 people), or 3 (the 1,360
-        people of pairs 1 to 3, as early papers had).
+      pairs: camera pairs to draw a classic split from: 5 (1,467 people), or 3 (the 1,360 people of
+        pairs 1 to 3, as in early papers).
       test_people: of a classic split.
-      validation_people: people of a classic split, drawn from (split_seed, split), who are neither
-        trained on nor tested: 100 with pairs=3 for 1,160/100/100.
-      shots: of a classic split, 'single': the gallery has one random image of each person, drawn
-        from (split_seed, split); 'all': all of them, from which `evaluation.single_shot` takes the
+      validation_people: people of a classic split to leave out of training and test, drawn from
+        (split_seed, split): 100 with pairs=3 for 1,160/100/100.
+      shots: of a classic split. 'single': the gallery has one random image per person, drawn from
+        (split_seed, split). 'all': all of them, from which `evaluation.single_shot` takes the
         expectation or draws.
       Others: see `jreid.data.datasets.viper.load`.
 
-    Both views of a pair are one camera each: camera = view - 1, as in the authors' file.
+    The same view of all pairs counts as one camera: camera = view - 1, as in the authors' file.
     """
     if images not in COUNTS:
         raise ValueError(f"images is {images!r}; expected 'labeled' or 'detected'")
@@ -74,7 +74,7 @@ def load(
         )
     if shots not in ('single', 'all'):
         raise ValueError(
-            f"shots is {shots!r}; expected 'single' (one gallery image a person) or 'all'"
+            f"shots is {shots!r}; expected 'single' (one gallery image per person) or 'all'"
         )
     sub = f'images_{images}'
     folder = listing.find_folder(
@@ -114,25 +114,33 @@ def load(
     left_out = np.random.default_rng([split_seed, split, 2]).permutation(chosen.train)[
         :validation_people
     ]
-    # A person of one view alone (the labeled images have one) cannot be tested, and is trained on
-    # in every split.
+    # A person who appears in one view only (the labeled images have one) cannot be tested, and is
+    # trained on in every split.
     chosen = repeated.Split(
         tuple(sorted((set(chosen.train) | (views[0] ^ views[1])) - set(left_out.tolist()))),
         chosen.test,
     )
-    shown = repeated.one_each(photos, seed=split_seed, split=split) if shots == 'single' else None
-    return repeated.across_cameras('cuhk03', photos, chosen, direction=direction, shown=shown)
+    candidates = (
+        repeated.one_each(photos, seed=split_seed, split=split) if shots == 'single' else None
+    )
+    return repeated.across_cameras(
+        'cuhk03', photos, chosen, direction=direction, candidates=candidates
+    )
 
 
 def _parse(base: str) -> tuple[int, int] | None:
-    """1000 times the camera pair plus the person's number in it, and the view."""
+    """Returns 1000 times the camera pair plus the person's number in it, and the view."""
     match = NAME.fullmatch(base)
     return (1000 * int(match[1]) + int(match[2]), int(match[3]) - 1) if match else None
 
 
-def _annotations(given: str | None, images: str, folder: pathlib.Path) -> pathlib.Path:
+def _annotations(annotations: str | None, images: str, folder: pathlib.Path) -> pathlib.Path:
     filename = f'cuhk03_new_protocol_config_{images}.mat'
-    places = [pathlib.Path(given)] if given else [folder / filename, folder.parent / filename]
+    places = (
+        [pathlib.Path(annotations)]
+        if annotations
+        else [folder / filename, folder.parent / filename]
+    )
     for place in places:
         if place.is_file():
             return place
@@ -162,7 +170,8 @@ def _new(folder: pathlib.Path, sub: str, path: pathlib.Path, bad_files: str) -> 
         )
     parts, missing = {}, []
     for split in ('train', 'query', 'gallery'):
-        rows = np.atleast_1d(content[f'{split}_idx']).astype(np.int64) - 1  # counted from 1
+        # The file counts from 1.
+        rows = np.atleast_1d(content[f'{split}_idx']).astype(np.int64) - 1
         if rows.size and not 0 <= rows.min() <= rows.max() < len(names):
             raise ValueError(
                 f'{path}: {split}_idx names image {rows.max() + 1:,}; the list has {len(names):,}'

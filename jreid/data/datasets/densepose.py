@@ -1,22 +1,20 @@
-"""COCO DensePose (Guler et al. 2018): crops of people with part masks of 8 classes; for parsing
-teachers.
-"""
+"""COCO DensePose (Guler et al. 2018): crops of people with part masks, for parsing teachers."""
 
 import hashlib
 import json
 import os
 import pathlib
-import shutil
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from jreid.data.cache import cache_folder
 from jreid.data.datasets import listing
 from jreid.data.datasets.teaching import splits_of
 from jreid.data.index import Splits
-from jreid.data.pack import cache_folder
+from jreid.files import replacing
 
 ANNOTATIONS = {
     'train': 'densepose_coco_2014_train.json',
@@ -29,8 +27,10 @@ LAYOUT = (
 SIDE = 256
 """Height and width of the set's part masks, which span a person's box."""
 CLASSES = np.array([0, 2, 4, 4, 7, 7, 5, 5, 6, 6, 3, 3, 4, 4, 1], np.uint8)
-"""The set's 14 parts (torso, hands, feet, upper legs, lower legs, upper arms, lower arms, head;
-0 the background) as the 8 classes of `jreid.evaluation.parsing`.
+"""The class of `jreid.evaluation.parsing`, of 8, for each of the set's 14 parts.
+
+0 is the background; the parts are torso, hands, feet, upper legs, lower legs, upper arms, lower
+arms and head.
 """
 VERSION = 1
 
@@ -46,7 +46,7 @@ def load(
 
     Args:
       root: the folder that holds annotations, train2014 and val2014, or the folder above it.
-      min_height: of a person's box, pixels; smaller people are left out.
+      min_height: smallest height of a person's box in pixels; smaller people are left out.
       crops: where the crops are kept; None for the user's cache folder.
       progress: show a bar while cutting.
     """
@@ -74,38 +74,35 @@ def load(
 
 
 def _cut_all(folder: pathlib.Path, place: pathlib.Path, min_height: int, progress: bool) -> None:
-    """Crops (.jpg) and masks (.png) of both parts, written beside and renamed at the end."""
-    fresh = place.with_name(f'{place.name}.{os.getpid()}')
+    """Writes crops (.jpg) and masks (.png) of both parts; a folder that exists is complete."""
     try:
-        for part, name in ANNOTATIONS.items():
-            (fresh / part).mkdir(parents=True)
-            try:
-                _cut(
-                    folder,
-                    json.loads((folder / 'annotations' / name).read_text()),
-                    fresh / part,
-                    min_height,
-                    progress,
-                )
-            except (
-                ValueError,
-                KeyError,
-                IndexError,
-                TypeError,
-                AttributeError,
-                OverflowError,
-            ) as error:
-                raise ValueError(
-                    f'{folder / "annotations" / name} cannot be used: {type(error).__name__}'
-                    f' {error}'
-                ) from error
-        os.replace(fresh, place)
+        with replacing(place) as fresh:
+            for part, name in ANNOTATIONS.items():
+                (fresh / part).mkdir(parents=True)
+                try:
+                    _cut(
+                        folder,
+                        json.loads((folder / 'annotations' / name).read_text()),
+                        fresh / part,
+                        min_height,
+                        progress,
+                    )
+                except (
+                    ValueError,
+                    KeyError,
+                    IndexError,
+                    TypeError,
+                    AttributeError,
+                    OverflowError,
+                ) as error:
+                    raise ValueError(
+                        f'{folder / "annotations" / name} cannot be used: {type(error).__name__}'
+                        f' {error}'
+                    ) from error
     except OSError:
         # Another process may have been first; its crops are the same.
         if not place.is_dir():
             raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _cut(
@@ -157,8 +154,9 @@ def _cut(
 
 
 def part_mask(encoded: list[Any]) -> np.ndarray:
-    """uint8 [256, 256] of the 8 classes, from the 14 run-length encoded masks of a person (an
-    empty entry: the part is not seen).
+    """Returns the mask uint8 [256, 256] of the 8 classes from a person's 14 encoded masks.
+
+    An empty entry means that the part is not visible.
     """
     mask = np.zeros((SIDE, SIDE), np.uint8)
     for part, code in enumerate(encoded, start=1):
@@ -168,12 +166,12 @@ def part_mask(encoded: list[Any]) -> np.ndarray:
 
 
 def decode_runs(counts: str | list[int], size: tuple[int, int]) -> np.ndarray:
-    """A bool mask from COCO's run lengths: of zeros and ones in turn, down the columns; a list, or
-    the packed string.
+    """Decodes COCO's run lengths, a list or the packed string, to a bool mask.
 
-    In the string each number is split into groups of 5 bits, lowest first, a character (code 48 +
-    bits) each; bit 6 says that another follows, the highest bit of the last group is the sign. From
-    the fourth number on the difference to the number two before stands for it.
+    The runs are of zeros and ones in turn, down the columns. In the string, each number is split
+    into groups of 5 bits, lowest first, one character (code 48 + bits) per group. Bit 6 means that
+    another group follows; the highest bit of the last group is the sign. From the fourth number on,
+    the string holds the difference to the number two places before.
 
     Raises:
       ValueError: the runs do not fill the mask.

@@ -1,5 +1,6 @@
-"""DukeMTMC-reID (Zheng et al. 2017; Ristani et al. 2016): 1,404 people and 408 distractors, 8
-cameras.
+"""DukeMTMC-reID (Zheng et al. 2017): 1,404 people and 408 distractors, 8 cameras.
+
+The images are cut from the DukeMTMC videos of Ristani et al. 2016.
 """
 
 import os
@@ -27,8 +28,9 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads DukeMTMC-reID; the arguments are those of `jreid.data.datasets.market1501.load`,
-    with 23 attributes from `duke_attribute.mat`.
+    """Reads DukeMTMC-reID, with 23 attributes where `duke_attribute.mat` lies beside it.
+
+    The arguments are those of `jreid.data.datasets.market1501.load`.
     """
     return market_layout.load(
         LAYOUT, root, attributes=attributes, age='binary', expected=expected, bad_files=bad_files

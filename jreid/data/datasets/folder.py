@@ -1,5 +1,6 @@
-"""Any set of the user's: a CSV file, or folders train, query and gallery with a folder an
-identity.
+"""A set of the user's own: a CSV file, or folders train, query and gallery.
+
+Each of these folders has one folder per identity.
 """
 
 import csv
@@ -17,14 +18,15 @@ from jreid.data.index import Index, Splits
 SPLITS = ('train', 'query', 'gallery')
 LAYOUT = (
     'either index.csv with the columns image,identity,camera,split (camera may be left out; further'
-    ' columns are attributes, 0 or 1), or folders train, query and gallery, each with a folder an'
-    ' identity'
+    ' columns are attributes, 0 or 1), or folders train, query and gallery, each with a folder'
+    ' per identity'
 )
 
 
 class Row(NamedTuple):
-    """An image as the user names it; identity '' = unknown, camera '' = unknown, attributes () =
-    not annotated.
+    """An image as the user's files describe it.
+
+    An empty identity or camera is unknown; empty attributes are not annotated.
     """
 
     path: str
@@ -43,60 +45,64 @@ def load(
 ) -> Splits:
     """Reads a set of the user's own.
 
-    A CSV (root itself, or index.csv in it) has a row an image: `image` relative to the CSV's
-    folder, `identity` (a number or a word; empty in the training split = unlabelled), `camera` (a
-    number or a word), `split` (train, query or gallery), and a column an attribute. Without a CSV,
-    root/SPLIT/IDENTITY/IMAGE is read. Where no image has a camera, the camera rule of the
-    evaluation is off and the summary says so.
+    A CSV (root itself, or index.csv in it) has one row per image. Its columns are `image` (relative
+    to the CSV's folder), `identity` (a number or a word; empty in the training split = unlabelled),
+    `camera` (a number or a word), `split` (train, query or gallery), and one column per attribute.
+    Without a CSV, root/SPLIT/IDENTITY/IMAGE is read. Where no image has a camera, the camera rule
+    of the evaluation is off and the summary says so.
 
     Args:
       title: of the set, in printouts.
-      camera_pattern: for folders: searched for in base names; its group is the camera.
+      camera_pattern: for folders: a pattern to search for in base names; its group is the camera.
       test: False where there is no query and gallery, for training only.
       bad_files: 'error' or 'skip', for missing and empty files.
 
     Raises:
-      ValueError: rows or files that are not as described; they are counted and named.
+      ValueError: rows or files are not as described; the message counts and names them.
     """
     root = pathlib.Path(root).expanduser().absolute()
     table = root if root.suffix.lower() == '.csv' else root / 'index.csv'
-    wanted = SPLITS if test else SPLITS[:1]
+    required = SPLITS if test else SPLITS[:1]
     names: tuple[str, ...] = ()
     if table.is_file():
         rows, names = _read_csv(table, bad_files)
-    elif all((root / split).is_dir() for split in wanted):
+    elif all((root / split).is_dir() for split in required):
         rows = {
             split: _read_folder(root / split, re.compile(camera_pattern), bad_files)
-            for split in wanted
+            for split in required
         }
     else:
         raise FileNotFoundError(
-            f'{root} holds neither index.csv nor the folders {", ".join(wanted)}{_others(root)}.'
+            f'{root} holds neither index.csv nor the folders {", ".join(required)}{_others(root)}.'
             f' The layout: {LAYOUT}'
         )
     return _splits(
         title,
-        {split: rows.get(split, []) if split in wanted else [] for split in SPLITS},
+        {split: rows.get(split, []) if split in required else [] for split in SPLITS},
         names,
-        wanted,
+        required,
         str(root),
     )
 
 
 def _others(root: pathlib.Path) -> str:
-    """What of CSV files there is instead of index.csv, and what to do with it."""
+    """Says which other CSV files there are instead of index.csv, and what to do with them."""
     if root.suffix.lower() == '.csv' or not root.is_dir():
         return ' (no such file)' if root.suffix.lower() == '.csv' else ' (no such folder)'
-    found = sorted(entry.name for entry in root.iterdir() if entry.suffix.lower() == '.csv')
+    csv_files = sorted(entry.name for entry in root.iterdir() if entry.suffix.lower() == '.csv')
     return (
-        f', but {", ".join(found[:5])}: name one of them index.csv, or give its path as root'
-        if found
+        f', but {", ".join(csv_files[:5])}: name one of them index.csv, or give its path as root'
+        if csv_files
         else ''
     )
 
 
 def _splits(
-    name: str, rows: dict[str, list[Row]], names: tuple[str, ...], wanted: Sequence[str], where: str
+    name: str,
+    rows: dict[str, list[Row]],
+    names: tuple[str, ...],
+    required: Sequence[str],
+    where: str,
 ) -> Splits:
     everything = [row for split in SPLITS for row in rows[split]]
     without = [row.path for row in everything if not row.camera]
@@ -112,7 +118,7 @@ def _splits(
     )
     parts: dict[str, Index] = {}
     for split in SPLITS:
-        if split in wanted and not rows[split]:
+        if split in required and not rows[split]:
             raise ValueError(f'{name}: the {split} split is empty in {where}. The layout: {LAYOUT}')
         unknown = [row.path for row in rows[split] if not row.identity]
         if unknown and split != 'train':
@@ -142,8 +148,9 @@ def _with_attributes(index: Index, rows: Sequence[Row], names: tuple[str, ...]) 
 
 
 def _numbers(labels: Sequence[str], *, keep: bool = False) -> dict[str, int]:
-    """Known labels -> 0, 1, ... in sorted order, numbers by value and words by letters; with
-    `keep` numbers stay as they are.
+    """Numbers the known labels 0, 1, ... in sorted order.
+
+    Numbers are sorted by value and words by letters; with `keep`, numbers stay unchanged.
     """
     known = {label for label in labels if label}
     if not all(label.isdecimal() for label in known):
@@ -182,7 +189,7 @@ def _read_csv(table: pathlib.Path, bad_files: str) -> tuple[dict[str, list[Row]]
 
 def _read_rows(table: pathlib.Path, bad_files: str) -> tuple[dict[str, list[Row]], tuple[str, ...]]:
     rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
-    missing, empty, seen = [], [], set()
+    missing, empty, paths = [], [], set()
     with open(table, newline='', encoding='utf-8-sig') as file:
         reader = csv.DictReader(file, strict=True)
         columns = [str(column).strip() for column in reader.fieldnames or ()]
@@ -204,11 +211,11 @@ def _read_rows(table: pathlib.Path, bad_files: str) -> tuple[dict[str, list[Row]
             if None in values or None in values.values():
                 raise ValueError(f'{at}: expected {len(columns)} values, {",".join(columns)}')
             path = _image(table, values['image'], at)
-            if path in seen:
+            if path in paths:
                 raise ValueError(
                     f'{at}: {values["image"]!r} was named before; an image has one row'
                 )
-            seen.add(path)
+            paths.add(path)
             split = values['split'].strip()
             if split not in SPLITS:
                 raise ValueError(f'{at}: split is {split!r}; expected {", ".join(SPLITS)}')
@@ -226,8 +233,8 @@ def _read_rows(table: pathlib.Path, bad_files: str) -> tuple[dict[str, list[Row]
                         attributes,
                     )
                 )
-    listing.report_bad(missing, len(seen), table, 'do not exist', bad_files)
-    listing.report_bad(empty, len(seen), table, 'are empty files', bad_files)
+    listing.report_bad(missing, len(paths), table, 'do not exist', bad_files)
+    listing.report_bad(empty, len(paths), table, 'are empty files', bad_files)
     return rows, names
 
 
@@ -249,7 +256,7 @@ def _label(text: str, at: str) -> str:
 
 
 def _attribute_values(texts: Sequence[str], names: Sequence[str], at: str) -> tuple[float, ...]:
-    """Numbers in [0, 1]; () where all are empty."""
+    """Parses numbers in [0, 1]; returns () where all are empty."""
     if not any(texts):
         return ()
     numbers = []

@@ -1,5 +1,6 @@
-"""GRID (Loy, Xiang & Gong 2009), QMUL underground: 250 people seen by two of 8 cameras, and 775
-other images.
+"""GRID (Loy, Xiang & Gong 2009): 250 people in two of 8 cameras each, and 775 distractors.
+
+The images come from cameras in an underground station (QMUL).
 """
 
 import os
@@ -24,11 +25,11 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads one of 10 random splits: 125 people are trained on, 125 of the folder probe are
-    searched for among those of gallery and 775 distractors.
+    """Reads one of 10 random splits: 125 people to train on and 125 to test.
 
-    Distractors have identity 0 and are not trained on. The splits are drawn here; the authors' own
-    can be given as a split file.
+    Queries are test people of the folder probe; the gallery is those of the folder gallery and 775
+    distractors. Distractors have identity 0 and are not trained on. The splits are drawn here; the
+    authors' own can be given as a split file.
 
     Args:
       root: the folder underground_reid, with probe and gallery, or the folder above it.

@@ -1,5 +1,6 @@
-"""i-LIDS (Zheng, Gong & Xiang 2009), QMUL: 119 people in an airport, 476 images; which camera
-took one is not known.
+"""i-LIDS (Zheng, Gong & Xiang 2009): 119 people in an airport, 476 images, unknown cameras.
+
+QMUL distributes this set.
 """
 
 import os
@@ -23,12 +24,12 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads one of 10 random splits: half of the people (59) are trained on; of each other one a
-    random image is the gallery, the rest are queries.
+    """Reads one of 10 random splits: half of the people (59) to train on, the others to test.
 
-    The cameras are unknown, so no gallery image is left out for its camera. The gallery's images
-    are drawn from (split_seed, split) and written to the file of splits, since another reader could
-    not draw them again; a file without them leaves them to this draw.
+    One random image per test person is the gallery; the rest are queries. The cameras are unknown,
+    so the evaluation does not exclude gallery images by camera. The gallery's images are drawn from
+    (split_seed, split) and written to the file of splits, since another reader could not draw them
+    again. If a split file names none, they are drawn here.
 
     Args:
       root: the folder i-LIDS_Person, with images like 0001001.jpg (person, image), or the folder
@@ -36,7 +37,7 @@ def load(
       Others: see `jreid.data.datasets.viper.load`.
 
     Raises:
-      ValueError: also where a split file's gallery does not show each person searched for once.
+      ValueError: also where the gallery of a split file does not show each test person once.
     """
     layout = f'images like {EXAMPLE} (person, image) right in one folder'
     folder = listing.find_images(
@@ -48,7 +49,7 @@ def load(
     photos = listing.scan(folder, _parse, example=EXAMPLE, bad_files=bad_files)
     people = {p.identity for p in photos}
 
-    def shown(drawn: repeated.Split, number: int) -> list[listing.Photo]:
+    def gallery_of(drawn: repeated.Split, number: int) -> list[listing.Photo]:
         return repeated.one_each(
             [p for p in photos if p.identity in set(drawn.test)], seed=split_seed, split=number
         )
@@ -62,7 +63,7 @@ def load(
         splits=SPLITS,
         split_seed=split_seed,
         **files,
-        shown=shown,
+        gallery_of=gallery_of,
     )
     if expected:
         repeated.expect(

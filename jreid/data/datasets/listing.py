@@ -1,6 +1,4 @@
-"""What all sets share: finding the folder, reading file names, building an index, checking the
-counts.
-"""
+"""What all readers share: finding folders, parsing names, building and checking an index."""
 
 import os
 import pathlib
@@ -18,8 +16,9 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
 
 class Photo(NamedTuple):
-    """An image file with the set's own identity (-1 = junk or unknown) and its camera, 0-based
-    (-1 = unknown).
+    """An image file with its identity and camera.
+
+    The identity is the set's own (-1 = junk or unknown), the camera 0-based (-1 = unknown).
     """
 
     path: str
@@ -30,22 +29,22 @@ class Photo(NamedTuple):
 def find_folder(
     root: str | os.PathLike, names: Sequence[str], needed: Sequence[str], *, name: str, layout: str
 ) -> pathlib.Path:
-    """`root` or the first of its sub-folders `names` that holds everything of `needed`.
+    """Returns `root` or the first of its sub-folders `names` that holds everything `needed`.
 
     Raises:
-      FileNotFoundError: none does; says what each place lacks, and the set's layout.
+      FileNotFoundError: none does; the message says what each place lacks, and the set's layout.
     """
     root = pathlib.Path(root).expanduser().absolute()
-    looked = []
+    places = []
     for folder in [root, *(root / other for other in names)]:
         missing = [item for item in needed if not (folder / item).exists()]
         if folder.is_dir() and not missing:
             return folder
-        looked.append(
+        places.append(
             f'{folder} ({"lacks " + ", ".join(missing) if folder.is_dir() else "no such folder"})'
         )
     raise FileNotFoundError(
-        f'{name} was not found; looked in {"; ".join(looked)}. Its layout: {layout}'
+        f'{name} was not found; looked in {"; ".join(places)}. Its layout: {layout}'
     )
 
 
@@ -56,13 +55,14 @@ def scan(
     example: str,
     bad_files: str,
 ) -> list[Photo]:
-    """The images right under a folder, in the order of their names. Hidden files and files of other
-    types are no images.
+    """Lists the images right under a folder, in the order of their names.
+
+    Hidden files and files of other types do not count as images.
 
     Args:
       parse: base name -> (identity, camera), or None where the name is not the set's.
       example: a good name, for the error.
-      bad_files: what happens to misnamed and empty files: 'error', or 'skip' to leave them out with
+      bad_files: what to do with misnamed and empty files: 'error', or 'skip' to leave them out with
         a warning.
     """
     with os.scandir(folder) as entries:
@@ -95,8 +95,9 @@ def scan(
 def by_pattern(
     pattern: re.Pattern[str], cameras: int | None = None
 ) -> Callable[[str], tuple[int, int] | None]:
-    """A `parse` for `scan`: the groups of `pattern` are the identity and the camera, counted
-    from 1 up to `cameras`.
+    """Returns a `parse` for `scan`: the groups of `pattern` are the identity and the camera.
+
+    Cameras count from 1 up to `cameras`.
     """
 
     def parse(base: str) -> tuple[int, int] | None:
@@ -109,15 +110,16 @@ def by_pattern(
 
 
 def is_image(name: str) -> bool:
-    """Whether a base name is a visible image's."""
+    """Returns whether a base name is that of a visible image file."""
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
 
 
 def report_bad(
     names: Sequence[str], total: int, where: object, problem: str, bad_files: str
 ) -> None:
-    """Raises ValueError, or warns where bad_files is 'skip', if there are names; counts them and
-    shows the first three.
+    """Raises ValueError, or warns where bad_files is 'skip', if there are names.
+
+    The message counts them and shows the first three.
     """
     if bad_files not in ('error', 'skip'):
         raise ValueError(f"bad_files is {bad_files!r}; expected 'error' or 'skip'")
@@ -139,7 +141,7 @@ def build(
     table: Table | None = None,
     masks: Mapping[str, str] | None = None,
 ) -> Index:
-    """An index of photos.
+    """Builds an index of photos.
 
     Args:
       dense: number the identities 0..C-1 in the order of the set's own ids (for training).
@@ -173,8 +175,9 @@ def require_images(
 
 
 def check_counts(splits: Splits, expected: Mapping[str, tuple[int, int]], cameras: int) -> None:
-    """Warns, naming the differences, where images, identities or cameras are not those of the whole
-    set.
+    """Warns where images, identities or cameras are not those of the whole set.
+
+    The warning names the differences.
 
     Args:
       expected: split -> (images, identities).
@@ -182,16 +185,15 @@ def check_counts(splits: Splits, expected: Mapping[str, tuple[int, int]], camera
     """
     differences = []
     for split, index in splits.parts():
-        for what, found, wanted in zip(
-            ('images', 'identities'), (len(index), index.identities), expected[split], strict=True
-        ):
-            if found != wanted:
+        counts = ('images', len(index)), ('identities', index.identities)
+        for (what, count), whole in zip(counts, expected[split], strict=True):
+            if count != whole:
                 differences.append(
-                    f'{split} has {found:,} {what}, the set {wanted:,} ({found - wanted:+,})'
+                    f'{split} has {count:,} {what}, the set {whole:,} ({count - whole:+,})'
                 )
-    found = count_cameras(index for _, index in splits.parts())
-    if found != cameras:
-        differences.append(f'{found} cameras, the set has {cameras}')
+    camera_count = count_cameras(index for _, index in splits.parts())
+    if camera_count != cameras:
+        differences.append(f'{camera_count} cameras, the set has {cameras}')
     if differences:
         warnings.warn(
             f'{splits.name} is not the whole set: {"; ".join(differences)}. For a subset pass'
@@ -201,14 +203,14 @@ def check_counts(splits: Splits, expected: Mapping[str, tuple[int, int]], camera
 
 
 def count_cameras(indices: Iterable[Index]) -> int:
-    """Number of distinct cameras over several indices."""
+    """Counts the distinct cameras over several indices."""
     return len(np.unique(np.concatenate([index.camera for index in indices])))
 
 
 def find_images(
     root: str | os.PathLike, names: Sequence[str], *, name: str, layout: str
 ) -> pathlib.Path:
-    """`root` or the first of its sub-folders `names` that holds an image.
+    """Returns `root` or the first of its sub-folders `names` that holds an image.
 
     Raises:
       FileNotFoundError: none does.
@@ -225,11 +227,11 @@ def find_images(
 
 
 def half_splits(name: str, photos: Sequence[Photo], *, split_seed: int) -> Splits:
-    """Splits of a set without official ones.
+    """Splits a set without official splits into random halves.
 
-    A random half of the identities, rounded down, is trained on. Of each test identity and camera
-    one random image is a query, the others are the gallery. The draw depends on split_seed and the
-    sets of ids and names alone.
+    A random half of the identities, rounded down, is trained on. One random image per test identity
+    and camera is a query; the others are the gallery. The draw depends on split_seed and the sets
+    of ids and names alone.
     """
     generator = np.random.default_rng(split_seed)
     identities = np.unique([p.identity for p in photos])
@@ -255,23 +257,23 @@ def half_splits(name: str, photos: Sequence[Photo], *, split_seed: int) -> Split
 
 
 def control_characters(text: str) -> bool:
-    """Whether a text holds characters that move a cursor, clear a screen, or end a line."""
+    """Returns whether a text holds characters that move a cursor, clear a screen, or end a line."""
     return any(ord(c) < 32 or ord(c) == 127 for c in text)
 
 
 def inside(folder: pathlib.Path, name: str) -> str | None:
-    """The absolute path of a file named in a list; None where the name leads out of the folder
-    or holds control characters.
+    """Returns the absolute path of a file named in a list, or None where the name is unsafe.
+
+    A name is unsafe if it leads out of the folder or holds control characters.
     """
     if not name or control_characters(name):
         return None
-    top = os.path.normpath(folder)  # given as ../set, say
+    # The folder may be a relative path such as ../set.
+    top = os.path.normpath(folder)
     path = os.path.normpath(os.path.join(top, name))
     return path if os.path.commonpath([path, top]) == top else None
 
 
 def whole(name: str) -> bool:
-    """Whether a path in a file that jreid wrote is one as it writes them: absolute, without
-    control characters.
-    """
+    """Returns whether a path is as jreid writes it: absolute, without control characters."""
     return os.path.isabs(name) and not control_characters(name)

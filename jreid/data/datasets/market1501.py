@@ -37,9 +37,9 @@ def load(
 
     Args:
       root: the set's folder, or the folder above it.
-      attributes: None: 27 attributes an identity where `market_attribute.mat` lies in the set's
-        folder, its sub-folder `attribute` or the folder above; True: it must; False: none; else its
-        path. Distractors have a row of NaN.
+      attributes: None: 27 attributes per identity where `market_attribute.mat` lies in the set's
+        folder, its sub-folder `attribute` or the folder above. True: it must lie there. False:
+        none. Otherwise its path. Distractors have a row of NaN.
       age: 'binary', 'scaled' or 'levels', see `jreid.data.datasets.attributes.read`.
       expected: warn where counts differ from the whole set's.
       bad_files: 'error' or 'skip', for empty files and names that are not the set's.

@@ -18,10 +18,11 @@ class Layout:
     """What is particular to a set of this layout.
 
     Attributes:
-      name: as `jreid.data.load` knows it; title: as people write it.
+      name: as `jreid.data.load` knows it.
+      title: as people write it.
       folder_names: under which it lies in the user's folder.
-      pattern: of a whole base name, with the identity and the camera, from 1, as its groups;
-        example: a name of that pattern.
+      pattern: of a whole base name; its groups are the identity and the camera, from 1.
+      example: a name of that pattern.
       attribute_file: base name of its annotations.
       counts: split -> (images, identities) of the whole set, or None where there is no such number.
       cameras: of the whole set; a larger number in a name is no camera. None for any number.
@@ -47,11 +48,12 @@ def load(
     bad_files: str,
     masks: bool = False,
 ) -> Splits:
-    """Reads the three folders. Junk (-1) is left out; distractors (0) stay in the gallery; neither
-    is trained on.
+    """Reads the three folders of a set in this layout.
+
+    Junk (-1) is left out; distractors (0) stay in the gallery; neither is trained on.
 
     Args:
-      masks: part masks lie in masks/<folder>/<name>.png.
+      masks: whether part masks lie in masks/<folder>/<name>.png.
       Others: see `jreid.data.datasets.market1501.load`.
     """
     described = f'{", ".join(FOLDERS.values())} with images like {layout.example}'

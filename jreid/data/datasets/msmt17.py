@@ -33,7 +33,7 @@ def load(
 
     Args:
       root: the set's folder, or the folder above it.
-      train: 'train': the training list; 'train+val': the validation list too, as many reports do.
+      train: 'train': the training list; 'train+val': the validation list too, as in many reports.
       expected: warn where counts differ from the whole set's.
       bad_files: 'error' or 'skip', for listed images that are missing, empty or misnamed.
     """
@@ -74,7 +74,7 @@ def _image_folder(folder: pathlib.Path, part: str, layout: str) -> pathlib.Path:
 
 
 def _read_list(path: pathlib.Path, images: pathlib.Path, bad_files: str) -> list[listing.Photo]:
-    """The lines `0000/0000_000_01_0303morning_0015_0.jpg 0` of a list file: image and identity."""
+    """Reads the lines `0000/0000_000_01_0303morning_0015_0.jpg 0` (image, identity) of a list."""
     photos, broken, missing, empty = [], [], [], []
     lines = [line for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
     for line in lines:

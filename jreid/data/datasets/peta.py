@@ -1,5 +1,6 @@
-"""PETA (Deng et al. 2014): 19,000 images of ten sets with 105 binary attributes; for attribute
-teachers.
+"""PETA (Deng et al. 2014): 19,000 images with 105 binary attributes, for attribute teachers.
+
+The images come from ten sets.
 """
 
 import os
@@ -51,14 +52,14 @@ NAMES = (
         for colour in COLOURS
     ),
 )
-"""The set's 61 binary attributes, and its four colours as 11 binary ones each."""
+"""The set's 61 binary attributes, and its four colours as 11 binary attributes each."""
 DISCARDED = {'accessoryFaceMask', 'accessoryShawl', 'lowerBodyLogo', 'lowerBodyThickStripes'}
-"""Words of the label files that the authors left out of the set: under ten images each."""
+"""Words of the label files that the authors left out of the set: fewer than ten images each."""
 IMAGES = 19_000
 SIZES = (9_500, 1_900, 7_600)
-"""Images to train on, to validate with and to test on, of each partition."""
+"""Numbers of training, validation and test images in each partition."""
 LAYOUT = (
-    '<subset>/archive/ with the images and Label.txt (a key, then the words of its attributes, a'
+    '<subset>/archive/ with the images and Label.txt (a key and the words of its attributes per'
     ' line), for each of ten subsets'
 )
 
@@ -74,18 +75,18 @@ def load(
 ) -> Splits:
     """Reads PETA as a teacher's data: images and attributes, no identities.
 
-    A label counts for the images whose name it is, with or without suffix, or whose name begins
-    with it and a '_' (the person's number).
+    A label applies to the images that have its name, with or without suffix. It also applies to
+    images whose name begins with it and a '_' (the person's number).
 
     Args:
       root: the folder that holds the subsets' folders, or the folder above it.
-      partition: 0 to 4, which of five random partitions into 9,500 images trained on, 1,900 for
-        validation and 7,600 to test on (half, a tenth and two fifths where the set is not whole).
+      partition: 0 to 4, one of five random partitions: 9,500 images to train on, 1,900 for
+        validation and 7,600 to test on. An incomplete set gives half, a tenth and two fifths.
         Validation images are left out.
       split_seed: the partitions are drawn from (split_seed, partition); the authors published none.
       partition_file: lines `<subset>/<image name>,train` (or val, test) to use instead.
       expected: warn where there are not 19,000 images.
-      bad_files: what happens to images without a label: 'error', or 'skip' to leave them out with a
+      bad_files: what to do with images without a label: 'error', or 'skip' to leave them out with a
         warning.
     """
     if not 0 <= partition < 5:
@@ -165,7 +166,7 @@ def _labels(path: pathlib.Path) -> dict[str, list[str]]:
 
 
 def _draw(n: int, partition: int, seed: int) -> np.ndarray:
-    """0 train, 1 validation, 2 test for each image."""
+    """Draws the part of each image: 0 train, 1 validation, 2 test."""
     sizes = SIZES if n == sum(SIZES) else (n // 2, n // 10)
     order = np.random.default_rng([seed, partition]).permutation(n)
     part = np.full(n, 2)
@@ -179,14 +180,14 @@ def _read_partition(path: str, images: list[str]) -> np.ndarray:
     rows = [
         line.rsplit(',', 1) for line in pathlib.Path(path).read_text().splitlines() if line.strip()
     ]
-    given = {row[0].strip(): row[-1].strip() for row in rows}
+    part_of = {row[0].strip(): row[-1].strip() for row in rows}
     keys = [
         f'{pathlib.Path(image).parent.parent.name}/{pathlib.Path(image).name}' for image in images
     ]
-    wrong = [key for key in keys if given.get(key) not in numbers]
+    wrong = [key for key in keys if part_of.get(key) not in numbers]
     if wrong:
         raise ValueError(
             f'{path}: {len(wrong):,} of {len(keys):,} images have no part, e.g. {wrong[0]!r};'
             f' expected lines like {keys[0]},train (or val, test)'
         )
-    return np.asarray([numbers[given[key]] for key in keys])
+    return np.asarray([numbers[part_of[key]] for key in keys])

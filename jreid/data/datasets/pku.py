@@ -13,9 +13,9 @@ EXAMPLE = '001_01_1.jpg'
 def load(root: str | os.PathLike, *, split_seed: int = 0, bad_files: str = 'error') -> Splits:
     """Reads PKU-Reid: `PPP_CC_O.jpg` (person, camera, orientation) right in one folder.
 
-    Split as `jreid.data.datasets.ward` is: half of the people for training; of each other person
-    and camera one random orientation is a query, the other seven are the gallery. Counts are not
-    checked, since copies differ in the people they hold.
+    It is split as in `jreid.data.datasets.ward`: half of the people for training. Of the others,
+    one random orientation per person and camera is a query; the other seven are the gallery. Counts
+    are not checked, since copies differ in the people they hold.
     """
     layout = f'images like {EXAMPLE} (person, camera, orientation) in one folder'
     folder = listing.find_images(

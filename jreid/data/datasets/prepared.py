@@ -6,19 +6,20 @@ from jreid.data.index import Splits
 
 
 def load(root: str | os.PathLike, *, builder: str = '', manual_dir: str = '') -> Splits:
-    """Reads a set through its builder in `jreid.data.tfds`: the same images and labels in the same
-    order as from the set's folder.
+    """Reads a set through its builder in `jreid.data.tfds`.
+
+    Images, labels and their order are the same as from the set's folder.
 
     Args:
-      root: TensorFlow Datasets' data_dir.
+      root: the data_dir of TensorFlow Datasets.
       builder: its name, with its config where it has several: 'market1501', 'ward/split3',
         'synthetic/plaza'.
-      manual_dir: the folder that holds the set, to prepare it from on the first use; '' where it is
+      manual_dir: the folder that holds the set, to prepare it from on first use; '' where it is
         prepared already.
 
     Raises:
-      ValueError: no builder named, or no such one.
-      FileNotFoundError: it is not prepared, and no `manual_dir` is given.
+      ValueError: no builder is named, or there is no such builder.
+      FileNotFoundError: the set is not prepared, and `manual_dir` is empty.
     """
     if not builder:
         raise ValueError(

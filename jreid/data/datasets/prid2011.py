@@ -1,5 +1,6 @@
-"""PRID2011 (Hirzer et al. 2011), single shot: 385 people of camera A, 749 of camera B, the first
-200 of each the same.
+"""PRID2011 (Hirzer et al. 2011), single shot: 385 people in camera A, 749 in camera B.
+
+The first 200 of each are the same people.
 """
 
 import os
@@ -25,11 +26,11 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads one of 10 random splits: of people 1 to 200, 100 are trained on, the other 100 of
-    camera A are searched for among the 649 others of camera B.
+    """Reads one of 10 random splits: 100 people to train on and 100 to test.
 
-    A number above 200 means one person in camera A and another one in camera B. Those of camera A
-    are not used; those of camera B are in every gallery.
+    Both come from people 1 to 200. Queries are the test people in camera A. The gallery is camera B
+    without the people trained on: 649 people. A number above 200 means one person in camera A and
+    another in camera B. Those of camera A are not used; those of camera B are in every gallery.
 
     Args:
       root: the folder single_shot, with cam_a and cam_b, or the folder above it.
@@ -64,14 +65,14 @@ def load(
         write_splits=write_splits,
     )
     if expected:
-        found = {
+        counts = {
             'images of camera A': len(sides[0]),
             'images of camera B': len(sides[1]),
             'people of both': len(both),
         }
         repeated.expect(
             'prid2011',
-            found,
+            counts,
             {'images of camera A': 385, 'images of camera B': 749, 'people of both': SHARED},
         )
     train, test = set(chosen.train), set(chosen.test)

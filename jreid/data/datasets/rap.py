@@ -1,6 +1,4 @@
-"""RAP (Li et al. 2016; version 2: Li et al. 2019): people indoors with many attributes; for
-attribute teachers.
-"""
+"""RAP (Li et al. 2016; version 2: 2019): people indoors, for attribute teachers."""
 
 import os
 from collections.abc import Sequence
@@ -20,18 +18,18 @@ def load(
 ) -> Splits:
     """Reads RAP as a teacher's data: images and attributes, no identities.
 
-    The two versions of the annotation file name and order their fields differently, so fields are
-    told by their form: N names of images, M names of attributes, an [N, M] table, and the
-    partitions (train, test, and in version 2 validation, whose images are left out), from 1. A
-    label of 2 counts as 1.
+    The two versions of the annotation file name and order their fields differently, so the reader
+    recognises fields by their form. It expects N names of images, M names of attributes, an [N, M]
+    table, and the partitions, from 1. A partition has train and test, and in version 2 validation,
+    whose images are left out. A label of 2 counts as 1.
 
     Args:
       root: the folder that holds RAP_annotation and RAP_dataset, or the folder above it.
-      partition: 0 to 4, which of the authors' five.
-      attributes: the first so many columns; 0 for those before 'attachment-Baby', the 96 of version
-        2 that the PTL paper counts, or the first 51 of version 1, which its authors evaluate.
-        Columns that are not binary (viewpoint, boxes) are left out.
-      bad_files: what happens where images are missing: 'error', or 'skip' to leave them out with a
+      partition: 0 to 4, one of the authors' five.
+      attributes: number of leading columns to use. 0: those before 'attachment-Baby', the 96 of
+        version 2 that the PTL paper counts, or the first 51 of version 1, which its authors
+        evaluate. Columns that are not binary (viewpoint, boxes) are left out.
+      bad_files: what to do where images are missing: 'error', or 'skip' to leave them out with a
         warning.
     """
     folder = listing.find_folder(
@@ -75,7 +73,7 @@ def load(
 
 
 def _read(path: os.PathLike) -> tuple[list[str], list[str], np.ndarray, list[object]]:
-    """Image names, attribute names, table [N, M], partitions (structs)."""
+    """Reads image names, attribute names, table [N, M] and partitions (structs)."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -132,7 +130,7 @@ def _read(path: os.PathLike) -> tuple[list[str], list[str], np.ndarray, list[obj
 
 
 def _are(value: object, kind: type) -> bool:
-    """Whether it is an array of strings (kind str) or of structs (kind object)."""
+    """Returns whether a value is an array of strings (kind str) or of structs (kind object)."""
     if not isinstance(value, np.ndarray) or value.ndim != 1 or not len(value):
         return False
     return (

@@ -1,6 +1,4 @@
-"""Seeded repeated splits of small sets: which people are trained on, kept in a file so that
-others can use the same ones.
-"""
+"""Seeded repeated splits of small sets, kept in a file so that others can use the same ones."""
 
 import dataclasses
 import json
@@ -19,11 +17,11 @@ from jreid.files import write_text
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """One split: the set's own ids, ascending, of the people trained on and of those searched for.
+    """One split: the set's own ids, ascending, of the people trained on and of those tested.
 
     Attributes:
-      gallery: base names of the images that the gallery shows, where a protocol draws them; empty
-        where the people alone settle it.
+      gallery: base names of the gallery's images, where a protocol draws them; empty where the
+        people alone decide.
     """
 
     train: tuple[int, ...]
@@ -32,11 +30,10 @@ class Split:
 
 
 def draw(identities: Collection[int], *, train: int, splits: int, seed: int) -> tuple[Split, ...]:
-    """`splits` random splits, `train` people of each trained on and the others tested; from the
-    sorted ids, the sizes and the seed alone.
+    """Draws `splits` random splits, with `train` people trained on and the others tested.
 
-    Split k is the permutation of `numpy.random.default_rng([seed, k])`, so it does not depend on
-    how many splits are drawn.
+    They depend on the sorted ids, the sizes and the seed alone. Split k is the permutation of
+    `numpy.random.default_rng([seed, k])`, so it does not depend on the number of splits.
     """
     known = np.unique(np.asarray(list(identities), np.int64))
     if not 0 < train < len(known):
@@ -53,10 +50,10 @@ def draw(identities: Collection[int], *, train: int, splits: int, seed: int) -> 
 
 
 def write(path: str | os.PathLike, splits: Sequence[Split], *, name: str, seed: int) -> None:
-    """A JSON file `{"set", "seed", "splits": [{"train": [ids], "test": [ids]}, ...]}`, with
-    `"gallery": [base names]` where gallery images are drawn.
+    """Writes splits to a JSON file, unless the file exists.
 
-    A file that is there already stays.
+    Its form is `{"set", "seed", "splits": [{"train": [ids], "test": [ids]}, ...]}`, with
+    `"gallery": [base names]` where gallery images are drawn.
     """
     path = pathlib.Path(path)
     if path.exists():
@@ -73,19 +70,19 @@ def write(path: str | os.PathLike, splits: Sequence[Split], *, name: str, seed: 
 
 
 def read(path: str | os.PathLike, identities: Collection[int], *, name: str) -> tuple[Split, ...]:
-    """The splits of a file, checked against the people of the set.
+    """Reads the splits of a file and checks them against the people of the set.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is no split file, is another set's, or names people who are not in the set, or
-        twice.
+      ValueError: the file is no split file or belongs to another set, or it names people twice or
+        who are not in the set.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f'no split file {path}; it is written by {name} with write_splits={str(path)!r}'
         )
-    wanted = '{"set", "seed", "splits": [{"train": [ids], "test": [ids]}, ...]}'
+    form = '{"set", "seed", "splits": [{"train": [ids], "test": [ids]}, ...]}'
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
         belongs = content['set']
@@ -99,7 +96,7 @@ def read(path: str | os.PathLike, identities: Collection[int], *, name: str) -> 
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f'{path} is no split file: {type(error).__name__} {error}; expected {wanted}'
+            f'{path} is no split file: {type(error).__name__} {error}; expected {form}'
         ) from error
     if belongs != name:
         raise ValueError(f'{path} holds splits of {belongs!r}; expected those of {name!r}')
@@ -127,53 +124,53 @@ def choose(
     split_seed: int,
     split_file: str | os.PathLike | None,
     write_splits: str | os.PathLike | None,
-    shown: Callable[[Split, int], Collection[Photo]] | None = None,
+    gallery_of: Callable[[Split, int], Collection[Photo]] | None = None,
 ) -> Split:
-    """The split of number `split`, drawn or read.
+    """Returns the split of number `split`, drawn or read.
 
     Args:
       identities: the people who can be on either side.
-      train: people to train on, where splits are drawn.
-      splits: how many are drawn.
+      train: number of people to train on, where splits are drawn.
+      splits: number of splits to draw.
       split_file: a file of splits, made here or elsewhere, to read instead; None or '' for none.
-      write_splits: a file to write the drawn splits to; one that exists is read, and must hold the
-        same.
-      shown: (split, its number) -> the gallery's images, where a protocol draws them; kept with the
-        split, and not called where a file names them.
+      write_splits: a file to write the drawn splits to; if it exists, it must hold the same splits.
+      gallery_of: (split, its number) -> the gallery's images, where a protocol draws them. They are
+        kept with the split. It is not called for a split whose gallery a file names.
 
     Raises:
-      ValueError: no split of that number, both files named, or the file to be written holds other
-        splits.
+      ValueError: there is no split of that number, both files are given, or the file to be written
+        holds other splits.
     """
     if split_file and write_splits:
         raise ValueError(
             'split_file and write_splits are both given; name the one file that is read, or the one'
             ' that is written'
         )
-    found = (
+    all_splits = (
         read(split_file, identities, name=name)
         if split_file
         else draw(identities, train=train, splits=splits, seed=split_seed)
     )
-    if shown:
-        named = (
-            split.gallery or sorted(os.path.basename(photo.path) for photo in shown(split, number))
-            for number, split in enumerate(found)
+    if gallery_of:
+        galleries = (
+            split.gallery
+            or sorted(os.path.basename(photo.path) for photo in gallery_of(split, number))
+            for number, split in enumerate(all_splits)
         )
-        found = tuple(
+        all_splits = tuple(
             dataclasses.replace(split, gallery=tuple(gallery))
-            for split, gallery in zip(found, named, strict=True)
+            for split, gallery in zip(all_splits, galleries, strict=True)
         )
     if write_splits:
-        write(write_splits, found, name=name, seed=split_seed)
-        if read(write_splits, identities, name=name) != found:
+        write(write_splits, all_splits, name=name, seed=split_seed)
+        if read(write_splits, identities, name=name) != all_splits:
             raise ValueError(
                 f'{write_splits} holds other splits than those of seed {split_seed}; read it with'
                 ' split_file, or write to another file'
             )
-    if not 0 <= split < len(found):
-        raise ValueError(f'split is {split}; {name} has the splits 0..{len(found) - 1}')
-    return found[split]
+    if not 0 <= split < len(all_splits):
+        raise ValueError(f'split is {split}; {name} has the splits 0..{len(all_splits) - 1}')
+    return all_splits[split]
 
 
 def assemble(
@@ -184,7 +181,7 @@ def assemble(
     gallery: Sequence[Photo],
     has_cameras: bool = True,
 ) -> Splits:
-    """`Splits` of photos.
+    """Builds `Splits` of photos.
 
     Raises:
       ValueError: a part is empty.
@@ -209,13 +206,13 @@ def across_cameras(
     split: Split,
     *,
     direction: str,
-    shown: Sequence[Photo] | None = None,
+    candidates: Sequence[Photo] | None = None,
 ) -> Splits:
-    """Test people of one of two cameras are searched for in the other.
+    """Builds `Splits` with queries from one of two cameras and the gallery from the other.
 
     Args:
       direction: 'a2b': queries from camera 0, gallery from camera 1; 'b2a': the other way round.
-      shown: the gallery's candidates, where not all photos are.
+      candidates: the gallery's candidates, where not all photos are.
     """
     if direction not in ('a2b', 'b2a'):
         raise ValueError(
@@ -230,15 +227,16 @@ def across_cameras(
         query=[p for p in photos if p.identity in test and p.camera == camera],
         gallery=[
             p
-            for p in (photos if shown is None else shown)
+            for p in (photos if candidates is None else candidates)
             if p.identity in test and p.camera != camera
         ],
     )
 
 
 def one_each(photos: Sequence[Photo], *, seed: int, split: int) -> list[Photo]:
-    """One random photo of each person and camera, the gallery of a single-shot protocol; from
-    the names, the seed and the split alone.
+    """Draws one photo per person and camera, the gallery of a single-shot protocol.
+
+    The draw depends on the names, the seed and the split alone.
     """
     generator = np.random.default_rng([seed, split, 1])
     groups: dict[tuple[int, int], list[Photo]] = {}
@@ -247,12 +245,12 @@ def one_each(photos: Sequence[Photo], *, seed: int, split: int) -> list[Photo]:
     return [group[generator.integers(len(group))] for _, group in sorted(groups.items())]
 
 
-def expect(name: str, found: dict[str, int], wanted: dict[str, int]) -> None:
+def expect(name: str, counts: dict[str, int], expected: dict[str, int]) -> None:
     """Warns, naming the differences, where counts are not those of the whole set."""
     differences = [
-        f'{what}: {found[what]:,}, the set has {number:,}'
-        for what, number in wanted.items()
-        if found[what] != number
+        f'{what}: {counts[what]:,}, the set has {number:,}'
+        for what, number in expected.items()
+        if counts[what] != number
     ]
     if differences:
         warnings.warn(

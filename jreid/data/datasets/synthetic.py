@@ -1,5 +1,6 @@
-"""The generated set: pedestrians of three domains, written once to the user's cache in
-Market-1501's layout.
+"""The generated set: pedestrians of three domains, kept in the user's cache.
+
+Its layout is that of Market-1501.
 """
 
 import dataclasses
@@ -17,14 +18,14 @@ def load(
     masks: bool = True,
     **sizes,
 ) -> Splits:
-    """Generates the set, or finds it in the cache, and reads it.
+    """Reads the set from the cache, after generating it there on first use.
 
     Args:
       root: a tree that `python -m jreid.synthetic` wrote; None for the cache.
       domain: 'plaza', 'campus' or 'station'.
       age: see `jreid.data.datasets.attributes.read`.
       masks: name the part masks of 8 classes in `mask_path`.
-      **sizes: handed to `jreid.synthetic.cached_tree`.
+      **sizes: passed on to `jreid.synthetic.cached_tree`.
     """
     if root is None:
         from jreid.synthetic import cached_tree

@@ -1,4 +1,4 @@
-"""What teachers are trained on: images with attributes or part masks, and no identities."""
+"""Splits for teachers: images with attributes or part masks, and no identities."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,16 @@ def splits_of(
     test: np.ndarray,
     masks: Sequence[str] | None = None,
 ) -> Splits:
-    """Splits of a set without identities; the test images are divided over query and gallery, which
-    are measured together.
+    """Builds splits of a set without identities.
+
+    The test images are divided over query and gallery, which are evaluated together.
 
     Args:
       paths: absolute, of all images.
       attributes: [N, M], or None.
       names: M names.
-      train, test: bool [N].
+      train: bool [N], the images to train on.
+      test: bool [N], the images to test on.
       masks: paths of the part masks, or None.
     """
 

@@ -1,4 +1,4 @@
-"""VIPeR (Gray & Tao 2008): 632 people, one image of each from each of two cameras."""
+"""VIPeR (Gray & Tao 2008): 632 people, one image per person and camera, two cameras."""
 
 import os
 import re
@@ -23,17 +23,16 @@ def load(
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads one of 10 random splits: half of the people (316) trained on, the others searched for
-    in the other camera; both cameras' images are trained on.
+    """Reads one of 10 random splits: half of the people (316) to train on, the others to test.
 
-    Results are means over the 10 splits; a direction is collected by itself
-    (`jreid.commands.collect`).
+    Both cameras' images are trained on. Results are means over the 10 splits; each direction is
+    averaged by itself (`jreid.commands.collect`).
 
     Args:
       root: the set's folder, with cam_a and cam_b, or the folder above it.
       split: number of the split, 0..9.
       split_seed: the splits are drawn from it (`jreid.data.datasets.repeated.draw`).
-      direction: 'a2b': queries from camera a, gallery from camera b; 'b2a'.
+      direction: 'a2b': queries from camera a, gallery from camera b; 'b2a': the other way round.
       split_file: a file of splits to read instead of drawing any.
       write_splits: a file to write the drawn splits to, for others.
       expected: warn where counts differ from the whole set's.

@@ -13,9 +13,9 @@ EXAMPLE = '000100010001.jpg'
 def load(root: str | os.PathLike, *, split_seed: int = 0, bad_files: str = 'error') -> Splits:
     """Reads WARD: `PPPPCCCCFFFF.jpg` (person, camera, frame) right in one folder.
 
-    It has no official split: a random half of the people (split_seed) is trained on; of each other
-    person and camera one random image is a query, the rest is the gallery. Counts are not checked,
-    since copies differ in the frames they keep.
+    It has no official split: a random half of the people (split_seed) is trained on. Of the others,
+    one random image per person and camera is a query; the rest is the gallery. Counts are not
+    checked, since copies differ in the frames they keep.
     """
     layout = f'images like {EXAMPLE} (person, camera, frame, four digits each) in one folder'
     folder = listing.find_images(

@@ -1,9 +1,8 @@
-"""The sets as TensorFlow Datasets: `tfds.load('market1501', ...)` works after `import
-jreid.data.tfds`.
+"""The sets as TensorFlow Datasets, registered by `import jreid.data.tfds`.
 
-Nothing is downloaded: a builder reads the set from `manual_dir`, as the set's authors ship it, by
-the same readers as `jreid.data.load`. It is the only place beside `jreid.data.pipeline` that
-imports TensorFlow.
+After that import, `tfds.load('market1501', ...)` works. Nothing is downloaded: a builder reads the
+set from `manual_dir`, as its authors distribute it, with the readers of `jreid.data.load`. Beside
+`jreid.data.pipeline`, only this package imports TensorFlow.
 """
 
 from jreid.data.tfds.builders import DukeMTMC, Market1501, Options, PKUReid, SyntheticPeople, Ward

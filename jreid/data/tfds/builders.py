@@ -1,5 +1,6 @@
-"""One builder a set. `manual_dir` is the folder that holds the set, or the set's own folder, as
-for `jreid.data.load`.
+"""The builders, one per set.
+
+`manual_dir` is the folder that holds the set, or the set's own folder, as for `jreid.data.load`.
 """
 
 from typing import ClassVar
@@ -11,11 +12,11 @@ TERMS = (
     ' manual_dir'
 )
 SEEDS = 10
-"""Random splits that WARD and PKU-Reid, which have no official one, are offered with."""
+"""Number of random splits of WARD and PKU-Reid, which have no official split."""
 
 
 def _seeded() -> list[Options]:
-    """`split0` ...: which half of the people is trained on."""
+    """Returns the configs `split0` ... of random splits into training and test people."""
     return [
         Options(
             name=f'split{seed}',
@@ -27,8 +28,9 @@ def _seeded() -> list[Options]:
 
 
 class Market1501(People):
-    """Market-1501 (Zheng et al. 2015), with 27 attributes an identity where
-    `market_attribute.mat` lies beside it.
+    """Market-1501 (Zheng et al. 2015).
+
+    It has 27 attributes per identity where `market_attribute.mat` lies beside it.
     """
 
     name = 'market1501'
@@ -41,8 +43,9 @@ class Market1501(People):
 
 
 class DukeMTMC(People):
-    """DukeMTMC-reID (Zheng et al. 2017), withdrawn by its authors: for checking published
-    numbers by those who lawfully hold it.
+    """DukeMTMC-reID (Zheng et al. 2017), withdrawn by its authors.
+
+    The builder lets those who lawfully hold the set check published numbers.
     """
 
     name = 'dukemtmc'
@@ -74,7 +77,7 @@ class PKUReid(People):
 
 
 class SyntheticPeople(People):
-    """The generated set: one config a domain."""
+    """The generated set: one config per domain."""
 
     name = 'synthetic'
     loader = 'synthetic'

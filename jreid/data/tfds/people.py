@@ -1,6 +1,4 @@
-"""What the builders share: the features of an image of a person, and the way from
-`jreid.data.load` to records.
-"""
+"""What the builders share: their features, and the conversion from an index to records."""
 
 import dataclasses
 import os
@@ -22,7 +20,7 @@ class Options(tfds.core.BuilderConfig):
     """A config of a builder.
 
     Attributes:
-      options: handed to `jreid.data.load`, e.g. {'split_seed': 3} or {'bad_files': 'skip'}.
+      options: passed on to `jreid.data.load`, e.g. {'split_seed': 3} or {'bad_files': 'skip'}.
     """
 
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -31,22 +29,23 @@ class Options(tfds.core.BuilderConfig):
 class People(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # its stubs do not know it
     """A set of images of people.
 
-    Each record has `image` (the bytes of the file, as they are), `identity` (as `jreid.data.Index`
-    has it: dense in the training split, the set's own id in query and gallery), `camera` (from 0,
-    -1 unknown), `attributes` (float32 [M]; empty where the set has none, NaN where nobody annotated
-    the identity), `name` (the file's) and, where the set has part masks, `mask`. The order is the
-    index's, so the plans of a seed name the same images.
+    Each record has `image` (the unchanged bytes of the file), `identity` (as in `jreid.data.Index`:
+    dense in the training split, the set's own id in query and gallery), `camera` (from 0, -1
+    unknown), `attributes` (float32 [M]; empty where the set has none, NaN where the identity is not
+    annotated), `name` (of the file) and, where the set has part masks, `mask`. The order is that of
+    the index, so the plans of a seed name the same images.
 
     Attributes:
       loader: the set's name for `jreid.data.load`.
-      title, homepage: of the set.
+      title: of the set.
+      homepage: of the set.
       masks: whether it has part masks.
     """
 
     VERSION = tfds.core.Version('1.0.0')
     RELEASE_NOTES: ClassVar = {'1.0.0': 'First release.'}
-    # Found out by TensorFlow Datasets otherwise, with a package (importlib_resources) that it does
-    # not name among its requirements.
+    # Without it, TensorFlow Datasets looks the path up with a package (importlib_resources) that is
+    # not among its requirements.
     code_path: ClassVar[pathlib.Path] = pathlib.Path(__file__)
     loader: ClassVar[str]
     title: ClassVar[str]

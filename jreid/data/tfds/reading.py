@@ -1,6 +1,4 @@
-"""From a prepared builder back to `Splits`: the same images and labels in the same order as from
-the set's folder.
-"""
+"""Reads a prepared builder back into `Splits`, equal to those from the set's folder."""
 
 import hashlib
 import json
@@ -11,30 +9,30 @@ import shutil
 import numpy as np
 import tensorflow_datasets as tfds
 
+from jreid.data.cache import cache_folder, locked
 from jreid.data.datasets import listing
 from jreid.data.index import Index, Splits
-from jreid.data.pack import cache_folder, locked
 from jreid.data.tfds.people import SPLITS
 
 
 def read(
     name: str, data_dir: str | os.PathLike, *, manual_dir: str | os.PathLike | None = None
 ) -> Splits:
-    """The splits of a builder.
+    """Reads the splits of a builder.
 
-    The image files are written out of the records once, to the folder `tfds` of jreid's cache, byte
-    for byte; an index names them there. So packs, figures and teachers' labels work as with the
-    set's own folder.
+    The image files are extracted from the records once, byte for byte, to the folder `tfds` of
+    jreid's cache. The index names them there, so packs, figures and teachers' labels work as with
+    the set's own folder.
 
     Args:
       name: of the builder, with its config where it has several: 'market1501', 'ward/split3'.
-      data_dir: where TensorFlow Datasets keeps what is prepared.
-      manual_dir: the folder that holds the set; it is then prepared first where it is not yet.
-        None: it must be prepared.
+      data_dir: where TensorFlow Datasets keeps prepared sets.
+      manual_dir: the folder that holds the set, to prepare it from if necessary. With None, the set
+        must be prepared.
 
     Raises:
-      FileNotFoundError: it is not prepared, and no `manual_dir` is given.
-      ValueError: no such builder, or one of another kind.
+      FileNotFoundError: the set is not prepared, and `manual_dir` is None.
+      ValueError: there is no such builder, or it is of another kind.
     """
     place = pathlib.Path(data_dir).expanduser().absolute()
     try:
@@ -76,14 +74,15 @@ def read(
     with locked(folder.with_suffix('.lock')):
         if not folder.is_dir():
             _write_out(builder, folder)
-    told = json.loads((folder / 'set.json').read_text())
-    parts = {split: _index(folder / split, tuple(told['attribute_names'])) for split in SPLITS}
-    return Splits(name=told['set'], has_cameras=told['has_cameras'], **parts)
+    metadata = json.loads((folder / 'set.json').read_text())
+    parts = {split: _index(folder / split, tuple(metadata['attribute_names'])) for split in SPLITS}
+    return Splits(name=metadata['set'], has_cameras=metadata['has_cameras'], **parts)
 
 
 def _digest(builder: tfds.core.DatasetBuilder) -> str:
-    """Of what decides the files that are written out: the records' names, sizes and times of
-    change.
+    """Hashes the names, sizes and times of change of the record files.
+
+    They decide which files are extracted.
     """
     total = hashlib.sha256(str(builder.data_dir).encode())
     for path in sorted(pathlib.Path(builder.data_dir).iterdir()):
@@ -93,7 +92,7 @@ def _digest(builder: tfds.core.DatasetBuilder) -> str:
 
 
 def _write_out(builder: tfds.core.DatasetBuilder, folder: pathlib.Path) -> None:
-    """Image files and labels, beside the place first: a folder that has its name is whole."""
+    """Extracts image files and labels; a folder that exists is complete."""
     part = folder.with_suffix('.part')
     shutil.rmtree(part, ignore_errors=True)
     masks = 'mask' in builder.info.features
@@ -130,24 +129,26 @@ def _write_out(builder: tfds.core.DatasetBuilder, folder: pathlib.Path) -> None:
             camera=camera,
             attributes=np.stack(attributes),
         )
-    told = {name: builder.info.metadata[name] for name in ('set', 'has_cameras', 'attribute_names')}
-    (part / 'set.json').write_text(json.dumps(told))
+    metadata = {
+        name: builder.info.metadata[name] for name in ('set', 'has_cameras', 'attribute_names')
+    }
+    (part / 'set.json').write_text(json.dumps(metadata))
     os.replace(part, folder)
 
 
 def _index(place: pathlib.Path, names: tuple[str, ...]) -> Index:
     with np.load(place.with_suffix('.npz'), allow_pickle=False) as file:
-        found = {name: file[name] for name in file.files}
+        arrays = {name: file[name] for name in file.files}
     masks = place.with_name(f'{place.name}_masks')
     return Index(
-        path=np.asarray([str(place / name) for name in found['name']], np.str_),
-        identity=found['identity'],
-        camera=found['camera'],
-        attributes=found['attributes'] if found['attributes'].shape[1] else None,
-        attribute_names=names if found['attributes'].shape[1] else (),
+        path=np.asarray([str(place / name) for name in arrays['name']], np.str_),
+        identity=arrays['identity'],
+        camera=arrays['camera'],
+        attributes=arrays['attributes'] if arrays['attributes'].shape[1] else None,
+        attribute_names=names if arrays['attributes'].shape[1] else (),
         mask_path=(
             np.asarray(
-                [str(masks / f'{pathlib.Path(name).stem}.png') for name in found['name']], np.str_
+                [str(masks / f'{pathlib.Path(name).stem}.png') for name in arrays['name']], np.str_
             )
             if masks.is_dir()
             else None

@@ -1,0 +1,95 @@
+"""Decodes and resizes image files and part masks with Pillow."""
+
+import os
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises for files that are no readable image."""
+
+
+class BadImageError(ValueError):
+    """A file that is no readable image."""
+
+
+def decode(path: str, size: tuple[int, int]) -> np.ndarray:
+    """Decodes one image to uint8 [H, W, 3]: RGB, resized with Pillow's bilinear filter.
+
+    Of 16 bits per pixel, the upper 8 are kept.
+
+    Raises:
+      BadImageError: the file is missing, empty, truncated or no image, its pixels are
+        floating-point or 32-bit, or it is so large that Pillow takes it for a decompression bomb.
+    """
+    height, width = size
+    try:
+        with Image.open(path) as image:
+            _check_size(image)
+            return np.asarray(
+                _eight_bits(image).convert('RGB').resize((width, height), Image.Resampling.BILINEAR)
+            )
+    except UNREADABLE as error:
+        reason = 'empty file' if os.path.exists(path) and not os.path.getsize(path) else str(error)
+        raise BadImageError(f'{path}: {reason}') from error
+
+
+def _check_size(image: Image.Image) -> None:
+    """Raises, before a pixel is read, for sizes above Pillow's limit.
+
+    Below twice that limit, Pillow itself would only warn.
+    """
+    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf):
+        raise BadImageError(
+            f'{image.width} x {image.height} pixels, taken for a decompression bomb'
+        )
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Converts 16-bit grey to 8-bit grey; returns other images unchanged.
+
+    Pillow's own conversion would clip instead of scaling.
+    """
+    if image.mode == 'F':
+        raise BadImageError('floating-point pixels; expected 8 or 16 bits per channel')
+    if image.mode != 'I' and not image.mode.startswith('I;16'):
+        return image
+    pixels = np.asarray(image).astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise BadImageError(
+            f'pixels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits per channel'
+        )
+    return Image.fromarray((pixels >> 8).astype(np.uint8))
+
+
+def decode_mask(path: str, size: tuple[int, int]) -> np.ndarray:
+    """Decodes one part mask to uint8 [H, W], resized by nearest neighbour.
+
+    The numbers in the file are the classes (8-bit grey or palette).
+
+    Raises:
+      BadImageError: the file is missing, damaged, or of another kind of image.
+    """
+    try:
+        with Image.open(path) as image:
+            _check_size(image)
+            if image.mode not in ('L', 'P'):
+                raise BadImageError(
+                    f"a mask of mode {image.mode}; expected 8-bit grey ('L') or palette ('P'), a"
+                    " pixel's number its class"
+                )
+            return np.asarray(image.resize((size[1], size[0]), Image.Resampling.NEAREST))
+    except UNREADABLE as error:
+        raise BadImageError(f'{path}: {error}') from error
