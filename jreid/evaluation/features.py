@@ -15,6 +15,10 @@ from jreid.engine.functions import OfImages
 from jreid.methods.contract import Params, State, Tree
 
 
+STATISTICS = 2**20
+"""Stands in the seed where a plan's phase does, so that both never draw alike."""
+
+
 def extract(
     function: OfImages,
     params: Params,
@@ -84,7 +88,7 @@ def adapt_statistics(
     batch = min(batch, len(feed.index))
     batch -= batch % mesh.size
     if batch:
-        rng = np.random.default_rng((seed, 0))
+        rng = np.random.default_rng((seed, STATISTICS))
         plan = plain_plan(len(feed.index), batch=batch, rng=rng)[: max(limit // batch, 1)]
     else:  # fewer images than devices: one batch that shows some twice
         batch = mesh.size

@@ -1,7 +1,10 @@
-"""Gradient accumulation: equal to the plain step for means over images, a part's statistics and
-pairs for what looks at several, refused where it cannot.
+"""Gradient accumulation equals the plain step for means over images, and says what it cannot do.
+
+A part has its own statistics and pairs; banks and EMA move once per update.
 """
 
+import os
+import pathlib
 import subprocess
 import sys
 import textwrap
@@ -16,8 +19,8 @@ from jreid.data import Index
 from jreid.engine import accumulation, state, steps
 from jreid.engine.feeds import Feed
 from jreid.losses import batch_hard_triplet, cross_entropy
-from jreid.methods.contract import Method, Phase, Stream
-from jreid.training import loop as trainer
+from jreid.methods.common import plans
+from jreid.methods.contract import Context, Method, Phase, State
 from jreid.training import preflight
 
 RNG = np.random.default_rng(0)
@@ -30,46 +33,56 @@ BATCH = {
 }
 
 
-def classification(params, model_state, batch, key, progress, extra):
-    part = batch['source']
-    loss = cross_entropy(part['image'] @ params['w'], part['identity'])
-    return loss, (
-        model_state,
-        {'classification': loss, 'first': part['identity'][0].astype(jnp.float32)},
-    )
+def forward(params, state, batch, context):
+    """Features, and running means where the state has some."""
+    features = batch['source']['image'].reshape(-1, 6) @ params['w']
+    moved = {k: 0.9 * mean + 0.1 * features.mean(0) for k, mean in state.statistics.items()}
+    return {'source': {'feature': features}}, State(moved, state.memory)
 
 
-def matching(params, model_state, batch, key, progress, extra):
-    part = batch['source']
-    return batch_hard_triplet(part['image'] @ params['w'], part['identity'], margin=0.3), (
-        model_state,
-        {},
-    )
+def classification(outputs, batch, state, context):
+    return cross_entropy(outputs['source']['feature'], batch['source']['identity'])
 
 
-def normalised(params, model_state, batch, key, progress, extra):
-    x = batch['source']['image'] @ params['w']
-    moved = {'mean': 0.9 * model_state['mean'] + 0.1 * x.mean(0)}
-    return jnp.mean(jnp.square(x - x.mean(0))), (moved, {})
+def matching(outputs, batch, state, context):
+    features, identity = outputs['source']['feature'], batch['source']['identity']
+    return batch_hard_triplet(features, identity, margin=0.3)
 
 
-def run(objective, parts, model_state=None):
-    given = (objective, WEIGHTS, model_state or {}, BATCH, jax.random.key(0), jnp.float32(0), {})
-    return jax.jit(lambda: accumulation.value_and_gradient(*given, parts=parts))()
+def variance(outputs, batch, state, context):
+    x = outputs['source']['feature']
+    return jnp.mean(jnp.square(x - x.mean(0)))
+
+
+def first(outputs, batch, state, context):
+    return batch['source']['identity'][0].astype(jnp.float32)
+
+
+def run(term, parts, statistics=None, **options):
+    context = Context(jax.random.key(0), jnp.float32(0))
+    begun = State(statistics or {}, {})
+    given = (forward, {'term': term}, {'first': first}, WEIGHTS, begun, BATCH, context)
+    return jax.jit(
+        lambda: accumulation.value_and_gradient(*given, parts=parts, **options)
+    )()
 
 
 @pytest.mark.parametrize('parts', [2, 4])
 def test_mean_over_images_has_the_value_and_gradient_of_the_whole_batch(parts):
-    (whole, (_, told)), gradient = run(classification, 1)
-    (value, (_, metrics)), accumulated = run(classification, parts)
-    np.testing.assert_allclose(value, whole, rtol=1e-6)
-    np.testing.assert_allclose(metrics['classification'], told['classification'], rtol=1e-6)
-    np.testing.assert_allclose(accumulated['w'], gradient['w'], rtol=1e-5, atol=1e-7)
+    whole, accumulated = run(classification, 1), run(classification, parts)
+    np.testing.assert_allclose(accumulated.loss, whole.loss, rtol=1e-6)
+    np.testing.assert_allclose(accumulated.scalars['term'], whole.scalars['term'], rtol=1e-6)
+    np.testing.assert_allclose(
+        accumulated.gradients['w'], whole.gradients['w'], rtol=1e-5, atol=1e-7
+    )
+    # Outputs are of the whole batch, in its order.
+    feature = accumulated.outputs['source']['feature']
+    np.testing.assert_allclose(feature, whole.outputs['source']['feature'], rtol=1e-5)
 
 
 def test_parts_are_neighbours_so_the_images_of_an_identity_stay_together():
-    assert float(run(classification, 2)[0][1][1]['first']) == (0 + 2) / 2
-    assert float(run(classification, 4)[0][1][1]['first']) == (0 + 1 + 2 + 3) / 4
+    assert float(run(classification, 2).scalars['first']) == (0 + 2) / 2
+    assert float(run(classification, 4).scalars['first']) == (0 + 1 + 2 + 3) / 4
 
 
 def test_batch_hard_mines_within_a_part():
@@ -77,64 +90,88 @@ def test_batch_hard_mines_within_a_part():
     halves = [
         batch_hard_triplet(x[rows], labels[rows], margin=0.3) for rows in (slice(4), slice(4, 8))
     ]
-    np.testing.assert_allclose(run(matching, 2)[0][0], np.mean(halves), rtol=1e-5)
+    np.testing.assert_allclose(run(matching, 2).loss, np.mean(halves), rtol=1e-5)
     # fewer negatives to choose from
     assert float(np.mean(halves)) < float(batch_hard_triplet(x, labels, margin=0.3))
 
 
-def test_statistics_are_a_parts_and_move_once_a_part():
+def test_statistics_are_a_parts_and_move_once_per_part():
     x = np.asarray(BATCH['source']['image'] @ WEIGHTS['w'])
-    (value, (moved, _)), _ = run(normalised, 2, {'mean': jnp.zeros(5)})
+    result = run(variance, 2, {'mean': jnp.zeros(5)})
     np.testing.assert_allclose(
-        moved['mean'], 0.9 * 0.1 * x[:4].mean(0) + 0.1 * x[4:].mean(0), rtol=1e-5, atol=1e-7
+        result.state.statistics['mean'],
+        0.9 * 0.1 * x[:4].mean(0) + 0.1 * x[4:].mean(0),
+        rtol=1e-5,
+        atol=1e-7,
     )
     np.testing.assert_allclose(
-        value, np.mean([x[:4].var(0).mean(), x[4:].var(0).mean()]), rtol=1e-5
+        result.loss, np.mean([x[:4].var(0).mean(), x[4:].var(0).mean()]), rtol=1e-5
     )
 
 
-def test_step_with_parts_moves_the_parameters_as_the_plain_step():
-    """Images are augmented before they are split, so both draw the same."""
+def test_step_with_parts_moves_parameters_banks_and_ema_as_the_plain_step():
+    """Images are augmented before they are split, so both draw the same, also in two views."""
     images = np.random.default_rng(1).integers(0, 256, (8, 2, 1, 3), np.uint8)
 
-    def objective(params, model_state, batch, key, progress, extra):
-        part = batch['source']
-        loss = cross_entropy(part['image'].reshape(-1, 6) @ params['w'], part['identity'])
-        return loss, (model_state, {'progress': progress})
+    def first_view(params, state, batch, context):
+        source = {**batch['source'], 'image': batch['source']['image'][0]}
+        return forward(params, state, {'source': source}, context)
 
-    phase = Phase('test', 1, {'source': Stream('source', 'pxk', 8, 2)}, objective)
+    def after_update(params, state, outputs, batch):
+        bank = 0.5 * state.memory['bank'] + 0.5 * outputs['source']['feature'].mean(0)
+        ema = 0.9 * state.memory['ema'] + 0.1 * params['w']
+        assert batch['source']['image'].shape == (2, 8, 2, 1, 3)
+        return state._replace(
+            memory={'bank': bank, 'ema': ema, 'updates': state.memory['updates'] + 1}
+        )
+
+    phase = Phase(
+        name='test',
+        epochs=1,
+        streams={'source': plans.pxk('source', 4, 2, views=2)},
+        forward=first_view,
+        terms={'classification': classification},
+        metrics={'progress': lambda outputs, batch, state, context: context.progress},
+        optimizer=lambda steps: optax.adam(0.1),
+        after_update=after_update,
+    )
     ready = steps.Preparation(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=1)
     ends = []
     for parts in (1, 2):
-        optimizer = optax.adam(0.1)
+        optimizer = phase.optimizer(10)
         step = steps.train_step(phase, optimizer, ready, start=0, steps=10, parts=parts)
-        now = state.create(jax.tree.map(jnp.copy, WEIGHTS), {}, {}, optimizer)
+        memory = {'bank': jnp.ones(5), 'ema': jnp.zeros((6, 5)), 'updates': jnp.array(0)}
+        params = jax.tree.map(jnp.copy, WEIGHTS)
+        now = state.create(params, State({}, memory), optimizer)
+        batch = {'source': {**BATCH['source'], 'image': jnp.asarray(images)}}
         for _ in range(3):
-            now, told = step(
-                now,
-                {'source': {'image': jnp.asarray(images), 'identity': BATCH['source']['identity']}},
-                jax.random.key(0),
-            )
-        ends.append((now.params['w'], told['loss'], told['gradient_norm'], told['progress']))
-    for plain, accumulated in zip(*ends, strict=True):
-        np.testing.assert_allclose(accumulated, plain, rtol=1e-4, atol=1e-6)
+            now, values = step.run(now, batch, jax.random.key(0))
+        assert int(now.state.memory['updates']) == 3
+        ends.append((now.params, now.state.memory, step.scalars(values)))
+    plain, accumulated = ends
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6), plain, accumulated
+    )
 
 
 DEVICES = """
     import jax, numpy as np, sys
-    sys.path[:0] = ['tests']
+    sys.path[:0] = ['tests/engine']
     import test_accumulation as t
-    from jreid.engine import accumulation
-    from jreid.engine import sharding
-    import jax.numpy as jnp
-    for objective in (t.classification, t.matching):
+    from jreid.engine import accumulation, sharding
+    from jreid.methods.contract import Context, State
+    for term in (t.classification, t.matching):
         found = []
         for devices in (1, 4):
-            mesh = jax.make_mesh((devices,), ('data',), devices=jax.devices()[:devices], axis_types=(jax.sharding.AxisType.Auto,))
+            axes = (jax.sharding.AxisType.Auto,)
+            chosen = jax.devices()[:devices]
+            mesh = jax.make_mesh((devices,), ('data',), devices=chosen, axis_types=axes)
             batch, params = sharding.spread(mesh, t.BATCH), sharding.replicate(mesh, t.WEIGHTS)
-            step = jax.jit(lambda b, p: accumulation.value_and_gradient(objective, p, {}, b, jax.random.key(0), 0.0, {}, parts=2, mesh=mesh))
-            (value, _), gradient = step(batch, params)
-            found.append((np.asarray(value), np.asarray(gradient['w'])))
+            step = jax.jit(lambda b, p: accumulation.value_and_gradient(
+                t.forward, {'term': term}, {}, p, State({}, {}), b,
+                Context(jax.random.key(0), 0.0), parts=2, mesh=mesh))
+            result = step(batch, params)
+            found.append((np.asarray(result.loss), np.asarray(result.gradients['w'])))
         for one, four in zip(*found):
             np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-7)
     print('equal', jax.device_count())
@@ -142,9 +179,6 @@ DEVICES = """
 
 
 def test_four_devices_accumulate_as_one():
-    import os
-    import pathlib
-
     root = pathlib.Path(__file__).resolve().parents[2]
     flags = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=4'
     environment = {
@@ -163,94 +197,65 @@ def test_four_devices_accumulate_as_one():
     assert done.stdout.strip() == 'equal 4', done.stderr[-3000:]
 
 
-# -- what cannot be run
-# -----------------------------------------------------------------------------------------------------------------------------
+# -- what cannot be run ------------------------------------------------------------------------
 
 
-def phases(**changes):
-    stream = Stream(
-        **{'domain': 'source', 'sampler': 'pxk', 'batch': 16, 'instances': 4, **changes}
+def system(stream):
+    phase = Phase(
+        name='warm',
+        epochs=1,
+        streams={'faces': stream},
+        forward=forward,
+        terms={'term': classification},
+        optimizer=lambda steps: optax.sgd(0.1),
     )
     return Method(
         name='test',
-        phases=(Phase('warm', 1, {'faces': stream}, classification),),
-        init=lambda key: ({}, {}, {}),
-        embed=lambda *a: None,
+        phases=(phase,),
+        init=lambda key: ({}, State({}, {})),
+        embed=lambda *_: None,
     )
 
 
+PAIRS = plans.pxk('source', 4, 4)
+
+
 @pytest.mark.parametrize(
-    ('changes', 'parts', 'devices', 'message'),
+    ('stream', 'parts', 'devices', 'message'),
     [
         (
-            {'batch': 36},
+            plans.pxk('source', 9, 4),
             1,
             1,
-            (
-                r"phase 'warm', stream 'faces': a batch of P = 9 identities cannot be drawn from"
-                r' the 8 of the source'
-            ),
+            r"phase 'warm', stream 'faces': identities_per_batch is 9, but .* show 8 known",
         ),
         (
-            {},
+            PAIRS,
             3,
             1,
-            (
-                r'a batch of 16 images does not divide into 3 parts \(train.accumulate\) over 1'
-                r' devices; choose a multiple of 3'
-            ),
+            r'a batch of 16 images does not divide into 3 parts \(train.accumulate\) over 1'
+            r' devices; choose a multiple of 3',
         ),
-        ({}, 1, 3, 'does not divide into 1 parts .* over 3 devices'),
+        (PAIRS, 1, 3, 'does not divide into 1 parts .* over 3 devices'),
         (
-            {},
+            PAIRS,
             4,
             1,
-            (
-                r'4 groups of 4 images \(P identities of K, say\) do not divide into 4 parts .* of'
-                r' 2 or more; choose a multiple of 4, at least 8'
-            ),
+            r'4 groups of 4 images \(P identities of K, say\) do not divide into 4 parts .* of'
+            r' 2 or more; choose a multiple of 4, at least 8',
         ),
-        ({'batch': 24}, 4, 1, '6 groups of 4 images .* do not divide into 4 parts'),
+        (plans.pxk('source', 6, 4), 4, 1, '6 groups of 4 images .* do not divide into 4 parts'),
     ],
 )
-def test_batches_that_cannot_be_drawn_or_divided_are_told_before_the_first_step(
-    changes, parts, devices, message
+def test_batches_that_cannot_be_drawn_or_divided_are_refused_before_the_first_step(
+    stream, parts, devices, message
 ):
     paths = np.array([f'/{i}.jpg' for i in range(18)])
-    feeds = {
-        'source': Feed(
-            Index(paths, np.append(np.arange(16) // 2, [-1, -1]), np.zeros(18, int)),
-            lambda plan: iter(()),
-            lambda: paths,
-        )
-    }
-    preflight.check_phases(phases(), feeds, parts=1, devices=4)
-    preflight.check_phases(phases(), feeds, parts=2, devices=2)
-    preflight.check_phases(phases(sampler='plain', instances=1), feeds, parts=4, devices=4)
+    identity = np.append(np.arange(16) // 2, [-1, -1])
+    images = Index(paths, identity, np.zeros(18, int))
+    feeds = {'source': Feed(images, lambda plan: iter(()), lambda: paths)}
+    preflight.check_phases(system(PAIRS), feeds, parts=1, devices=4)
+    preflight.check_phases(system(PAIRS), feeds, parts=2, devices=2)
+    preflight.check_phases(system(plans.plain('source', 16)), feeds, parts=4, devices=4)
     with pytest.raises(ValueError, match=message):
-        preflight.check_phases(phases(**changes), feeds, parts=parts, devices=devices)
-
-
-def test_run_with_accumulation_trains_and_one_that_cannot_stops_at_once(tiny_config, tmp_path):
-    config = tiny_config('source-only', source_epochs=2)
-    config.train.accumulate = 2
-    trainer.train(config, tmp_path / 'two')
-    import json
-
-    records = [
-        json.loads(line) for line in (tmp_path / 'two' / 'metrics.jsonl').read_text().splitlines()
-    ]
-    losses = [record['classification'] for record in records if record['kind'] == 'train']
-    assert losses[-1] < losses[0]
-    for value, message in (
-        (4, '4 groups of 4 images .* do not divide into 4 parts'),
-        (0, 'train.accumulate is 0; expected 1 or more'),
-    ):
-        config.train.accumulate = value
-        with pytest.raises(ValueError, match=message):
-            trainer.train(config, tmp_path / f'refused{value}')
-    config.train.accumulate, config.train.compute_dtype = 1, 'float16'
-    with pytest.raises(
-        ValueError, match="train.compute_dtype is 'float16'; expected 'float32' or 'bfloat16'"
-    ):
-        trainer.train(config, tmp_path / 'half')
+        preflight.check_phases(system(stream), feeds, parts=parts, devices=devices)

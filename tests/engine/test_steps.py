@@ -1,6 +1,4 @@
-"""Steps: keys, augmentation a stream, progress, donated state, and features with mirrored
-images.
-"""
+"""Steps: keys, augmentation per stream, views, progress, memory, and one compiled program each."""
 
 import dataclasses
 
@@ -11,145 +9,236 @@ import optax
 import pytest
 
 from jreid.engine import state, steps
-from jreid.methods.contract import Method, Phase, Stream
+from jreid.engine.functions import Functions
+from jreid.methods.common import plans
+from jreid.methods.contract import Method, Phase, State
 from jreid.models import BACKBONES
 
 READY = steps.Preparation(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=2)
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 4, 3), dtype=np.uint8)
+PLAIN = (IMAGES / 255 - np.array(READY.mean)) / np.array(READY.std)
+OPTIMIZER = optax.sgd(0.1)
 
 
-def objective(params, model_state, batch, key, progress, extra):
-    """Tells what it was given."""
-    told = {'progress': progress, 'draw': jax.random.uniform(key), 'extra': extra['number']}
-    told |= {
-        f'{name}_{k}': v
-        for name, part in batch.items()
-        for k, v in (('sum', part['image'].sum()), ('first', part['image'][0, 0, 0, 0]))
-    }
-    return params['w'] ** 2, ({'calls': model_state['calls'] + 1}, told)
-
-
-def phase(*, augment=False):
-    streams = {
-        'source': Stream('source', 'pxk', 4, 2, augment=augment),
-        'target': Stream('target', 'plain', 4, augment=False),
-    }
-    return Phase('test', 1, streams, objective)
-
-
-def fresh(optimizer, *, at=0):
-    return state.create(
-        {'w': jnp.array(3.0)},
-        {'calls': jnp.array(0)},
-        {'number': jnp.array(7.0)},
-        optimizer,
-        step=at,
+def forward(params, state, batch, context):
+    calls = {'calls': state.statistics['calls'] + 1}
+    return {name: {'image': part['image'] * 1.0} for name, part in batch.items()}, State(
+        calls, state.memory
     )
+
+
+def square(outputs, batch, state, context):
+    return jnp.float32(0)
+
+
+def scalars():
+    """Logs what a term may read."""
+    found = {
+        'progress': lambda outputs, batch, state, context: context.progress,
+        'draw': lambda outputs, batch, state, context: jax.random.uniform(context.key),
+        'number': lambda outputs, batch, state, context: state.memory['number'],
+    }
+    for name in ('source', 'target'):
+        found[f'{name}_sum'] = lambda outputs, *_, name=name: outputs[name]['image'].sum()
+        found[f'{name}_first'] = lambda outputs, *_, name=name: outputs[name]['image'].ravel()[0]
+    return found
+
+
+def phase(*, augment=False, views=1, **changes):
+    streams = {
+        'source': plans.pxk('source', 2, 2, augment=augment, views=views),
+        'target': plans.plain('target', 4, augment=False),
+    }
+
+    def loss_forward(params, state, batch, context):
+        outputs, new = forward(params, state, batch, context)
+        return {**outputs, 'all': {'w': params['w']}}, new
+
+    record = Phase(
+        name='test',
+        epochs=1,
+        streams=streams,
+        forward=loss_forward,
+        terms={'square': lambda outputs, *_: outputs['all']['w'] ** 2},
+        metrics=scalars(),
+        optimizer=lambda steps: OPTIMIZER,
+    )
+    return dataclasses.replace(record, **changes)
+
+
+def fresh(*, at=0):
+    begun = State({'calls': jnp.array(0)}, {'number': jnp.array(7.0)})
+    return state.create({'w': jnp.array(3.0)}, begun, OPTIMIZER, step=at)
 
 
 def batch(images=IMAGES):
     return {
-        name: {'image': jnp.asarray(images), 'identity': jnp.arange(4)}
-        for name in ('source', 'target')
+        name: {'image': jnp.asarray(images), 'row': jnp.arange(4)} for name in ('source', 'target')
     }
 
 
-def test_step_moves_parameters_state_and_number():
-    optimizer = optax.sgd(0.1)
-    step = steps.train_step(phase(), optimizer, READY, start=0, steps=10)
-    new, told = step(fresh(optimizer), batch(), jax.random.key(0))
+def take(record, *, at=0, seed=0, **options):
+    step = steps.train_step(record, OPTIMIZER, READY, **{'start': 0, 'steps': 10, **options})
+    new, values = step.run(fresh(at=at), batch(), jax.random.key(seed))
+    return new, step.scalars(values)
+
+
+def test_step_moves_parameters_statistics_and_number():
+    new, logged = take(phase())
     np.testing.assert_allclose(new.params['w'], 3 - 0.1 * 6, rtol=1e-6)
-    assert (int(new.step), int(new.model_state['calls'])) == (1, 1)
-    assert (float(told['loss']), float(told['gradient_norm']), float(told['extra'])) == (9, 6, 7)
-    assert float(new.extra['number']) == 7
+    assert (int(new.step), int(new.state.statistics['calls'])) == (1, 1)
+    assert (logged['loss'], logged['square'], logged['gradient_norm']) == (9, 9, 6)
+    assert (float(new.state.memory['number']), logged['number']) == (7, 7)
+
+
+def test_terms_are_summed_and_logged_and_metrics_are_logged_only():
+    double = {'double': lambda outputs, *_: 2 * outputs['all']['w']}
+    new, logged = take(phase(terms={**phase().terms, **double}))
+    assert (logged['loss'], logged['square'], logged['double']) == (15, 9, 6)
+    np.testing.assert_allclose(new.params['w'], 3 - 0.1 * (6 + 2), rtol=1e-6)
+    names = steps.train_step(phase(), OPTIMIZER, READY, start=0, steps=1).names
+    assert names == ('loss', 'square', *scalars(), 'gradient_norm')
+    with pytest.raises(ValueError, match="phase 'test' logs square twice"):
+        take(phase(metrics={'square': square}))
+    with pytest.raises(ValueError, match=r"term 'wide' has shape \(4,\); expected a scalar"):
+        take(phase(terms={'wide': lambda outputs, *_: outputs['source']['image'][:, 0, 0, 0]}))
+
+
+def test_memory_moves_after_the_update_from_outputs_and_new_parameters():
+    def after_update(params, state, outputs, batch):
+        seen = outputs['target']['image'].sum() + 100 * params['w']
+        return state._replace(memory={'number': seen})
+
+    new, logged = take(phase(after_update=after_update))
+    expected = PLAIN.sum() + 100 * (3 - 0.1 * 6)
+    np.testing.assert_allclose(new.state.memory['number'], expected, rtol=1e-5)
+    assert logged['number'] == 7  # terms see the memory that the step began with
+
+    def moves_memory(params, state, batch, context):
+        outputs, new = phase().forward(params, state, batch, context)
+        return outputs, new._replace(memory={'number': state.memory['number'] + 1})
+
+    with pytest.raises(ValueError, match=r'changed state.memory \(number\); move memory in Phase'):
+        take(phase(forward=moves_memory))
+
+
+def test_no_gradient_flows_through_outputs_that_the_memory_keeps():
+    def after_update(params, state, outputs, batch):
+        return state._replace(memory={'number': outputs['all']['w'] ** 3})
+
+    new, _ = take(phase(after_update=after_update))
+    np.testing.assert_allclose(new.params['w'], 3 - 0.1 * 6, rtol=1e-6)
+    np.testing.assert_allclose(new.state.memory['number'], 27, rtol=1e-6)
 
 
 def test_images_are_normalised_and_only_streams_that_ask_are_augmented():
-    optimizer = optax.sgd(0.1)
-    plain = (IMAGES / 255 - np.array(READY.mean)) / np.array(READY.std)
     for augment in (False, True):
-        step = steps.train_step(phase(augment=augment), optimizer, READY, start=0, steps=10)
-        _, told = step(fresh(optimizer), batch(), jax.random.key(0))
-        np.testing.assert_allclose(told['target_sum'], plain.sum(), rtol=1e-4)
-        np.testing.assert_allclose(told['target_first'], plain[0, 0, 0, 0], rtol=1e-4)
-        assert (abs(told['source_sum'] - plain.sum()) < 1e-2) != augment
+        _, logged = take(phase(augment=augment))
+        np.testing.assert_allclose(logged['target_sum'], PLAIN.sum(), rtol=1e-4)
+        np.testing.assert_allclose(logged['target_first'], PLAIN[0, 0, 0, 0], rtol=1e-4)
+        assert (abs(logged['source_sum'] - PLAIN.sum()) < 1e-2) != augment
+
+
+def test_views_of_an_image_are_augmented_independently():
+    shape = {}
+
+    def watch(outputs, *_):
+        shape['source'] = outputs['source']['image'].shape
+        first, second = outputs['source']['image']
+        return jnp.abs(first - second).sum()
+
+    _, logged = take(phase(augment=True, views=2, metrics={'difference': watch}))
+    assert shape['source'] == (2, 4, 8, 4, 3)
+    assert logged['difference'] > 1
+    _, logged = take(phase(augment=False, views=2, metrics={'difference': watch}))
+    assert logged['difference'] == 0
+
+
+def test_pools_give_the_images_of_the_rows():
+    step = steps.train_step(phase(), OPTIMIZER, READY, start=0, steps=10)
+    rows = jnp.asarray([3, 1, 1, 0])
+    given = {name: {'row': rows} for name in ('source', 'target')}
+    pools = {name: jnp.asarray(IMAGES) for name in given}
+    _, values = step.run(fresh(), given, jax.random.key(0), pools)
+    np.testing.assert_allclose(
+        step.scalars(values)['target_sum'], PLAIN[np.asarray(rows)].sum(), rtol=1e-4
+    )
 
 
 def test_step_depends_on_the_root_key_and_its_number_alone():
     """So a resumed run draws what the run that went through drew."""
-    optimizer = optax.sgd(0.1)
-    step = steps.train_step(phase(augment=True), optimizer, READY, start=0, steps=10)
+    step = steps.train_step(phase(augment=True), OPTIMIZER, READY, start=0, steps=10)
 
-    def told(at, seed=0):
-        values = step(fresh(optimizer, at=at), batch(), jax.random.key(seed))[1]
-        return {name: float(values[name]) for name in ('draw', 'source_sum')}
+    def drawn(at, seed=0):
+        values = step.run(fresh(at=at), batch(), jax.random.key(seed))[1]
+        return {name: step.scalars(values)[name] for name in ('draw', 'source_sum')}
 
-    assert told(3) == told(3)
-    for other in (told(4), told(3, seed=1)):
-        assert other['draw'] != told(3)['draw']
-        assert other['source_sum'] != told(3)['source_sum']
+    assert drawn(3) == drawn(3)
+    for other in (drawn(4), drawn(3, seed=1)):
+        assert other['draw'] != drawn(3)['draw']
+        assert other['source_sum'] != drawn(3)['source_sum']
+    assert step.run._cache_size() == 1
 
 
 def test_progress_runs_over_the_phase():
-    optimizer = optax.sgd(0.1)
-    step = steps.train_step(phase(), optimizer, READY, start=20, steps=8)
+    step = steps.train_step(phase(), OPTIMIZER, READY, start=20, steps=8)
     found = [
-        float(step(fresh(optimizer, at=at), batch(), jax.random.key(0))[1]['progress'])
+        step.scalars(step.run(fresh(at=at), batch(), jax.random.key(0))[1])['progress']
         for at in (20, 24, 27)
     ]
     assert found == [0.0, 0.5, 0.875]
+
+
+# -- functions of a run ------------------------------------------------------------------------
 
 
 def method(**changes):
     record = Method(
         name='test',
         phases=(),
-        init=lambda key: ({}, {}, {}),
-        embed=lambda variables, images, domain: (
-            variables['scale'] * images[:, :, 0].mean((1, 2))[:, None] + (domain == 'target')
+        init=lambda key: ({}, State({}, {})),
+        embed=lambda params, state, images, domain: (
+            params['scale'] * images[:, :, 0].mean((1, 2))[:, None] + (domain == 'target')
         ),
-        statistics=lambda variables, images: {'mean': images.mean((0, 1, 2))},
-        describe=lambda variables, images, domain: {'feature': images.mean((1, 2))},
+        statistics=lambda params, state, images: {'mean': images.mean((0, 1, 2))},
+        describe=lambda params, state, images, domain: {'feature': images.mean((1, 2))},
     )
     return dataclasses.replace(record, **changes)
 
 
+PARAMS, EMPTY = {'scale': jnp.array(2.0)}, State({}, {})
+
+
 def test_features_with_mirrored_images_are_the_mean_of_both():
     """The feature reads the left column, so the mirrored image's is the right one's."""
-    variables = {'scale': jnp.array(2.0)}
-    plain = (IMAGES / 255 - np.array(READY.mean)) / np.array(READY.std)
-    left, right = (2 * plain[:, :, column].mean((1, 2))[:, None] for column in (0, -1))
-    np.testing.assert_allclose(
-        steps.embed_step(method(), READY, 'source')(variables, IMAGES), left, rtol=1e-4, atol=1e-5
-    )
-    np.testing.assert_allclose(
-        steps.embed_step(method(), READY, 'target')(variables, IMAGES),
-        left + 1,
-        rtol=1e-4,
-        atol=1e-5,
-    )
-    np.testing.assert_allclose(
-        steps.embed_step(method(), READY, 'source', mirror=True)(variables, IMAGES),
-        (left + right) / 2,
-        rtol=1e-4,
-        atol=1e-5,
-    )
+    left, right = (2 * PLAIN[:, :, column].mean((1, 2))[:, None] for column in (0, -1))
+    plain, mirrored = Functions(method(), READY), Functions(method(), READY, mirror=True)
+    for functions, domain, expected in (
+        (plain, 'source', left),
+        (plain, 'target', left + 1),
+        (mirrored, 'source', (left + right) / 2),
+    ):
+        features = functions.embed(domain)(PARAMS, EMPTY, IMAGES)
+        np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_descriptions_and_statistics_see_normalised_images():
-    plain = (IMAGES / 255 - np.array(READY.mean)) / np.array(READY.std)
-    np.testing.assert_allclose(
-        steps.describe_step(method(), READY, 'source')({}, IMAGES)['feature'],
-        plain.mean((1, 2)),
-        rtol=1e-4,
-        atol=1e-5,
-    )
-    np.testing.assert_allclose(
-        steps.statistics_step(method(), READY)({}, IMAGES)['mean'],
-        plain.mean((0, 1, 2)),
-        rtol=1e-4,
-        atol=1e-5,
-    )
+    functions = Functions(method(), READY)
+    described = functions.describe('source')(PARAMS, EMPTY, IMAGES)
+    np.testing.assert_allclose(described['feature'], PLAIN.mean((1, 2)), rtol=1e-4, atol=1e-5)
+    found = functions.statistics()(PARAMS, EMPTY, IMAGES)
+    np.testing.assert_allclose(found['mean'], PLAIN.mean((0, 1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def test_functions_are_made_once_and_compile_once_per_shape():
+    functions = Functions(method(), READY)
+    for _ in range(3):
+        for domain in ('source', 'target'):
+            functions.embed(domain)(PARAMS, EMPTY, IMAGES)
+    functions.embed('target')(PARAMS, EMPTY, IMAGES[:2])
+    assert functions.compiled() == {'embed:source': 1, 'embed:target': 2}
+    with pytest.raises(ValueError, match="the system 'test' has no 'parsing'"):
+        functions.parsing('source')
 
 
 @pytest.mark.parametrize('name', sorted(BACKBONES))

@@ -1,120 +1,20 @@
-"""From sets to batches: plans, loose images, loaders that agree, unreadable files, and what the
-target may show.
-"""
+"""Opening the data: loaders that agree, unreadable files, and what the target may show."""
 
 import pathlib
+import shutil
 
+import jax
 import numpy as np
 import pytest
 
-from jreid.data import Index
-from jreid.data.pack import BadImageError
+from jreid.data import Index, Splits
+from jreid.data.pack import BadImageError, decode
 from jreid.engine import feeds
-from jreid.methods.contract import Stream
+from jreid.methods.common import plans
 from jreid.run.checkpoints import Checkpoints
 from jreid.training import data as opening
 from jreid.training import loop as trainer
-
-PSEUDO = Stream('target', 'pseudo', 8, 2)
-
-
-def index(n):
-    return Index(np.array([f'/{i}.jpg' for i in range(n)]), np.arange(n) // 4, np.arange(n) % 2)
-
-
-# -- plans
-# ----------------------------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('sampler', ['pxk', 'plain', 'pseudo'])
-def test_plan_is_a_function_of_seed_and_epoch(sampler):
-    labels = (
-        np.where(np.arange(40) % 7 == 0, -1, np.arange(40) // 4)
-        if sampler == 'pseudo'
-        else np.arange(40) // 4
-    )
-    stream = Stream('source', sampler, 8, 2)
-
-    def plan(seed, epoch, steps=9):
-        return feeds.plan(stream, index(40), labels, steps=steps, seed=seed, epoch=epoch)
-
-    assert plan(1, 2).shape == (9, 8)
-    np.testing.assert_array_equal(plan(1, 2), plan(1, 2))
-    # More steps go on where fewer end, over several passes of the data: a resumed run takes the
-    # tail.
-    np.testing.assert_array_equal(plan(1, 2, steps=17)[:9], plan(1, 2))
-    for other in (plan(1, 3), plan(2, 2)):
-        assert (other != plan(1, 2)).any()
-
-
-def test_groups_of_a_plan_are_p_identities_of_k_images():
-    labels = np.arange(40) // 4
-    plan = feeds.plan(Stream('source', 'pxk', 12, 4), index(40), labels, steps=5, seed=0, epoch=0)
-    for rows in plan:
-        groups = labels[rows].reshape(3, 4)
-        assert (groups == groups[:, :1]).all()
-        assert len(set(groups[:, 0])) == 3
-
-
-def test_triplets_of_a_plan_come_in_groups_from_two_cameras():
-    stream, labels = Stream('target', 'triplets', 10, 5), np.arange(40) // 4
-    images = index(40)
-    plan = feeds.plan(stream, images, labels, steps=30, seed=0, epoch=0)
-    assert plan.shape == (30, 10)
-    a1, a2, *negatives = np.moveaxis(plan.reshape(-1, 5), 1, 0)
-    assert (labels[a1] == labels[a2]).all()
-    assert (images.camera[a1] != images.camera[a2]).all()
-    for b2 in negatives:
-        assert (labels[b2] != labels[a1]).all()
-        assert (images.camera[b2] == images.camera[a2]).all()
-    np.testing.assert_array_equal(
-        feeds.plan(stream, images, labels, steps=9, seed=0, epoch=0), plan[:9]
-    )
-    unknown = Index(images.path, images.identity, np.full(40, -1))
-    assert feeds.plan(stream, unknown, labels, steps=3, seed=0, epoch=0).shape == (3, 10)
-
-
-def test_images_without_a_label_come_into_batches_with_label_minus_one():
-    labels = np.array([0] * 6 + [1] * 6 + [2] * 6 + [3] * 6 + [-1] * 8)
-    plan = feeds.plan(PSEUDO, index(32), labels, steps=12, seed=0, epoch=0)
-    assert set(np.flatnonzero(labels < 0)) <= set(plan.ravel())
-    feed = feeds.Feed(index(32), lambda plan: iter(()), lambda: np.zeros(0))
-    found = feeds.part(PSEUDO, feed, labels, plan[0], None)
-    np.testing.assert_array_equal(found['identity'], labels[plan[0]])
-    np.testing.assert_array_equal(found['camera'], plan[0] % 2)
-    pairs = labels[plan].reshape(-1, 2)
-    # loose images come beside loose ones, never into a person's group
-    assert (pairs[:, 0] == pairs[:, 1]).all()
-    other = feeds.plan(PSEUDO, index(32), labels, steps=12, seed=0, epoch=1)
-    loose = [
-        {tuple(sorted(p)) for p in one.reshape(-1, 2) if labels[p[0]] < 0} for one in (plan, other)
-    ]
-    assert loose[0] != loose[1]  # grouped anew every epoch
-
-
-def test_target_of_which_nothing_is_labelled_still_gives_batches():
-    plan = feeds.plan(PSEUDO, index(32), np.full(32, -1), steps=4, seed=0, epoch=0)
-    assert len(np.unique(plan)) == 32
-
-
-def test_epoch_has_about_a_step_a_batch_and_at_least_one():
-    assert feeds.epoch_steps(PSEUDO, 100) == 12
-    assert feeds.epoch_steps(PSEUDO, 3) == 1
-
-
-def test_unknown_sampler_and_too_few_identities_are_told():
-    with pytest.raises(ValueError, match="sampler 'pk' is not known; expected"):
-        feeds.plan(
-            Stream('source', 'pk', 8, 2), index(40), np.arange(40) // 4, steps=1, seed=0, epoch=0
-        )
-    with pytest.raises(ValueError, match=r'identities_per_batch is 4, but the .* show 2 known'):
-        feeds.plan(
-            Stream('source', 'pxk', 8, 2), index(8), np.arange(8) // 4, steps=1, seed=0, epoch=0
-        )
-
-
-# -- loaders
-# --------------------------------------------------------------------------------------------------------------------------------------
+from toy import toy
 
 
 def opened(config, **edits):
@@ -165,7 +65,7 @@ def test_device_is_chosen_by_size(tiny_config, monkeypatch):
     plan = np.zeros((3, 4), np.int32)
     assert list(data.source_train.for_steps(plan)) == [None] * 3
     part = feeds.part(
-        Stream('source', 'plain', 4),
+        plans.plain('source', 4),
         data.source_train,
         data.source_train.index.identity,
         plan[0],
@@ -197,13 +97,12 @@ def test_target_keeps_its_labels_where_training_is_to_read_them(tiny_config):
     )
 
 
-@pytest.mark.slow
 def test_runs_from_pack_and_device_end_alike(tiny_config, tmp_path):
     ends = {}
     for loader in ('pack', 'device'):
-        config = tiny_config(source_epochs=1, adapt_epochs=1)
+        config = tiny_config()
         config.data.loader = loader
-        trainer.train(config, tmp_path / loader)
+        trainer.train(config, tmp_path / loader, edit=toy)
         ends[loader] = (
             Checkpoints(tmp_path / loader / 'checkpoints', read_only=True)
             .restore_model()
@@ -211,20 +110,12 @@ def test_runs_from_pack_and_device_end_alike(tiny_config, tmp_path):
         )
         metrics = (tmp_path / loader / 'metrics.jsonl').read_bytes()
     assert metrics == (tmp_path / 'pack' / 'metrics.jsonl').read_bytes()
-    import jax
-
     jax.tree.map(np.testing.assert_array_equal, ends['pack'], ends['device'])
-
-
-# -- what cannot be opened
-# ------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def damaged(people, tmp_path):
     """The target with one training image and one gallery image that are no images."""
-    import shutil
-
     shutil.copytree(people / 'two', tmp_path / 'two')
     broken = []
     for part in ('bounding_box_train', 'bounding_box_test'):
@@ -247,8 +138,6 @@ def test_unreadable_images_are_left_out_on_demand(loader, tiny_config, damaged):
     assert len(data.target_gallery.index) == 47
     assert data.problem((32, 16), given_identities=False).target_images == 95
     # Rows are those of the index without it.
-    from jreid.data.pack import decode
-
     images = next(iter(data.target_train.images(np.arange(95)[None])))
     for row in (0, 4, 5, 94):
         np.testing.assert_array_equal(
@@ -273,8 +162,6 @@ def test_misnamed_and_empty_images_are_refused_or_left_out_by_data_bad_files(
     tiny_config, people, tmp_path
 ):
     """`data.bad_files` reaches the loaders too, not the pack alone."""
-    import shutil
-
     shutil.copytree(people / 'two', tmp_path / 'two')
     first, second = sorted((tmp_path / 'two' / 'bounding_box_train').iterdir())[:2]
     first.rename(first.with_name('no-identity.jpg'))
@@ -305,8 +192,6 @@ def test_misnamed_and_empty_images_are_refused_or_left_out_by_data_bad_files(
 
 
 def test_truncated_images_are_refused_by_name_or_left_out(tiny_config, people, tmp_path):
-    import shutil
-
     shutil.copytree(people / 'one', tmp_path / 'one')
     paths = sorted((tmp_path / 'one' / 'bounding_box_train').iterdir())[3:5]
     for path in paths:
@@ -320,8 +205,6 @@ def test_truncated_images_are_refused_by_name_or_left_out(tiny_config, people, t
 
 
 def test_test_split_without_a_match_is_told_before_training(tiny_config, people, tmp_path, caplog):
-    import shutil
-
     def target(keep):
         shutil.rmtree(tmp_path / 'two', ignore_errors=True)
         shutil.copytree(people / 'two', tmp_path / 'two')
@@ -353,8 +236,6 @@ def test_test_split_without_a_match_is_told_before_training(tiny_config, people,
 
 
 def test_match_rule_of_sets_without_cameras():
-    from jreid.data import Splits
-
     def splits(query, gallery, cameras=False):
         def made(identities):
             paths = np.array([f'/{i}.jpg' for i in range(len(identities))])

@@ -2,13 +2,14 @@
 clipping, each by hand.
 """
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jreid.methods.common import optimizers as optim
-from jreid.methods.contract import OptimizerSettings
+from jreid.methods.common.optimizers import Optimizer
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ from jreid.methods.contract import OptimizerSettings
     ],
 )
 def test_learning_rate_at_chosen_steps(settings, values):
-    schedule = optim.learning_rate(OptimizerSettings(learning_rate=0.5, **settings), 100)
+    schedule = Optimizer(learning_rate=0.5, **settings).schedule_over(100)
     found = {step: float(schedule(step)) for step in values}
     assert found == pytest.approx(values, rel=1e-5, abs=1e-7)
 
@@ -49,10 +50,10 @@ def test_learning_rate_at_chosen_steps(settings, values):
 @pytest.mark.parametrize('steps', [0, 1, 2])
 @pytest.mark.parametrize('warmup', [0.0, 0.5, 1.0])
 def test_shortest_phases_have_a_positive_rate_at_their_first_step(schedule, steps, warmup):
-    rate = optim.learning_rate(
-        OptimizerSettings(learning_rate=0.5, schedule=schedule, warmup=warmup, boundaries=(0.5,)),
-        steps,
+    optimizer = Optimizer(
+        learning_rate=0.5, schedule=schedule, warmup=warmup, boundaries=(0.5,)
     )
+    rate = optimizer.schedule_over(steps)
     assert 0.05 <= float(rate(0)) <= 0.5 + 1e-6
     assert np.isfinite([float(rate(i)) for i in range(5)]).all()
 
@@ -69,7 +70,7 @@ GRADIENTS = {
 
 def moves(settings, steps=1):
     """Parameters after `steps` equal gradients."""
-    optimizer = optim.make(settings, 100, lambda path: path[0])
+    optimizer = dataclasses.replace(settings, group=lambda path: path[0])(100)
     params, state = PARAMS, optimizer.init(PARAMS)
     for _ in range(steps):
         updates, state = optimizer.update(GRADIENTS, state, params)
@@ -78,7 +79,7 @@ def moves(settings, steps=1):
 
 
 def test_sgd_with_momentum_and_decay_by_hand():
-    params = moves(OptimizerSettings('sgd', 0.1, 'constant', b1=0.9, weight_decay=0.5), steps=2)
+    params = moves(Optimizer('sgd', 0.1, 'constant', b1=0.9, weight_decay=0.5), steps=2)
     w, velocity = np.array([3.0, -4.0]), 0.0
     for _ in range(2):
         velocity = 0.9 * velocity + np.array([1.0, 2.0]) + 0.5 * w
@@ -89,7 +90,7 @@ def test_sgd_with_momentum_and_decay_by_hand():
 @pytest.mark.parametrize(('name', 'decoupled'), [('adam', False), ('adamw', True)])
 def test_adam_by_hand_with_both_kinds_of_decay(name, decoupled):
     params = moves(
-        OptimizerSettings(name, 0.1, 'constant', b1=0.8, b2=0.9, weight_decay=0.3), steps=3
+        Optimizer(name, 0.1, 'constant', b1=0.8, b2=0.9, weight_decay=0.3), steps=3
     )
     w, m, v = np.array([3.0, -4.0]), 0.0, 0.0
     for t in range(1, 4):
@@ -101,7 +102,7 @@ def test_adam_by_hand_with_both_kinds_of_decay(name, decoupled):
 
 
 def test_groups_move_at_their_own_rate_and_a_factor_of_zero_freezes():
-    settings = OptimizerSettings(
+    settings = Optimizer(
         'sgd', 0.1, 'constant', b1=0.0, weight_decay=0.5, multipliers={'backbone': 0.0, 'head': 3.0}
     )
     params = moves(settings)
@@ -112,7 +113,7 @@ def test_groups_move_at_their_own_rate_and_a_factor_of_zero_freezes():
 
 
 def test_group_is_told_by_the_names_of_the_path():
-    assert optim.labels(PARAMS, '/'.join) == {
+    assert Optimizer(group='/'.join).groups_of(PARAMS) == {
         'backbone': {'w': 'backbone/w'},
         'head': {'w': 'head/w', 'b': 'head/b'},
     }
@@ -122,7 +123,7 @@ def test_clip_bounds_the_norm_of_the_whole_gradient():
     """||g|| = sqrt(1 + 4 + 4 + 16) = 5, over all groups; a smaller one is left as it is."""
     for clip, factor in ((1.0, 1 / 5), (5.5, 1.0)):
         params = moves(
-            OptimizerSettings(
+            Optimizer(
                 'sgd',
                 0.1,
                 'constant',
@@ -145,13 +146,11 @@ def test_unknown_names_and_groups_are_told():
             " 'steps'"
         ),
     ):
-        optim.learning_rate(OptimizerSettings(schedule='linear'), 10)
+        Optimizer(schedule='linear').schedule_over(10)
     with pytest.raises(
         ValueError, match="optimizer 'rmsprop' is not known; expected 'adam', 'adamw' or 'sgd'"
     ):
-        optim.make(OptimizerSettings(name='rmsprop'), 10, lambda path: 'all')
-    optimizer = optim.make(
-        OptimizerSettings(multipliers={'backbone': 0.1}), 10, lambda path: path[0]
-    )
+        Optimizer(name='rmsprop')(10)
+    optimizer = Optimizer(multipliers={'backbone': 0.1}, group=lambda path: path[0])(10)
     with pytest.raises(ValueError, match='head'):
         optimizer.init(PARAMS)
