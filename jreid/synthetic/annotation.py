@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Iterable
 
 import numpy as np
-import scipy.io
 
 from jreid.synthetic.colours import LOWER_COLOURS, UPPER_COLOURS
 from jreid.synthetic.generator import Generator
@@ -67,6 +66,9 @@ def write_attributes(folder: pathlib.Path, parameters: TreeParameters) -> None:
 
     Each half has uint8 rows (1 no, 2 yes; age 1-4) and `image_index`.
     """
+    # Imported here, since the worker processes do without it.
+    from scipy.io import savemat
+
     generator = Generator(parameters.seed, parameters.size, parameters.strength)
     halves = {'test': test_identities(parameters), 'train': train_identities(parameters)}
     struct = {
@@ -74,6 +76,6 @@ def write_attributes(folder: pathlib.Path, parameters: TreeParameters) -> None:
         for half, identities in halves.items()
     }
     buffer = io.BytesIO()
-    scipy.io.savemat(buffer, {'market_attribute': struct}, do_compression=True)
+    savemat(buffer, {'market_attribute': struct}, do_compression=True)
     # The header contains the time of day; without it, equal parameters give equal bytes.
     (folder / FILE).write_bytes(_HEADER.ljust(_HEADER_BYTES) + buffer.getvalue()[_HEADER_BYTES:])

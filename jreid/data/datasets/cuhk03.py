@@ -178,10 +178,10 @@ def _new(folder: pathlib.Path, sub: str, path: pathlib.Path, bad_files: str) -> 
             )
         photos = []
         for row in rows:
-            file = folder / sub / names[row]
-            if file.is_file() and file.stat().st_size:
+            file = os.path.join(folder, sub, names[row])
+            if os.path.isfile(file) and os.path.getsize(file):
                 photos.append(
-                    Photo(str(file), int(content['labels'][row]), int(content['camId'][row]) - 1)
+                    Photo(file, int(content['labels'][row]), int(content['camId'][row]) - 1)
                 )
             else:
                 missing.append(names[row])

@@ -13,6 +13,7 @@ from jreid.data.datasets.attributes import Table
 from jreid.data.index import Index, Splits
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+_CONTROL = re.compile('[\x00-\x1f\x7f]')
 
 
 class Photo(NamedTuple):
@@ -258,7 +259,7 @@ def half_splits(name: str, photos: Sequence[Photo], *, split_seed: int) -> Split
 
 def control_characters(text: str) -> bool:
     """Returns whether a text holds characters that move a cursor, clear a screen, or end a line."""
-    return any(ord(c) < 32 or ord(c) == 127 for c in text)
+    return _CONTROL.search(text) is not None
 
 
 def inside(folder: pathlib.Path, name: str) -> str | None:
