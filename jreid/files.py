@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Gives a temporary path beside `path` that takes its place when the body ends.
+    """Yields a temporary path beside `path`, and moves it to `path` when the body ends.
 
-    The temporary path has the suffix of `path`, so that writers which choose a format by it (numpy,
-    Pillow, matplotlib) write the right one. Where the body raises, nothing of it is left and what
-    stood at `path` stays.
+    The temporary path has the suffix of `path`, by which numpy, Pillow and matplotlib choose the
+    format. Where the body raises an error, the temporary file is removed and `path` stays as it
+    was.
 
     Args:
       path: a file that may exist; its folder is made where it is missing.

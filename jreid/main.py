@@ -1,11 +1,9 @@
-"""Runs `python -m jreid.main --config=configs/PAIR.py:VARIANT`, which is `jreid train`."""
+"""Keeps the door `python -m jreid.main --config=...`, which is `jreid train --config=...`."""
 
 import sys
 
-from jreid.commands import allocation, train
-
-main = train.main
+from jreid.commands import cli
 
 if __name__ == '__main__':
-    allocation.start_again()
-    train.run(sys.argv)
+    sys.argv.insert(1, 'train')
+    sys.exit(cli.main())

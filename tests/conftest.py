@@ -146,3 +146,25 @@ def tiny_config(people, monkeypatch, tmp_path_factory):
         return config
 
     return make
+
+
+_FINISHED: dict = {}
+
+
+@pytest.fixture
+def finished_run(tiny_config, tmp_path_factory):
+    """`finished_run(variant, **method)` -> folder of a run of `tiny_config`, trained once per
+    session. Tests only read it.
+    """
+
+    def folder(variant: str, **method) -> pathlib.Path:
+        from jreid.training.loop import train
+
+        key = (variant, tuple(sorted(method.items())))
+        if key not in _FINISHED:
+            run = tmp_path_factory.mktemp('finished') / variant
+            train(tiny_config(variant, **method), run)
+            _FINISHED[key] = run
+        return _FINISHED[key]
+
+    return folder

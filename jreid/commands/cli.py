@@ -1,72 +1,110 @@
-"""`jreid COMMAND ...`: all programs of the package under one name. `python -m jreid.main
---config=...` is `jreid train --config=...`.
+"""`jreid COMMAND ...`: all programs of the package under one name.
+
+`python -m jreid.main --config=...` is `jreid train --config=...`.
 """
 
+import dataclasses
 import difflib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-TRAIN = """usage: jreid train --config=configs/PAIR.py[:VARIANT] [--workdir=DIR] [--config.FIELD=VALUE ...]
+from jreid.commands import allocation
 
-Trains a run, or goes on with it where it stopped. The same as python -m jreid.main.
+TRAIN = """usage: jreid train --config=configs/PAIR.py[:VARIANT] [--workdir=DIR]
+                   [--config.FIELD=VALUE ...]
 
-  --config            file of the config; :VARIANT names a system or an ablation (configs/variants.py)
-  --config.FIELD      sets a field; configs/base.py and configs/systems/ list them with their defaults
-  --workdir           folder of the run (default: runs/<pair>-<variant>-<seed>)
-  --coordinator, --processes, --process    HOST:PORT of the first process, how many, and which one this is: training on several hosts
+Trains a run, or continues it from its last checkpoint. The same as python -m jreid.main.
+
+  --config         file of the config; :VARIANT names a system or an ablation
+  --config.FIELD   sets a field; jreid/configs/ lists the fields with their defaults
+  --workdir        folder of the run (default: runs/<pair>-<variant>-<seed>)
+  --traceback      shows where an error comes from
+
+Training on several hosts:
+
+  --coordinator    HOST:PORT of the first process
+  --processes      number of processes
+  --process        number of this process, from 0
 
   jreid train --config=configs/demo.py
   jreid train --config=configs/duke2market.py:mtwcnet --config.data.root=/data/reid
 """
-LABEL = """usage: jreid label --teacher=RUN --config=configs/PAIR.py --out=DIR [--domain=target|source] [--adabn] [--config.FIELD=VALUE ...]
+LABEL = """usage: jreid label --teacher=RUN --config=configs/PAIR.py --out=DIR
+                   [--domain=target|source] [--adabn] [--config.FIELD=VALUE ...]
 
-Writes what a teacher says of a pair's training images: part masks (DIR/masks/) or attributes (DIR/attributes.npz).
-A run reads them with --config.data.target_teacher=DIR. The same as python -m jreid.commands.label.
+Predicts labels of a pair's training images with a teacher: part masks (DIR/masks/) or attributes
+(DIR/attributes.npz). A run reads them with --config.data.target_teacher=DIR.
+
+  --teacher        folder of the teacher's run
+  --config         file of the config that names the data sets
+  --config.FIELD   sets a field of that config
+  --out            folder of the labels
+  --domain         whose training images are labelled (default: target)
+  --adabn          estimates the teacher's batch-norm statistics on these images
+  --traceback      shows where an error comes from
 """
 
-# command -> (a line of help, module, its own help where it reads its flags from the command line of
-# a process of its own)
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command of `jreid`.
+
+    Attributes:
+      summary: its line in the help of all commands.
+      module: has `main(words, prog=...)`, or `run(argv)` where `usage` is given.
+      usage: the help of a command whose flags absl parses; '' for one with a parser of its own.
+      steps: whether it runs training steps, which want another setting of malloc.
+    """
+
+    summary: str
+    module: str
+    usage: str = ''
+    steps: bool = False
+
+
 COMMANDS = {
-    'train': ('train a run, or go on with it', 'jreid.main', TRAIN),
-    'evaluate': (
-        "measure a run's model again, on its target or another set",
-        'jreid.commands.evaluate',
-        '',
+    'train': Command('train a run, or continue it', 'jreid.commands.train', TRAIN, steps=True),
+    'evaluate': Command(
+        "evaluate a run's model again, on its target or another set", 'jreid.commands.evaluate'
     ),
-    'extract': (
-        "write a run's features of images, a folder's, or a CSV file's",
-        'jreid.commands.extract',
-        '',
-    ),
-    'rank': ('show the gallery images nearest to query images', 'jreid.commands.rank', ''),
-    'label': (
-        "write a teacher's masks or attributes of a pair's images",
+    'extract': Command("write a run's features of images", 'jreid.commands.extract'),
+    'rank': Command('show the gallery images nearest to query images', 'jreid.commands.rank'),
+    'visualize': Command("draw where a run's model looks: Grad-CAM", 'jreid.commands.visualize'),
+    'label': Command(
+        "predict masks or attributes of a pair's images with a teacher",
         'jreid.commands.label',
         LABEL,
     ),
-    'report': ('make an HTML page of finished runs', 'jreid.report.__main__', ''),
-    'reproduce': ("run, resume or collect the papers' tables", 'jreid.tables.command', ''),
-    'convert': (
-        'turn weights (.pth, .safetensors, .pb) into .safetensors',
-        'jreid.commands.convert',
-        '',
+    'report': Command('make an HTML page of finished runs', 'jreid.report.command'),
+    'collect': Command(
+        'print mean and deviation of runs that differ in their seed or split',
+        'jreid.commands.collect',
     ),
-    'synthesize': ('generate a data set of pedestrians', 'jreid.synthetic.__main__', ''),
+    'reproduce': Command("run, resume or collect the papers' tables", 'jreid.tables.command'),
+    'convert': Command(
+        'convert weights (.pth, .safetensors, .pb) to .safetensors', 'jreid.commands.convert'
+    ),
+    'synthesize': Command('generate a data set of pedestrians', 'jreid.synthetic.__main__'),
 }
 
 
 def usage() -> str:
-    """The help of all commands."""
+    """Returns the help of all commands."""
     lines = ['usage: jreid COMMAND ...', '', 'Cross-domain person re-identification. Commands:', '']
-    lines += [f'  {name:<12}{told}' for name, (told, _, _) in COMMANDS.items()]
-    return '\n'.join([*lines, '', 'jreid COMMAND --help tells the arguments of one.', ''])
+    lines += [f'  {name:<12}{command.summary}' for name, command in COMMANDS.items()]
+    return '\n'.join([*lines, '', 'jreid COMMAND --help shows the arguments of a command.', ''])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs a command and returns the exit status.
+
+    Args:
+      words: the command and its arguments; None for those that the process was started with.
+    """
+    is_program = words is None
+    words = list(sys.argv[1:] if words is None else words)
     if not words or words[0] in ('-h', '--help', 'help'):
         print(usage(), end='')
         return 0
@@ -84,20 +122,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    _, module, own_help = COMMANDS[name]
-    if own_help:
-        if {'-h', '--help'} & set(rest):
-            print(own_help, end='')
-            return 0
-        # absl reads flags once a process, from the words that it was started with.
-        sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, '-m', module, *rest])
+    command = COMMANDS[name]
+    if command.usage and {'-h', '--help'} & set(rest):
+        print(command.usage, end='')
+        return 0
+    if command.steps and is_program:
+        allocation.start_again()
+    if command.usage:
+        return _run_with_flags(command.module, [f'jreid {name}', *rest])
     try:
-        return importlib.import_module(module).main(rest, prog=f'jreid {name}') or 0
-    # these say what was found, what was expected and what to do
+        return importlib.import_module(command.module).main(rest, prog=f'jreid {name}') or 0
+    # The commands raise these with what was found, what was expected and what to do.
     except (OSError, ValueError) as error:
         print(f'jreid {name}: {error}', file=sys.stderr)
         return 1
+
+
+def _run_with_flags(module: str, argv: list[str]) -> int:
+    """Runs a command whose flags absl parses, which a process can do once."""
+    # ml_collections reads the fields of a config from here.
+    sys.argv = argv
+    # A config file may import modules of the working folder, as under `python -m`.
+    sys.path.append(os.getcwd())
+    importlib.import_module(module).run(argv)
+    return 0
 
 
 if __name__ == '__main__':

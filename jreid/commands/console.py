@@ -1,15 +1,43 @@
-"""What the commands say on the screen."""
+"""Shows the log of the commands on the screen."""
 
 import logging
+import sys
+import warnings
+
+from tqdm import tqdm
 
 QUIET = ('absl', 'jax', 'orbax')
 
 
-def talk() -> None:
-    """Plain lines of jreid's own log; of the libraries below it errors only (which backend JAX
-    did not find, that Orbax reads only, is no news).
+def show_log() -> None:
+    """Shows jreid's own log as plain lines, and only errors of the libraries below it.
+
+    Which backend JAX did not find, or that Orbax only reads, is no news.
     """
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     logging.getLogger('jreid').setLevel(logging.INFO)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def show_training_log() -> None:
+    """Shows jreid's log and warnings above the progress bar, each line with the time."""
+    handler = _AboveProgressBar()
+    handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+    log = logging.getLogger('jreid')
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    log.propagate = False
+    # Which accelerators JAX did not find is no news.
+    logging.getLogger('jax').setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    logging.getLogger('py.warnings').addHandler(handler)
+    logging.getLogger('py.warnings').propagate = False  # absl's root handler would repeat them
+    warnings.simplefilter('default', UserWarning)
+
+
+class _AboveProgressBar(logging.Handler):
+    """Writes log lines that do not tear the progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`jreid evaluate RUN`: a finished run's model measured again, on its target or on another set."""
+"""`jreid evaluate RUN`: evaluates a run's model again, on its target or on another set."""
 
 import argparse
 import json
@@ -11,14 +11,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jreid.commands import console
-from jreid.commands.edits import edited
+from jreid.commands.fields import set_fields
 from jreid.engine import sharding
 from jreid.evaluation import predictions
 from jreid.evaluation.evaluator import Ranker, as_row
 from jreid.files import write_text
 from jreid.methods.contract import SOURCE, TARGET
-from jreid.run import rankings as retrieved
-from jreid.run import summary
+from jreid.run import rankings, summary
 from jreid.run.checkpoints import CheckpointError
 from jreid.run.loading import Model, load_model
 from jreid.training.data import open_test
@@ -27,7 +26,7 @@ log = logging.getLogger('jreid')
 
 
 def ranker_of(model: Model) -> Ranker:
-    """How the trainer compares the images of the model's system."""
+    """Returns the ranker that the trainer uses for the model's system."""
     return Ranker(
         model.method,
         model.preparation,
@@ -42,27 +41,32 @@ def evaluate_run(
     *,
     checkpoint: str = 'auto',
     role: str = TARGET,
-    edits: Sequence[str] = (),
+    fields: Sequence[str] = (),
     rerank: bool = False,
 ) -> dict[str, Any]:
-    """Rows as in `summary.json`: `evaluated`, and `evaluated_reranked` where asked for; with
-    `target` and `average_precision`.
+    """Evaluates a run's model and returns rows as in `summary.json`.
 
-    Attributes and part masks that the system predicts are measured wherever the test split is
-    labelled with them; of a teacher nothing else is.
+    Attributes and part masks that the system predicts are scored wherever the test split is
+    labelled with them. A teacher has no other scores.
 
     Args:
       workdir, checkpoint: see `jreid.load_run`.
       role: 'target', or 'source' for the source's own test split.
-      edits: `--config.field=value` on top of the run's config, e.g. another target, which then
-        begins without the old one's options.
-      rerank: also after k-reciprocal re-ranking.
+      fields: `--config.field=value` on top of the run's config. Another target begins without the
+        options of the run's own.
+      rerank: evaluate again after k-reciprocal re-ranking.
+
+    Returns:
+      The row `evaluated`, the row `evaluated_reranked` with `rerank`, `source`, `target` and
+      `average_precision`.
 
     Raises:
-      ValueError: the run is a teacher and nothing that it predicts can be measured here, or an edit
+      ValueError: the run is a teacher whose predictions the test split has no labels of, or a field
         is wrong.
     """
-    model = load_model(workdir, checkpoint=checkpoint, edit=lambda config: _edited(config, edits))
+    model = load_model(
+        workdir, checkpoint=checkpoint, edit=lambda config: _with_fields(config, fields)
+    )
     splits, query, gallery = open_test(model.config.data, role)
     ranker = ranker_of(model)
     parts = (model.method, model.preparation, model.problem, lambda: {role: (query, gallery)})
@@ -82,12 +86,12 @@ def evaluate_run(
                 ' labelled with what it predicts'
             )
         return {'source': model.config.data.source, 'target': splits.name, **rows}
-    found = ranker.measure(
+    metrics = ranker.measure(
         model.variables, model.domain, query, gallery, has_cameras=splits.has_cameras, rerank=rerank
     )
-    rows['evaluated'] = {**found.row(), **rows['evaluated']}
-    if found.reranked is not None:
-        rows['evaluated_reranked'] = as_row(found.reranked)
+    rows['evaluated'] = {**metrics.row(), **rows['evaluated']}
+    if metrics.reranked is not None:
+        rows['evaluated_reranked'] = as_row(metrics.reranked)
     return {
         'source': model.config.data.source,
         'target': splits.name,
@@ -96,17 +100,8 @@ def evaluate_run(
     }
 
 
-def _edited(config: ConfigDict, edits: Sequence[str]) -> ConfigDict:
-    """The config with the edits; a set in the place of another does not get the other's options."""
-    changed = edited(config.copy_and_resolve_references(), edits)
-    for role in (SOURCE, TARGET):
-        if changed.data[role] != config.data[role]:
-            config.data[f'{role}_options'] = ConfigDict()
-    return edited(config, edits)
-
-
-def ranking_of_run(workdir: str | pathlib.Path) -> retrieved.Ranking | None:
-    """The ranked results of a finished run on its target; None for a teacher."""
+def ranking_of_run(workdir: str | pathlib.Path) -> rankings.Ranking | None:
+    """Ranks the target's gallery with a finished run's model; returns None for a teacher."""
     model = load_model(workdir)
     if not model.method.retrieves:
         return None
@@ -118,7 +113,7 @@ def ranking_of_run(workdir: str | pathlib.Path) -> retrieved.Ranking | None:
     }
     if model.method.score is not None:
         distances = ranker.pair_distances(model.variables, model.domain, query, gallery)
-        return retrieved.rank(
+        return rankings.rank(
             query.index,
             gallery.index,
             None,
@@ -128,7 +123,7 @@ def ranking_of_run(workdir: str | pathlib.Path) -> retrieved.Ranking | None:
         )
     first = ranker.features(model.variables, model.domain, query, description='query features')
     second = ranker.features(model.variables, model.domain, gallery, description='gallery features')
-    return retrieved.rank(
+    return rankings.rank(
         query.index,
         gallery.index,
         (first, second),
@@ -138,13 +133,11 @@ def ranking_of_run(workdir: str | pathlib.Path) -> retrieved.Ranking | None:
     )
 
 
-def main(
-    arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid.commands.evaluate'
-) -> int:
-    """The command; returns the exit status."""
+def main(words: Sequence[str] | None = None, *, prog: str = 'jreid evaluate') -> int:
+    """Runs the command and returns the exit status."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="A finished run's model measured again, on its target or on another set.",
+        description="Evaluates a finished run's model again, on its target or on another set.",
         epilog=(
             'further arguments --config.field=value change the config of the run, e.g.'
             ' --config.data.target=folder --config.data.target_root=DIR'
@@ -159,31 +152,46 @@ def main(
         choices=('target', 'source'),
         help='whose test split (default: target)',
     )
-    parser.add_argument('--rerank', action='store_true', help='also after k-reciprocal re-ranking')
+    parser.add_argument(
+        '--rerank', action='store_true', help='evaluate again after k-reciprocal re-ranking'
+    )
     parser.add_argument('--json', type=pathlib.Path, help='file to write the numbers to')
-    given, edits = parser.parse_known_args(arguments)
-    console.talk()
+    arguments, fields = parser.parse_known_args(words)
+    console.show_log()
     try:
-        found = evaluate_run(
-            given.run, checkpoint=given.checkpoint, role=given.on, edits=edits, rerank=given.rerank
+        result = evaluate_run(
+            arguments.run,
+            checkpoint=arguments.checkpoint,
+            role=arguments.on,
+            fields=fields,
+            rerank=arguments.rerank,
         )
     except (FileNotFoundError, ValueError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return 1
-    rows = {name: row for name, row in found.items() if isinstance(row, dict)}
+    rows = {name: row for name, row in result.items() if isinstance(row, dict)}
     print(
         summary.table(
             rows,
-            source=found['source'],
-            target=found['target'],
-            average_precision=found.get('average_precision', ''),
+            source=result['source'],
+            target=result['target'],
+            average_precision=result.get('average_precision', ''),
         )
     )
-    for told in summary.details(rows):
-        print(told)
-    if given.json:
-        write_text(given.json, json.dumps(found, indent=2) + '\n')
+    for text in summary.details(rows):
+        print(text)
+    if arguments.json:
+        write_text(arguments.json, json.dumps(result, indent=2) + '\n')
     return 0
+
+
+def _with_fields(config: ConfigDict, fields: Sequence[str]) -> ConfigDict:
+    """Sets fields of a config; a set in the place of another does not get the other's options."""
+    changed = set_fields(config.copy_and_resolve_references(), fields)
+    for role in (SOURCE, TARGET):
+        if changed.data[role] != config.data[role]:
+            config.data[f'{role}_options'] = ConfigDict()
+    return set_fields(config, fields)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,4 @@
-"""`jreid extract RUN IMAGES... --out FILE.npz`: a run's features of image files, of a folder's,
-or of those that a CSV file lists.
-"""
+"""`jreid extract RUN IMAGES... --out FILE.npz`: writes a run's features of images."""
 
 import argparse
 import csv
@@ -30,8 +28,11 @@ UNKNOWN = -1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Listing:
-    """Images to be shown to a model: path [N] str, absolute; identity and camera [N] int32, -1
-    where unknown.
+    """Images for a model.
+
+    Attributes:
+      path: [N] str, absolute.
+      identity, camera: [N] int32, -1 where unknown.
     """
 
     path: np.ndarray
@@ -44,8 +45,12 @@ class Listing:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Features:
-    """A features file: a listing, features float32 [N, D] to be compared by Euclidean distance,
-    and the run that they are of.
+    """A features file.
+
+    Attributes:
+      images: what the features are of.
+      features: float32 [N, D], compared by Euclidean distance.
+      run: folder of the run whose model made them.
     """
 
     images: Listing
@@ -53,7 +58,7 @@ class Features:
     run: str
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the `.npz` file, whole or not at all."""
+        """Writes the `.npz` file, whole or not at all."""
         final = pathlib.Path(path)
         if final.suffix != '.npz':
             raise ValueError(
@@ -69,10 +74,10 @@ class Features:
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> 'Features':
-        """What `save` wrote.
+        """Reads what `save` wrote.
 
         Raises:
-          ValueError: the file is damaged or none of these.
+          ValueError: the file is damaged or another kind of file.
         """
         expected = 'a file that jreid extract wrote'
         arrays = read_arrays(
@@ -95,10 +100,10 @@ class Features:
             or len(features) != n
             or features.dtype.kind != 'f'
         ):
-            told = ', '.join(
+            forms = ', '.join(
                 f'{name} {array.dtype} {array.shape}' for name, array in arrays.items()
             )
-            raise ValueError(f'{path}: {told}; expected {expected}')
+            raise ValueError(f'{path}: {forms}; expected {expected}')
         if wrong := [str(name) for name in names if not whole(str(name))]:
             raise ValueError(
                 f'{path}: the image {wrong[0]!r} is no absolute path; expected {expected}'
@@ -111,13 +116,13 @@ class Features:
 def listing(
     names: Sequence[str | os.PathLike[str]], *, root: str | os.PathLike[str] | None = None
 ) -> Listing:
-    """The images that files, folders (with those within) and CSV files name, in this order, those
-    of a folder by name.
+    """Lists the images that files, folders and CSV files name, in this order.
 
-    A CSV file has a column `image` (or `path`), relative to its own folder, and may have numbers
-    `identity` and `camera`.
+    The images of a folder and of the folders within come sorted by name. A CSV file has a column
+    `image` (or `path`), relative to its own folder, and may have numbers `identity` and `camera`.
 
     Args:
+      names: image files, folders and CSV files.
       root: the folder that all images of a CSV file must lie in; None for the file's own.
 
     Raises:
@@ -130,7 +135,7 @@ def listing(
     for name in names:
         place = pathlib.Path(name).expanduser().absolute()
         if place.is_dir():
-            found = sorted(
+            images = sorted(
                 str(path) for path in place.rglob('*') if path.suffix.lower() in SUFFIXES
             )
         elif place.suffix.lower() == '.csv' and place.is_file():
@@ -141,11 +146,11 @@ def listing(
             labels += [(identity, camera) for _, identity, camera in rows]
             continue
         elif place.is_file():
-            found = [str(place)]
+            images = [str(place)]
         else:
             raise FileNotFoundError(f'{name} is no image, folder or CSV file')
-        paths += found
-        labels += [(UNKNOWN, UNKNOWN)] * len(found)
+        paths += images
+        labels += [(UNKNOWN, UNKNOWN)] * len(images)
     if not paths:
         raise ValueError(
             f'no image in {", ".join(map(str, names))}; looked for {", ".join(SUFFIXES)}'
@@ -188,13 +193,13 @@ def _label(text: str | None) -> int:
 
 
 def _image(table: pathlib.Path, name: str, root: pathlib.Path, number: int) -> str:
-    found = inside(root, os.path.join(os.path.normpath(table.parent), name)) if name else None
-    if found is None:
+    path = inside(root, os.path.join(os.path.normpath(table.parent), name)) if name else None
+    if path is None:
         raise ValueError(
             f'{table}, line {number}: the image {name!r} leads out of {root} or holds control'
             ' characters; --root names another folder'
         )
-    return found
+    return path
 
 
 def extract(
@@ -206,11 +211,13 @@ def extract(
     skip_bad: bool = False,
     progress: bool = True,
 ) -> Features:
-    """Features of the images by a run's model.
+    """Computes the features of images with a run's model.
 
     Args:
       run, checkpoint, batch: see `jreid.load_run`.
-      skip_bad: leave unreadable images out, with a warning, instead of ending.
+      images: the images.
+      skip_bad: leave unreadable images out, with a warning, instead of raising an error.
+      progress: show a progress bar.
 
     Raises:
       BadImageError: an image cannot be read.
@@ -250,13 +257,11 @@ def extract(
     )
 
 
-def main(
-    arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid.commands.extract'
-) -> int:
-    """The command; returns the exit status."""
+def main(words: Sequence[str] | None = None, *, prog: str = 'jreid extract') -> int:
+    """Runs the command and returns the exit status."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="A run's features of images, with their paths, in an .npz file.",
+        description="Writes a run's features of images, with their paths, to an .npz file.",
         allow_abbrev=False,
     )
     parser.add_argument('run', help="the run's folder")
@@ -270,25 +275,24 @@ def main(
     )
     parser.add_argument('--out', required=True, help='the .npz file')
     parser.add_argument('--checkpoint', default='auto', choices=('auto', 'last', 'best'))
-    parser.add_argument('--batch', type=int, default=128, help='images a step (default: 128)')
+    parser.add_argument('--batch', type=int, default=128, help='images per step (default: 128)')
     parser.add_argument('--skip-bad', action='store_true', help='leave unreadable images out')
-    given = parser.parse_args(arguments)
-    console.talk()
+    arguments = parser.parse_args(words)
+    console.show_log()
     try:
-        found = extract(
-            given.run,
-            listing(given.images, root=given.root),
-            checkpoint=given.checkpoint,
-            batch=given.batch,
-            skip_bad=given.skip_bad,
+        features = extract(
+            arguments.run,
+            listing(arguments.images, root=arguments.root),
+            checkpoint=arguments.checkpoint,
+            batch=arguments.batch,
+            skip_bad=arguments.skip_bad,
         )
-        found.save(given.out)
+        features.save(arguments.out)
     except (OSError, ValueError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(
-        f'{given.out}: {found.features.shape[0]:,} images, {found.features.shape[1]} numbers each'
-    )
+    count, width = features.features.shape
+    print(f'{arguments.out}: {count:,} images, {width} numbers each')
     return 0
 
 

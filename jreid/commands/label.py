@@ -1,7 +1,6 @@
-"""`python -m jreid.commands.label --teacher=RUN --config=configs/PAIR.py --out=DIR
-[--domain=target]`: what a teacher says of the images that a run will train on.
+"""`jreid label --teacher=RUN --config=configs/PAIR.py --out=DIR`: predicts labels with a teacher.
 
-A parsing teacher writes a label map an image, `DIR/masks/<image path>.png`; an attribute teacher
+A parsing teacher writes one label map per image, `DIR/masks/<image path>.png`. An attribute teacher
 writes `DIR/attributes.npz`. One folder may hold both. A run reads them with
 `--config.data.target_teacher=DIR` (or `source_teacher`).
 """
@@ -34,15 +33,15 @@ def label(
     domain: str = TARGET,
     adabn: bool = False,
 ) -> dict[str, int]:
-    """Label the training images of a config's source or target.
+    """Labels the training images of a config's source or target.
 
     Args:
-      model: the teacher; images are shown to it at the size that it was trained with.
-      config: names the sets; see `configs/base.py`.
+      model: the teacher, which sees the images at the size that it was trained with.
+      config: names the data sets; see `jreid/configs/base.py`.
       out: the folder of the labels.
       domain: 'source' or 'target', whose training images are labelled.
-      adabn: estimate the teacher's batch-norm statistics on these images, instead of those that it
-        was trained with.
+      adabn: estimate the teacher's batch-norm statistics on these images, instead of using those of
+        its training.
 
     Returns:
       Numbers of images: `masks`, `attributes`, or both.
@@ -78,13 +77,13 @@ def label(
         for rows, maps in predictions.label_maps(
             step, variables, feed, **options, description='parsing'
         ):
-            for row, found in zip(rows, maps, strict=True):
-                teacher_labels.write_map(out, keys[row], found)
+            for row, label_map in zip(rows, maps, strict=True):
+                teacher_labels.write_map(out, keys[row], label_map)
         written['masks'] = len(keys)
     if method.attributes is not None:
         step = steps.attribute_step(method, preparation, statistics)
-        found = extract(step, variables, feed, **options, description='attributes')
-        teacher_labels.write_attributes(out, keys, model.problem.attribute_names, found)
+        values = extract(step, variables, feed, **options, description='attributes')
+        teacher_labels.write_attributes(out, keys, model.problem.attribute_names, values)
         written['attributes'] = len(keys)
     log.info(
         '%s: labels of the %d training images of the %s in %s',
@@ -96,18 +95,33 @@ def label(
     return written
 
 
+def run(argv: list[str]) -> None:
+    """Labels images as the words of a command line say, the program's name first."""
+    # This import defines --config. Flags belong to the process, so a mere import of this module
+    # must not define any.
+    from jreid.commands.train import parse
+
+    flags.DEFINE_string('teacher', None, 'Folder of the run of a teacher.')
+    flags.DEFINE_string('out', None, 'Folder of the labels.')
+    flags.DEFINE_enum('domain', TARGET, [SOURCE, TARGET], 'Whose training images are labelled.')
+    flags.DEFINE_bool(
+        'adabn', False, "Estimate the teacher's batch-norm statistics on these images."
+    )
+    flags.mark_flags_as_required(['config', 'teacher', 'out'])
+    app.run(main, argv=argv, flags_parser=parse)
+
+
 def main(argv: list[str]) -> None:
-    """Read the flags, label."""
-    # defines --config; imported where the program runs, since flags are the process's own
-    from jreid.commands.train import given_config
+    """Labels images once absl has parsed the flags."""
+    from jreid.commands.train import parsed_config
 
     del argv
-    console.talk()
+    console.show_log()
     values = flags.FLAGS
     try:
         label(
             load_model(values.teacher),
-            given_config(),
+            parsed_config(),
             values.out,
             domain=values.domain,
             adabn=values.adabn,
@@ -119,13 +133,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-    from jreid.commands.train import parsed
-
-    flags.DEFINE_string('teacher', None, 'Folder of the run of a teacher.')
-    flags.DEFINE_string('out', None, 'Folder of the labels.')
-    flags.DEFINE_enum('domain', TARGET, [SOURCE, TARGET], 'Whose training images are labelled.')
-    flags.DEFINE_bool(
-        'adabn', False, "Estimate the teacher's batch-norm statistics on these images."
-    )
-    flags.mark_flags_as_required(['config', 'teacher', 'out'])
-    app.run(main, flags_parser=parsed)
+    run(sys.argv)

@@ -1,6 +1,4 @@
-"""`jreid rank GALLERY.npz QUERY...`: the gallery images nearest to queries, as a table, a CSV
-file and a sheet of images.
-"""
+"""`jreid rank GALLERY.npz QUERY...`: shows the gallery images nearest to queries."""
 
 import argparse
 import csv
@@ -18,18 +16,20 @@ from jreid.files import write_text
 from jreid.retrieval import Ranked, top_ranked
 from jreid.run.checkpoints import CheckpointError
 
+Row = dict[str, str | int | float]
+
 SHEET = 25
-"""Queries on a sheet."""
+"""Queries per sheet."""
 
 
 def ranked(
     query: Features, gallery: Features, *, k: int = 10, other_cameras: bool = False
 ) -> Ranked:
-    """The k nearest gallery images of every query by Euclidean distance.
+    """Finds the k nearest gallery images of every query by Euclidean distance.
 
     Args:
-      other_cameras: leave out gallery images of the query's identity and camera, as evaluations do;
-        needs both of both sides.
+      other_cameras: leave out gallery images with the query's identity and camera, as evaluations
+        do. This needs identity and camera of every query and gallery image.
 
     Raises:
       ValueError: the features have different widths, or labels are missing.
@@ -40,8 +40,8 @@ def ranked(
             f' {gallery.features.shape[1]}; extract both with one run'
         )
     sides = (query.images, gallery.images)
-    # Without labels nothing is left out: every query is a person of its own, whom the gallery does
-    # not show.
+    # A query without a label gets an identity that the gallery does not have, so that nothing is
+    # left out.
     own = np.arange(len(query.images)) + int(gallery.images.identity.max(initial=0)) + 1
     query_ids = np.where(query.images.identity == UNKNOWN, own, query.images.identity)
     gallery_ids = np.maximum(gallery.images.identity, 0)
@@ -72,35 +72,38 @@ def ranked(
     )
 
 
-def rows(query: Features, gallery: Features, found: Ranked) -> list[dict[str, str | int | float]]:
-    """A row a query and rank: `query`, `rank`, `distance`, `image`, `identity`, `camera` (''
-    where unknown).
+def rows(query: Features, gallery: Features, ranking: Ranked) -> list[Row]:
+    """Returns one row per query and rank.
+
+    A row has `query`, `rank`, `distance`, `image`, `identity` and `camera`; the last two are ''
+    where unknown.
     """
-    lines: list[dict[str, str | int | float]] = []
+    lines: list[Row] = []
     for i, path in enumerate(query.images.path):
-        for j, row in enumerate(found.rows[i]):
+        for j, row in enumerate(ranking.rows[i]):
             if row >= 0:
                 labels = {
                     name: int(getattr(gallery.images, name)[row]) for name in ('identity', 'camera')
                 }
-                told = {name: '' if value == UNKNOWN else value for name, value in labels.items()}
                 lines.append(
                     {
                         'query': str(path),
                         'rank': j + 1,
-                        'distance': round(float(found.distances[i, j]), 4),
+                        'distance': round(float(ranking.distances[i, j]), 4),
                         'image': str(gallery.images.path[row]),
-                        **told,
+                        **{name: '' if v == UNKNOWN else v for name, v in labels.items()},
                     }
                 )
     return lines
 
 
 def sheets(
-    query: Features, gallery: Features, found: Ranked, out: pathlib.Path
+    query: Features, gallery: Features, ranking: Ranked, out: pathlib.Path
 ) -> list[pathlib.Path]:
-    """The queries with their images, 25 a sheet: `out`, then `out` with a number. Right and
-    wrong are shown where the identities are known.
+    """Draws the queries with their gallery images, 25 queries per sheet, and returns the files.
+
+    The first file is `out`; a number is added to the names of the others. Right and wrong images
+    are marked where the identities are known.
     """
     known = bool(
         (query.images.identity != UNKNOWN).all() and (gallery.images.identity != UNKNOWN).all()
@@ -110,38 +113,38 @@ def sheets(
         part = range(start, min(start + SHEET, len(query.images)))
         path = out if not number else out.with_name(f'{out.stem}-{number}{out.suffix}')
         files = [
-            [str(gallery.images.path[j]) if j >= 0 else None for j in found.rows[i]] for i in part
+            [str(gallery.images.path[j]) if j >= 0 else None for j in ranking.rows[i]] for i in part
         ]
-        flags = [[bool(x) for x in found.correct[i]] for i in part] if known else None
+        flags = [[bool(x) for x in ranking.correct[i]] for i in part] if known else None
         written.append(
             figures.ranked_sheet(
                 path,
                 [str(query.images.path[i]) for i in part],
                 files,
                 flags,
-                top=found.rows.shape[1],
+                top=ranking.rows.shape[1],
             )
         )
     return written
 
 
-def main(
-    arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid.commands.rank'
-) -> int:
-    """The command; returns the exit status."""
+def main(words: Sequence[str] | None = None, *, prog: str = 'jreid rank') -> int:
+    """Runs the command and returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog=prog, description='The gallery images nearest to queries.', allow_abbrev=False
+        prog=prog, description='Shows the gallery images nearest to queries.', allow_abbrev=False
     )
     parser.add_argument('gallery', help='features of the gallery, a file of jreid extract')
     parser.add_argument(
         'query',
         nargs='+',
-        help='one .npz file of features; or images, folders, CSV files, whose features are made',
+        help='one .npz file of features; or images, folders and CSV files to extract',
     )
     parser.add_argument(
-        '--run', help="the run that makes the queries' features (default: the gallery's)"
+        '--run', help="the run that extracts the queries' features (default: the gallery's)"
     )
-    parser.add_argument('--top', type=int, default=10, help='gallery images a query (default: 10)')
+    parser.add_argument(
+        '--top', type=int, default=10, help='gallery images per query (default: 10)'
+    )
     parser.add_argument(
         '--other-cameras',
         action='store_true',
@@ -149,30 +152,30 @@ def main(
     )
     parser.add_argument('--sheet', type=pathlib.Path, help='PNG file of the images')
     parser.add_argument('--csv', type=pathlib.Path, help='CSV file of the table')
-    given = parser.parse_args(arguments)
-    console.talk()
+    arguments = parser.parse_args(words)
+    console.show_log()
     try:
-        if given.top < 1:
-            raise ValueError(f'--top is {given.top}; expected 1 or more')
-        gallery = Features.load(given.gallery)
-        single = given.query[0] if len(given.query) == 1 and given.query[0].endswith('.npz') else ''
-        query = (
-            Features.load(single)
-            if single
-            else extract(
-                given.run or gallery.run, listing(given.query), progress=len(given.query) > 1
+        if arguments.top < 1:
+            raise ValueError(f'--top is {arguments.top}; expected 1 or more')
+        gallery = Features.load(arguments.gallery)
+        if len(arguments.query) == 1 and arguments.query[0].endswith('.npz'):
+            query = Features.load(arguments.query[0])
+        else:
+            query = extract(
+                arguments.run or gallery.run,
+                listing(arguments.query),
+                progress=len(arguments.query) > 1,
             )
-        )
-        found = ranked(query, gallery, k=given.top, other_cameras=given.other_cameras)
-        lines = rows(query, gallery, found)
+        ranking = ranked(query, gallery, k=arguments.top, other_cameras=arguments.other_cameras)
+        lines = rows(query, gallery, ranking)
         print(_table(lines))
-        if given.csv:
+        if arguments.csv:
             out = io.StringIO()
             writer = csv.DictWriter(out, list(lines[0]), lineterminator='\n')
             writer.writeheader()
             writer.writerows(lines)
-            write_text(given.csv, out.getvalue())
-        for path in sheets(query, gallery, found, given.sheet) if given.sheet else ():
+            write_text(arguments.csv, out.getvalue())
+        for path in sheets(query, gallery, ranking, arguments.sheet) if arguments.sheet else ():
             print(path)
     except (OSError, ValueError, CheckpointError) as error:
         print(error, file=sys.stderr)
@@ -180,12 +183,12 @@ def main(
     return 0
 
 
-def _table(lines: Sequence[dict[str, str | int | float]]) -> str:
-    text, before = [], None
+def _table(lines: Sequence[Row]) -> str:
+    text, query = [], None
     for line in lines:
-        if line['query'] != before:
-            before = line['query']
-            text.append(str(before))
+        if line['query'] != query:
+            query = line['query']
+            text.append(str(query))
         labels = ''.join(
             f'  {name} {line[name]}' for name in ('identity', 'camera') if line[name] != ''
         )

@@ -1,61 +1,62 @@
-"""`python -m jreid.commands.visualize RUN --images FILE... --out DIR`: Grad-CAM of a run's model,
-and the masks of a network that has attention of its own.
+"""`jreid visualize RUN --images FILE... --out DIR`: draws Grad-CAM and attention masks of a run.
 
-Grad-CAM (Selvaraju et al. 2017): a map's channels are weighted by the mean gradient of a score and
-summed, and what is positive is shown. A person of the target is of no class, so the score here is
-what sets the image's feature f apart from f0, that of an empty image (the training's mean colour):
-the inner product of f with the constant f - f0. It has a gradient for features of unit length too,
-which the squared length would not have.
+Grad-CAM (Selvaraju et al. 2017) weights a map's channels by the mean gradient of a score, sums them
+and shows what is positive. A person of the target has no class, so the score here is the inner
+product of the image's feature f with the constant f - f0. f0 is the feature of an empty image (the
+training's mean colour). Unlike the squared length, this score has a gradient for features of unit
+length too.
 """
 
 import argparse
-import logging
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jreid.commands import console
 from jreid.data.pack import decode
 from jreid.engine.augment import normalise
 from jreid.engine.steps import Preparation
 from jreid.figures import attention_sheet
 from jreid.methods.common.maps import spatial_maps
 from jreid.methods.contract import Array, Method, Tree
+from jreid.run.checkpoints import CheckpointError
 from jreid.run.loading import load_model
 
-log = logging.getLogger('jreid')
-
 ROWS = 16
-"""Images on a sheet."""
+"""Images per sheet."""
 
 
 def heat_step(
     method: Method, preparation: Preparation, domain: str
 ) -> Callable[[Tree, Array], tuple[dict[str, Array], dict[str, Array]]]:
-    """Jitted (variables, uint8 images [B, H, W, 3]) -> (Grad-CAM, masks), each name -> float32 [B,
-    h, w] in [0, 1].
+    """Makes a jitted function (variables, uint8 images [B, H, W, 3]) -> (Grad-CAM, masks).
 
-    Each image's Grad-CAM is divided by its largest value (0 everywhere where nothing is positive);
-    masks are as the network has them.
+    Both results are name -> float32 [B, h, w] in [0, 1]. The Grad-CAM of an image is divided by its
+    largest value, or is 0 where nothing is positive. Masks keep the network's values.
     """
 
     @jax.jit
     def step(variables: Tree, images: Array) -> tuple[dict[str, Array], dict[str, Array]]:
         ready = normalise(images, preparation.mean, preparation.std)
-        found = spatial_maps(
+        maps = spatial_maps(
             method, variables, jnp.concatenate([ready, jnp.zeros_like(ready[:1])]), domain
         )
-        heats = {name: grad_cam(one.map, one.head)[:-1] for name, one in found.items()}
-        return heats, {name: one.mask[:-1] for name, one in found.items() if one.mask is not None}
+        heats = {name: grad_cam(one.map, one.head)[:-1] for name, one in maps.items()}
+        return heats, {name: one.mask[:-1] for name, one in maps.items() if one.mask is not None}
 
     return step
 
 
 def grad_cam(maps: Array, head: Callable[[Array], Array]) -> Array:
-    """Grad-CAM [B, h, w] in [0, 1] of maps [B, h, w, C] whose last one is the empty image's,
-    under `head`: maps -> features [B, D].
+    """Computes Grad-CAM [B, h, w] in [0, 1].
+
+    Args:
+      maps: [B, h, w, C]; the last one is the empty image's.
+      head: maps -> features [B, D].
     """
 
     def score(maps: Array) -> Array:
@@ -75,11 +76,12 @@ def visualize(
     *,
     checkpoint: str = 'auto',
 ) -> list[pathlib.Path]:
-    """Write `grad_cam_000.png` (and `masks_000.png` where the network has masks), a row an image,
-    16 images a sheet; returns the files.
+    """Draws `grad_cam_000.png`, and `masks_000.png` where the network has masks.
+
+    A sheet has one row per image and 16 images. Returns the files.
 
     Args:
-      workdir: a run's folder, see `jreid.load_run`.
+      workdir, checkpoint: see `jreid.load_run`.
       images: image files.
       out: folder to write to.
 
@@ -103,7 +105,7 @@ def visualize(
             ('grad_cam', 'masks'), step(run.variables, jnp.asarray(padded)), strict=True
         ):
             if heats:
-                found = {name: np.asarray(heat)[: len(files)] for name, heat in heats.items()}
+                shown = {name: np.asarray(heat)[: len(files)] for name, heat in heats.items()}
                 names = [pathlib.Path(path).name for path in files]
                 title = f'{run.config.variant}: ' + (
                     'Grad-CAM' if kind == 'grad_cam' else 'mask, mean over the channels'
@@ -112,7 +114,7 @@ def visualize(
                     attention_sheet(
                         pathlib.Path(out) / f'{kind}_{sheet:03d}.png',
                         pixels,
-                        found,
+                        shown,
                         names=names,
                         title=title,
                     )
@@ -120,20 +122,29 @@ def visualize(
     return written
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+def main(words: Sequence[str] | None = None, *, prog: str = 'jreid visualize') -> int:
+    """Runs the command and returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog='python -m jreid.commands.visualize',
-        description="Where a run's model looks: Grad-CAM, and masks.",
+        prog=prog,
+        description="Draws where a run's model looks: Grad-CAM, and masks of its attention.",
     )
     parser.add_argument('run', help='folder of a run')
     parser.add_argument('--images', nargs='+', required=True, help='image files')
     parser.add_argument('--out', required=True, help='folder for the figures')
     parser.add_argument('--checkpoint', default='auto', choices=('auto', 'last', 'best'))
-    given = parser.parse_args(arguments)
-    for path in visualize(given.run, given.images, given.out, checkpoint=given.checkpoint):
+    arguments = parser.parse_args(words)
+    console.show_log()
+    try:
+        written = visualize(
+            arguments.run, arguments.images, arguments.out, checkpoint=arguments.checkpoint
+        )
+    except (OSError, ValueError, CheckpointError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for path in written:
         print(path)
+    return 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -1,6 +1,4 @@
-"""How well binary attributes of people are predicted: accuracy, balanced accuracy and F1 of
-each, and their means.
-"""
+"""Scores binary attributes: accuracy, balanced accuracy and F1 of each, and their means."""
 
 import dataclasses
 import math
@@ -17,7 +15,7 @@ class AttributeMetrics:
     """Metrics of M attributes over the labelled images, each float64 [M] in 0..1.
 
     Attributes:
-      names: of the attributes.
+      names: names of the attributes.
       images: number of labelled images.
       positives: share of images that have the attribute.
       accuracy: share of images where prediction and label agree.
@@ -34,16 +32,23 @@ class AttributeMetrics:
     f1: np.ndarray
 
     def mean(self, column: str) -> float:
-        """Mean of a column ('accuracy', 'balanced_accuracy', 'f1') over the attributes where it
-        is defined; NaN where it is nowhere.
+        """Computes the mean of a column over the attributes where it is defined.
+
+        Args:
+          column: 'accuracy', 'balanced_accuracy' or 'f1'.
+
+        Returns:
+          The mean, or NaN where the column is defined for no attribute.
         """
         values = getattr(self, column)
         values = values[~np.isnan(values)]
         return float(values.mean()) if len(values) else math.nan
 
     def as_row(self) -> dict[str, Any]:
-        """Plain numbers in percent, None where undefined: `images`, the means by name, and
-        `each`, attribute -> column -> value.
+        """Returns plain numbers in percent, None where undefined.
+
+        The entries are `images`, the means by the columns' names, and `each`, attribute -> column
+        -> value.
         """
         columns = ('positives', *COLUMNS)
         each = {
@@ -56,13 +61,14 @@ class AttributeMetrics:
 def measure(
     probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str], *, threshold: float = 0.5
 ) -> AttributeMetrics:
-    """Metrics of predictions `probabilities` > threshold.
+    """Scores the predictions `probabilities` > `threshold`.
 
     Args:
       probabilities: [N, M] in 0..1.
-      labels: [N, M]; a value of 0.5 and above counts as having the attribute; a row of NaN, an
-        image without labels, is left out.
+      labels: [N, M]; an image has the attribute where the value is 0.5 or more. A row with NaN, of
+        an image without labels, is left out.
       names: M names.
+      threshold: an attribute is predicted where its probability is greater.
 
     Raises:
       ValueError: shapes differ, a probability is NaN, or no image is labelled.
@@ -97,21 +103,27 @@ def measure(
 def shared_columns(
     predicted: Sequence[str], labelled: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Columns of the attributes that both sides name: (columns of the predictions, columns of
-    the labels, names), in the predictions' order.
+    """Finds the attributes that are both predicted and labelled, in the predictions' order.
+
+    Args:
+      predicted: names of the predictions' columns.
+      labelled: names of the labels' columns.
+
+    Returns:
+      Columns of the predictions, columns of the labels, and names.
     """
-    place = {name: i for i, name in enumerate(labelled)}
-    names = tuple(name for name in predicted if name in place)
-    ours = {name: i for i, name in enumerate(predicted)}
+    label_columns = {name: i for i, name in enumerate(labelled)}
+    predicted_columns = {name: i for i, name in enumerate(predicted)}
+    names = tuple(name for name in predicted if name in label_columns)
     return (
-        np.asarray([ours[n] for n in names], np.int64),
-        np.asarray([place[n] for n in names], np.int64),
+        np.asarray([predicted_columns[name] for name in names], np.int64),
+        np.asarray([label_columns[name] for name in names], np.int64),
         names,
     )
 
 
 def table(row: Mapping[str, Any], *, title: str) -> str:
-    """The text table of `AttributeMetrics.as_row`, percent; '-' where undefined."""
+    """Formats a row of `AttributeMetrics.as_row` as text, percent; '-' where undefined."""
     lines = [
         f'{title}: {len(row["each"])} attributes, {row["images"]:,} images',
         f'  {"":<20}{"positive":>10}{"accuracy":>10}{"balanced":>10}{"F1":>10}',

@@ -1,6 +1,4 @@
-"""How well people are parsed into body parts: intersection over union of each class, and pixel
-accuracy.
-"""
+"""Scores parsing into body parts: intersection over union of each class, and pixel accuracy."""
 
 import dataclasses
 import math
@@ -19,45 +17,50 @@ PART_NAMES = (
     'lower leg',
     'foot',
 )
-"""The eight classes of the papers' parsing, as the synthetic set and the COCO DensePose loader
-number them.
-"""
+"""The eight classes of the papers' parsing, by number."""
 
 UNLABELLED = 255
+"""Label of pixels without a class."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ParsingMetrics:
-    """Pixels counted by true and predicted class: `confusion` int64 [K, K], rows true. Sums, so
-    that batches of any size give the same numbers.
+    """Metrics of K classes.
+
+    Attributes:
+      confusion: int64 [K, K], number of pixels by true class (rows) and predicted class. Counts of
+        batches add up, so that batches of any size give the same metrics.
     """
 
     confusion: np.ndarray
 
     @property
     def iou(self) -> np.ndarray:
-        """Intersection over union of each class, float64 [K]; NaN for a class that is neither
-        labelled nor predicted anywhere.
-        """
+        """Intersection over union of each class, float64 [K]; NaN for a class that never occurs."""
         hit = np.diag(self.confusion).astype(np.float64)
         union = self.confusion.sum(0) + self.confusion.sum(1) - hit
         return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
 
     @property
     def mean_iou(self) -> float:
-        """Mean over the classes that occur."""
+        """Mean IoU of the classes that occur."""
         known = self.iou[~np.isnan(self.iou)]
         return float(known.mean()) if len(known) else math.nan
 
     @property
     def pixel_accuracy(self) -> float:
-        """Share of labelled pixels whose class is right."""
+        """Share of labelled pixels with the right class."""
         total = self.confusion.sum()
         return float(np.trace(self.confusion) / total) if total else math.nan
 
     def as_row(self, names: Sequence[str] = ()) -> dict[str, Any]:
-        """Plain numbers in percent: `miou`, `pixel_accuracy`, and `each`, class -> IoU (None
-        where the class does not occur).
+        """Returns plain numbers in percent.
+
+        The entries are `miou`, `pixel_accuracy`, and `each`, class -> IoU, which is None where the
+        class does not occur.
+
+        Args:
+          names: names of the classes; those of the papers' parsing by default.
         """
         names = names or (
             PART_NAMES
@@ -76,8 +79,12 @@ class ParsingMetrics:
 
 
 def count(predicted: np.ndarray, truth: np.ndarray, classes: int = len(PART_NAMES)) -> np.ndarray:
-    """Confusion counts int64 [classes, classes] of label maps of the same shape; pixels labelled
-    255 are left out.
+    """Counts pixels by true and predicted class, int64 [classes, classes].
+
+    Args:
+      predicted: label maps.
+      truth: label maps of the same shape; pixels labelled 255 are left out.
+      classes: number of classes.
 
     Raises:
       ValueError: shapes differ, or a label is no class.
@@ -99,7 +106,7 @@ def count(predicted: np.ndarray, truth: np.ndarray, classes: int = len(PART_NAME
 
 
 def table(row: dict[str, Any], *, title: str) -> str:
-    """A row of `ParsingMetrics.as_row` as text."""
+    """Formats a row of `ParsingMetrics.as_row` as text."""
     each = ', '.join(
         f'{name} {value:.1f}' for name, value in row['each'].items() if value is not None
     )

@@ -1,3 +1,1 @@
-"""A page that shows finished runs: one HTML file, images within it, no server. `python -m
-jreid.report RUN... --out FILE`.
-"""
+"""A page that shows finished runs: one HTML file, images within it, no server."""

@@ -1,4 +1,4 @@
-"""What a run's folder says of it, as plain values for a page."""
+"""Reads a run's folder into plain values for a page."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from jreid.run.summary import TITLES
 log = logging.getLogger('jreid')
 
 Number = Callable[[str], int]
-"""An image's path -> its number on the page."""
+"""Image path -> its number on the page."""
 
 
 def run(
@@ -31,16 +31,16 @@ def run(
     clusters: int,
     cluster_images: int,
 ) -> dict[str, Any]:
-    """All of a run that the page shows.
+    """Reads what the page shows of a run.
 
     Args:
-      folder: the run's.
-      number: where images are registered.
-      ranking: its ranked results, None for a run without retrieval.
-      queries, top: at most so many queries (evenly over their average precision) with so many
-        gallery images; 0 queries for all.
-      clusters, cluster_images: at most so many clusters, the largest, with so many images; 0
-        clusters for all.
+      folder: the run's folder.
+      number: registers images.
+      ranking: the run's ranked results; None for a run without retrieval.
+      queries: greatest number of queries, evenly over their average precision; 0 for all.
+      top: greatest number of gallery images per query.
+      clusters: greatest number of clusters, the largest ones; 0 for all.
+      cluster_images: greatest number of images per cluster.
 
     Raises:
       FileNotFoundError: the folder holds no finished run.
@@ -97,20 +97,20 @@ def run(
 
 
 def history(path: pathlib.Path) -> dict[str, Any]:
-    """Panels of the run's curves, and the steps where labels were refreshed and phases began."""
+    """Reads a run's curves, and the steps where labels were refreshed and phases began."""
     records = (
         [json.loads(line) for line in path.read_text().splitlines() if line.endswith('}')]
         if path.is_file()
         else []
     )
     panels = curves.lines_by_panel(records)
-    events, before = [], None
+    events, phase = [], None
     for record in records:
         if record.get('kind') == 'refresh':
             events.append({'at': record['step'], 'what': 'refresh'})
-        if record.get('phase') != before:
-            before = record.get('phase')
-            events.append({'at': record['step'], 'what': f'phase {before}'})
+        if record.get('phase') != phase:
+            phase = record.get('phase')
+            events.append({'at': record['step'], 'what': f'phase {phase}'})
     plain = {
         panel: [{'name': name, 'x': _plain(x), 'y': _plain(y)} for name, (x, y) in named.items()]
         for panel, named in panels.items()
@@ -119,23 +119,28 @@ def history(path: pathlib.Path) -> dict[str, Any]:
     return {'panels': plain, 'events': events}
 
 
-def predicted(row: str, role: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of what is predicted of people: attributes with their columns, or body parts with
-    the IoU of each.
+def predicted(row: str, role: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes a table of the scores per attribute, or of the IoU per body part.
+
+    Args:
+      row: title of the summary's row.
+      role: 'target' or 'source', whose test split was scored.
+      metrics: the row's entry for attributes or for parsing.
     """
-    if 'miou' in found:
-        body = [[name, [value]] for name, value in found['each'].items()]
-        columns, last = ['IoU'], [found['miou']]
-        words = f'body parts on the {role}, pixels right: {found["pixel_accuracy"]:.1f} %'
+    if 'miou' in metrics:
+        body = [[name, [value]] for name, value in metrics['each'].items()]
+        columns, last = ['IoU'], [metrics['miou']]
+        title = f'body parts on the {role}, pixels right: {metrics["pixel_accuracy"]:.1f} %'
     else:
         columns = ['positives', 'accuracy', 'balanced_accuracy', 'f1']
         body = [
-            [name, [values[column] for column in columns]] for name, values in found['each'].items()
+            [name, [values[column] for column in columns]]
+            for name, values in metrics['each'].items()
         ]
-        last = [found.get(column) for column in columns]
-        words = f'attributes on the {role}, {found["images"]:,} images'
+        last = [metrics.get(column) for column in columns]
+        title = f'attributes on the {role}, {metrics["images"]:,} images'
     return {
-        'title': f'{row}: {words}, percent',
+        'title': f'{row}: {title}, percent',
         'columns': [column.replace('_', ' ') for column in columns],
         'body': body,
         'last': last,
@@ -143,10 +148,10 @@ def predicted(row: str, role: str, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sweep(path: pathlib.Path) -> dict[str, Any]:
-    """A sweep of the number of identities.
+    """Reads a sweep of the number of identities.
 
     Raises:
-      ValueError: the file is none.
+      ValueError: the file is not a sweep.
     """
     try:
         values = np.genfromtxt(path, delimiter=',', names=True)
@@ -165,33 +170,35 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def ranked(found: Ranking, number: Number, *, queries: int, top: int) -> dict[str, Any]:
-    """Queries with their lists: rank-1 wrong, camera and identity can be filtered."""
-    chosen = even(found.average_precision, queries)
+def ranked(ranking: Ranking, number: Number, *, queries: int, top: int) -> dict[str, Any]:
+    """Lists queries with their gallery images, and what the page filters them by."""
+    chosen = even(ranking.average_precision, queries)
     rows = []
     for i in chosen:
-        listed = [j for j in found.rows[i, :top] if j >= 0]
-        ap = float(found.average_precision[i])
+        listed = [j for j in ranking.rows[i, :top] if j >= 0]
+        ap = float(ranking.average_precision[i])
         rows.append(
             {
-                'image': number(str(found.query_path[i])),
-                'id': int(found.query_identity[i]),
-                'camera': int(found.query_camera[i]),
-                'name': pathlib.Path(str(found.query_path[i])).name,
+                'image': number(str(ranking.query_path[i])),
+                'id': int(ranking.query_identity[i]),
+                'camera': int(ranking.query_camera[i]),
+                'name': pathlib.Path(str(ranking.query_path[i])).name,
                 'ap': None if np.isnan(ap) else round(100 * ap, 1),
-                'images': [number(str(found.gallery_path[j])) for j in listed],
-                'ids': [int(found.gallery_identity[j]) for j in listed],
-                'cameras': [int(found.gallery_camera[j]) for j in listed],
-                'right': [int(x) for x in found.correct[i, : len(listed)]],
-                'distances': [round(float(x), 3) for x in found.distances[i, : len(listed)]],
+                'images': [number(str(ranking.gallery_path[j])) for j in listed],
+                'ids': [int(ranking.gallery_identity[j]) for j in listed],
+                'cameras': [int(ranking.gallery_camera[j]) for j in listed],
+                'right': [int(x) for x in ranking.correct[i, : len(listed)]],
+                'distances': [round(float(x), 3) for x in ranking.distances[i, : len(listed)]],
             }
         )
-    return {'queries': rows, 'total': len(found.query_path)}
+    return {'queries': rows, 'total': len(ranking.query_path)}
 
 
 def even(scores: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` rows in order, evenly from the lowest to the highest score; all for 0.
-    Rows without a score come last and first fall out.
+    """Picks at most `count` rows, evenly from the lowest to the highest score; all for 0.
+
+    The rows stay in order. Rows without a score (NaN) are picked only where the others are fewer
+    than `count`.
     """
     if not count or count >= len(scores):
         return np.arange(len(scores))
@@ -204,8 +211,14 @@ def even(scores: np.ndarray, count: int) -> np.ndarray:
 def grouped(
     path: pathlib.Path, number: Number, *, clusters: int, images: int, roots: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The pseudo labels of a file: the largest clusters with some of their images, and how many
-    images have no label.
+    """Groups the pseudo labels of a file: the largest clusters, and images without a label.
+
+    Args:
+      path: the label file.
+      number: registers images.
+      clusters: greatest number of clusters; 0 for all.
+      images: greatest number of images per cluster.
+      roots: see `read_labels`.
     """
     members: dict[int, list[str]] = {}
     for image, label in read_labels(path, roots):
@@ -233,15 +246,16 @@ def grouped(
 
 
 def read_labels(path: pathlib.Path, roots: Sequence[str] = ()) -> list[tuple[str, int]]:
-    """(image, first label) of every row of a label file.
+    """Reads (image, first label) of every row of a label file.
 
     Args:
-      roots: the data folders as the run's config names them, which alone may lead upwards
+      path: the label file.
+      roots: the data folders as the run's config names them. Only these may lead upwards
         (`../data`).
 
     Raises:
-      ValueError: no such file, or an image that no run writes: its path is relative, climbs (`..`)
-        or holds control characters.
+      ValueError: the file is no label file, or names an image that no run writes: its path is
+        relative, leads upwards (`..`) or holds control characters.
     """
     rows = []
     try:
@@ -265,14 +279,14 @@ def read_labels(path: pathlib.Path, roots: Sequence[str] = ()) -> list[tuple[str
 
 
 def _spread(values: list[str], count: int) -> list[str]:
-    """At most `count` of the values, evenly."""
+    """Picks at most `count` of the values, evenly."""
     if len(values) <= count:
         return values
     return [values[i] for i in np.linspace(0, len(values) - 1, count).round().astype(int)]
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
-    """Numbers of five digits, None for what is no number."""
+    """Rounds numbers to five digits; None stands for a number that is not finite."""
     return [
         float(f'{value:.5g}') if np.isfinite(value) else None
         for value in np.asarray(values, np.float64)
@@ -280,6 +294,6 @@ def _plain(values: np.ndarray) -> list[float | None]:
 
 
 def differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the config fields in which runs differ."""
-    names = sorted({name for found in runs for name in found['config']})
-    return [name for name in names if len({found['config'].get(name) for found in runs}) > 1]
+    """Returns the names of the config fields in which runs differ."""
+    names = sorted({name for one in runs for name in one['config']})
+    return [name for name in names if len({one['config'].get(name) for one in runs}) > 1]

@@ -1,4 +1,4 @@
-"""The HTML file: style, script, data and pictures in one."""
+"""Makes the HTML file: style, script, data and pictures in one."""
 
 import html
 import importlib.resources
@@ -6,15 +6,20 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Nothing is fetched: a page with pictures of people tells nobody that it was opened.
+# The page fetches nothing, so nobody learns that pictures of people were opened.
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
     " base-uri 'none'; form-action 'none'"
 )
+NO_SCRIPT = (
+    'This page draws its tables and figures with the script that it holds; switch JavaScript on for'
+    ' this file.'
+)
+NOTICE = 'Images show people: keep and share this file only as the law and their consent allow.'
 
 
 def render(title: str, data: Mapping[str, Any], pictures: Sequence[str]) -> str:
-    """The page of `data` (see `page.js`) with its pictures."""
+    """Makes the page of `data` (see `page.js`) with its pictures."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -28,8 +33,8 @@ def render(title: str, data: Mapping[str, Any], pictures: Sequence[str]) -> str:
 <body>
 <a class="skip" href="#main">Skip to the content</a>
 <header><h1>{html.escape(title)}</h1><nav id="nav" aria-label="Sections"></nav></header>
-<main id="main"><noscript>This page draws its tables and figures with the script that it holds; switch JavaScript on for this file.</noscript></main>
-<footer>Made by jreid {html.escape(str(data.get('version', '')))}. Images show people: keep and share this file as the law and their consent allow.</footer>
+<main id="main"><noscript>{NO_SCRIPT}</noscript></main>
+<footer>Made by jreid {html.escape(str(data.get('version', '')))}. {NOTICE}</footer>
 <script type="application/json" id="data">{_embedded(data)}</script>
 <script type="application/json" id="pictures">{_embedded(pictures)}</script>
 <script>{_asset('charts.js')}</script>
@@ -44,6 +49,6 @@ def _asset(name: str) -> str:
 
 
 def _embedded(value: Any) -> str:
-    """JSON that no string within it can break out of."""
+    """Writes JSON that cannot end the script element that holds it."""
     text = json.dumps(value, separators=(',', ':'), allow_nan=False)
     return text.replace('<', '\\u003c').replace('\u2028', '\\u2028').replace('\u2029', '\\u2029')

@@ -1,4 +1,4 @@
-"""Small pictures of many images, as base64 text for a page."""
+"""Makes small pictures of many images, as base64 text for a page."""
 
 import base64
 import io
@@ -11,19 +11,20 @@ from jreid.data.pack import UNREADABLE
 
 
 class Images:
-    """Numbers images in the order in which they are asked for, each path once."""
+    """Numbers images by first use, each path once."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
 
     def __call__(self, path: str) -> int:
-        """The image's number."""
+        """Returns the image's number."""
         return self.numbers.setdefault(path, len(self.numbers))
 
 
 def kind() -> str:
-    """The format's media type: WebP where Pillow can write it, a third smaller than JPEG at this
-    size.
+    """Returns the media type of the pictures.
+
+    WebP, where Pillow can write it, is a third smaller than JPEG at this size.
     """
     return 'image/webp' if features.check('webp') else 'image/jpeg'
 
@@ -31,8 +32,10 @@ def kind() -> str:
 def encode(
     paths: Sequence[str], *, height: int = 96, quality: int = 60
 ) -> tuple[list[str], list[str]]:
-    """Base64 of every image at `height` pixels with its own proportions, '' for one that cannot
-    be read; and the paths of those.
+    """Encodes every image in base64, `height` pixels high, with its own proportions.
+
+    Returns:
+      The pictures, '' for an image that cannot be read; and the paths of those images.
     """
     pictures, missing = [], []
     suffix = kind().removeprefix('image/').upper()

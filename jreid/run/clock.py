@@ -1,6 +1,4 @@
-"""Wall time and throughput of a run, over all its sessions: a run that was stopped and went on
-counts what it took before, too.
-"""
+"""Measures wall time and throughput of a run, over all its sessions."""
 
 import json
 import pathlib
@@ -10,8 +8,8 @@ import time
 class Clock:
     """The time that a run has taken.
 
-    What sessions before this one took is read from `timing.jsonl`, whose records hold each
-    session's totals so far; what a killed session did after its last record is not counted.
+    A run that was stopped and resumed has several sessions. Each record of `timing.jsonl` holds the
+    totals of its session so far. Work of a killed session after its last record does not count.
 
     Args:
       folder: the run's folder.
@@ -23,8 +21,12 @@ class Clock:
         self._earlier = _sessions(folder / 'timing.jsonl')
 
     def step(self, seconds: float, images: int, *, compiles: bool) -> None:
-        """A training step with the loading of its batch; the images of one that compiles are not
-        counted towards the throughput.
+        """Adds a training step.
+
+        Args:
+          seconds: time of the step and of loading its batch.
+          images: number of images.
+          compiles: whether the step compiles; its images do not count towards the throughput.
         """
         self.steps += 1
         if not compiles:
@@ -32,7 +34,7 @@ class Clock:
             self._step_seconds += seconds
 
     def session(self) -> dict[str, float]:
-        """This session's totals, for a record."""
+        """Returns this session's totals, for a record."""
         return {
             'begun': self._begun,
             'seconds': time.time() - self._begun,
@@ -41,8 +43,10 @@ class Clock:
         }
 
     def totals(self) -> dict[str, float]:
-        """Of all sessions that trained: `seconds` with evaluation, clustering and compiling,
-        `train_images_per_second` over steps alone, `sessions`.
+        """Returns the totals of all sessions that trained.
+
+        `seconds` includes evaluation, clustering and compiling. `train_images_per_second` is over
+        steps alone. `sessions` is the number of sessions.
         """
         sessions = [*self._earlier, *([self.session()] if self.steps or not self._earlier else [])]
         seconds, step_seconds, images = (
@@ -57,7 +61,7 @@ class Clock:
 
 
 def _sessions(path: pathlib.Path) -> list[dict[str, float]]:
-    """The last record of each session; a session is told by when it began."""
+    """Reads the last record of each session; the time of its begin identifies a session."""
     last: dict[float, dict[str, float]] = {}
     lines = path.read_text().splitlines() if path.exists() else []
     for line in lines:

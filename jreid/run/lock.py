@@ -12,10 +12,12 @@ log = logging.getLogger('jreid')
 
 @contextlib.contextmanager
 def alone(workdir: pathlib.Path, *, active: bool = True) -> Iterator[None]:
-    """Keep other processes from training in a run's folder, as long as the body runs and the file
-    system has locks.
+    """Keeps other processes from training in a run's folder while the body runs.
+
+    A file system without locks gives a warning only.
 
     Args:
+      workdir: the run's folder.
       active: False on all hosts but the first, which share a folder with it.
 
     Raises:

@@ -1,6 +1,4 @@
-"""What a run keeps of its retrieval, `ranked.npz`: the first gallery images of every query and
-its average precision, for reports.
-"""
+"""Ranks a gallery for reports, and keeps the first images of every query in `ranked.npz`."""
 
 import dataclasses
 import os
@@ -20,21 +18,20 @@ from jreid.retrieval.relevance import relevance
 
 FILE = 'ranked.npz'
 KEPT = 20
-"""Gallery images kept of every query's list."""
+"""Gallery images kept per query."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ranking:
-    """The first k gallery images of Q queries, nearest first; of the gallery only the n images that
-    are in some list.
+    """The first k gallery images of Q queries, nearest first.
 
     Attributes:
       query_path, query_identity, query_camera: [Q]; camera -1 where unknown.
-      gallery_path, gallery_identity, gallery_camera: [n].
-      rows: int32 [Q, k] rows of the gallery arrays, -1 where a list is shorter.
-      distances: float32 [Q, k], infinite there.
+      gallery_path, gallery_identity, gallery_camera: [n], the gallery images that are in some list.
+      rows: int32 [Q, k], rows of the gallery arrays; -1 after the end of a shorter list.
+      distances: float32 [Q, k]; infinite after the end of a shorter list.
       correct: bool [Q, k], whether the image shows the query's identity.
-      average_precision: float32 [Q] in 0..1, NaN where a query has no match and is not evaluated.
+      average_precision: float32 [Q] in 0..1; NaN where a query has no match and is not evaluated.
     """
 
     query_path: np.ndarray
@@ -49,7 +46,7 @@ class Ranking:
     average_precision: np.ndarray
 
     def save(self, folder: str | os.PathLike[str]) -> pathlib.Path:
-        """Write `ranked.npz` in a run's folder, whole or not at all."""
+        """Writes `ranked.npz` in a run's folder, whole or not at all, and returns its path."""
         path = pathlib.Path(folder) / FILE
         with replacing(path) as temporary:
             np.savez_compressed(
@@ -60,27 +57,24 @@ class Ranking:
 
     @staticmethod
     def load(folder: str | os.PathLike[str]) -> 'Ranking | None':
-        """What `save` wrote, or None where the folder has none.
+        """Reads what `save` wrote; returns None where the folder has no `ranked.npz`.
 
         Raises:
-          ValueError: the file is damaged or none of these.
+          ValueError: the file is damaged or another kind of file.
         """
         path = pathlib.Path(folder) / FILE
         if not path.is_file():
             return None
         expected = 'the ranked results that a run keeps'
-        found = Ranking(
-            **read_arrays(
-                path, [field.name for field in dataclasses.fields(Ranking)], expected=expected
-            )
-        )
-        problem = found._problem()
+        names = [field.name for field in dataclasses.fields(Ranking)]
+        ranking = Ranking(**read_arrays(path, names, expected=expected))
+        problem = ranking._problem()
         if problem:
             raise ValueError(f'{path}: {problem}; expected {expected}')
-        return found
+        return ranking
 
     def _problem(self) -> str:
-        """What arrays do not fit together; '' where all do."""
+        """Describes the first array that does not fit the others; '' where all fit."""
         q, n = int(np.size(self.query_path)), int(np.size(self.gallery_path))
         k = self.rows.shape[1] if self.rows.ndim == 2 else 0
         forms: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -119,24 +113,31 @@ def rank(
     k: int = KEPT,
     progress: bool = False,
 ) -> Ranking:
-    """The ranking by the rules of `jreid.retrieval.evaluate`; what it leaves out is not listed.
+    """Ranks the gallery by the rules of `jreid.retrieval.evaluate`.
+
+    Gallery images that the evaluation leaves out are in no list.
 
     Args:
-      features: of the queries and the gallery, compared by Euclidean distance; None where
-        `distances` are given.
+      query, gallery: the test splits.
+      features: features of the queries and of the gallery, compared by Euclidean distance; None
+        with `distances`.
       distances: [queries, gallery], of a system that compares pairs.
+      has_cameras: whether to leave out images of the query's own identity and camera.
       normalise: divide features by their length first.
+      average_precision: its definition, see `jreid.retrieval.evaluate`.
+      k: gallery images per query.
+      progress: show a progress bar.
     """
     cameras = (query.camera, gallery.camera) if has_cameras else (None, None)
     labels, k = (query.identity, gallery.identity, *cameras), min(k, len(gallery))
     related = relevance(*labels)
     if distances is not None:
-        found = top_ranked_distances(distances, *labels, k=k)
+        nearest = top_ranked_distances(distances, *labels, k=k)
         parts = row_blocks(distances, block_size=BLOCK, progress=progress)
     else:
         assert features is not None
         first, second = (unit(part) if normalise else part for part in features)
-        found = top_ranked(first, second, *labels, k=k, progress=progress)
+        nearest = top_ranked(first, second, *labels, k=k, progress=progress)
         parts = blocks(first, second, distance='euclidean', block_size=BLOCK, progress=progress)
     ap = np.full(len(query), np.nan, np.float32)
     matched = related.matches > 0
@@ -146,7 +147,7 @@ def rank(
             related.matches[matched],
             average_precision=average_precision,
         )
-    listed, rows = np.unique(found.rows, return_inverse=True)
+    listed, rows = np.unique(nearest.rows, return_inverse=True)
     if listed.size and listed[0] < 0:
         listed, rows = listed[1:], rows - 1
     return Ranking(
@@ -156,8 +157,8 @@ def rank(
         gallery_path=gallery.path[listed],
         gallery_identity=gallery.identity[listed],
         gallery_camera=gallery.camera[listed],
-        rows=rows.reshape(found.rows.shape).astype(np.int32),
-        distances=found.distances,
-        correct=found.correct,
+        rows=rows.reshape(nearest.rows.shape).astype(np.int32),
+        distances=nearest.distances,
+        correct=nearest.correct,
         average_precision=ap,
     )

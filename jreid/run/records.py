@@ -1,8 +1,7 @@
-"""What a run writes while it goes: metrics as JSON lines and TensorBoard events, label files, and a
-progress bar.
+"""Writes a run's records: metrics as JSON lines and TensorBoard events, label files, progress.
 
-`metrics.jsonl` holds nothing that depends on the clock (that is in `timing.jsonl`), so a run that
-was killed and resumed leaves the same file as one that ran through.
+`metrics.jsonl` holds nothing that depends on the clock; that is in `timing.jsonl`. So a run that
+was killed and resumed leaves the same file as one that was not.
 """
 
 import csv
@@ -24,20 +23,25 @@ from jreid.run.clock import Clock
 
 
 def write_labels(path: pathlib.Path, image_paths: Sequence[str], labels: np.ndarray) -> None:
-    """A label file: `image,label` a row, label -1 where the image was left out of the identity
-    losses; `label_2`, ... where an image has several.
+    """Writes a label file with the columns `image` and `label`, one row per image.
+
+    Args:
+      path: the CSV file.
+      image_paths: N paths.
+      labels: [N], or [N, L] for the columns `label`, `label_2`, ...; -1 marks an image that the
+        identity losses leave out.
     """
     with replacing(path) as temporary, open(temporary, 'w', newline='') as file:
         writer = csv.writer(file)
         columns = labels.reshape(len(labels), -1)
         writer.writerow(['image', 'label', *(f'label_{i + 1}' for i in range(1, columns.shape[1]))])
         writer.writerows(
-            [path, *row] for path, row in zip(image_paths, columns.tolist(), strict=True)
+            [image, *row] for image, row in zip(image_paths, columns.tolist(), strict=True)
         )
 
 
 def write_table(path: pathlib.Path, table: Mapping[str, np.ndarray]) -> None:
-    """Equal-length columns as a CSV file."""
+    """Writes columns of equal length to a CSV file."""
     rows = zip(*(np.asarray(column).tolist() for column in table.values()), strict=True)
     write_text(
         path, '\n'.join([','.join(table), *(','.join(map(repr, row)) for row in rows)]) + '\n'
@@ -45,14 +49,14 @@ def write_table(path: pathlib.Path, table: Mapping[str, np.ndarray]) -> None:
 
 
 class Metrics:
-    """JSON lines and TensorBoard events of a run.
+    """The metrics of a run, as JSON lines and TensorBoard events.
 
     Args:
       folder: the run's folder.
-      step: the step that the run goes on from.
-      position: `position` of the checkpoint that the run goes on from; what a killed run wrote
-        after it is dropped.
-      active: False on all hosts but the first, which then write nothing.
+      step: the step from which the run continues.
+      position: `position` in the checkpoint from which the run continues. Records that a killed run
+        wrote after it are dropped.
+      active: False on all hosts but the first; they write nothing.
     """
 
     def __init__(self, folder: pathlib.Path, *, step: int, position: int = 0, active: bool = True):
@@ -79,7 +83,7 @@ class Metrics:
         self._events.write(
             event_pb2.Event(wall_time=time.time(), file_version='brain.Event:2').SerializeToString()
         )
-        # TensorBoard drops what an earlier file of the run says of this step and later ones.
+        # TensorBoard drops this step and later ones from earlier files of the run.
         restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._events.write(
             event_pb2.Event(
@@ -89,8 +93,9 @@ class Metrics:
 
     @property
     def position(self) -> int:
-        """Bytes of `metrics.jsonl` written so far; a checkpoint keeps it, so that a resumed run
-        goes on from there.
+        """Bytes of `metrics.jsonl` written so far.
+
+        Checkpoints keep it, so that a resumed run continues the file from there.
         """
         return self._lines.tell() if self._active else 0
 
@@ -103,7 +108,15 @@ class Metrics:
         *,
         timing: Mapping[str, float] | None = None,
     ) -> None:
-        """One record: `kind` is 'train', 'refresh' or 'evaluation'."""
+        """Writes one record.
+
+        Args:
+          step: number of the step.
+          kind: 'train', 'refresh' or 'evaluation'.
+          phase: name of the phase.
+          values: metrics; `metrics.jsonl` has null for one that is not finite.
+          timing: values that depend on the clock, for `timing.jsonl`.
+        """
         if not self._active:
             return
         plain = {
@@ -125,14 +138,15 @@ class Metrics:
         self._events.flush()
 
     def time(self, step: int, phase: str, clock: Clock) -> None:
-        """What the session took so far, in `timing.jsonl`; nothing for one that only looks at a
-        finished run.
+        """Writes the session's time so far to `timing.jsonl`.
+
+        A session without a training step, of a finished run, writes nothing.
         """
         if self._active and clock.steps:
             self._timing.write(json.dumps({'step': step, 'phase': phase, **clock.session()}) + '\n')
 
     def close(self) -> None:
-        """Close the files."""
+        """Closes the files."""
         if self._active:
             self._lines.close()
             self._timing.close()
@@ -140,24 +154,25 @@ class Metrics:
 
 
 class Window:
-    """Sums of metrics since the last record; kept in checkpoints, so that a resumed run logs the
-    same means.
+    """Sums of metrics since the last record.
+
+    Checkpoints keep them, so that a resumed run logs the same means.
 
     Args:
-      sums: `sums` of the checkpoint that the run goes on from.
+      sums: `sums` in the checkpoint from which the run continues.
     """
 
     def __init__(self, sums: Mapping[str, Any] | None = None):
         self.sums: dict[str, Any] = dict(sums or {})
 
     def add(self, values: Mapping[str, float]) -> None:
-        """One step's values."""
+        """Adds the values of one step."""
         for name, value in values.items():
             total, count = self.sums.get(name, (0.0, 0))
             self.sums[name] = [total + value, count + 1]
 
     def means(self) -> dict[str, float]:
-        """The means since the last call."""
+        """Returns the means since the last call, and begins anew."""
         means = {name: total / count for name, (total, count) in self.sums.items()}
         self.sums = {}
         return means
@@ -166,8 +181,14 @@ class Window:
 def progress_bar(
     total: int, description: str, *, active: bool = True, initial: int = 0, **options: Any
 ) -> tqdm:
-    """A bar over a phase's images with images/s and time left; silent on all hosts but the
-    first.
+    """Makes a bar over a phase's images, with images per second and the time left.
+
+    Args:
+      total: number of images.
+      description: text before the bar.
+      active: False on all hosts but the first; they show nothing.
+      initial: number of images before this session.
+      **options: further options of `tqdm`.
     """
     return tqdm(
         total=total,

@@ -1,3 +1,1 @@
-"""The papers' tables: what they say, the runs that give their rows, and our numbers beside
-theirs.
-"""
+"""The papers' tables: their numbers, the runs of their rows, and our numbers beside theirs."""

@@ -1,4 +1,4 @@
-"""The tables of the five papers, from `targets.json`, and the variant of jreid that each row is."""
+"""Reads the tables of the five papers from `targets.json` and finds the variant of each row."""
 
 import dataclasses
 import difflib
@@ -11,7 +11,7 @@ from typing import Any
 
 METRICS = ('mAP', 'rank-1', 'rank-5', 'rank-10', 'rank-20')
 
-# Rows of other people's systems, which the papers cite for comparison and jreid does not have.
+# Rows of other papers' systems, which the papers cite for comparison and jreid does not have.
 CITED = (
     'LOMO',
     'BoW',
@@ -30,10 +30,10 @@ CITED = (
     'PAST',
 )
 
-# Rows that are named otherwise than the variant's own row in `configs/systems/`.
+# Rows whose name differs from that of the variant's own row in `configs/systems/`.
 SAME = {'w Adaptation': 'TJ-AIDL', 'BL+Attr^t (PETA, soft)': 'BL+Attr^t'}
 
-# A column that is one data set: MTDnet's tables, whose source, where a row has one, is CUHK03.
+# Columns that are one data set, in MTDnet's tables. The source, where a row has one, is CUHK03.
 SINGLE = {
     'CUHK03': 'cuhk03',
     'CUHK01': 'cuhk032cuhk01',
@@ -48,11 +48,11 @@ class Row:
     """A row of a paper's table.
 
     Attributes:
-      name: as the paper has it.
-      variant: of `configs/variants.py`; '' where jreid has none.
-      reason: why there is no variant; '' where there is one.
-      paper: pair -> metric ('mAP', 'rank-1', ...) -> percent, only numbers that the paper gives.
-      notes: pair -> what the paper says instead of a number.
+      name: the row's name in the paper.
+      variant: name in `configs/variants.py`; '' where jreid has no variant.
+      reason: why jreid has no variant; '' where it has one.
+      paper: pair -> metric ('mAP', 'rank-1', ...) -> percent, for the numbers that the paper gives.
+      notes: pair -> the paper's remark in the place of a number.
     """
 
     name: str
@@ -64,8 +64,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table: `name` as `--table` takes it ('dien-1'), the paper's system, its pairs in order,
-    its rows.
+    """A paper's table.
+
+    Attributes:
+      name: the name that `--table` takes, such as 'dien-1'.
+      system: the paper's system.
+      pairs: the table's pairs in order.
+      rows: the table's rows in order.
     """
 
     name: str
@@ -75,29 +80,30 @@ class Table:
 
     @property
     def title(self) -> str:
+        """The system and the table's number."""
         return f'{self.system}, table {self.name.rsplit("-", 1)[1]}'
 
 
 @functools.cache
 def tables() -> dict[str, Table]:
-    """All tables by name, in the order of `targets.json`."""
+    """Reads all tables, by name, in the order of `targets.json`."""
     targets = json.loads(
         importlib.resources.files('jreid.tables').joinpath('targets.json').read_text()
     )
-    found: dict[str, Table] = {}
+    by_name: dict[str, Table] = {}
     for system, entries in targets.items():
         for heading, tree in entries.items():
             if heading != 'paper':
                 table = _table(system, heading, tree)
-                found[table.name] = table
-    return found
+                by_name[table.name] = table
+    return by_name
 
 
 def get(name: str) -> Table:
-    """A table by its name.
+    """Returns a table by its name.
 
     Raises:
-      ValueError: no such table; the message lists those that exist.
+      ValueError: there is no such table; the message lists those that exist.
     """
     if name not in tables():
         near = difflib.get_close_matches(name, tables(), 1)
@@ -107,8 +113,9 @@ def get(name: str) -> Table:
 
 
 def numbers(table: Table) -> str:
-    """The paper's numbers of the rows that jreid has, as Markdown: a column a pair, metrics in
-    one cell.
+    """Formats the paper's numbers of the rows that jreid has, as Markdown.
+
+    The table has one column per pair; a cell holds all metrics.
     """
     rows = [row for row in table.rows if row.variant]
     named = [
@@ -118,18 +125,18 @@ def numbers(table: Table) -> str:
     ]
     lines = [('row', 'variant', *table.pairs), ('---',) * (2 + len(table.pairs))]
     for row in rows:
-        cells = [
+        values = [
             [
                 f'{row.paper[pair][metric]:g}' if metric in row.paper.get(pair, {}) else ''
                 for metric in named
             ]
             for pair in table.pairs
         ]
-        told = [
-            ' / '.join(value or '–' for value in cell) if any(cell) else row.notes.get(pair, '')
-            for cell, pair in zip(cells, table.pairs, strict=True)
+        cells = [
+            ' / '.join(text or '–' for text in texts) if any(texts) else row.notes.get(pair, '')
+            for texts, pair in zip(values, table.pairs, strict=True)
         ]
-        lines.append((row.name, f'`{row.variant}`', *told))
+        lines.append((row.name, f'`{row.variant}`', *cells))
     return (
         f'{table.title} ({" / ".join(named)}):\n\n'
         + '\n'.join(f'| {" | ".join(line)} |' for line in lines)
@@ -138,15 +145,8 @@ def numbers(table: Table) -> str:
 
 
 def _table(system: str, heading: str, tree: Mapping[str, Any]) -> Table:
-    number = (
-        found[1]
-        if (
-            found := re.search(
-                r'table (\d+)', heading.replace('; table 3 is missing from the text', '')
-            )
-        )
-        else '3'
-    )
+    match = re.search(r'table (\d+)', heading.replace('; table 3 is missing from the text', ''))
+    number = match[1] if match else '3'
     by_pair = _by_pair(system, heading, tree)
     pairs = tuple(by_pair)
     names = list(dict.fromkeys(name for rows in by_pair.values() for name in rows))
@@ -174,16 +174,16 @@ def _table(system: str, heading: str, tree: Mapping[str, Any]) -> Table:
 def _by_pair(
     system: str, heading: str, tree: Mapping[str, Any]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """pair -> row -> what the paper says, of a table in any of the file's arrangements."""
+    """Returns pair -> row -> metric -> number, from any of the file's layouts of a table."""
     if pair := re.search(r'\b[a-z0-9]+2[a-z0-9]+\b', heading):
         return {pair[0]: dict(tree)}
     first = next(iter(tree))
     if first.startswith('source '):  # one row, by source and target
-        found: dict[str, dict[str, dict[str, Any]]] = {}
-        for source, columns in tree.items():
-            for target, numbers in columns.items():
-                found[f'{source.removeprefix("source ")}2{target.lower()}'] = {system: numbers}
-        return found
+        return {
+            f'{source.removeprefix("source ")}2{target.lower()}': {system: values}
+            for source, columns in tree.items()
+            for target, values in columns.items()
+        }
     if next(iter(tree[first])) in SINGLE:  # row -> data set
         return {
             pair: {row: columns[data] for row, columns in tree.items() if data in columns}
@@ -193,14 +193,18 @@ def _by_pair(
 
 
 def variant_of(system: str, row: str) -> tuple[str, str]:
-    """(variant, '') of a row, or ('', the reason why there is none). A row of the paper's own
-    system comes before one of another's of the same name.
+    """Finds the variant of a row.
+
+    Of variants whose row has this name, one of the paper's own system comes first.
+
+    Returns:
+      (variant, ''), or ('', the reason why there is no variant).
     """
     from jreid.configs import variants
 
     wanted = SAME.get(row, row)
     own = [name for name in variants.VARIANTS if variants.paper_row(name) == wanted]
-    own.sort(key=lambda name: _family(name) != _short(system))
+    own.sort(key=lambda name: variants.system_of(name).paper != system)
     if own:
         return own[0], ''
     if row in CITED:
@@ -210,13 +214,3 @@ def variant_of(system: str, row: str) -> tuple[str, str]:
 
 def _short(system: str) -> str:
     return system.lower().replace('-', '')
-
-
-def _family(variant: str) -> str:
-    """The system that a variant belongs to, as the tables name it: SSG's variants stand in PTL's
-    tables.
-    """
-    from jreid.configs import variants
-
-    name = str(variants.VARIANTS[variant][0]['name'])
-    return {'ssg': 'ptl', 'baseline': 'ptl'}.get(name, name)

@@ -1,10 +1,6 @@
-"""`jreid reproduce`, `python scripts/reproduce.py`: the rows of the papers' tables, run, resumed
-or collected, and written beside the paper's numbers.
-"""
+"""`jreid reproduce`: runs, resumes or collects the rows of the papers' tables."""
 
 import argparse
-import contextlib
-import importlib
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,97 +8,94 @@ from collections.abc import Mapping, Sequence
 from jreid.commands import console
 from jreid.tables import catalogue, jobs, results, runner, writing
 
-EPILOG = """further arguments of the form --config.field=value hold for every run, e.g. --config.data.root=/data/reid;
---teacher.field=value for the teachers' runs
+EPILOG = """further arguments of the form --config.field=value hold for every run,
+e.g. --config.data.root=/data/reid; --teacher.field=value for the teachers' runs
 
 examples:
   %(prog)s --list
   %(prog)s --table=dien-1 --pair=demo --seeds=3
-  %(prog)s --table=dien-1 --pair=duke2market --workdir=runs/tables --seeds=3 --config.data.root=/data/reid --shard=1/2
+  %(prog)s --table=dien-1 --pair=duke2market --workdir=runs/tables --seeds=3 \\
+      --config.data.root=/data/reid --shard=1/2
 """
 
 
-def main(
-    arguments: Sequence[str] | None = None, *, prog: str = 'python scripts/reproduce.py'
-) -> int:
-    """The command; 0, 1 where a row failed, 2 where the arguments are wrong."""
-    options, rest = _parser(prog).parse_known_args(arguments)
-    options.teacher = [argument for argument in rest if argument.startswith('--teacher.')]
-    rest = [argument for argument in rest if argument not in options.teacher]
-    edits = [argument for argument in rest if argument.startswith('--config.')]
-    if unknown := [argument for argument in rest if not argument.startswith('--config.')]:
+def main(words: Sequence[str] | None = None, *, prog: str = 'jreid reproduce') -> int:
+    """Runs the command; returns 0, 1 where a row failed, or 2 where the arguments are wrong."""
+    arguments, rest = _parser(prog).parse_known_args(words)
+    fields = [word for word in rest if word.startswith('--config.')]
+    teacher_fields = [
+        word.replace('--teacher.', '--config.', 1) for word in rest if word.startswith('--teacher.')
+    ]
+    if unknown := [word for word in rest if not word.startswith(('--config.', '--teacher.'))]:
         print(
             f'{prog}: unknown arguments {" ".join(unknown)}; fields are set as'
             ' --config.field=value',
             file=sys.stderr,
         )
         return 2
-    if missing := _missing_configs():
-        print(f'{prog}: {missing}', file=sys.stderr)
-        return 2
-    if options.list:
+    if arguments.list:
         print(listing())
         return 0
-    console.talk()
+    console.show_log()
     try:
-        if not options.table:
+        if not arguments.table:
             raise ValueError('--table is missing; --list prints those there are')
         names = (
             list(catalogue.tables())
-            if 'all' in options.table
-            else [name for given in options.table for name in given.split(',')]
+            if 'all' in arguments.table
+            else [name for text in arguments.table for name in text.split(',')]
         )
         tables = [catalogue.get(name) for name in names]
-        seeds = _seeds(options.seeds)
-        teacher = [edit.replace('--teacher.', '--config.', 1) for edit in options.teacher]
-        chosen = {
-            'pairs': options.pair,
-            'rows': options.row,
-            'edits': edits,
-            'teacher_edits': teacher,
-        }
-        todo, without = jobs.plan(tables, workdir=options.workdir, seeds=seeds, **chosen)
-        part = _shard(todo, options.shard)
-        if options.dry_run:
-            print(_dry(part, without))
+        seeds = _seeds(arguments.seeds)
+        planned, without = jobs.plan(
+            tables,
+            workdir=arguments.workdir,
+            pairs=arguments.pair,
+            seeds=seeds,
+            rows=arguments.row,
+            fields=fields,
+            teacher_fields=teacher_fields,
+        )
+        shard = _shard(planned, arguments.shard)
+        if arguments.dry_run:
+            print(_dry_run(shard, without))
             return 0
     except (FileNotFoundError, ValueError) as error:
         print(f'{prog}: {error}', file=sys.stderr)
         return 2
-    wrong = {} if options.collect else runner.run_all(part)
-    other = (
-        {job.folder: told for job in todo if (told := runner.other_config(job))}
-        if options.collect
-        else {}
-    )
-    _write(tables, options.workdir, options.pair, seeds, options.row, without, wrong, other)
-    if wrong:
+    failures: dict[pathlib.Path, str] = {}
+    other_configs: dict[pathlib.Path, str] = {}
+    if arguments.collect:
+        messages = {job.folder: runner.other_config(job) for job in planned}
+        other_configs = {folder: message for folder, message in messages.items() if message}
+    else:
+        failures = runner.run_all(shard)
+    for table in tables:
+        for pair in arguments.pair or table.pairs:
+            lines = results.lines(
+                table,
+                workdir=arguments.workdir,
+                pair=pair,
+                seeds=seeds,
+                rows=arguments.row,
+                without=without,
+                failures=failures,
+                other_configs=other_configs,
+            )
+            if lines:
+                _write(table, lines, arguments.workdir / 'tables')
+    if failures:
         print(
-            f'{len(wrong)} of {len(part)} runs failed:',
-            *(f'  {folder}: {reason}' for folder, reason in wrong.items()),
+            f'{len(failures)} of {len(shard)} runs failed:',
+            *(f'  {folder}: {reason}' for folder, reason in failures.items()),
             sep='\n',
             file=sys.stderr,
         )
-    return 1 if wrong else 0
-
-
-def _missing_configs() -> str:
-    """'' where `configs` can be imported, from the current folder if need be; else what to do."""
-    with contextlib.suppress(ModuleNotFoundError):
-        importlib.import_module('configs.variants')
-        return ''
-    sys.path.append(str(pathlib.Path.cwd()))
-    with contextlib.suppress(ModuleNotFoundError):
-        importlib.import_module('configs.variants')
-        return ''
-    return (
-        'the folder configs/ of the repository is not here; start the command in the repository, or'
-        ' install it with pip install -e'
-    )
+    return 1 if failures else 0
 
 
 def listing() -> str:
-    """All tables with their pairs and rows."""
+    """Lists all tables with their pairs and rows."""
     lines = []
     for table in catalogue.tables().values():
         lines.append(f'{table.name}: {table.title}; pairs {", ".join(table.pairs)}')
@@ -110,53 +103,29 @@ def listing() -> str:
     return '\n'.join(lines)
 
 
-def _write(
-    tables: Sequence[catalogue.Table],
-    workdir: pathlib.Path,
-    pairs: Sequence[str],
-    seeds: Sequence[int],
-    rows: Sequence[str],
-    without: Mapping[tuple[str, str], str],
-    wrong: Mapping[pathlib.Path, str],
-    other: Mapping[pathlib.Path, str],
-) -> None:
-    """Every table's files, and what is in them on the screen."""
-    for table in tables:
-        for pair in pairs or table.pairs:
-            lines = results.lines(
-                table,
-                workdir=workdir,
-                pair=pair,
-                seeds=seeds,
-                rows=rows,
-                without=without,
-                wrong=wrong,
-                other=other,
-            )
-            if lines:
-                written = writing.write(workdir / 'tables', table, lines)
-                print(writing.markdown(table, lines))
-                print('written:', ', '.join(str(path) for path in written), end='\n\n')
+def _write(table: catalogue.Table, lines: Sequence[results.Line], folder: pathlib.Path) -> None:
+    """Writes a table's files and prints the table."""
+    files = writing.write(folder, table, lines)
+    print(writing.markdown(table, lines))
+    print('written:', ', '.join(map(str, files)), end='\n\n')
 
 
-def _dry(todo: Sequence[jobs.Job], without: dict[tuple[str, str], str]) -> str:
-    """What would run."""
-    lines, told = [], set()
-    for job in todo:
+def _dry_run(planned: Sequence[jobs.Job], without: Mapping[tuple[str, str], str]) -> str:
+    """Lists the commands that would run, each step once, and the rows without a run."""
+    lines, listed = [], set()
+    for job in planned:
         for step in job.steps:
-            if step not in told:
-                told.add(step)
-                lines.append(
-                    f'{"done" if (step.folder / step.done).is_file() else "before":<9}'
-                    f' {step.command}'
-                )
+            if step not in listed:
+                listed.add(step)
+                state = 'done' if (step.folder / step.done).is_file() else 'before'
+                lines.append(f'{state:<9} {step.command}')
         lines.append(f'{runner.state(job):<9} {job.command}')
     lines += [f'no run    {pair}, {row}: {reason}' for (pair, row), reason in without.items()]
     return '\n'.join(lines)
 
 
 def _seeds(text: str) -> list[int]:
-    """'3' -> 0, 1, 2; '4,7' -> 4, 7."""
+    """Reads the seeds: '3' -> 0, 1, 2; '4,7' -> 4, 7."""
     try:
         numbers = [int(part) for part in text.split(',') if part]
     except ValueError:
@@ -173,12 +142,12 @@ def _seeds(text: str) -> list[int]:
     return list(range(numbers[0])) if ',' not in text else numbers
 
 
-def _shard(todo: Sequence[jobs.Job], text: str) -> list[jobs.Job]:
-    """The i-th of n parts of the runs, i from 1."""
+def _shard(planned: Sequence[jobs.Job], text: str) -> list[jobs.Job]:
+    """Returns the i-th of n parts of the runs, i from 1; `text` is 'i/n'."""
     i, _, n = text.partition('/')
     if not (i.isdigit() and n.isdigit()) or not 1 <= int(i) <= int(n):
         raise ValueError(f"--shard is '{text}'; expected i/n with i from 1 to n, e.g. 1/4")
-    return list(todo)[int(i) - 1 :: int(n)]
+    return list(planned)[int(i) - 1 :: int(n)]
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -233,10 +202,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         metavar='I/N',
         help='run only the I-th of N parts; the tables show whatever is finished',
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument('--list', action='store_true', help='print all tables and rows')
-    what.add_argument('--dry-run', action='store_true', help='print what would run')
-    what.add_argument(
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument('--list', action='store_true', help='print all tables and rows')
+    mode.add_argument('--dry-run', action='store_true', help='print what would run')
+    mode.add_argument(
         '--collect', action='store_true', help='run nothing, write the tables of what is finished'
     )
     return parser

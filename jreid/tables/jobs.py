@@ -1,5 +1,6 @@
-"""The runs that a table needs: a variant, a pair and a seed each; and the teachers that some of
-them read labels of.
+"""Plans the runs of a table, and the teachers whose labels some of them read.
+
+A run has a variant, a pair and a seed.
 """
 
 import dataclasses
@@ -11,13 +12,11 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from jreid import configs
-from jreid.commands.edits import edited
+from jreid.commands.fields import set_fields
 from jreid.tables.catalogue import Row, Table
 
 SYNTHETIC = ('demo', 'ward2pku', 'pku2ward')
-"""Pairs whose teachers are trained on generated people; the others' on the data sets of the
-paper.
-"""
+"""Pairs whose teachers are trained on generated people; other pairs use the paper's data sets."""
 SPLIT = ('data.source_options', 'data.target_options')
 TEACHER_FIELDS = (
     '--config.data.root',
@@ -25,18 +24,18 @@ TEACHER_FIELDS = (
     '--config.data.loader',
     '--config.model.',
 )
-"""What of a row's own settings holds for its teachers too."""
+"""Fields of a row that hold for its teachers too."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A module of jreid with its arguments, run in a process of its own."""
+    """A command of `jreid` with its arguments, run in a process of its own."""
 
-    module: str
+    name: str
     arguments: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f'python -m {self.module} ' + ' '.join(self.arguments)
+        return ' '.join(['jreid', self.name, *self.arguments])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +52,13 @@ class Job:
     """One run.
 
     Attributes:
-      table, row: what it is for; a run that several rows share is named by the first.
+      table, row: the first table and row that need the run; others may share it.
       pair: name of the config file.
-      repetition: the seed, and the number of the random split where the pair has such.
+      repetition: the seed, and the number of the random split where the pair has random splits.
       folder: the run's folder.
-      command: the training.
-      config: what it will be trained with.
-      steps: what must be done before, in order.
+      command: trains the run.
+      config: the config that the run is trained with.
+      steps: work that comes before the run, in order.
     """
 
     table: str
@@ -73,19 +72,20 @@ class Job:
 
     @property
     def label(self) -> str:
+        """The run's name for progress bars and messages."""
         return f'{self.pair} {self.row.variant} seed {self.repetition}'
 
 
 def folder_of(workdir: pathlib.Path, pair: str, variant: str, repetition: int) -> pathlib.Path:
-    """Where the run of a row lies; tables share it."""
+    """Returns the folder of a row's run, which tables share."""
     return workdir / pathlib.Path(pair).stem / variant / str(repetition)
 
 
 def config_file(pair: str) -> pathlib.Path:
-    """The config file of a pair, a name in `configs/` or a path.
+    """Returns the config file of a pair, which is a name in `configs/` or a path.
 
     Raises:
-      FileNotFoundError: there is none; names those that exist.
+      FileNotFoundError: there is no such file; the message names the pairs that exist.
     """
     place = pathlib.Path(configs.__file__).parent
     path = pathlib.Path(pair) if pair.endswith('.py') else place / f'{pair}.py'
@@ -104,8 +104,10 @@ def config_file(pair: str) -> pathlib.Path:
 
 
 def read_config(arguments: Sequence[str]) -> ConfigDict:
-    """The config that jreid.main would run with these arguments, the first of which is
-    --config=FILE:VARIANT.
+    """Reads the config that `jreid train` would run with these arguments.
+
+    Args:
+      arguments: the first is `--config=FILE:VARIANT`.
 
     Raises:
       ValueError: a field that the config does not have, or a value of another type.
@@ -117,9 +119,7 @@ def read_config(arguments: Sequence[str]) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config = module.get_config(variant) if variant else module.get_config()
-    return edited(
-        config, [argument for argument in arguments[1:] if argument.startswith('--config.')]
-    )
+    return set_fields(config, [word for word in arguments[1:] if word.startswith('--config.')])
 
 
 def plan(
@@ -129,37 +129,40 @@ def plan(
     pairs: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     rows: Sequence[str] = (),
-    edits: Sequence[str] = (),
-    teacher_edits: Sequence[str] = (),
+    fields: Sequence[str] = (),
+    teacher_fields: Sequence[str] = (),
 ) -> tuple[list[Job], dict[tuple[str, str], str]]:
-    """The runs of tables, each once, in an order that depends on the arguments alone; and (pair,
-    row) -> reason of the rows that have none.
+    """Plans the runs of tables.
 
     Args:
+      tables: the tables.
       workdir: runs lie in `<workdir>/<pair>/<variant>/<seed>`.
-      pairs: config names or files; none for each table's own.
-      seeds: a run each.
-      rows: names of rows or variants; none for all.
-      edits: `--config.field=value` of every run.
-      teacher_edits: the same for the teachers' runs.
+      pairs: config names or files; empty for each table's own.
+      seeds: seeds of the runs, one run per seed.
+      rows: names of rows or variants; empty for all.
+      fields: `--config.field=value` of every run.
+      teacher_fields: the same for the teachers' runs.
+
+    Returns:
+      The runs, each once, in an order that depends on the arguments alone; and (pair, row) ->
+      reason for the rows without a run.
 
     Raises:
-      FileNotFoundError: a pair that was asked for has no config file.
-      ValueError: a row that was asked for is in none of the tables; or a field that a config does
-        not have.
+      FileNotFoundError: one of `pairs` has no config file.
+      ValueError: one of `rows` is in none of the tables, or a config does not have a field.
     """
     for pair in pairs:
         config_file(pair)
-    there = [
+    known = [
         name for table in tables for row in table.rows for name in (row.name, row.variant) if name
     ]
-    for asked in rows:
-        if asked not in there:
-            near = difflib.get_close_matches(asked, there, 1)
+    for name in rows:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
             hint = f" (did you mean '{near[0]}'?)" if near else ''
             raise ValueError(
-                f"row '{asked}' is in none of {', '.join(t.name for t in tables)}{hint}; there are:"
-                f' {", ".join(dict.fromkeys(there))}'
+                f"row '{name}' is in none of {', '.join(t.name for t in tables)}{hint}; there are:"
+                f' {", ".join(dict.fromkeys(known))}'
             )
     jobs: dict[pathlib.Path, Job] = {}
     without: dict[tuple[str, str], str] = {}
@@ -178,7 +181,7 @@ def plan(
                     if folder not in jobs:
                         try:
                             jobs[folder] = _job(
-                                table, row, pair, seed, folder, workdir, edits, teacher_edits
+                                table, row, pair, seed, folder, workdir, fields, teacher_fields
                             )
                         except FileNotFoundError as error:
                             without[pair, row.name] = str(error)
@@ -192,19 +195,18 @@ def _job(
     seed: int,
     folder: pathlib.Path,
     workdir: pathlib.Path,
-    edits: Sequence[str],
-    teacher_edits: Sequence[str],
+    fields: Sequence[str],
+    teacher_fields: Sequence[str],
 ) -> Job:
-    arguments = [f'--config={config_file(pair)}:{row.variant}', f'--config.seed={seed}', *edits]
+    arguments = [f'--config={config_file(pair)}:{row.variant}', f'--config.seed={seed}', *fields]
     config = read_config(arguments)
-    for place in SPLIT:
-        if 'split' in config.data[
-            place.removeprefix('data.')
-        ] and f'--config.{place}.split=' not in ' '.join(edits):
-            arguments.append(f'--config.{place}.split={seed}')
-    steps, told = _teachers(row.variant, pair, config, workdir, edits, teacher_edits)
-    arguments += told
-    command = Command('jreid.main', (*arguments, f'--workdir={folder}'))
+    for group in SPLIT:
+        has_splits = 'split' in config.data[group.removeprefix('data.')]
+        if has_splits and f'--config.{group}.split=' not in ' '.join(fields):
+            arguments.append(f'--config.{group}.split={seed}')
+    steps, label_fields = _teachers(row.variant, pair, config, workdir, fields, teacher_fields)
+    arguments += label_fields
+    command = Command('train', (*arguments, f'--workdir={folder}'))
     return Job(table.name, row, pair, seed, folder, command, read_config(arguments), tuple(steps))
 
 
@@ -213,11 +215,13 @@ def _teachers(
     pair: str,
     config: ConfigDict,
     workdir: pathlib.Path,
-    edits: Sequence[str],
-    teacher_edits: Sequence[str],
+    fields: Sequence[str],
+    teacher_fields: Sequence[str],
 ) -> tuple[list[Step], list[str]]:
-    """What a row of proxy tasks needs: teachers trained, their labels written; and the fields
-    that name those labels.
+    """Plans the teachers of a row with proxy tasks.
+
+    Returns:
+      Steps that train the teachers and write their labels; and the fields that name the labels.
     """
     tasks = [
         task
@@ -239,40 +243,33 @@ def _teachers(
             "needs a teacher trained on RAP; pairs without the paper's data have one teacher of"
             ' attributes, on generated people'
         )
-    of = {
+    trained_on = {
         'parsing': 'synthetic' if synthetic else 'densepose',
         'attributes': 'synthetic' if synthetic else 'rap' if variant.endswith('-rap') else 'peta',
     }
-    teacher_settings = (
-        *(edit for edit in edits if edit.startswith(TEACHER_FIELDS)),
-        *teacher_edits,
-    )
-    data = tuple(edit for edit in edits if edit.startswith('--config.data.'))
-    steps, told = [], []
-    for task in tasks:
-        run = workdir / 'teachers' / f'{task}-{of[task]}'
+    shared_fields = [field for field in fields if field.startswith(TEACHER_FIELDS)]
+    data_fields = [field for field in fields if field.startswith('--config.data.')]
+    teachers = {task: f'{task}-{trained_on[task]}' for task in tasks}
+    steps, label_fields = [], []
+    for task, teacher in teachers.items():
+        run = workdir / 'teachers' / teacher
         arguments = (
-            f'--config={config_file(f"teacher_{task}")}:{of[task]}',
+            f'--config={config_file(f"teacher_{task}")}:{trained_on[task]}',
             f'--workdir={run}',
-            *teacher_settings,
+            *shared_fields,
+            *teacher_fields,
         )
-        steps.append(Step(run, Command('jreid.main', arguments), 'summary.json'))
+        steps.append(Step(run, Command('train', arguments), 'summary.json'))
     for domain in domains:
-        out = (
-            workdir
-            / name
-            / 'labels'
-            / '-'.join([domain, *(f'{task}-{of[task]}' for task in tasks)])
-        )
-        for task in tasks:
-            teacher = workdir / 'teachers' / f'{task}-{of[task]}'
+        out = workdir / name / 'labels' / '-'.join([domain, *teachers.values()])
+        for task, teacher in teachers.items():
             arguments = (
-                f'--teacher={teacher}',
+                f'--teacher={workdir / "teachers" / teacher}',
                 f'--config={config_file(pair)}',
                 f'--out={out}',
                 f'--domain={domain}',
-                *data,
+                *data_fields,
             )
-            steps.append(Step(out, Command('jreid.commands.label', arguments), f'{task}.done'))
-        told.append(f'--config.data.{domain}_teacher={out}')
-    return steps, told
+            steps.append(Step(out, Command('label', arguments), f'{task}.done'))
+        label_fields.append(f'--config.data.{domain}_teacher={out}')
+    return steps, label_fields

@@ -1,6 +1,4 @@
-"""Ours beside the paper's: mean and deviation over the seeds of every row that has finished
-runs.
-"""
+"""Computes our numbers beside the paper's: mean and deviation over the seeds of every row."""
 
 import dataclasses
 import json
@@ -16,8 +14,12 @@ from jreid.tables.runner import FAILED
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A metric over the seeds, percent: mean, deviation of the sample (None for one run), the
-    values.
+    """A metric over the seeds, percent.
+
+    Attributes:
+      mean: mean over the runs.
+      deviation: deviation of the sample; None for one run.
+      values: one value per run.
     """
 
     mean: float
@@ -31,15 +33,16 @@ class Line:
 
     Attributes:
       row: the paper's row.
-      pair: that the runs are of.
+      pair: the pair of the runs.
       paper: metric -> percent, of the pair, or of the table's first pair where the paper does not
-        have it.
+        have this pair.
       ours: metric -> Score; empty where no run is finished.
-      runs, wanted: finished runs and those asked for.
-      images: training images seen, mean over the runs; None where they do not say.
+      runs: number of finished runs.
+      wanted: number of runs that were asked for.
+      images: training images seen, mean over the runs; None where a summary does not have it.
       seconds: wall time, mean over the runs.
-      devices: what they ran on.
-      note: what is to be said where numbers are missing.
+      devices: devices of the runs.
+      note: why numbers are missing or cannot be compared.
     """
 
     row: Row
@@ -59,8 +62,10 @@ class Line:
         return self.pair in self.row.paper
 
     def difference(self, metric: str) -> float | None:
-        """Ours less the paper's, in points; None where either is missing or they are not of one
-        pair.
+        """Returns ours less the paper's, in points.
+
+        Returns:
+          The difference, or None where a number is missing or the paper's is of another pair.
         """
         if not self.comparable or metric not in self.ours or metric not in self.paper:
             return None
@@ -68,8 +73,14 @@ class Line:
 
 
 def summary_row(summary: Mapping[str, Any], *, reranked: bool) -> Mapping[str, Any]:
-    """The summary's row that a variant stands for: its last model's, after re-ranking where the
-    variant is about that.
+    """Returns the row of a summary that a table shows.
+
+    This is the row of the run's last model. The CMC with a single gallery shot replaces the usual
+    one where the summary has it, since that is the paper's protocol.
+
+    Args:
+      summary: contents of `summary.json`.
+      reranked: whether the variant re-ranks.
     """
     rows = {name: row for name, row in summary.items() if isinstance(row, dict) and 'mAP' in row}
     names = [
@@ -78,7 +89,6 @@ def summary_row(summary: Mapping[str, Any], *, reranked: bool) -> Mapping[str, A
         if name.endswith('_reranked') == reranked and not name.startswith('adabn')
     ]
     row = rows[names[-1]] if names else {}
-    # Where the config asks for a single-shot CMC, that is the paper's protocol.
     return {
         **row,
         **{
@@ -96,67 +106,68 @@ def lines(
     pair: str,
     seeds: Sequence[int],
     rows: Sequence[str] = (),
-    without: Mapping[tuple[str, str], str] | None = None,
-    wrong: Mapping[pathlib.Path, str] | None = None,
-    other: Mapping[pathlib.Path, str] | None = None,
+    without: Mapping[tuple[str, str], str] = {},
+    failures: Mapping[pathlib.Path, str] = {},
+    other_configs: Mapping[pathlib.Path, str] = {},
 ) -> list[Line]:
-    """The table for one pair, as far as its runs are finished.
+    """Returns the rows of a table for one pair, with the numbers of the finished runs.
 
     Args:
-      without: (pair, row) -> why it cannot be run (see `jobs.plan`).
-      wrong: folder -> what went wrong there just now.
-      other: folder of a finished run -> how its config differs from the table's; it is counted, and
-        the row says so.
+      table: the paper's table.
+      workdir, seeds, rows: see `jobs.plan`.
+      pair: config name or file.
+      without: (pair, row) -> why the row cannot run, see `jobs.plan`.
+      failures: folder -> why its run failed just now.
+      other_configs: folder of a finished run -> how its config differs from the table's. The run
+        counts, and the row's note names the difference.
     """
     from jreid.configs import variants
 
-    found = []
+    table_lines = []
     for row in table.rows:
         if (rows and row.name not in rows and row.variant not in rows) or (
             pair in table.pairs and pair not in {**row.paper, **row.notes}
         ):
             continue
-        paper = row.paper.get(pair) or (
-            row.paper.get(table.pairs[0], {}) if pair not in table.pairs else {}
-        )
-        told = row.notes.get(pair, '')
+        other_paper = row.paper.get(table.pairs[0], {}) if pair not in table.pairs else {}
+        reason = row.reason or without.get((pair, row.name), '')
         summaries, troubles = [], []
-        reason = row.reason or (without or {}).get((pair, row.name), '')
         for seed in [] if reason else seeds:
             folder = folder_of(workdir, pair, row.variant, seed)
-            if folder in (wrong or {}):
-                troubles.append(f'seed {seed}: {(wrong or {})[folder]}')
+            if folder in failures:
+                troubles.append(f'seed {seed}: {failures[folder]}')
             elif (folder / 'summary.json').is_file():
                 summaries.append(json.loads((folder / 'summary.json').read_text()))
-                if folder in (other or {}):
-                    troubles.append(f'seed {seed} has another config: {(other or {})[folder]}')
+                if folder in other_configs:
+                    troubles.append(f'seed {seed} has another config: {other_configs[folder]}')
             elif (folder / FAILED).is_file():
                 troubles.append(f'seed {seed}: {(folder / FAILED).read_text().strip()}')
-        scores = [
-            summary_row(summary, reranked=variants.reranked(row.variant)) for summary in summaries
-        ]
-        said = [told and f'paper: {told}', reason, *troubles]
+        note = row.notes.get(pair, '')
+        notes = [f'paper: {note}' if note else '', reason, *troubles]
         if not reason and not summaries and not troubles:
-            said.append('not run')
-        found.append(
+            notes.append('not run')
+        reranked = variants.reranked(row.variant)
+        table_lines.append(
             Line(
                 row=row,
                 pair=pair,
-                paper=paper,
-                ours=_scores(scores),
+                paper=row.paper.get(pair) or other_paper,
+                ours=_scores([summary_row(one, reranked=reranked) for one in summaries]),
                 runs=len(summaries),
                 wanted=0 if reason else len(seeds),
-                images=_mean([s.get('images_seen') for s in summaries]),
-                seconds=_mean([s.get('timing', {}).get('seconds') for s in summaries]),
-                devices=tuple(sorted({_device(s['machine']) for s in summaries if 'machine' in s})),
-                note='; '.join(part for part in said if part),
+                images=_mean([one.get('images_seen') for one in summaries]),
+                seconds=_mean([one.get('timing', {}).get('seconds') for one in summaries]),
+                devices=tuple(
+                    sorted({_device(one['machine']) for one in summaries if 'machine' in one})
+                ),
+                note='; '.join(filter(None, notes)),
             )
         )
-    return found
+    return table_lines
 
 
 def _scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Score]:
-    """metric -> statistics over rows of summaries."""
+    """Returns metric -> statistics over rows of summaries."""
     scores = {}
     for metric in METRICS:
         values = [

@@ -1,5 +1,6 @@
-"""Runs a table's jobs, each in a process of its own: one that fails is reported and the next one
-begins; a finished one is not run again.
+"""Runs a table's jobs, each in a process of its own.
+
+A job that fails is reported and the next one begins. A finished job is not run again.
 """
 
 import contextlib
@@ -24,35 +25,37 @@ log = logging.getLogger('jreid')
 LOG = 'log.txt'
 FAILED = 'failed.txt'
 POLL = 0.5
-"""Seconds between two looks at a running process."""
+"""Seconds between two checks of a running process."""
 
 Program = Callable[[Command], list[str]]
 
 
 def program(command: Command) -> list[str]:
-    """The words that start a command."""
-    return [sys.executable, '-m', command.module, *command.arguments]
+    """Returns the words that start a command."""
+    return [sys.executable, '-m', 'jreid.commands.cli', command.name, *command.arguments]
 
 
 def finished(job: Job) -> bool:
-    """Whether the job's folder holds its run, finished.
+    """Returns whether the job's folder holds its finished run.
 
     Raises:
-      ValueError: it holds a run of another config; names the fields that differ.
+      ValueError: it holds a run of another config; the message names the fields that differ.
     """
     if not (job.folder / 'summary.json').is_file():
         return False
-    if told := other_config(job):
+    if difference := other_config(job):
         raise ValueError(
-            f'{job.folder} holds a finished run of another config ({told}); choose another'
+            f'{job.folder} holds a finished run of another config ({difference}); choose another'
             ' --workdir or remove it'
         )
     return True
 
 
 def other_config(job: Job) -> str:
-    """Where the finished run in the job's folder has another config than the job: the first
-    fields that differ; '' where none does or no run is finished.
+    """Names the first fields in which a finished run's config differs from the job's.
+
+    Returns:
+      The message, or '' where no field differs or the job's folder holds no finished run.
     """
     if not (job.folder / 'summary.json').is_file():
         return ''
@@ -69,7 +72,7 @@ def other_config(job: Job) -> str:
 
 
 def state(job: Job) -> str:
-    """'finished', 'failed', 'begun' or 'to run'."""
+    """Returns 'finished', 'failed', 'begun' or 'to run'."""
     if finished(job):
         return 'finished'
     if (job.folder / FAILED).is_file():
@@ -80,10 +83,12 @@ def state(job: Job) -> str:
 def run_all(
     jobs: Sequence[Job], *, start: Program = program, progress: bool = True
 ) -> dict[pathlib.Path, str]:
-    """Run what is not finished; folder -> what went wrong, for those that failed or that another
-    process is running.
+    """Runs the jobs that are not finished.
+
+    Returns:
+      folder -> reason, for the runs that failed or that another process is running.
     """
-    wrong: dict[pathlib.Path, str] = {}
+    failures: dict[pathlib.Path, str] = {}
     with tqdm(
         total=len(jobs), desc='runs', unit='run', disable=not progress, dynamic_ncols=True
     ) as bar:
@@ -93,17 +98,17 @@ def run_all(
                 if not finished(job):
                     _run(job, start, bar)
             except (OSError, RuntimeError, ValueError) as error:
-                wrong[job.folder] = str(error)
+                failures[job.folder] = str(error)
                 tqdm.write(f'{job.label}: {error}', file=sys.stderr)
             bar.update()
-    return wrong
+    return failures
 
 
 def _run(job: Job, start: Program, bar: tqdm) -> None:
     for step in job.steps:
         _prepare(step, start, bar)
-    with _alone(job.folder) as free:
-        if not free:
+    with _lock(job.folder) as locked:
+        if not locked:
             raise RuntimeError(f'another process is running {job.folder}')
         if not finished(job):
             _process(job.command, job.folder, start, bar)
@@ -114,10 +119,10 @@ def _run(job: Job, start: Program, bar: tqdm) -> None:
 
 
 def _prepare(step: Step, start: Program, bar: tqdm) -> None:
-    """A step that several runs wait for is done once, by whoever comes first."""
+    """Does a step that several runs wait for, unless another process does it first."""
     while True:
-        with _alone(step.folder) as free:
-            if free:
+        with _lock(step.folder) as locked:
+            if locked:
                 if not (step.folder / step.done).is_file():
                     _process(step.command, step.folder, start, bar)
                     (step.folder / step.done).touch()
@@ -127,15 +132,15 @@ def _prepare(step: Step, start: Program, bar: tqdm) -> None:
 
 
 def _process(command: Command, folder: pathlib.Path, start: Program, bar: tqdm) -> None:
-    """Run a command to its end with what it says in `log.txt`.
+    """Runs a command to its end and keeps its output in `log.txt`.
 
     Raises:
-      RuntimeError: it failed; the last line that it said is kept in `failed.txt`.
+      RuntimeError: the command failed; `failed.txt` keeps the last line of its output.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FAILED).unlink(missing_ok=True)
     with open(folder / LOG, 'ab') as out:
-        began = out.tell()
+        start_of_log = out.tell()
         environment = {
             **os.environ,
             'PYTHONPATH': os.pathsep.join(
@@ -151,41 +156,41 @@ def _process(command: Command, folder: pathlib.Path, start: Program, bar: tqdm) 
         )
         try:
             while process.poll() is None:
-                bar.set_postfix_str(_last_line(folder / LOG, began)[:60])
+                bar.set_postfix_str(_last_line(folder / LOG, start_of_log)[:60])
                 time.sleep(POLL)
         finally:
-            # interrupted: the run goes on from its last checkpoint the next time
+            # Interrupted: the next time the run continues from its last checkpoint.
             if process.poll() is None:
                 process.terminate()
                 process.wait()
     if process.returncode:
-        said = _last_line(folder / LOG, began) or f'exit status {process.returncode}'
+        message = _last_line(folder / LOG, start_of_log) or f'exit status {process.returncode}'
         if process.returncode < 0:
-            said = f'killed by signal {-process.returncode}; last line: {said}'
-        (folder / FAILED).write_text(said + '\n')
-        raise RuntimeError(f'{said} (see {folder / LOG})')
+            message = f'killed by signal {-process.returncode}; last line: {message}'
+        (folder / FAILED).write_text(message + '\n')
+        raise RuntimeError(f'{message} (see {folder / LOG})')
 
 
-def _last_line(path: pathlib.Path, began: int) -> str:
-    """The last line, or the last state of a progress bar, after byte `began`."""
+def _last_line(path: pathlib.Path, start: int) -> str:
+    """Reads the last line, or the last state of a progress bar, after byte `start`."""
     with open(path, 'rb') as file:
-        file.seek(max(began, path.stat().st_size - 2000))
+        file.seek(max(start, path.stat().st_size - 2000))
         text = file.read().decode(errors='replace').replace('\r', '\n')
     lines = [line.strip() for line in text.split('\n') if line.strip()]
     return lines[-1] if lines else ''
 
 
 def _root() -> str:
-    """The folder that holds `jreid`, for a program started elsewhere."""
+    """Returns the folder that holds `jreid`, for a program started elsewhere."""
     return str(pathlib.Path(jreid.__file__).parent.parent.absolute())
 
 
 @contextlib.contextmanager
-def _alone(folder: pathlib.Path) -> Iterator[bool]:
-    """Whether no other table works in `folder`, for as long as the context lasts; the lock ends
-    with the process, however that ends.
+def _lock(folder: pathlib.Path) -> Iterator[bool]:
+    """Locks a folder against other tables, and yields whether the lock was free.
 
-    It has a name of its own: the run itself locks its folder too.
+    The lock ends with the body, or with the process, however that ends. Its file is not the one
+    with which a run locks its folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / '.reproduce.lock', 'w') as file:

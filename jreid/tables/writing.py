@@ -1,4 +1,4 @@
-"""A table as Markdown, CSV and HTML."""
+"""Writes a table as Markdown, CSV and HTML."""
 
 import csv
 import html
@@ -11,17 +11,29 @@ from jreid.tables.catalogue import METRICS, Table
 from jreid.tables.results import Line
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2733; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0 2rem; } caption { text-align: left; font-weight: 600; padding: .4rem 0; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #d8dee6; text-align: right; vertical-align: top; font-variant-numeric: tabular-nums; }
-th:first-child, td:first-child, td.text { text-align: left; } tbody th { font-weight: 400; text-align: left; }
-.paper { color: #5a6775; } .deviation { color: #5a6775; font-size: .87em; }
-@media (prefers-color-scheme: dark) { body { background: #14191f; color: #e3e8ee; } th, td { border-color: #33404d; } .paper, .deviation { color: #a3b0bd; } }
+body {
+  font: 15px/1.5 system-ui, sans-serif; color: #1d2733;
+  max-width: 75rem; margin: 2rem auto; padding: 0 1rem;
+}
+table { border-collapse: collapse; margin: 1rem 0 2rem; }
+caption { text-align: left; font-weight: 600; padding: .4rem 0; }
+th, td {
+  padding: .3rem .7rem; border-bottom: 1px solid #d8dee6;
+  text-align: right; vertical-align: top; font-variant-numeric: tabular-nums;
+}
+th:first-child, td:first-child, td.text { text-align: left; }
+tbody th { font-weight: 400; text-align: left; }
+.paper { color: #5a6775; }
+@media (prefers-color-scheme: dark) {
+  body { background: #14191f; color: #e3e8ee; }
+  th, td { border-color: #33404d; }
+  .paper { color: #a3b0bd; }
+}
 """
 
 
 def write(folder: pathlib.Path, table: Table, lines: Sequence[Line]) -> list[pathlib.Path]:
-    """`<table>-<pair>.md`, `.csv` and `.html` in the folder."""
+    """Writes `<table>-<pair>.md`, `.csv` and `.html` to the folder and returns the files."""
     stem = f'{table.name}-{pathlib.Path(lines[0].pair).stem}' if lines else table.name
     texts = {
         'md': markdown(table, lines),
@@ -34,13 +46,13 @@ def write(folder: pathlib.Path, table: Table, lines: Sequence[Line]) -> list[pat
 
 
 def metrics_of(lines: Sequence[Line]) -> list[str]:
-    """The metrics that the paper has, or, where it has none, ours."""
+    """Returns the metrics that the paper has, or ours where it has none."""
     paper = [metric for metric in METRICS if any(metric in line.paper for line in lines)]
     return paper or [metric for metric in METRICS if any(metric in line.ours for line in lines)]
 
 
 def heading(table: Table, lines: Sequence[Line]) -> str:
-    """The title, and whose numbers the paper's are."""
+    """Returns the title, which names the pair of the paper's numbers where it is another."""
     pair = pathlib.Path(lines[0].pair).stem if lines else ''
     if not lines or any(line.comparable for line in lines) or lines[0].pair in table.pairs:
         return f'{table.title}: {pair}'
@@ -51,7 +63,7 @@ def heading(table: Table, lines: Sequence[Line]) -> str:
 
 
 def markdown(table: Table, lines: Sequence[Line]) -> str:
-    """A table for a README."""
+    """Formats a table for a README."""
     head, body = _cells(lines)
     rows = [head, ['---' if i in (0, len(head) - 1) else '---:' for i in range(len(head))], *body]
     escaped = [[cell.replace('|', r'\|') for cell in row] for row in rows]
@@ -65,7 +77,7 @@ def markdown(table: Table, lines: Sequence[Line]) -> str:
 
 
 def page(table: Table, lines: Sequence[Line]) -> str:
-    """A page of its own."""
+    """Formats a table as an HTML page of its own."""
     head, body = _cells(lines)
     title = html.escape(heading(table, lines))
     first = ''.join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
@@ -80,14 +92,15 @@ def page(table: Table, lines: Sequence[Line]) -> str:
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
-        f' content="width=device-width"><title>{title}</title>'
-        f'<style>{STYLE}</style></head>\n<body><main><h1>{html.escape(table.title)}</h1>\n<table><caption>{title}</caption>\n'
-        f'<thead><tr>{first}</tr></thead>\n<tbody>\n{rows}</tbody></table>\n<p>{html.escape(_legend())}</p></main></body></html>\n'
+        f' content="width=device-width"><title>{title}</title><style>{STYLE}</style></head>\n'
+        f'<body><main><h1>{html.escape(table.title)}</h1>\n'
+        f'<table><caption>{title}</caption>\n<thead><tr>{first}</tr></thead>\n'
+        f'<tbody>\n{rows}</tbody></table>\n<p>{html.escape(_legend())}</p></main></body></html>\n'
     )
 
 
 def comma_separated(table: Table, lines: Sequence[Line]) -> str:
-    """Plain numbers, a row of the table a line."""
+    """Formats a table as CSV: plain numbers, one line per row of the table."""
     metrics = metrics_of(lines)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator='\n')
@@ -121,19 +134,14 @@ def comma_separated(table: Table, lines: Sequence[Line]) -> str:
                 _number(difference),
             ]
             cells.append(' '.join(f'{value:g}' for value in score.values) if score else '')
-        told = [
-            line.runs,
-            _number(line.images),
-            _number(line.seconds),
-            '; '.join(line.devices),
-            line.note,
-        ]
-        writer.writerow([table.name, line.pair, line.row.name, line.row.variant, *cells, *told])
+        cells += [line.runs, _number(line.images), _number(line.seconds)]
+        cells += ['; '.join(line.devices), line.note]
+        writer.writerow([table.name, line.pair, line.row.name, line.row.variant, *cells])
     return out.getvalue()
 
 
 def _cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells as text."""
+    """Returns the heads and the cells of every row as text."""
     metrics = metrics_of(lines)
     comparable = any(line.comparable for line in lines)
     own = ['difference' if comparable else 'gain paper / ours']
@@ -158,8 +166,8 @@ def _cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
                 else f'{score.mean:.1f}'
                 + ('' if score.deviation is None else f' ± {score.deviation:.1f}')
             )
-            told = _signed(line.difference(metric)) if comparable else _gain(line, first, metric)
-            cells += ['' if paper is None else f'{paper:.1f}', ours, told]
+            gain = _signed(line.difference(metric)) if comparable else _gain(line, first, metric)
+            cells += ['' if paper is None else f'{paper:.1f}', ours, gain]
         cells += [
             f'{line.runs}/{line.wanted}' if line.wanted else '',
             _count(line.images),
@@ -172,7 +180,7 @@ def _cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
 
 
 def _gain(line: Line, first: Line | None, metric: str) -> str:
-    """By how much the row is above the first one, in the paper and with us."""
+    """Returns the row's gain over the first one, in the paper and in our runs."""
     if first is None or line is first or metric not in line.ours or metric not in first.ours:
         return ''
     paper = (

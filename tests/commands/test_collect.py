@@ -1,4 +1,4 @@
-"""Mean and deviation over splits or seeds."""
+"""`jreid collect`: mean and deviation over splits or seeds."""
 
 import json
 
@@ -12,7 +12,7 @@ RANK1 = (30.0, 36.0, 33.0)
 
 @pytest.fixture
 def runs(tmp_path):
-    """Three splits of one run; returns (folders, function that rewrites a config)."""
+    """Three splits of one run: (folders, function that rewrites a config)."""
 
     def configure(k, **changes):
         data = {
@@ -71,22 +71,23 @@ def runs(tmp_path):
 
 
 def test_mean_and_deviation(runs):
-    found = collect.collect(runs[0])
-    assert found['runs'] == 3
-    assert found['differ'] == {'data.target_options.split': [0, 1, 2]}
+    statistics = collect.collect(runs[0])
+    assert statistics['runs'] == 3
+    assert statistics['differ'] == {'data.target_options.split': [0, 1, 2]}
     # not all runs have the other row
-    assert list(found['rows']) == [
+    assert list(statistics['rows']) == [
         'adapted',
         'adapted, single shot',
         'adapted, attributes on the target',
     ]
-    assert found['rows']['adapted, single shot']['rank1']['mean'] == 23
-    assert found['rows']['adapted, attributes on the target']['accuracy']['values'] == [70, 76, 73]
-    rank1 = found['rows']['adapted']['rank1']
+    assert statistics['rows']['adapted, single shot']['rank1']['mean'] == 23
+    accuracy = statistics['rows']['adapted, attributes on the target']['accuracy']
+    assert accuracy['values'] == [70, 76, 73]
+    rank1 = statistics['rows']['adapted']['rank1']
     assert rank1['values'] == list(RANK1)
     assert rank1['mean'] == pytest.approx(np.mean(RANK1))
     assert rank1['std'] == pytest.approx(np.std(RANK1, ddof=1))
-    assert found['rows']['adapted']['rank5']['std'] == 0
+    assert statistics['rows']['adapted']['rank5']['std'] == 0
     assert collect.collect(runs[0][:1])['rows']['adapted']['mAP']['std'] is None
 
 

@@ -1,6 +1,4 @@
-"""Grad-CAM against its definition, by hand; the command on runs of a system with maps of its own
-and of one without.
-"""
+"""Grad-CAM by hand, and `jreid visualize` on runs with and without attention of their own."""
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +7,13 @@ import pytest
 from PIL import Image
 
 from jreid import methods
-from jreid.commands import visualize
+from jreid.commands import cli, visualize
 from jreid.configs import variants
 from jreid.losses.distances import unit
 from jreid.methods.common.maps import spatial_maps
 from jreid.methods.contract import TARGET, Method, Problem
 from jreid.models import BACKBONES
 from jreid.run.loading import load_model
-from jreid.training import loop as train
 
 
 def pixels_of(path):
@@ -25,9 +22,7 @@ def pixels_of(path):
 
 
 def test_grad_cam_by_hand():
-    """The feature is the pooled map: channel k weighs (f_k - f0_k) / (h w), so the heat is that
-    weighted sum, cut at 0, over its maximum.
-    """
+    """The feature is the pooled map, so channel k has the weight (f_k - f0_k) / (h w)."""
     maps = np.zeros((2, 2, 1, 2), np.float32)
     maps[0, :, 0, 0], maps[0, :, 0, 1] = [4.0, 0.0], [1.0, 3.0]
     maps[1, :, 0, :] = [[0.0, 6.0], [0.0, 6.0]]
@@ -75,8 +70,9 @@ PROBLEM = Problem(
 
 @pytest.mark.parametrize('variant', ['dmtnet', 'tjaidl', 'ptl', 'ssg'])
 def test_every_system_has_a_map_that_its_feature_follows_from(variant):
-    """MTDnet's and DIEN's are in their own tests. What follows the map gives the retrieval
-    feature up to its length, and looks at the whole map.
+    """The map's head gives the retrieval feature up to its length, and reads the whole map.
+
+    MTDnet's and DIEN's maps are in their own tests.
     """
     settings = variants.method_settings(variant)
     if 'identities_per_batch' in settings:
@@ -87,7 +83,7 @@ def test_every_system_has_a_map_that_its_feature_follows_from(variant):
     images = jax.random.normal(jax.random.key(1), (2, 32, 16, 3))
 
     @jax.jit
-    def found(variables, images):
+    def maps_and_heats(variables, images):
         shown = spatial_maps(method, variables, images, TARGET)
         changed = {
             name: one.map * jax.random.uniform(jax.random.key(2), one.map.shape)
@@ -102,7 +98,8 @@ def test_every_system_has_a_map_that_its_feature_follows_from(variant):
             for name, one in shown.items()
         }
 
-    expected, shown = method.embed(variables, images, TARGET), found(variables, images)
+    expected = method.embed(variables, images, TARGET)
+    shown = maps_and_heats(variables, images)
     assert shown
     for feature, other, heat in shown.values():
         assert feature.shape == expected.shape
@@ -115,23 +112,24 @@ def test_every_system_has_a_map_that_its_feature_follows_from(variant):
 @pytest.mark.parametrize(
     ('variant', 'maps'), [('dien-t2', ['T = 0', 'T = 1', 'T = 2']), ('source-only', ['backbone'])]
 )
-def test_command_draws_what_the_run_looks_at(variant, maps, people, tiny_config, tmp_path, capsys):
+def test_command_draws_what_the_run_looks_at(variant, maps, people, finished_run, tmp_path, capsys):
     small = (
         {'joint_epochs': 1, 'embedding_width': 16, 'attention_width': 8, 'target_batch': 12}
         if variant == 'dien-t2'
-        else {'source_epochs': 1}
+        else {'source_epochs': 2}
     )
-    train.train(tiny_config(variant, **small), tmp_path / 'run')
+    run = finished_run(variant, **small)
     capsys.readouterr()
     files = sorted(str(path) for path in (people / 'two' / 'query').glob('*.jpg'))[:3]
-    visualize.main([str(tmp_path / 'run'), '--images', *files, '--out', str(tmp_path / 'out')])
+    words = ['visualize', str(run), '--images', *files, '--out', str(tmp_path / 'out')]
+    assert cli.main(words) == 0
     printed = capsys.readouterr().out.split()
     expected = (
         ['grad_cam_000.png', 'masks_000.png'] if variant == 'dien-t2' else ['grad_cam_000.png']
     )
     assert [line.rsplit('/', 1)[1] for line in printed] == expected
     assert pixels_of(printed[0]).shape[0] > 3 * 192
-    model = load_model(tmp_path / 'run')
+    model = load_model(run)
     pixels = np.stack([pixels_of(file) for file in files])
     heats, masks = visualize.heat_step(model.method, model.preparation, model.domain)(
         model.variables, pixels
@@ -143,4 +141,4 @@ def test_command_draws_what_the_run_looks_at(variant, maps, people, tiny_config,
         assert 0 <= float(heat.min()) <= float(heat.max()) <= 1
     assert any(float(heat.max()) == 1 for heat in heats.values())
     with pytest.raises(ValueError, match='found 0 images'):
-        visualize.visualize(tmp_path / 'run', [], tmp_path)
+        visualize.visualize(run, [], tmp_path)

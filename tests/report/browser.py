@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to over its debugging pipe: no package, no driver, no port."""
+"""Drives a headless Chromium over its debugging pipe: no package, no driver, no port."""
 
 import contextlib
 import json
@@ -12,14 +12,14 @@ NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'
 
 
 def find():
-    """The browser's program, or None."""
+    """Returns the browser's program, or None."""
     return os.environ.get('JREID_BROWSER') or next(
         (path for name in NAMES if (path := shutil.which(name))), None
     )
 
 
 class Page:
-    """One page; collects what its console says and every request that is no file or data."""
+    """One page, with the messages of its console and the addresses of its requests."""
 
     def __init__(self, program, profile):
         to_read, self.to_write = os.pipe()
@@ -63,7 +63,7 @@ class Page:
             self.call(f'{domain}.enable')
 
     def call(self, method, **parameters):
-        """A command's result."""
+        """Returns the result of a command."""
         self.number += 1
         message = {
             'id': self.number,
@@ -82,10 +82,10 @@ class Page:
         end = time.monotonic() + limit
         while b'\0' not in self.buffer:
             ready, _, _ = select.select([self.from_read], [], [], max(end - time.monotonic(), 0))
-            assert ready, f'the browser said nothing for {limit} s'
-            some = os.read(self.from_read, 1 << 16)
-            assert some, 'the browser ended'
-            self.buffer += some
+            assert ready, f'the browser sent nothing for {limit} s'
+            received = os.read(self.from_read, 1 << 16)
+            assert received, 'the browser ended'
+            self.buffer += received
         text, _, self.buffer = self.buffer.partition(b'\0')
         message = json.loads(text)
         parameters = message.get('params', {})
@@ -107,7 +107,7 @@ class Page:
         return message
 
     def open(self, url):
-        """Load a page and wait until its script is through."""
+        """Loads a page and waits until its script has run."""
         self.call('Page.navigate', url=url)
         end = time.monotonic() + 60
         while self.run('document.documentElement?.dataset.ready') != 'true':
@@ -115,15 +115,15 @@ class Page:
             time.sleep(0.1)
 
     def run(self, script):
-        """The value of an expression."""
-        found = self.call(
+        """Returns the value of an expression."""
+        answer = self.call(
             'Runtime.evaluate', expression=script, returnByValue=True, awaitPromise=True
         )
-        assert 'exceptionDetails' not in found, found['exceptionDetails']
-        return found['result'].get('value')
+        assert 'exceptionDetails' not in answer, answer['exceptionDetails']
+        return answer['result'].get('value')
 
     def press(self, key, code):
-        """A key, as from a keyboard."""
+        """Presses a key, as on a keyboard."""
         for kind in ('keyDown', 'keyUp'):
             text = (
                 {'text': '\r'}
@@ -137,7 +137,7 @@ class Page:
             )
 
     def close(self):
-        """End the browser."""
+        """Ends the browser."""
         with contextlib.suppress(AssertionError, OSError):
             self.session = None
             self.call('Browser.close')

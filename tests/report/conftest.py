@@ -1,6 +1,4 @@
-"""Two finished runs, written by hand: 60 queries of 6 people from 3 cameras, and a run without
-images.
-"""
+"""Two finished runs, written by hand: 60 queries of 6 people from 3 cameras."""
 
 import json
 
@@ -8,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jreid.run import rankings as retrieved
+from jreid.run.rankings import Ranking
 
 WRONG = (3, 17, 42)
 """Queries whose first gallery image shows another person."""
@@ -25,7 +23,7 @@ def write_run(folder, images, *, seed, rate):
     identity, camera = np.arange(60) % 6, np.arange(60) // 6 % 3
     rows = np.stack([(identity + k) % 6 for k in range(5)], axis=1)
     rows[list(WRONG), :2] = rows[list(WRONG)][:, [1, 0]]
-    kept = retrieved.Ranking(
+    kept = Ranking(
         query_path=paths[6 + identity],
         query_identity=identity.astype(np.int32),
         query_camera=camera.astype(np.int32),
@@ -101,7 +99,7 @@ def write_run(folder, images, *, seed, rate):
 
 @pytest.fixture(scope='session')
 def runs(tmp_path_factory):
-    """(a run, another run of the same name in another folder)."""
+    """Two runs of the same name in different folders."""
     place = tmp_path_factory.mktemp('report')
     for name, seed, rate in (('a', 0, 0.1), ('b', 1, 0.2)):
         write_run(place / name / 'run', place / 'images', seed=seed, rate=rate)

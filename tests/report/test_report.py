@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jreid.report import __main__ as command
-from jreid.report import gather, page, thumbnails
+from jreid.report import command, gather, page, thumbnails
 
 
 def embedded(text, name):
@@ -106,7 +105,7 @@ def test_unreadable_images_are_left_blank(tmp_path):
     assert [path.rsplit('/', 1)[1] for path in missing] == ['broken.jpg', 'missing.jpg']
 
 
-def test_numbers_that_are_none_are_no_json():
+def test_numbers_that_are_not_finite_are_no_json():
     with pytest.raises(ValueError, match='not JSON compliant'):
         page.render('t', {'x': float('nan')}, [])
 
@@ -115,11 +114,11 @@ def test_numbers_that_are_none_are_no_json():
     ('arguments', 'code', 'message'),
     [(['nowhere'], 1, 'holds no finished run'), (['.', '--height', '0'], 2, '--height is 0')],
 )
-def test_wrong_arguments_are_told(arguments, code, message, tmp_path, monkeypatch, capsys):
+def test_wrong_arguments_are_answered(arguments, code, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     try:
-        found = command.main(arguments)
+        status = command.main(arguments)
     except SystemExit as error:
-        found = error.code
-    assert found == code
+        status = error.code
+    assert status == code
     assert message in capsys.readouterr().err

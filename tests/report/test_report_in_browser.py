@@ -1,11 +1,9 @@
-"""The page in a real browser, opened from the disk: filters, images, keyboard, no word on the
-console, no request.
-"""
+"""The page in a real browser, opened from the disk: filters, images, keyboard, no request."""
 
 import browser
 import pytest
 
-from jreid.report.__main__ import report
+from jreid.report.command import report
 
 PROGRAM = browser.find()
 pytestmark = pytest.mark.skipif(
@@ -18,12 +16,12 @@ pytestmark = pytest.mark.skipif(
 def page(runs, tmp_path_factory):
     folder = tmp_path_factory.mktemp('browser')
     path = report(runs, folder / 'page.html')
-    found = browser.Page(PROGRAM, folder / 'profile')
+    opened = browser.Page(PROGRAM, folder / 'profile')
     try:
-        found.open(path.as_uri())
-        yield found
+        opened.open(path.as_uri())
+        yield opened
     finally:
-        found.close()
+        opened.close()
 
 
 def results(page, selector):

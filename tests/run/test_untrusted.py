@@ -1,6 +1,4 @@
-"""Files that a run wrote, or a user hands to a command, when they are not what they should be:
-label files, sweeps, ranked results, features, CSV lists.
-"""
+"""Files from users and runs that are damaged: labels, sweeps, ranked results, features, lists."""
 
 import contextlib
 import dataclasses
@@ -121,9 +119,7 @@ def test_label_file_with_an_image_that_no_run_writes_is_refused(image, tmp_path)
 
 
 def test_label_file_of_a_run_whose_data_folder_leads_upwards_is_read(tmp_path):
-    """As `--config.data.root=../shared/data` has it: what the config names may, and nothing
-    after it.
-    """
+    """Only the folder that the config names, such as `../shared/data`, may lead upwards."""
     path = tmp_path / 'target_000.csv'
     path.write_text('image,label\n/srv/jreid/../shared/data/ward/1.jpg,0\n')
     assert gather.read_labels(path, ['../shared/data']) == [
@@ -151,13 +147,13 @@ def test_list_with_an_image_outside_its_folder_is_refused_unless_a_root_is_named
     assert listing([table], root=tmp_path).path.tolist() == [str(tmp_path / 'x.jpg')]
 
 
-def test_list_is_found_by_a_path_with_a_detour(tmp_path, monkeypatch):
+def test_list_is_read_by_a_path_with_a_detour(tmp_path, monkeypatch):
     (tmp_path / 'other').mkdir()
     monkeypatch.chdir(tmp_path / 'other')
     (tmp_path / 'a.csv').write_text('image\nx.jpg\n')
     for root in (None, '..'):
-        (found,) = listing(['../a.csv'], root=root).path
-        assert pathlib.Path(found) == tmp_path / 'x.jpg'
+        (path,) = listing(['../a.csv'], root=root).path
+        assert pathlib.Path(path) == tmp_path / 'x.jpg'
 
 
 @pytest.mark.parametrize(
@@ -209,10 +205,10 @@ def test_written_features_are_read_again(tmp_path):
     Features(
         Listing(made['path'], made['identity'], made['camera']), made['features'], '/runs/demo'
     ).save(tmp_path / 'f.npz')
-    found = Features.load(tmp_path / 'f.npz')
-    assert found.run == '/runs/demo'
+    read = Features.load(tmp_path / 'f.npz')
+    assert read.run == '/runs/demo'
     for field in dataclasses.fields(Listing):
-        np.testing.assert_array_equal(getattr(found.images, field.name), made[field.name])
+        np.testing.assert_array_equal(getattr(read.images, field.name), made[field.name])
 
 
 def test_images_of_immense_size_are_left_blank_in_a_report(tmp_path, monkeypatch):

@@ -57,9 +57,9 @@ def test_shipped_numbers_are_those_of_the_design(shared_data):
     ],
 )
 def test_rows_by_hand(table, row, variant, pair, metric, value):
-    found = next(r for r in TABLES[table].rows if r.name == row)
-    assert (found.variant, found.reason) == (variant, '')
-    assert found.paper[pair][metric] == value
+    line = next(r for r in TABLES[table].rows if r.name == row)
+    assert (line.variant, line.reason) == (variant, '')
+    assert line.paper[pair][metric] == value
 
 
 @pytest.mark.parametrize('table', TABLES)
@@ -69,8 +69,8 @@ def test_every_row_has_a_variant_or_a_reason(table):
         if row.name in catalogue.CITED:
             assert 'cited' in row.reason
         elif row.reason:
-            # A system of jreid lacks a row only as a whole: before it is written.
-            names = [found.name for found in TABLES[table].rows if found.variant]
+            # jreid has all rows of a system or none.
+            names = [one.name for one in TABLES[table].rows if one.variant]
             assert not names, f'{row.name} of {table} has no variant, but {names} have'
         else:
             assert row.variant in variants.VARIANTS
@@ -78,11 +78,11 @@ def test_every_row_has_a_variant_or_a_reason(table):
 
 @pytest.mark.parametrize('table', TABLES)
 def test_every_variant_resolves_to_a_config_of_its_pair(table, tmp_path):
-    todo, without = jobs.plan([TABLES[table]], workdir=tmp_path, seeds=(0,))
+    planned, without = jobs.plan([TABLES[table]], workdir=tmp_path, seeds=(0,))
     assert {row for _, row in without} <= {row.name for row in TABLES[table].rows if row.reason}, (
         without
     )
-    for job in todo:
+    for job in planned:
         assert job.config.variant == job.row.variant
         assert job.config.seed == 0
     wanted = {
@@ -92,20 +92,20 @@ def test_every_variant_resolves_to_a_config_of_its_pair(table, tmp_path):
         for pair in TABLES[table].pairs
         if pair in {**row.paper, **row.notes}
     }
-    assert {(job.pair, job.row.variant) for job in todo} == wanted
+    assert {(job.pair, job.row.variant) for job in planned} == wanted
 
 
 @pytest.mark.parametrize('pair', ['demo', 'ward2pku'])
 def test_every_row_runs_on_the_pairs_that_need_no_data_of_the_papers(pair, tmp_path):
-    todo, without = jobs.plan(list(TABLES.values()), workdir=tmp_path, pairs=[pair], seeds=(0,))
-    variants_found = {job.row.variant for job in todo}
+    planned, without = jobs.plan(list(TABLES.values()), workdir=tmp_path, pairs=[pair], seeds=(0,))
+    planned_variants = {job.row.variant for job in planned}
     rows = [row for table in TABLES.values() for row in table.rows]
-    assert variants_found == {row.variant for row in rows if row.variant} - {'ptl-attr-t-rap'}
+    assert planned_variants == {row.variant for row in rows if row.variant} - {'ptl-attr-t-rap'}
     assert 'RAP' in without[pair, 'BL+Attr^t (RAP, soft)']
-    assert len({job.folder for job in todo}) == len(todo)
+    assert len({job.folder for job in planned}) == len(planned)
 
 
-def test_unknown_table_is_told_with_those_that_exist():
+def test_unknown_table_is_answered_with_those_that_exist():
     with pytest.raises(
         ValueError,
         match=r"'dien-3' does not exist \(did you mean 'dien-[12]'\?\); there are: dmtnet-1, ",

@@ -1,6 +1,4 @@
-"""Running, resuming and collecting tables, with a stand-in for the training; and two rows for
-real.
-"""
+"""`jreid reproduce` runs, resumes and collects: with a stand-in for the training, and for real."""
 
 import csv
 import json
@@ -11,12 +9,12 @@ import sys
 
 import pytest
 
-from jreid.tables import catalogue, command, jobs, results, runner, writing
+from jreid.tables import command, jobs, runner
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Writes what a run writes: 50 + the seed for the source-only row, a point more for the adapted one;
-# fails where a file says so.
+# Writes what a run writes: 50 + the seed for the source-only row and 51 + the seed for the adapted
+# one. Fails where the workdir holds the file `break-VARIANT`.
 STAND_IN = """
 import json, pathlib, sys
 words = dict(word.split('=', 1) for word in sys.argv[1:])
@@ -28,31 +26,33 @@ if (folder.parents[2] / f'break-{folder.parent.name}').exists():
     sys.exit('ValueError: out of luck')
 seed = float(words['--config.seed'])
 row = {name: 50 + seed for name in ('mAP', 'rank1', 'rank5', 'rank10', 'rank20', 'mINP')}
-rows = {'source_only': row, 'adabn': {'mAP': 1.0}, 'adapted': {name: value + 1 for name, value in row.items()}}
+rows = {'source_only': row, 'adabn': {'mAP': 1.0}}
+rows['adapted'] = {name: value + 1 for name, value in row.items()}
 rows['adapted_reranked'] = {name: value + 2 for name, value in row.items()}
 machine = {'device': 'cpu', 'devices': 1}
 (folder / 'config.json').write_text(pathlib.Path(words['--config-json']).read_text())
-(folder / 'summary.json').write_text(json.dumps({**rows, 'images_seen': 1000, 'timing': {'seconds': 61.0}, 'machine': machine}))
+rows |= {'images_seen': 1000, 'timing': {'seconds': 61.0}, 'machine': machine}
+(folder / 'summary.json').write_text(json.dumps(rows))
 """
 
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """Trainings are replaced; returns the folder of the runs."""
+    """Replaces trainings: (folder of the runs, function that runs the command)."""
     script = tmp_path / 'stand_in.py'
     script.write_text(STAND_IN)
     workdir = tmp_path / 'runs'
     workdir.mkdir()
     monkeypatch.setattr(runner, 'POLL', 0.01)
 
-    def program(given):
+    def program(job):
         config = tmp_path / 'config.json'
         config.write_text(
             jobs.read_config(
-                [word for word in given.arguments if word.startswith('--config')]
+                [word for word in job.arguments if word.startswith('--config')]
             ).to_json_best_effort()
         )
-        return [sys.executable, str(script), *given.arguments, f'--config-json={config}']
+        return [sys.executable, '-S', str(script), *job.arguments, f'--config-json={config}']
 
     def run(arguments):
         return command.main([*arguments, f'--workdir={workdir}'], prog='reproduce')
@@ -115,9 +115,9 @@ def test_finished_runs_are_not_run_again_and_a_failure_stops_no_other(stand_in, 
     ]
     (workdir / 'break-dien-base-dc').touch()
     assert run(arguments) == 1
-    said = capsys.readouterr()
-    assert '2 of 6 runs failed' in said.err
-    assert 'out of luck' in said.err
+    output = capsys.readouterr()
+    assert '2 of 6 runs failed' in output.err
+    assert 'out of luck' in output.err
     first = ran(workdir)
     assert len(first) == 6
     rows = read_csv(workdir / 'tables' / 'dien-1-demo.csv')
@@ -155,7 +155,7 @@ def test_a_folder_with_a_run_of_another_config_is_refused(stand_in, capsys):
 
 
 @pytest.mark.parametrize(
-    ('wrong', 'told'),
+    ('wrong', 'message'),
     [
         (
             '--pair=demmo',
@@ -178,10 +178,10 @@ def test_a_folder_with_a_run_of_another_config_is_refused(stand_in, capsys):
         ('--config.method.learnin_rate=2', 'did you mean method.learning_rate'),
     ],
 )
-def test_a_wrong_name_is_answered_before_anything_runs(stand_in, capsys, wrong, told):
+def test_a_wrong_name_is_answered_before_anything_runs(stand_in, capsys, wrong, message):
     workdir, run = stand_in
     assert run(['--table=dien-1', '--pair=demo', wrong]) == 2
-    assert re.search(told, capsys.readouterr().err)
+    assert re.search(message, capsys.readouterr().err)
     assert list(workdir.iterdir()) == []
 
 
@@ -189,16 +189,16 @@ def test_shards_are_a_partition(stand_in, capsys):
     workdir, run = stand_in
     arguments = ['--table=dien-1,tjaidl-2', '--pair=demo', '--seeds=2', '--dry-run']
 
-    def told(shard):
+    def planned(shard):
         assert run([*arguments, f'--shard={shard}']) == 0
         return [
             line.split('--workdir=')[1]
             for line in capsys.readouterr().out.splitlines()
-            if 'jreid.main' in line
+            if 'jreid train' in line
         ]
 
-    parts = [told(f'{i}/4') for i in (1, 2, 3, 4)]
-    assert sorted(sum(parts, [])) == sorted(told('1/1'))
+    parts = [planned(f'{i}/4') for i in (1, 2, 3, 4)]
+    assert sorted(sum(parts, [])) == sorted(planned('1/1'))
     assert {len(part) for part in parts} == {6, 7}
     assert ran(workdir) == []
     assert run([*arguments, '--shard=5/4']) == 2
@@ -206,44 +206,11 @@ def test_shards_are_a_partition(stand_in, capsys):
 
 def test_a_run_that_another_process_does_is_left_alone(stand_in, capsys):
     workdir, run = stand_in
-    with runner._alone(workdir / 'demo' / 'dien-base' / '0') as free:
-        assert free
+    with runner._lock(workdir / 'demo' / 'dien-base' / '0') as locked:
+        assert locked
         assert run(['--table=dien-1', '--pair=demo', '--row=Base']) == 1
     assert 'another process is running' in capsys.readouterr().err
     assert ran(workdir) == []
-
-
-def test_teachers_come_once_before_the_rows_that_read_their_labels(tmp_path):
-    todo, _ = jobs.plan([catalogue.get('ptl-3')], workdir=tmp_path, pairs=['demo'], seeds=(0, 1))
-    by_variant = {job.row.variant: job for job in todo if job.repetition == 1}
-    assert by_variant['ptl-bl'].steps == ()
-    teacher, label = by_variant['ptl-attr-t'].steps
-    assert teacher.command.arguments[0].endswith('teacher_attributes.py:synthetic')
-    assert label.command.module == 'jreid.commands.label'
-    assert by_variant['ptl-attr-t'].config.data.target_teacher == str(label.folder)
-    both = by_variant['ptl-attr-st']
-    assert [step.command.module for step in both.steps] == [
-        'jreid.main',
-        'jreid.commands.label',
-        'jreid.commands.label',
-    ]
-    assert both.config.data.source_teacher != both.config.data.target_teacher
-    given, _ = jobs.plan(
-        [catalogue.get('ptl-3')],
-        workdir=tmp_path,
-        pairs=['demo'],
-        rows=['ptl-attr-t'],
-        edits=['--config.data.target_teacher=mine'],
-    )
-    assert given[0].steps == ()
-    assert given[0].config.data.target_teacher == 'mine'
-
-
-def test_random_splits_are_the_repetitions(tmp_path):
-    todo, _ = jobs.plan(
-        [catalogue.get('tjaidl-1')], workdir=tmp_path, pairs=['market2prid'], seeds=(0, 4)
-    )
-    assert [job.config.data.target_options.split for job in todo] == [0, 4]
 
 
 @pytest.mark.parametrize(
@@ -258,38 +225,11 @@ def test_random_splits_are_the_repetitions(tmp_path):
         (['--table=dien-1', '--what'], 'unknown arguments --what'),
     ],
 )
-def test_wrong_arguments_are_told(arguments, message, capsys, tmp_path):
+def test_wrong_arguments_are_answered(arguments, message, capsys, tmp_path):
     code = command.main([*arguments, f'--workdir={tmp_path}', '--dry-run'])
-    said = capsys.readouterr()
-    assert message in said.err + said.out
-    assert code == 2 or 'no run' in said.out
-
-
-def test_summary_row_of_a_variant():
-    rows = {
-        'source_only': {'mAP': 1.0},
-        'adabn': {'mAP': 2.0},
-        'timing': {'seconds': 1},
-        'adapted': {'mAP': 3.0},
-        'adapted_reranked': {'mAP': 4.0},
-    }
-    assert results.summary_row(rows, reranked=False)['mAP'] == 3
-    assert results.summary_row(rows, reranked=True)['mAP'] == 4
-    rows['adapted'] |= {'rank1': 9.0, 'single_shot': {'rank1': 8.0, 'repeats': None}}
-    assert results.summary_row(rows, reranked=False)['rank1'] == 8
-    del rows['adapted']
-    assert results.summary_row(rows, reranked=False)['mAP'] == 1
-    assert results.summary_row({}, reranked=False) == {}
-
-
-def test_one_run_has_no_deviation_and_bars_in_names_survive(tmp_path):
-    row = catalogue.Row('a|b', 'dien', '', {'p': {'mAP': 10.0}}, {})
-    score = {'mAP': results.Score(12.5, None, (12.5,))}
-    line = results.Line(row, 'p', {'mAP': 10.0}, score, 1, 1, None, 3725.0, ('gpu',), '')
-    table = catalogue.Table('dien-9', 'DIEN', ('p',), (row,))
-    assert r'| a\|b | 10.0 | 12.5 | +2.5 | 1/1 |  | 1 h 02 min | gpu |  |' in writing.markdown(
-        table, [line]
-    )
+    output = capsys.readouterr()
+    assert message in output.err + output.out
+    assert code == 2 or 'no run' in output.out
 
 
 @pytest.mark.slow
@@ -364,7 +304,9 @@ WRITTEN = sorted(
     {
         line.split('#')[0]
         for page in PAGES
-        for line in re.findall(r'^python scripts/reproduce.py (.*)$', page, re.MULTILINE)
+        for line in re.findall(
+            r'^(?:python scripts/reproduce.py|jreid reproduce) (.*)$', page, re.MULTILINE
+        )
     }
 )
 
@@ -379,5 +321,5 @@ def test_commands_of_the_pages_plan_runs(words, tmp_path, monkeypatch, capsys):
         )
         == 0
     )
-    said = capsys.readouterr().out
-    assert 'dien-1: DIEN' in said if '--list' in arguments else said.count('jreid.main') >= 10
+    output = capsys.readouterr().out
+    assert 'dien-1: DIEN' in output if '--list' in arguments else output.count('jreid train') >= 10

@@ -1,4 +1,4 @@
-"""What a run keeps of its retrieval agrees with its evaluation, by features and by pairs."""
+"""The ranking that a run keeps agrees with its evaluation, by features and by pairs."""
 
 import json
 
@@ -9,14 +9,15 @@ from jreid.commands import evaluate
 from jreid.data import Index
 from jreid.retrieval import evaluate as measured
 from jreid.retrieval import top_ranked, top_ranked_distances
-from jreid.run import rankings as retrieved
+from jreid.run import rankings
 from jreid.training import loop as train
 
 
 @pytest.fixture
 def split():
-    """8 queries and 30 gallery images of 5 people and 2 cameras, one of them junk and one query
-    without a match; features [n, 4].
+    """8 queries and 30 gallery images of 5 people and 2 cameras, and their features [n, 4].
+
+    One gallery image is junk and one query has no match.
     """
     rng = np.random.default_rng(3)
 
@@ -48,31 +49,31 @@ def split():
 @pytest.mark.parametrize('definition', ['rank', 'trapezoid'])
 def test_ranking_agrees_with_the_evaluation(split, definition, tmp_path):
     query, gallery, first, second = split
-    found = retrieved.rank(
+    ranking = rankings.rank(
         query, gallery, (first, second), has_cameras=True, average_precision=definition, k=6
     )
     labels = (query.identity, gallery.identity, query.camera, gallery.camera)
     expected = measured(first, second, *labels, average_precision=definition)
-    assert np.nanmean(found.average_precision) == pytest.approx(expected.mAP, abs=1e-6)
-    assert np.isnan(found.average_precision).tolist() == [i == 2 for i in range(8)]
+    assert np.nanmean(ranking.average_precision) == pytest.approx(expected.mAP, abs=1e-6)
+    assert np.isnan(ranking.average_precision).tolist() == [i == 2 for i in range(8)]
     plain = top_ranked(first, second, *labels, k=6)
-    np.testing.assert_array_equal(found.gallery_path[found.rows], gallery.path[plain.rows])
+    np.testing.assert_array_equal(ranking.gallery_path[ranking.rows], gallery.path[plain.rows])
     np.testing.assert_array_equal(
-        found.gallery_identity[found.rows] == query.identity[:, None], found.correct
+        ranking.gallery_identity[ranking.rows] == query.identity[:, None], ranking.correct
     )
-    assert '/gallery/4.jpg' not in found.gallery_path
-    found.save(tmp_path)
-    again = retrieved.Ranking.load(tmp_path)
-    for name, values in vars(found).items():
+    assert '/gallery/4.jpg' not in ranking.gallery_path
+    ranking.save(tmp_path)
+    again = rankings.Ranking.load(tmp_path)
+    for name, values in vars(ranking).items():
         np.testing.assert_array_equal(getattr(again, name), values)
-    assert retrieved.Ranking.load(tmp_path / 'nowhere') is None
+    assert rankings.Ranking.load(tmp_path / 'nowhere') is None
 
 
 def test_distances_rank_as_features_do(split):
     query, gallery, first, second = split
     distances = np.linalg.norm(first[:, None] - second[None], axis=-1)
-    by_features = retrieved.rank(query, gallery, (first, second), has_cameras=True)
-    by_distances = retrieved.rank(query, gallery, None, distances=distances, has_cameras=True)
+    by_features = rankings.rank(query, gallery, (first, second), has_cameras=True)
+    by_distances = rankings.rank(query, gallery, None, distances=distances, has_cameras=True)
     np.testing.assert_array_equal(by_features.rows, by_distances.rows)
     np.testing.assert_allclose(by_features.average_precision, by_distances.average_precision)
     labels = (query.identity, gallery.identity, query.camera, gallery.camera)
@@ -82,13 +83,13 @@ def test_distances_rank_as_features_do(split):
 
 def test_short_lists_end_in_minus_one(split):
     query, gallery, first, second = split
-    found = retrieved.rank(
+    ranking = rankings.rank(
         query, gallery.take(np.arange(5)), (first, second[:5]), has_cameras=True, k=20
     )
-    assert found.rows.shape == (8, 5)
-    assert (found.rows[:, -1] == -1).all()  # the junk is never listed
-    assert np.isinf(found.distances[found.rows < 0]).all()
-    assert found.rows.max() < len(found.gallery_path)
+    assert ranking.rows.shape == (8, 5)
+    assert (ranking.rows[:, -1] == -1).all()  # the junk is never listed
+    assert np.isinf(ranking.distances[ranking.rows < 0]).all()
+    assert ranking.rows.max() < len(ranking.gallery_path)
 
 
 def test_a_system_that_compares_pairs_is_ranked_by_pairs(tiny_config, tmp_path):
@@ -116,9 +117,9 @@ def test_a_system_that_compares_pairs_is_ranked_by_pairs(tiny_config, tmp_path):
     )
     train.train(config, tmp_path)
     summary = json.loads((tmp_path / 'summary.json').read_text())
-    kept, again = retrieved.Ranking.load(tmp_path), evaluate.ranking_of_run(tmp_path)
-    for found in (kept, again):
-        assert 100 * np.nanmean(found.average_precision) == pytest.approx(
+    kept, again = rankings.Ranking.load(tmp_path), evaluate.ranking_of_run(tmp_path)
+    for ranking in (kept, again):
+        assert 100 * np.nanmean(ranking.average_precision) == pytest.approx(
             summary['supervised']['mAP'], abs=1e-3
         )
     assert ((kept.distances >= 0) & (kept.distances <= 1)).all()  # probabilities

@@ -8,8 +8,8 @@ from jreid.evaluation import parsing
 
 def test_iou_by_hand():
     truth = np.uint8([[0, 0, 1, 1], [1, 255, 2, 2]])
-    said = np.uint8([[0, 1, 1, 1], [0, 2, 2, 0]])
-    metrics = parsing.ParsingMetrics(parsing.count(said, truth, 4))
+    predicted = np.uint8([[0, 1, 1, 1], [0, 2, 2, 0]])
+    metrics = parsing.ParsingMetrics(parsing.count(predicted, truth, 4))
     # Class 0: 1 right, 2 labelled, 3 predicted; class 1: 2, 3, 3; class 2: 1, 2, 1; class 3
     # nowhere.
     np.testing.assert_allclose(metrics.iou, [1 / 4, 2 / 4, 1 / 2, np.nan])
@@ -24,10 +24,10 @@ def test_iou_by_hand():
 
 def test_blocks_add_up():
     rng = np.random.default_rng(0)
-    truth, said = rng.integers(0, 8, (2, 6, 5, 3), np.uint8)
+    truth, predicted = rng.integers(0, 8, (2, 6, 5, 3), np.uint8)
     np.testing.assert_array_equal(
-        parsing.count(said, truth),
-        parsing.count(said[:2], truth[:2]) + parsing.count(said[2:], truth[2:]),
+        parsing.count(predicted, truth),
+        parsing.count(predicted[:2], truth[:2]) + parsing.count(predicted[2:], truth[2:]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Attribute metrics beside scikit-learn's."""
+"""Attribute metrics equal scikit-learn's."""
 
 import json
 
@@ -19,13 +19,13 @@ def predictions(n=200):
 
 def test_equal_to_scikit_learn():
     p, labels = predictions()
-    found = attributes.measure(p, labels, NAMES)
+    metrics = attributes.measure(p, labels, NAMES)
     for i in range(3):
         true, guess = labels[:, i], p[:, i] > 0.5
-        assert found.accuracy[i] == pytest.approx(accuracy_score(true, guess))
-        assert found.balanced_accuracy[i] == pytest.approx(balanced_accuracy_score(true, guess))
-        assert found.f1[i] == pytest.approx(f1_score(true, guess))
-    assert found.mean('f1') == pytest.approx(f1_score(labels, p > 0.5, average='macro'))
+        assert metrics.accuracy[i] == pytest.approx(accuracy_score(true, guess))
+        assert metrics.balanced_accuracy[i] == pytest.approx(balanced_accuracy_score(true, guess))
+        assert metrics.f1[i] == pytest.approx(f1_score(true, guess))
+    assert metrics.mean('f1') == pytest.approx(f1_score(labels, p > 0.5, average='macro'))
 
 
 def test_unlabelled_images_are_left_out():
@@ -39,15 +39,15 @@ def test_unlabelled_images_are_left_out():
     )
 
 
-def test_what_is_undefined_is_said_so_and_left_out_of_the_mean():
+def test_undefined_values_are_none_and_left_out_of_the_mean():
     labels = np.array([[1, 0, 1], [1, 0, 0]], np.float32)
-    found = attributes.measure(np.array([[0.9, 0.1, 0.9], [0.2, 0.7, 0.2]]), labels, NAMES)
-    np.testing.assert_array_equal(found.accuracy, [0.5, 0.5, 1])
-    np.testing.assert_array_equal(found.balanced_accuracy, [np.nan, np.nan, 1])
-    np.testing.assert_array_equal(found.f1, [2 / 3, np.nan, 1])
-    assert found.mean('balanced_accuracy') == 1
-    assert found.mean('f1') == pytest.approx(5 / 6)
-    row = json.loads(json.dumps(found.as_row()))
+    metrics = attributes.measure(np.array([[0.9, 0.1, 0.9], [0.2, 0.7, 0.2]]), labels, NAMES)
+    np.testing.assert_array_equal(metrics.accuracy, [0.5, 0.5, 1])
+    np.testing.assert_array_equal(metrics.balanced_accuracy, [np.nan, np.nan, 1])
+    np.testing.assert_array_equal(metrics.f1, [2 / 3, np.nan, 1])
+    assert metrics.mean('balanced_accuracy') == 1
+    assert metrics.mean('f1') == pytest.approx(5 / 6)
+    row = json.loads(json.dumps(metrics.as_row()))
     assert row['each']['backpack'] == {
         'positives': 0.0,
         'accuracy': 50.0,
