@@ -1,7 +1,6 @@
-"""A sixth system: Deep CORAL (Sun & Saenko 2016, arXiv:1607.01719) for re-identification, on the
-demo's pair.
+"""Deep CORAL (Sun & Saenko 2016, arXiv:1607.01719) for re-identification, on the demo's pair.
 
-python docs/examples/coral.py runs/coral [--config.field=value ...]
+python docs/examples/coral.py runs/coral [--config.FIELD=VALUE ...]
 """
 
 import dataclasses
@@ -12,24 +11,25 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jreid import methods
-from jreid.commands.edits import edited
+from jreid.commands.fields import edited
 from jreid.configs import demo
 from jreid.losses import batch_hard_triplet, cross_entropy
-from jreid.methods.common import domains
-from jreid.methods.contract import SOURCE, TARGET, Method, OptimizerSettings, Phase, Problem, Stream
+from jreid.methods.common import domains, plans
+from jreid.methods.common.optimizers import Optimizer
+from jreid.methods.contract import SOURCE, TARGET, Method, Phase, Problem
 from jreid.models.heads import BNNeck, Classifier
 from jreid.train import train
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What `config.method` holds beside the name."""
+    """Fields of `config.method`."""
 
-    epochs: int
-    identities_per_batch: int
-    images_per_identity: int
-    learning_rate: float
-    weight_coral: float
+    epochs: int = 20
+    identities_per_batch: int = 8
+    images_per_identity: int = 4
+    learning_rate: float = 2e-3
+    weight_coral: float = 1.0
 
 
 class Network(nn.Module):
@@ -42,13 +42,12 @@ class Network(nn.Module):
     def __call__(self, images, *, train):
         pooled = jnp.mean(self.backbone(images, train=train), axis=(1, 2))
         feature = BNNeck(name='neck')(pooled, train)
-        return pooled, feature, Classifier(self.identities, name='classifier')(feature)
+        logits = Classifier(self.identities, name='classifier')(feature)
+        return {'pooled': pooled, 'feature': feature, 'logits': logits}
 
 
 def coral_loss(x, y):
-    """Squared Frobenius distance of the covariances of x [n, d] and y [m, d], over 4 d^2 (Eq.
-    1).
-    """
+    """Compares the covariances of x [n, d] and y [m, d] (Eq. 1)."""
 
     def covariance(z):
         centred = z - jnp.mean(z, axis=0)
@@ -58,54 +57,43 @@ def coral_loss(x, y):
 
 
 def coral(backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float) -> Method:
-    """Identity and triplet loss on the source, CORAL between the domains' features; `momentum`
-    is of the backbone's batch normalisation.
-    """
-    network = Network(backbone, problem.source_identities)
-    batch = settings.identities_per_batch * settings.images_per_identity
+    """Builds the system: identity and triplet loss on the source, CORAL between the domains."""
+    s, network = settings, Network(backbone, problem.source_identities)
+    source = plans.pxk(SOURCE, s.identities_per_batch, s.images_per_identity)
 
-    def objective(params, model_state, batch, key, progress, extra):
-        (pooled, source, logits), model_state = domains.forward(
-            network, params, model_state, batch['source']['image'], SOURCE
-        )
-        (_, target, _), model_state = domains.forward(
-            network, params, model_state, batch['target']['image'], TARGET
-        )
-        terms = {
-            'identity': cross_entropy(logits, batch['source']['identity']),
-            'triplet': batch_hard_triplet(pooled, batch['source']['identity']),
-            'coral': settings.weight_coral * coral_loss(source, target),
-        }
-        return sum(terms.values()), (model_state, terms)
+    def forward(params, state, batch, context):
+        first, state = domains.forward(network, params, state, batch[SOURCE]['image'], SOURCE)
+        second, state = domains.forward(network, params, state, batch[TARGET]['image'], TARGET)
+        return {SOURCE: first, TARGET: second}, state
 
-    streams = {
-        'source': Stream(SOURCE, 'pxk', batch, settings.images_per_identity),
-        'target': Stream(TARGET, 'plain', batch),
+    terms = {
+        'identity': lambda out, batch, *_: cross_entropy(
+            out['source']['logits'], batch['source']['identity']
+        ),
+        'triplet': lambda out, batch, *_: batch_hard_triplet(
+            out['source']['pooled'], batch['source']['identity']
+        ),
+        'coral': lambda out, *_: (
+            s.weight_coral * coral_loss(out['source']['feature'], out['target']['feature'])
+        ),
     }
-    optimizer = OptimizerSettings('adam', settings.learning_rate, 'half-linear')
+    streams = {SOURCE: source, TARGET: plans.plain(TARGET, source.batch)}
+    rate = Optimizer('adam', s.learning_rate, 'half-linear')
+    joint = Phase('joint', s.epochs, streams, forward, terms, rate, report_as='adapted')
     return Method(
         'coral',
-        phases=(Phase('joint', settings.epochs, streams, objective, optimizer, row='adapted'),),
-        init=lambda key: (*domains.initial(network, key, problem.image_size), {}),
-        embed=lambda variables, images, domain: domains.inference(
-            network, variables, images, domain
-        )[1],
+        (joint,),
+        init=lambda key: domains.initial(network, key, problem.image_size),
+        embed=lambda *arguments: domains.inference(network, *arguments)['feature'],
         statistics=domains.batch_statistics(network, momentum),
         normalise=True,
     )
 
 
 methods.METHODS['coral'] = (coral, Settings)
-SETTINGS = {
-    'name': 'coral',
-    'epochs': 20,
-    'identities_per_batch': 8,
-    'images_per_identity': 4,
-    'learning_rate': 2e-3,
-    'weight_coral': 1.0,
-}
 
 if __name__ == '__main__':
     config = demo.get_config()
-    config.variant, config.method = 'coral', ConfigDict(SETTINGS)
+    config.variant = 'coral'
+    config.method = ConfigDict({'name': 'coral', **dataclasses.asdict(Settings())})
     train(edited(config, sys.argv[2:]), sys.argv[1])

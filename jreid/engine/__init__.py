@@ -1,1 +1,1 @@
-"""Jitted steps, train state, sharding, augmentation and feeds. Takes plain arguments, never a config."""
+"""Jitted steps, train state, sharding, augmentation and feeds; never reads a config."""

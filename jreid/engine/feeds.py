@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jreid.data import Index
 from jreid.engine import sharding
@@ -144,6 +145,48 @@ def plan(
             f'a plan has rows {rows.min()} to {rows.max()}; the split has {len(index):,} images'
         )
     return rows
+
+
+def pools(streams: Mapping[str, Stream], feeds: Mapping[str, Feed]) -> dict[str, Any]:
+    """Returns stream -> all images of its split, where these lie on the device."""
+    held = {name: feeds[stream.domain].pool for name, stream in streams.items()}
+    return {name: pool for name, pool in held.items() if pool is not None}
+
+
+def epoch_batches(
+    streams: Mapping[str, Stream],
+    feeds: Mapping[str, Feed],
+    labels: Mapping[str, np.ndarray],
+    mesh: Mesh,
+    *,
+    steps: int,
+    begin: int,
+    seed: tuple[int, int, int],
+) -> Iterator[dict[str, Any]]:
+    """Yields the batches of an epoch, spread over the devices.
+
+    Args:
+      feeds: domain -> its training images.
+      labels: domain -> what its streams sample by.
+      steps: steps in the epoch.
+      begin: the step to go on from.
+      seed: (run's seed, phase, epoch), of which each stream makes a seed of its own.
+    """
+    plans, images = {}, {}
+    for i, (name, stream) in enumerate(streams.items()):
+        feed = feeds[stream.domain]
+        # A tuple, never a sum: sums of several numbers repeat. Its length stays the same, since
+        # NumPy takes missing numbers at its end for zeros.
+        own = (seed[0], seed[1], i, seed[2])
+        rows = plan(stream, feed.index, labels[stream.domain], steps=steps, seed=own)
+        plans[name] = rows[begin:, sharding.local_columns(mesh, stream.batch)]
+        images[name] = feed.for_steps(plans[name])
+    for i in range(steps - begin):
+        batch = {}
+        for name, stream in streams.items():
+            feed, read = feeds[stream.domain], next(images[name])
+            batch[name] = part(stream, feed, labels[stream.domain], plans[name][i], read)
+        yield sharding.spread(mesh, batch)
 
 
 def first_labels(index: Index, columns: int) -> np.ndarray:

@@ -150,8 +150,8 @@ def _prepared(
         ]
         ready[name] = {**part, 'image': jnp.stack(prepared) if len(keys) > 1 else prepared[0]}
         if 'mask' in part and stream.augment:
-            options = {'flip': preparation.flip, 'pad': preparation.pad}
-            ready[name]['mask'] = augment_masks(own, part['mask'], **options)
+            flip, pad = preparation.flip, preparation.pad
+            ready[name]['mask'] = augment_masks(own, part['mask'], flip=flip, pad=pad)
     return ready
 
 

@@ -123,7 +123,7 @@ def load_weights(
     statistics = dict(state.statistics)
     for part in method.backbones:
         # A network without batch normalisation has no statistics.
-        first = next(iter(statistics.values()), {})
+        first: Tree = next(iter(statistics.values()), {})
         variables = {'params': params[part], 'batch_stats': first.get(part, {})}
         loaded, report = loading.load_into(variables, path, backbone=name)
         params = {**params, part: loaded['params']}

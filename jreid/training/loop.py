@@ -24,7 +24,7 @@ from jreid.evaluation.pseudo_labels import pseudo_label_quality
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase, RefreshContext
 from jreid.run.config import check, keep_config
 from jreid.run.lock import alone
-from jreid.run.records import progress_bar, write_labels, write_table
+from jreid.run.records import progress_bar
 from jreid.run.system import Edit, System, build_system
 from jreid.training import finishing, measuring, preflight
 from jreid.training.data import Data, open_data
@@ -64,7 +64,8 @@ def train(
         size = (config.data.height, config.data.width)
         problem = data.problem(size, given_identities=given)
         system = build_system(config, problem, mesh, edit)
-        with contextlib.closing(Run(config, workdir, data, system)) as run:
+        run = Run(config, workdir, data, system)
+        with contextlib.closing(run.progress):
             while not run.finished:
                 run.begin_phase()
                 while run.position.epoch < run.phase.epochs:
@@ -227,10 +228,12 @@ class Run:
             dataclasses.replace(self.state, params=refreshed.params, state=refreshed.state)
         )
         position.report = dict(refreshed.report)
-        quality = self._pseudo_label_quality()
+        # How well labels agree with the target's true ones is logged and read by nothing.
+        first = feeds.first_column(self.progress.labels)
+        truth, index = self.data.target.train, self.data.target_train.index
+        quality = pseudo_label_quality(truth, index, first)
         self.progress.write('refresh', {**refreshed.report, **quality})
-        if self.first_host:
-            self._write_labels(refreshed.tables)
+        self.progress.write_labels(self.data.target_train.index, refreshed.tables)
         message = ', '.join(f'{name} {value:g}' for name, value in refreshed.report.items())
         log.info(
             'refresh %d after epoch %d (%.1f s): %s',
@@ -257,36 +260,20 @@ class Run:
         described = {**described, 'camera': feed.index.camera}
         return described | ({'identity': feed.index.identity} if domain == SOURCE else {})
 
-    def _write_labels(self, tables: Any) -> None:
-        number, folder = self.position.refreshes, self.progress.workdir / 'labels'
-        paths = self.data.target_train.index.path.tolist()
-        write_labels(folder / f'target_{number:03d}.csv', paths, self.progress.labels)
-        for name, table in tables.items():
-            write_table(folder / f'{name}_{number:03d}.csv', table)
-
-    def _pseudo_label_quality(self) -> dict[str, float]:
-        """Compares pseudo labels with the target's true ones: logged, read by nothing."""
-        labels = feeds.first_column(self.progress.labels)
-        return pseudo_label_quality(self.data.target.train, self.data.target_train.index, labels)
-
     def epoch(self) -> None:
         """Takes the steps of an epoch from the position on."""
         phase, position, total = self.phase, self.position, self.steps_per_epoch(self.phase)
-        mesh, images = self.system.evaluator.mesh, phase.images_per_step
-        plans, iterators = {}, {}
-        for i, (name, stream) in enumerate(phase.streams.items()):
-            feed = self.feeds[stream.domain]
-            seed = (self.config.seed, position.phase, i, position.epoch)
-            rows = feeds.plan(
-                stream, feed.index, self._labels(stream.domain), steps=total, seed=seed
-            )
-            plans[name] = rows[position.step :, sharding.local_columns(mesh, stream.batch)]
-            iterators[name] = feed.for_steps(plans[name])
-        pools = {
-            name: self.feeds[stream.domain].pool
-            for name, stream in phase.streams.items()
-            if self.feeds[stream.domain].pool is not None
-        }
+        images = phase.images_per_step
+        batches = feeds.epoch_batches(
+            phase.streams,
+            self.feeds,
+            {SOURCE: self.feeds[SOURCE].index.identity, TARGET: self.progress.labels},
+            self.system.evaluator.mesh,
+            steps=total,
+            begin=position.step,
+            seed=(self.config.seed, position.phase, position.epoch),
+        )
+        pools = feeds.pools(phase.streams, self.feeds)
         bar = progress_bar(
             total * images,
             f'{phase.name} {position.epoch + 1}/{phase.epochs}',
@@ -297,14 +284,9 @@ class Run:
         pending: tuple[int, Any] | None = None
         with bar:
             for i in range(total - position.step):
-                begun, batch = time.perf_counter(), {}
-                for name, stream in phase.streams.items():
-                    labels, rows = self._labels(stream.domain), plans[name][i]
-                    feed, read = self.feeds[stream.domain], next(iterators[name])
-                    batch[name] = feeds.part(stream, feed, labels, rows, read)
-                spread = sharding.spread(mesh, batch)
+                begun = time.perf_counter()
                 self.progress.state, values = self.step.run(
-                    self.state, spread, self.progress.root, pools
+                    self.state, next(batches), self.progress.root, pools
                 )
                 # Scalars are read a step late, so that the device never waits for the host.
                 if pending:
@@ -321,9 +303,6 @@ class Run:
             if pending:
                 self._account(*pending)
         position.epoch, position.step, position.refreshed = position.epoch + 1, 0, False
-
-    def _labels(self, domain: str) -> np.ndarray:
-        return self.progress.labels if domain == TARGET else self.feeds[SOURCE].index.identity
 
     def _account(self, number: int, values: Any) -> None:
         """Checks and logs the scalars of a step."""
@@ -414,10 +393,6 @@ class Run:
         return finishing.finish(
             self.config, self.data, self.system, self.progress, images_seen=images_seen, drawn=drawn
         )
-
-    def close(self) -> None:
-        """Closes the run's files."""
-        self.progress.close()
 
 
 def _trains_on_target(phases: Any) -> bool:

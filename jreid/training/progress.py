@@ -1,4 +1,4 @@
-"""Keeps where a run stands: state, labels, position, checkpoints and metrics, restored on opening."""
+"""Keeps where a run stands: train state, labels, position, checkpoints and metrics."""
 
 import dataclasses
 import json
@@ -11,13 +11,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from jreid.data import Index
 from jreid.engine import feeds, sharding
 from jreid.engine.state import TrainState, create
 from jreid.methods.contract import Params, Phase, State
 from jreid.run.checkpoints import Checkpoints
 from jreid.run.clock import Clock
 from jreid.run.position import Position
-from jreid.run.records import Metrics, Window
+from jreid.run.records import Metrics, Window, write_labels, write_table
 from jreid.run.system import System
 from jreid.training.data import Data
 from jreid.training.initialisation import initialise
@@ -176,6 +177,20 @@ class Progress:
         """
         step = int(self.state.step) if step is None else step
         self.metrics.write(step, kind, self.phase_name, values, timing=timing)
+
+    def write_labels(self, index: Index, tables: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        """Writes the pseudo labels and tables of the last refresh, on the first process.
+
+        Args:
+          index: the target's training images.
+          tables: see `jreid.methods.contract.Refreshed`.
+        """
+        if jax.process_index() > 0:
+            return
+        number, folder = self.position.refreshes, self.workdir / 'labels'
+        write_labels(folder / f'target_{number:03d}.csv', index.path.tolist(), self.labels)
+        for name, table in tables.items():
+            write_table(folder / f'{name}_{number:03d}.csv', table)
 
     def note_time(self) -> None:
         """Writes what the session took so far."""

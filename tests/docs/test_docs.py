@@ -1,6 +1,7 @@
-"""The documentation's example of a system trains, and what its pages name is there."""
+"""The documentation's examples of systems train, and what its pages name is there."""
 
 import importlib.util
+import json
 import pathlib
 import re
 
@@ -12,26 +13,32 @@ from jreid import methods
 from jreid.commands import cli
 from jreid.data.datasets import LOADERS
 from jreid.methods import systems
+from jreid.run.checkpoints import Checkpoints
 from jreid.tables import catalogue
 from jreid.training import loop as train
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / 'docs'
 PAGES = sorted(DOCS.rglob('*.md'))
-EXAMPLE = DOCS / 'examples' / 'coral.py'
+EXAMPLES = sorted((DOCS / 'examples').glob('*.py'))
 
 
 @pytest.fixture
-def coral(monkeypatch):
-    """The example as a module, registered for this test only."""
+def example(monkeypatch):
+    """Name -> an example as a module, registered for this test only."""
     monkeypatch.setattr(systems, 'METHODS', dict(systems.METHODS))
-    spec = importlib.util.spec_from_file_location('coral', EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+
+    def module(name):
+        spec = importlib.util.spec_from_file_location(name, DOCS / 'examples' / f'{name}.py')
+        loaded = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+        return loaded
+
     return module
 
 
-def test_coral_loss_against_numpy(coral):
+def test_coral_loss_against_numpy(example):
+    coral = example('coral')
     x, y = np.random.default_rng(0).normal(size=(2, 12, 5)).astype(np.float32)
     y = 2 * y
     expected = np.sum((np.cov(x.T) - np.cov(y.T)) ** 2) / (4 * 5**2)
@@ -39,22 +46,38 @@ def test_coral_loss_against_numpy(coral):
     assert float(coral.coral_loss(x, x + 3)) == pytest.approx(0, abs=1e-8)
 
 
-def test_sixth_system_trains_and_evaluates(coral, tiny_config, tmp_path):
-    """In under 100 lines, with the one trainer: it learns the source and gives a row of the
-    summary.
-    """
-    assert len(EXAMPLE.read_text().splitlines()) < 100
+def trained(module, name, tiny_config, workdir, **settings):
+    """Trains an example's system on the small domains; returns summary and last checkpoint."""
     config = tiny_config()
-    config.variant, config.method = (
-        'coral',
-        ConfigDict(
-            {**coral.SETTINGS, 'epochs': 4, 'identities_per_batch': 4, 'learning_rate': 1e-2}
-        ),
-    )
-    summary = train.train(config, tmp_path / 'run')
+    config.variant = name
+    config.method = ConfigDict({'name': name, **vars(module.Settings(**settings))})
+    summary = train.train(config, workdir)
+    restored = Checkpoints(workdir / 'checkpoints', read_only=True).restore_model()
+    assert restored is not None
+    return summary, restored.tree['state'].memory
+
+
+@pytest.mark.parametrize('path', EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_has_under_100_lines(path):
+    assert len(path.read_text().splitlines()) < 100
+
+
+def test_coral_trains_and_evaluates(example, tiny_config, tmp_path):
+    settings = {'epochs': 4, 'identities_per_batch': 4, 'learning_rate': 1e-2}
+    summary, _ = trained(example('coral'), 'coral', tiny_config, tmp_path, **settings)
     assert summary['adapted']['queries'] == 12
-    records = (tmp_path / 'run' / 'metrics.jsonl').read_text()
-    assert {'"coral"', '"identity"', '"triplet"'} <= set(re.findall(r'"\w+"', records))
+    logged = set(re.findall(r'"\w+"', (tmp_path / 'metrics.jsonl').read_text()))
+    assert {'"coral"', '"identity"', '"triplet"'} <= logged
+
+
+def test_memory_bank_trains_and_its_bank_moves(example, tiny_config, tmp_path):
+    settings = {'epochs': 3, 'clusters': 8, 'identities_per_batch': 4, 'learning_rate': 1e-2}
+    summary, memory = trained(example('memory_bank'), 'bank', tiny_config, tmp_path, **settings)
+    assert summary['adapted']['mAP'] > 50  # two colours per person are easy
+    np.testing.assert_allclose(np.linalg.norm(memory['bank'], axis=1), 1, rtol=1e-4)
+    lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+    losses = [r['info_nce'] for r in map(json.loads, lines) if r['kind'] == 'train']
+    assert losses[-1] < losses[0]
 
 
 def test_every_data_set_has_its_place_in_the_pages():
@@ -90,15 +113,15 @@ def test_python_of_a_page_compiles_and_its_configs_exist(page):
         assert (ROOT / script).is_file(), script
 
 
-def test_the_example_is_shown_whole():
+def test_the_examples_are_shown_whole():
     """In the block form, which is no Python: the formatter takes the other for an expression,
     puts spaces into it, and the page shows that.
     """
     text = (DOCS / 'extending.md').read_text()
-    assert re.findall(r'^-- ?8 ?< ?--.*', text, re.MULTILINE) == ['--8<--', '--8<--']
-    assert re.findall(r'^--8<--\n(.*)\n--8<--$', text, re.MULTILINE) == [
-        str(EXAMPLE.relative_to(ROOT))
-    ]
+    marks = re.findall(r'^-- ?8 ?< ?--.*', text, re.MULTILINE)
+    assert marks == ['--8<--', '--8<--'] * len(EXAMPLES)
+    shown = re.findall(r'^--8<--\n(.*)\n--8<--$', text, re.MULTILINE)
+    assert sorted(shown) == [str(path.relative_to(ROOT)) for path in EXAMPLES]
 
 
 def test_pages_are_in_the_navigation():

@@ -11,7 +11,9 @@ import pytest
 
 from jreid import methods
 from jreid.commands import train as main
-from jreid.methods.contract import Problem
+from jreid.configs import variants
+from jreid.engine.accumulation import value_and_gradient
+from jreid.methods.contract import Context, Problem
 from jreid.models import backbones
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -23,41 +25,44 @@ def blocks(language):
 
 
 def test_own_loss_of_the_readme_adds_its_term():
-    found = [block for block in blocks('python') if 'def with_extra_term' in block]
+    found = [block for block in blocks('python') if 'def with_own_term' in block]
     assert len(found) == 1
-    names: dict = {}
+    extending = (ROOT / 'docs' / 'extending.md').read_text()
+    assert found[0] in extending
+    names: dict = {'__name__': 'readme'}
     exec(found[0], names)
-    from jreid.configs import variants
-
-    settings = variants.method_settings(
-        'dmtnet',
-        {
-            'identities_per_batch': 4,
-            'images_per_identity': 2,
-            'matching_width': 32,
-            'classification_width': 8,
-        },
-    )
+    sizes = {'identities_per_batch': 4, 'images_per_identity': 2}
+    widths = {'matching_width': 32, 'classification_width': 8, 'cluster_feature': 'matching'}
+    settings = variants.method_settings('dmtnet', {**sizes, **widths})
     module, _ = backbones.build('tiny_cnn', {})
-    plain = methods.build(
-        settings, module, Problem((32, 16), source_identities=6, source_images=48, target_images=40)
-    )
-    own = names['with_extra_term'](plain, weight=0.5)
-    params, state, extra = plain.init(jax.random.key(0))
-    extra = {**extra, 'valid': extra['valid'].at[:9].set(True)}
-    images = np.random.default_rng(0).normal(size=(2, 8, 32, 16, 3)).astype(np.float32)
+    problem = Problem((32, 16), source_identities=6, source_images=48, target_images=40)
+    plain = methods.build(settings, module, problem)
+    own = names['with_own_term'](plain)
+    params, state = plain.init(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    centroids = rng.normal(size=state.memory['centroids'].shape).astype(np.float32)
+    valid = jnp.arange(len(centroids)) < 9
+    state = state._replace(memory={'centroids': jnp.asarray(centroids), 'valid': valid})
+    images = rng.normal(size=(2, 8, 32, 16, 3)).astype(np.float32)
+    identity = np.repeat(np.arange(4, dtype=np.int32), 2)
+    label = np.where(np.arange(8) == 5, -1, identity)
     batch = {
-        'source': {'image': images[0], 'identity': np.repeat(np.arange(4, dtype=np.int32), 2)},
-        'target': {'image': images[1], 'identity': np.repeat(np.arange(4, dtype=np.int32), 2)},
+        'source': {'image': images[0], 'identity': identity},
+        'target': {'image': images[1], 'label': label},
     }
-    losses = [
-        jax.jit(m.phases[-1].objective)(params, state, batch, jax.random.key(1), 0.0, extra)
-        for m in (plain, own)
-    ]
-    term = 0.5 * jnp.mean(jnp.square(params['identification']['kernel']))
-    assert float(term) > 1e-3
-    np.testing.assert_allclose(losses[1][0] - losses[0][0], term, rtol=1e-2, atol=1e-6)
-    np.testing.assert_allclose(losses[1][1][1]['extra_term'], term, rtol=1e-5)
+    results = []
+    for method in (plain, own):
+        phase = method.phases[-1]
+        context = Context(jax.random.key(1), jnp.float32(0))
+        arguments = (phase.forward, phase.terms, phase.metrics, params, state, batch, context)
+        results.append(jax.jit(lambda given=arguments: value_and_gradient(*given))())
+    features = np.asarray(results[1].outputs['target']['matching'])
+    kept = label >= 0
+    distances = np.square(features[kept] - centroids[label[kept]]).sum(1)
+    term = 0.1 * distances.sum() / 8
+    assert term > 1e-3
+    np.testing.assert_allclose(results[1].scalars['spread'], term, rtol=1e-4)
+    np.testing.assert_allclose(results[1].loss - results[0].loss, term, rtol=1e-3)
     assert own.phases[0] is plain.phases[0]
 
 

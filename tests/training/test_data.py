@@ -6,6 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from toy import toy
 
 from jreid.data import Index, Splits
 from jreid.data.pack import BadImageError, decode
@@ -14,7 +15,6 @@ from jreid.methods.common import plans
 from jreid.run.checkpoints import Checkpoints
 from jreid.training import data as opening
 from jreid.training import loop as trainer
-from toy import toy
 
 
 def opened(config, **edits):

@@ -1,6 +1,7 @@
-"""A run that is really killed (SIGKILL) ten times, at random moments of every phase, while saving
-and while re-labelling, and started again each time, ends as one that ran through: every array, the
-position, metrics and label files.
+"""A run that is really killed (SIGKILL) ten times at random moments ends as one that ran through.
+
+It is killed in every phase, while saving and while re-labelling; every array, the position, metrics
+and label files are compared. The toy system shows it in the default suite, DMTNet in the slow one.
 
 Run as a program, this file trains in processes of its own and kills them. They are forked from one
 that has imported everything and touched no device, so that a start costs no import.
@@ -19,8 +20,19 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-WATCHED = ('begin_phase', 'refresh', 'epoch', 'save', '_row', 'finish')
-DRAWN = ('save', 'save', 'save', 'refresh', 'refresh', '_row', 'begin_phase', 'any', 'any', 'any')
+WATCHED = ('begin_phase', 'refresh', 'epoch', 'save', '_report', 'finish')
+DRAWN = (
+    'save',
+    'save',
+    'save',
+    'refresh',
+    'refresh',
+    '_report',
+    'begin_phase',
+    'any',
+    'any',
+    'any',
+)
 """What is being done at the ten random moments."""
 
 
@@ -28,24 +40,25 @@ def announced(pipe: int) -> None:
     """Have the trainer write a line to a pipe whenever it begins something; the line is the same
     in every run that does it.
     """
-    from jreid.train import Run
+    from jreid.training.loop import Run
+    from jreid.training.progress import Progress
 
-    def watch(name):
-        original = getattr(Run, name)
+    def watch(owner, name):
+        original = getattr(owner, name)
 
         def method(self, *arguments, **options):
             p = self.position
             place = {
                 'save': f'{int(self.state.step)}.{p.refreshes}.{p.started}.{p.step}',
-                '_row': str(arguments[:1]),
+                '_report': str(arguments[:1]),
             }.get(name, '')
             os.write(pipe, f'{name} {p.phase} {p.epoch} {place}\n'.encode())
             return original(self, *arguments, **options)
 
-        setattr(Run, name, method)
+        setattr(owner, name, method)
 
     for name in WATCHED:
-        watch(name)
+        watch(Progress if name == 'save' else Run, name)
 
 
 def end_with(parent: int) -> None:
@@ -55,7 +68,7 @@ def end_with(parent: int) -> None:
     os._exit(1)
 
 
-def started(config: str, workdir: str):
+def started(config: str, workdir: str, system: str):
     """(process id, file of its announcements) of a forked run, which ends with this process."""
     reading, writing = os.pipe()
     parent, child = os.getpid(), os.fork()
@@ -70,7 +83,12 @@ def started(config: str, workdir: str):
         from jreid.train import train
 
         announced(writing)
-        train(to_config(json.loads(pathlib.Path(config).read_text())), workdir)
+        options = {}
+        if system == 'toy':
+            from toy import toy
+
+            options['edit'] = toy
+        train(to_config(json.loads(pathlib.Path(config).read_text())), workdir, **options)
         status = 0
     finally:
         sys.stderr.flush()
@@ -93,19 +111,22 @@ def moments(
     return sorted(drawn)
 
 
-def work(config: str, folder: str, seed: str) -> None:
+def work(config: str, folder: str, seed: str, system: str) -> None:
     """Train through in `folder`/through, and with kills in `folder`/killed; write what was
     killed when.
     """
     import jax
     from jax._src import xla_bridge
 
-    import jreid.train  # noqa: F401
+    import jreid.training.loop  # noqa: F401
+
+    sys.path.append(str(ROOT / 'tests'))
+    import toy  # noqa: F401
 
     jax.config.update('jax_compilation_cache_dir', str(ROOT / '.jax_cache'))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     assert not xla_bridge.backends_are_initialized()
-    child, events = started(config, f'{folder}/through')
+    child, events = started(config, f'{folder}/through', system)
     times = [(time.monotonic(), line.strip()) for line in events]
     end = time.monotonic()
     assert os.waitpid(child, 0)[1] == 0
@@ -113,7 +134,7 @@ def work(config: str, folder: str, seed: str) -> None:
     assert len(order) == len(times), 'two events have the same name'
     killed = []
     for number, offset in moments(times, end, random.Random(int(seed))):
-        child, events = started(config, f'{folder}/killed')
+        child, events = started(config, f'{folder}/killed', system)
         # What the run before has saved is not done again; the first event at or after the drawn one
         # is then the moment.
         at = next(
@@ -124,16 +145,16 @@ def work(config: str, folder: str, seed: str) -> None:
         os.kill(child, signal.SIGKILL)
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL:
             killed.append(times[at if at is not None else number][1])
-    child, events = started(config, f'{folder}/killed')
+    child, events = started(config, f'{folder}/killed', system)
     for _ in events:
         pass
     assert os.waitpid(child, 0)[1] == 0
     pathlib.Path(folder, 'killed.json').write_text(json.dumps(killed))
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize('system', ['toy', pytest.param('dmtnet', marks=pytest.mark.slow)])
 def test_run_killed_at_ten_random_moments_ends_as_one_that_ran_through(
-    people, tiny_config, tmp_path
+    system, people, tiny_config, tmp_path
 ):
     from test_train import same_runs
 
@@ -147,7 +168,7 @@ def test_run_killed_at_ten_random_moments_ends_as_one_that_ran_through(
         'OMP_NUM_THREADS': '1',
         'JREID_CACHE': str(people / 'cache'),
     }
-    command = [sys.executable, __file__, str(tmp_path / 'config.json'), str(tmp_path), '7']
+    command = [sys.executable, __file__, str(tmp_path / 'config.json'), str(tmp_path), '7', system]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     killed = json.loads((tmp_path / 'killed.json').read_text())

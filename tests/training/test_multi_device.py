@@ -1,9 +1,10 @@
-"""One, two and four devices, and two processes, train alike: the same losses, the same pseudo
-labels, files of the first process alone.
+"""One, two and four devices, and two processes, train alike: losses, pseudo labels, files.
 
-Run as a program, this file is one process of such a run.
+The toy system shows it in the default suite, DMTNet in the slow one. Run as a program, this file is
+one process of such a run.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -18,25 +19,28 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def work(config: str, workdir: str, stop: str, *cluster: str) -> None:
-    """Train as the config file says. `cluster`: coordinator, processes, number of this one.
+def work(config: str, workdir: str, stop: str, system: str, *cluster: str) -> None:
+    """Trains as the config file says.
 
     Args:
       stop: N > 0 for dying after N checkpoints, all together; -1 - N for an error in process N
         alone, at the first refresh.
+      system: 'toy', or the config's own.
+      cluster: coordinator, processes, number of this one.
     """
     import jax
 
     jax.config.update('jax_compilation_cache_dir', str(ROOT / '.jax_cache'))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
     from jreid.engine import sharding
 
     if cluster:
         sharding.connect(cluster[0], int(cluster[1]), int(cluster[2]))
     from jreid.run.config import to_config
-    from jreid.training import loop as trainer
+    from jreid.training import loop
+    from jreid.training.progress import Progress
 
-    save, after_epoch, count = trainer.Run.save, trainer.Run.after_epoch, 0
+    save, after_epoch, count = Progress.save, loop.Run.after_epoch, 0
 
     def checked(self):
         assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(self.state))
@@ -53,12 +57,18 @@ def work(config: str, workdir: str, stop: str, *cluster: str) -> None:
     if int(stop) > 0:
         from jax.experimental import multihost_utils
 
-        trainer.Run.save = dies
-    trainer.Run.after_epoch = checked
+        Progress.save = dies
+    loop.Run.after_epoch = checked
     if int(stop) < 0 and jax.process_index() == -int(stop) - 1:
-        trainer.Run.refresh = fails
+        loop.Run.refresh = fails
+    options = {}
+    if system == 'toy':
+        sys.path.append(str(ROOT / 'tests'))
+        from toy import toy
+
+        options['edit'] = functools.partial(toy, epochs=(1, 2))
     with sharding.stopping_together():
-        trainer.train(to_config(json.loads(pathlib.Path(config).read_text())), workdir)
+        loop.train(to_config(json.loads(pathlib.Path(config).read_text())), workdir, **options)
 
 
 def fails(self):
@@ -72,11 +82,15 @@ def free_port():
 
 
 def start(config, workdir, *, devices=1, processes=1, stop=0, disks=None):
-    """Subprocesses that train; whoever calls ends them. `disks`: a folder a process, for the run
-    and for what is decoded, instead of one for all.
+    """Starts subprocesses that train; the caller ends them.
+
+    Args:
+      disks: a folder per process, for the run and for decoded images, instead of one for all.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / 'asked.json').write_text(config.to_json_best_effort())
+    asked = json.loads(config.to_json_best_effort())
+    system = asked.pop('system')
+    (workdir / 'asked.json').write_text(json.dumps(asked))
     environment = {
         **os.environ,
         'PYTHONPATH': str(ROOT),
@@ -97,6 +111,7 @@ def start(config, workdir, *, devices=1, processes=1, stop=0, disks=None):
             str(workdir / 'asked.json'),
             str(own),
             str(stop),
+            system,
             *cluster,
             *([str(number)] if cluster else []),
         ]
@@ -134,15 +149,29 @@ def run(config, workdir, *, processes=1, stop=0, **options):
     return told
 
 
+SYSTEMS = ['toy', pytest.param('dmtnet', marks=pytest.mark.slow)]
+
+
 @pytest.fixture(scope='module')
-def runs(tmp_path_factory):
+def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('devices')
 
 
+@pytest.fixture(params=SYSTEMS)
+def system(request):
+    return request.param
+
+
 @pytest.fixture
-def config(tiny_config):
+def runs(folder, system):
+    return folder / system
+
+
+@pytest.fixture
+def config(tiny_config, system):
     config = tiny_config(source_epochs=1, adapt_epochs=2, relabel_every=1, learning_rate=1e-3)
     config.train.log_every = 1
+    config.system = system
     return config
 
 
@@ -166,7 +195,7 @@ def compare(one, two):
     for a, b in zip(*records, strict=True):
         assert a.keys() == b.keys()
         if a['kind'] == 'train':
-            for name in ('loss', 'classification', 'matching', 'target_matching', 'mmd', 'kl'):
+            for name in set(a) - {'step', 'kind', 'phase', 'gradient_norm', 'source_accuracy'}:
                 if name in a:
                     np.testing.assert_allclose(
                         b[name], a[name], rtol=1e-5, atol=1e-5, err_msg=f'step {a["step"]}: {name}'
@@ -181,7 +210,6 @@ def compare(one, two):
         assert rows[0][row]['mAP'] == pytest.approx(rows[1][row]['mAP'], abs=0.5)
 
 
-@pytest.mark.slow
 def test_four_devices_train_as_one_also_with_the_images_on_them(alone, config, runs):
     config.data.loader = 'device'
     run(config, runs / 'four', devices=4)
@@ -189,7 +217,6 @@ def test_four_devices_train_as_one_also_with_the_images_on_them(alone, config, r
     assert json.loads((runs / 'four' / 'summary.json').read_text())['machine']['devices'] == 4
 
 
-@pytest.mark.slow
 def test_two_processes_train_as_one_also_when_killed_and_resumed(alone, config, runs):
     run(config, runs / 'two', processes=2, stop=2)
     assert not (runs / 'two' / 'summary.json').exists()
