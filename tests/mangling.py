@@ -1,11 +1,12 @@
-"""Bytes changed at random, for the readers of files that nobody vouches for."""
+"""Bytes changed at random, for tests of readers of untrusted files."""
 
 from hypothesis import strategies as st
 
 
 def mangled(data: st.DataObject, raw: bytes, *, cut_only: bool = False) -> bytes:
-    """`raw` with up to five bytes changed, cut somewhere, with a few bytes after it; `cut_only`:
-    cut alone.
+    """Changes up to five bytes of `raw`, cuts it somewhere and appends a few bytes.
+
+    With `cut_only` it is only cut.
     """
     changed = bytearray(raw)
     for _ in range(0 if cut_only else data.draw(st.integers(0, 5))):

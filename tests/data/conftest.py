@@ -10,7 +10,7 @@ from PIL import Image
 
 @pytest.fixture
 def photos() -> Callable[[pathlib.Path, Iterable[str]], None]:
-    """(folder, names): writes a small noise image under each name."""
+    """Returns a function (folder, names) that writes a small noise image under each name."""
 
     def write(folder: pathlib.Path, names: Iterable[str]) -> None:
         for i, name in enumerate(names):
@@ -26,8 +26,9 @@ def photos() -> Callable[[pathlib.Path, Iterable[str]], None]:
 def market(
     tmp_path: pathlib.Path, photos: Callable[[pathlib.Path, Iterable[str]], None]
 ) -> pathlib.Path:
-    """A folder that holds a Market-1501 of 2 + 2 people, with distractors and junk; lies in a
-    folder whose name looks like an image's.
+    """Returns a folder with a Market-1501 of 2 + 2 people, a distractor and junk.
+
+    The folder's own name looks like an image's.
     """
     root = tmp_path / '0099_c6s1_000001_01_2024_c3'
     tree = root / 'Market-1501-v15.09.15'

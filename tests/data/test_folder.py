@@ -18,7 +18,7 @@ ROWS = [
 
 @pytest.fixture
 def write(tmp_path, photos):
-    """(rows, header): a CSV and the images that it names."""
+    """Returns a function (rows, header) that writes a CSV and the images that it names."""
 
     def make(rows=ROWS, header=HEADER, name='index.csv'):
         photos(tmp_path, ['a/1.jpg', 'a/2.jpg', 'a/3.jpg', 'q/1.jpg', 'g/1.jpg', 'g/2.jpg'])
@@ -198,7 +198,7 @@ def test_spaces_around_column_names_are_no_part_of_them(write):
     assert spaced.train.camera.tolist() == plain.train.camera.tolist()
 
 
-def test_csv_of_another_name_is_told(tmp_path):
+def test_csv_of_another_name_is_named(tmp_path):
     for name in ('labels.csv', 'all.CSV', 'notes.txt'):
         (tmp_path / name).write_text('x')
     with pytest.raises(

@@ -28,14 +28,14 @@ def test_any_number_of_cameras(tree, photos):
     assert jreid.data.load('synthetic', tree).query.camera.max() == 11
 
 
-def test_generator_is_asked_for_the_tree(tree, monkeypatch):
-    asked = []
+def test_generator_makes_the_tree(tree, monkeypatch):
+    calls = []
     module = types.ModuleType('jreid.synthetic')
-    module.cached_tree = lambda domain, **sizes: asked.append((domain, sizes)) or tree
+    module.cached_tree = lambda domain, **sizes: calls.append((domain, sizes)) or tree
     monkeypatch.setitem(sys.modules, 'jreid.synthetic', module)
     monkeypatch.setattr(jreid.data, 'synthetic', module, raising=False)
     splits = jreid.data.load('synthetic', None, domain='station', identities=8)
-    assert asked == [('station', {'identities': 8})]
+    assert calls == [('station', {'identities': 8})]
     assert splits.train.identities == 2
 
 

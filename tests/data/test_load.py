@@ -1,4 +1,4 @@
-"""The one door to all data sets."""
+"""`jreid.data.load`: names, options and imports."""
 
 import subprocess
 import sys

@@ -13,8 +13,9 @@ from jreid.data.datasets import dukemtmc, market1501
 
 
 def write_attributes(path, *, train=(2, 7), test=(1, 3), variable='market_attribute'):
-    """An attribute file as the original: struct of structs, 1/2 coded, fields of train and test
-    in different order.
+    """Writes an attribute file like the original: a struct of structs, coded 1 and 2.
+
+    The fields of train and test are in different order.
     """
 
     def part(identities, fields):

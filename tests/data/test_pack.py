@@ -1,4 +1,4 @@
-"""Packs: the pixels are Pillow's, a killed run goes on, and what changed is made anew."""
+"""Packs: pixels equal Pillow's, later runs continue killed ones, changes make new packs."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def place(index, cache):
 
 
 def count_decoding(monkeypatch) -> list[str]:
-    """Paths that are decoded from now on."""
+    """Returns a list that collects the paths that are decoded."""
     decoded: list[str] = []
     real = pack.decode
     monkeypatch.setattr(pack, 'decode', lambda path, size: decoded.append(path) or real(path, size))
@@ -62,30 +62,6 @@ def test_pixels_are_pillows(index, cache):
     assert packed.images.dtype == np.uint8
     np.testing.assert_array_equal(packed.images, np.stack([expected(p) for p in index.path]))
     assert sorted(os.listdir(place(index, cache))) == ['images.npy', 'lock', 'pack.json']
-
-
-@pytest.mark.parametrize('mode', ['L', 'RGBA', 'P', 'CMYK'])
-def test_other_colour_modes_become_rgb(tmp_path, mode):
-    path = tmp_path / ('x.jpg' if mode == 'CMYK' else 'x.png')
-    Image.fromarray(np.full((20, 10, 3), (200, 40, 90), np.uint8)).convert(mode).save(path)
-    pixels = pack.decode(str(path), SIZE)
-    assert pixels.shape == (*SIZE, 3)
-    np.testing.assert_array_equal(pixels, expected(path))
-
-
-def test_sixteen_bits_keep_their_range_and_other_numbers_are_refused(tmp_path):
-    ramp = np.linspace(0, 65535, 8).astype(np.uint16)
-    path = str(tmp_path / 'x.png')
-    Image.fromarray(np.repeat(ramp[:, None], 4, 1)).save(path)
-    pixels = pack.decode(path, (8, 4))
-    np.testing.assert_array_equal(pixels[:, 0, 1], ramp >> 8)
-    for values, message in (
-        (np.full((8, 4), 0.5, np.float32), 'floating-point pixels'),
-        (np.full((8, 4), 1 << 20, np.int32), 'expected 8 or 16 bits'),
-    ):
-        Image.fromarray(values).save(tmp_path / 'y.tif')
-        with pytest.raises(pack.BadImageError, match=message):
-            pack.decode(str(tmp_path / 'y.tif'), (8, 4))
 
 
 def test_finished_pack_is_opened_where_nothing_can_be_written(index, cache, monkeypatch):
@@ -131,7 +107,7 @@ def test_damaged_pack_is_made_anew(index, cache, damage):
     np.testing.assert_array_equal(pack.open_pack(index, SIZE, folder=cache)[0].images, before)
 
 
-def test_goes_on_after_a_stop(index, cache, monkeypatch):
+def test_continues_after_an_interrupt(index, cache, monkeypatch):
     monkeypatch.setattr(pack, 'BLOCK', 4)
     whole = pack.open_pack(index, SIZE, folder=cache / 'whole')[0].images
     real, calls = pack.decode, []
@@ -154,7 +130,7 @@ def test_goes_on_after_a_stop(index, cache, monkeypatch):
     np.testing.assert_array_equal(packed.images, whole)
 
 
-def test_goes_on_after_a_kill(index, cache):
+def test_continues_after_a_kill(index, cache):
     code = f"""
 import os, numpy as np
 from jreid.data import Index, pack
@@ -166,7 +142,8 @@ def decode(path, size):
     return real(path, size)
 pack.decode = decode
 n = {len(index)}
-pack.open_pack(Index(np.asarray({index.path.tolist()!r}), np.zeros(n, int), np.zeros(n, int)), {SIZE}, folder={str(cache)!r})
+index = Index(np.asarray({index.path.tolist()!r}), np.zeros(n, int), np.zeros(n, int))
+pack.open_pack(index, {SIZE}, folder={str(cache)!r})
 """
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 9
     assert json.loads((place(index, cache) / 'progress.json').read_text())['done'] == 8
@@ -177,9 +154,9 @@ pack.open_pack(Index(np.asarray({index.path.tolist()!r}), np.zeros(n, int), np.z
 MAKING = """
 import sys, time, numpy as np
 from jreid.data import Index, pack
-real, paths, cache, told = pack.decode, *eval(sys.argv[1])
+real, paths, cache, log = pack.decode, *eval(sys.argv[1])
 def decode(path, size):
-    with open(told, 'a') as file:
+    with open(log, 'a') as file:
         file.write('x')
     time.sleep(0.05)
     return real(path, size)
@@ -190,7 +167,8 @@ if sys.argv[2] == 'without':
         raise OSError(38, 'Function not implemented')
     fcntl.flock = flock
 labels = np.zeros(len(paths), int)
-packed, _ = pack.open_pack(Index(np.asarray(paths), labels, labels), (16, 8), folder=cache, workers=1)
+index = Index(np.asarray(paths), labels, labels)
+packed, _ = pack.open_pack(index, (16, 8), folder=cache, workers=1)
 print(int(packed.images.sum(dtype=np.int64)))
 """
 
@@ -199,7 +177,7 @@ print(int(packed.images.sum(dtype=np.int64)))
 def test_processes_that_start_together_make_a_pack_once_where_there_are_locks(
     index, cache, locks, times, tmp_path
 ):
-    arguments = repr((index.path.tolist(), str(cache), str(tmp_path / 'told')))
+    arguments = repr((index.path.tolist(), str(cache), str(tmp_path / 'log')))
     started = [
         subprocess.Popen(
             [sys.executable, '-c', MAKING, arguments, locks], stdout=subprocess.PIPE, text=True
@@ -209,7 +187,7 @@ def test_processes_that_start_together_make_a_pack_once_where_there_are_locks(
     sums = [process.communicate()[0].strip() for process in started]
     assert [process.returncode for process in started] == [0, 0]
     assert sums == [str(int(np.stack([expected(p) for p in index.path]).sum(dtype=np.int64)))] * 2
-    assert len((tmp_path / 'told').read_text()) in [len(index) * n for n in times]
+    assert len((tmp_path / 'log').read_text()) in [len(index) * n for n in times]
     assert sorted(os.listdir(place(index, cache))) == ['images.npy', 'lock', 'pack.json']
     packed, _ = pack.open_pack(index, SIZE, folder=cache)
     np.testing.assert_array_equal(packed.images, np.stack([expected(p) for p in index.path]))
@@ -259,12 +237,13 @@ def test_unreadable_images_are_left_out_on_demand(index, cache, monkeypatch, cap
         np.testing.assert_array_equal(
             packed.images, np.stack([expected(p) for p in index.path[good]])
         )
-    told = [record.getMessage() for record in caplog.records if 'left out' in record.getMessage()]
-    assert len(told) == 2  # at every opening, not only when the pack is made
+    messages = [r.getMessage() for r in caplog.records if 'left out' in r.getMessage()]
+    # Every opening warns, not only the one that makes the pack.
+    assert len(messages) == 2
     assert all(
         text.startswith('decoding: 5 of 12 images cannot be read and are left out: ')
         and index.path[10] in text
-        for text in told
+        for text in messages
     )
     with pytest.raises(pack.BadImageError, match='5 of 12'):
         pack.open_pack(index, SIZE, folder=cache)
@@ -331,7 +310,8 @@ def test_batches_follow_the_plan(index, cache):
         'row': np.int32,
         'attributes': np.float32,
     }
-    batches[0]['image'][:] = 0  # a batch is the caller's
+    # A batch is the caller's own copy.
+    batches[0]['image'][:] = 0
     np.testing.assert_array_equal(packed.images[3], expected(index.path[3]))
 
 
@@ -362,7 +342,7 @@ def test_reader_ends_with_its_iterator(index, cache):
     assert readers() == before
 
 
-def test_reader_hands_its_error_on():
+def test_reader_raises_the_error_of_its_source():
     def broken():
         yield {'row': np.asarray([1])}
         raise OSError('the disk is gone')
@@ -387,6 +367,6 @@ def test_reader_reads_ahead_but_not_far():
     while len(made) < 5 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
-    # One handed out, three waiting, one in the reader's hand.
+    # One is with the caller, three wait in the queue, and the reader holds one.
     assert len(made) == 5
     stream.close()

@@ -1,16 +1,14 @@
-"""VIPeR, PRID2011, GRID, i-LIDS, CUHK01 and CUHK03 on small trees with the sets' exact names."""
+"""VIPeR, PRID2011, GRID, i-LIDS and CUHK01 on small trees with the sets' exact names."""
 
 import collections
+import functools
 import json
 import os
 
-import numpy as np
 import pytest
-from scipy.io import savemat
 
 import jreid.data
 from jreid.data.datasets import repeated
-from jreid.data.datasets.cuhk03 import EXAMPLE
 
 PEOPLE = (0, 1, 2, 3, 5, 8, 45, 873)
 TREES = {
@@ -63,7 +61,7 @@ def bases(index):
 
 
 def people_of(index):
-    """Numbers in the images' names, whatever the index says."""
+    """Returns the people that the images' names tell, whatever the index says."""
     return {
         int(''.join(c for c in os.path.basename(p).replace('person_', '')[:4] if c.isdigit()))
         for p in index.path
@@ -75,9 +73,7 @@ def people_of(index):
     [('viper', (8, 4, 4)), ('prid2011', (8, 4, 9)), ('grid', (8, 4, 11)), ('cuhk01', (16, 8, 4))],
 )
 def test_sizes_and_sides(name, sizes, tree):
-    """Train and test people are disjoint; each query has exactly one image in the gallery, of
-    another camera.
-    """
+    """Each query has exactly one match in the gallery, in another camera."""
     splits = read(name, tree(name))
     assert tuple(len(index) for _, index in splits.parts()) == sizes
     assert not people_of(splits.train) & people_of(splits.query)
@@ -89,9 +85,7 @@ def test_sizes_and_sides(name, sizes, tree):
 
 
 def test_people_of_prid2011_with_a_number_in_one_camera_alone(tree):
-    """Above 200 a number is not one person: those of camera A are not used, those of camera B
-    are in each gallery and never trained on.
-    """
+    """People above 200 of camera A are not used; those of camera B are in each gallery."""
     root = tree('prid2011')
     for split in range(3):
         splits = read('prid2011', root, split=split)
@@ -110,7 +104,7 @@ def test_distractors_of_grid(tree):
     assert splits.query.camera[0] == int(name[5]) - 1
 
 
-def test_ilids_has_one_gallery_image_a_person_and_no_camera(tree):
+def test_ilids_has_one_gallery_image_per_person_and_no_camera(tree):
     splits = read('ilids', tree('ilids'))
     assert not splits.has_cameras
     assert 'cameras unknown' in splits.summary()
@@ -124,9 +118,7 @@ def test_ilids_has_one_gallery_image_a_person_and_no_camera(tree):
 
 
 def test_gallery_of_ilids_is_in_the_file_of_splits(tree, tmp_path):
-    """Which image of a person is the gallery's is drawn too: a reader with another seed, or
-    another program, has it from the file alone.
-    """
+    """The gallery's images are drawn too, so another seed must read them from the file."""
     root, file = tree('ilids'), tmp_path / 'splits.json'
     drawn = [read('ilids', root, split=k, split_seed=7, write_splits=str(file)) for k in range(4)]
     entries = json.loads(file.read_text())['splits']
@@ -178,9 +170,7 @@ def test_all_gallery_images_of_cuhk01(tree):
 
 @pytest.mark.parametrize('name', list(TREES))
 def test_splits_are_seeded_and_others_can_use_them(name, tree, tmp_path):
-    """A written file gives the same splits wherever it is read; another split or seed gives
-    other people.
-    """
+    """A file gives the same splits; another split number or seed gives other people."""
     root, file = tree(name), tmp_path / 'splits' / f'{name}.json'
     first = read(name, root, split=3, write_splits=str(file))
     again = read(name, root, split=3)
@@ -205,7 +195,7 @@ def test_splits_are_seeded_and_others_can_use_them(name, tree, tmp_path):
 
 
 def test_drawn_splits_do_not_change():
-    """Published numbers depend on these; a change here makes them incomparable."""
+    """Published numbers depend on these splits; a change makes them incomparable."""
     assert repeated.draw(range(1, 7), train=3, splits=2, seed=0) == (
         repeated.Split((3, 4, 6), (1, 2, 5)),
         repeated.Split((2, 4, 5), (1, 3, 6)),
@@ -281,6 +271,23 @@ WHOLE = {
 }
 
 
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """Returns a function from a name to a whole set; its images link to one file of one byte."""
+
+    @functools.cache
+    def make(name):
+        root = tmp_path_factory.mktemp(name)
+        (root / 'one').write_bytes(b'x')
+        for folder in {os.path.dirname(image) for image in WHOLE[name]}:
+            (root / folder).mkdir(parents=True)
+        for image in WHOLE[name]:
+            os.link(root / 'one', root / image)
+        return root
+
+    return make
+
+
 @pytest.mark.parametrize(
     ('name', 'options', 'people', 'sizes'),
     [
@@ -292,15 +299,9 @@ WHOLE = {
         ('prid2011', {}, (100, 100), (200, 100, 649)),
     ],
 )
-def test_whole_sets_have_the_papers_sizes(name, options, people, sizes, tmp_path):
-    """Under the sets' own names and counts, which warn of nothing (warnings are errors); images
-    stand in as links to one file of one byte.
-    """
-    (tmp_path / 'one').write_bytes(b'x')
-    for image in WHOLE[name]:
-        (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
-        os.link(tmp_path / 'one', tmp_path / image)
-    splits = jreid.data.load(name, tmp_path, **options)
+def test_whole_sets_have_the_papers_sizes(name, options, people, sizes, whole):
+    """Loads without a warning (warnings are errors), with the sets' own names and counts."""
+    splits = jreid.data.load(name, whole(name), **options)
     assert (splits.train.identities, splits.query.identities) == people
     assert tuple(len(index) for _, index in splits.parts()) == sizes
     assert not people_of(splits.train) & people_of(splits.query)
@@ -318,141 +319,3 @@ def test_person_of_viper_in_one_camera_alone(tree):
         read('viper', root)
     with pytest.warns(UserWarning, match='left out'):
         assert 700 not in people_of(read('viper', root, bad_files='skip').train)
-
-
-# -- CUHK03
-# -----------------------------------------------------------------------------------------------------------------------------------------
-
-CUHK03 = [
-    f'{pair}_{person:03d}_{view}_{image:02d}.png'
-    for pair, count in ((1, 4), (2, 3), (4, 1))
-    for person in range(1, count + 1)
-    for view in (1, 2)
-    for image in (1, 2)
-]
-
-
-@pytest.fixture
-def cuhk03(tmp_path, photos):
-    photos(tmp_path / 'cuhk03' / 'images_detected', CUHK03)
-    order = {key: i + 1 for i, key in enumerate(sorted({name[:5] for name in CUHK03}))}
-    labels = np.array([order[name[:5]] for name in CUHK03])
-    cameras = np.array([int(name[6]) for name in CUHK03])
-    first = np.array([name.endswith('_01.png') for name in CUHK03])
-    tested = labels > 5
-    rows = np.arange(1, len(CUHK03) + 1)
-    fields = {'filelist': np.array(CUHK03, object), 'labels': labels, 'camId': cameras}
-    fields |= {
-        'train_idx': rows[~tested],
-        'query_idx': rows[tested & first],
-        'gallery_idx': rows[tested & ~first],
-    }
-    savemat(tmp_path / 'cuhk03' / 'cuhk03_new_protocol_config_detected.mat', fields)
-    return tmp_path
-
-
-def test_new_protocol_of_cuhk03(cuhk03):
-    splits = jreid.data.load('cuhk03', cuhk03, images='detected', expected=False)
-    assert (splits.train.identities, len(splits.train), len(splits.query), len(splits.gallery)) == (
-        5,
-        20,
-        6,
-        6,
-    )
-    assert set(bases(splits.query)) == {
-        name
-        for name in CUHK03
-        if name.endswith('_01.png') and (name[0] == '4' or name[:5] in ('2_002', '2_003'))
-    }
-    for base, identity, camera in zip(
-        bases(splits.gallery), splits.gallery.identity, splits.gallery.camera, strict=True
-    ):
-        assert camera == int(base[6]) - 1
-        assert identity == {'2_002': 6, '2_003': 7, '4_001': 8}[base[:5]]
-
-
-@pytest.mark.parametrize(
-    ('images', 'counts'), [('labeled', (7368, 1400, 5328)), ('detected', (7365, 1400, 5332))]
-)
-def test_real_protocol_files_of_cuhk03(images, counts, shared_data, tmp_path):
-    """The counts of the whole set, from the authors' file; images stand in as files of one byte.
-    One person has one view alone.
-    """
-    from scipy.io import loadmat
-
-    path = shared_data / 'annotations' / f'cuhk03_new_protocol_config_{images}.mat'
-    folder = tmp_path / f'images_{images}'
-    folder.mkdir()
-    (folder / EXAMPLE).write_bytes(b'x')
-    for name in loadmat(path, squeeze_me=True)['filelist']:
-        if name != EXAMPLE:
-            os.link(folder / EXAMPLE, folder / str(name))
-    # warns where a count differs
-    splits = jreid.data.load('cuhk03', tmp_path, images=images, annotations=str(path))
-    assert (splits.train.identities, splits.query.identities) == (767, 700)
-    assert tuple(len(index) for _, index in splits.parts()) == counts
-    classic = jreid.data.load('cuhk03', tmp_path, images=images, protocol='classic', split=19)
-    assert (classic.train.identities, classic.query.identities, len(classic.gallery)) == (
-        1367,
-        100,
-        100,
-    )
-    assert set(classic.query.camera) == {0}
-    early = jreid.data.load(
-        'cuhk03', tmp_path, images=images, protocol='classic', pairs=3, validation_people=100
-    )
-    assert (early.train.identities, early.query.identities, len(early.gallery)) == (1160, 100, 100)
-
-
-def test_classic_splits_of_cuhk03(cuhk03):
-    splits = jreid.data.load(
-        'cuhk03',
-        cuhk03,
-        images='detected',
-        protocol='classic',
-        test_people=3,
-        pairs=3,
-        validation_people=2,
-        expected=False,
-    )
-    assert (splits.train.identities, splits.query.identities, len(splits.gallery)) == (2, 3, 3)
-    assert not any(base.startswith('4') for _, index in splits.parts() for base in bases(index))
-    whole = jreid.data.load(
-        'cuhk03',
-        cuhk03,
-        images='detected',
-        protocol='classic',
-        test_people=3,
-        pairs=3,
-        validation_people=2,
-        shots='all',
-        expected=False,
-    )
-    assert bases(whole.query) == bases(splits.query)
-    assert (len(whole.gallery), whole.gallery.identities) == (6, 3)
-    assert set(bases(splits.gallery)) < set(bases(whole.gallery))
-    with pytest.raises(ValueError, match="shots is 'two'"):
-        jreid.data.load('cuhk03', cuhk03, images='detected', protocol='classic', shots='two')
-    with pytest.raises(ValueError, match='validation_people is 5'):
-        jreid.data.load(
-            'cuhk03',
-            cuhk03,
-            images='detected',
-            protocol='classic',
-            test_people=3,
-            validation_people=5,
-            expected=False,
-        )
-
-
-def test_cuhk03_that_cannot_be_read(cuhk03):
-    with pytest.raises(FileNotFoundError, match='lacks images_labeled'):
-        jreid.data.load('cuhk03', cuhk03)
-    with pytest.raises(ValueError, match="images is 'both'"):
-        jreid.data.load('cuhk03', cuhk03, images='both')
-    os.remove(cuhk03 / 'cuhk03' / 'images_detected' / CUHK03[0])
-    with pytest.raises(ValueError, match='1 of 32 images in .* are missing or empty'):
-        jreid.data.load('cuhk03', cuhk03, images='detected', expected=False)
-    os.remove(cuhk03 / 'cuhk03' / 'cuhk03_new_protocol_config_detected.mat')
-    with pytest.raises(FileNotFoundError, match=r'give its path \(annotations=PATH\)'):
-        jreid.data.load('cuhk03', cuhk03, images='detected', expected=False)

@@ -40,7 +40,7 @@ def test_the_longest_common_end_decides():
         ([], "entries are like 'none at all'"),
     ],
 )
-def test_labels_that_do_not_fit_are_said(keys, message):
+def test_labels_that_do_not_fit_are_refused(keys, message):
     with pytest.raises(ValueError, match=message.replace('(', r'\(')):
         teacher_labels.match([f'/data/market/{name}' for name in NAMES], keys, source='labels')
 
@@ -59,13 +59,13 @@ def test_written_labels_are_read_again(tmp_path):
     maps = np.random.default_rng(0).integers(0, 8, (3, 16, 8), np.uint8)
     for key, labels in zip(keys, maps, strict=True):
         teacher_labels.write_map(tmp_path / 'out', key, labels)
-    found = teacher_labels.added(index, tmp_path / 'out')
-    np.testing.assert_array_equal(found.attributes, values)
-    assert found.attribute_names == ('hat', 'bag')
-    masks = open_masks(found, (16, 8), folder=tmp_path / 'packs')
+    labelled = teacher_labels.added(index, tmp_path / 'out')
+    np.testing.assert_array_equal(labelled.attributes, values)
+    assert labelled.attribute_names == ('hat', 'bag')
+    masks = open_masks(labelled, (16, 8), folder=tmp_path / 'packs')
     np.testing.assert_array_equal(masks, maps)
     # Nearest neighbour: no class that is not in the map.
-    small = open_masks(found, (8, 4), folder=tmp_path / 'packs')
+    small = open_masks(labelled, (8, 4), folder=tmp_path / 'packs')
     assert small.shape == (3, 8, 4)
     assert all(np.isin(small[i], maps[i]).all() for i in range(3))
     assert index.mask_path is None
@@ -78,7 +78,7 @@ def test_no_folder_leaves_the_index(tmp_path):
         teacher_labels.added(index, tmp_path)
 
 
-def test_damaged_files_are_said(tmp_path):
+def test_damaged_files_are_refused(tmp_path):
     index = index_of(tmp_path, NAMES[:2])
     (tmp_path / teacher_labels.ATTRIBUTES).write_bytes(b'no zip')
     with pytest.raises(ValueError, match='expected an .npz with path'):

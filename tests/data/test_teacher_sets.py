@@ -13,7 +13,7 @@ from jreid.data.datasets import densepose, peta
 
 @pytest.fixture
 def peta_tree(tmp_path, photos):
-    """Three of the ten subsets: labels by person, by image name, and by stem."""
+    """Returns three of the ten subsets, with labels by person, by image name, and by stem."""
     root = tmp_path / 'PETA dataset'
     photos(
         root / '3DPeS' / 'archive',
@@ -42,10 +42,10 @@ def test_peta(peta_tree):
     assert len(splits.train.attribute_names) == 105
     assert (len(splits.train), len(splits.query) + len(splits.gallery)) == (5, 4)
     assert not splits.has_cameras
-    found = {}
+    words = {}
     for _, index in splits.parts():
         for path, row in zip(index.path, index.attributes, strict=True):
-            found['/'.join(path.split('/')[-3::2])] = {
+            words['/'.join(path.split('/')[-3::2])] = {
                 name for name, value in zip(index.attribute_names, row, strict=True) if value
             }
     expected = {
@@ -58,8 +58,9 @@ def test_peta(peta_tree):
         'MIT/00005.jpg': {'footwearWhite'},
         'MIT/00006.jpg': {'upperBodyVNeck'},
     }
-    assert len(found) == 9  # one image is validation's
-    assert all(expected[key] == value for key, value in found.items())
+    # One image is for validation.
+    assert len(words) == 9
+    assert all(expected[key] == value for key, value in words.items())
 
 
 def test_peta_has_five_partitions(peta_tree):
@@ -91,7 +92,7 @@ def test_peta_partition_of_a_file(peta_tree, tmp_path):
         data.load('peta', peta_tree, expected=False, partition_file=str(tmp_path / 'parts.csv'))
 
 
-def test_peta_faults_are_said(peta_tree, tmp_path):
+def test_peta_faults_are_refused(peta_tree, tmp_path):
     (peta_tree / 'MIT' / 'archive' / 'Label.txt').write_text('00005 footwearWhite upperBodyPlade\n')
     with pytest.raises(
         ValueError,
@@ -129,7 +130,7 @@ IMAGES = [f'CAM01_{i}.png' for i in range(8)]
 
 
 def test_rap_version_1(tmp_path, photos):
-    """Cells of partitions first; names in two languages; positions beside the labels."""
+    """Has cells of partitions first, names in two languages, and positions beside the labels."""
     label = np.random.default_rng(0).integers(0, 2, (8, 3)).astype(np.uint8)
     partition = np.empty((5, 1), object)
     for i in range(5):
@@ -156,8 +157,9 @@ def test_rap_version_1(tmp_path, photos):
 
 
 def test_rap_version_2(tmp_path, photos):
-    """Names first; validation in the partitions; columns that are not binary; uncertain labels
-    of 2; an identity partition that is none.
+    """Has names first, validation parts, columns that are not binary and uncertain labels of 2.
+
+    Its partition by identity is none of attributes.
     """
     table = np.random.default_rng(0).integers(0, 2, (8, 5)).astype(np.float64)
     table[1, 0], table[:, 1] = 2, [1, 2, 3, 4, 1, 2, 3, 4]
@@ -222,7 +224,7 @@ def test_rap_with_an_image_outside_its_folder_is_refused(name, tmp_path, photos)
         data.load('rap', tmp_path)
 
 
-def test_rap_of_another_form_is_said(tmp_path, photos):
+def test_rap_of_another_form_is_refused(tmp_path, photos):
     write_rap(tmp_path / 'rap', photos, {'imagesname': cells(IMAGES), 'label': np.zeros((8, 3))})
     with pytest.raises(
         ValueError, match='fields imagesname, label; expected names of images, names of attributes'
@@ -231,7 +233,7 @@ def test_rap_of_another_form_is_said(tmp_path, photos):
 
 
 def packed(runs):
-    """COCO's packed string of run lengths, written from its description."""
+    """Encodes run lengths as COCO's packed string, after its description."""
     text = ''
     for i, run in enumerate(runs):
         value = run - runs[i - 2] if i > 2 else run
@@ -260,7 +262,7 @@ def test_run_lengths_by_hand():
     expected = [[False, True, False], [True, False, False]]
     np.testing.assert_array_equal(densepose.decode_runs('123', (2, 3)), expected)
     np.testing.assert_array_equal(densepose.decode_runs([1, 2, 3], (2, 3)), expected)
-    # 20 needs two characters: the low five bits with the mark of another, then nothing left.
+    # 20 needs two characters: the low five bits with the continuation bit, then zero.
     assert densepose.decode_runs('d04', (6, 4)).T.ravel().tolist() == [False] * 20 + [True] * 4
     with pytest.raises(ValueError, match='run lengths of 6 pixels for a mask of 3 x 3'):
         densepose.decode_runs('123', (3, 3))
@@ -317,13 +319,13 @@ def test_densepose(tmp_path):
     with pytest.raises(FileNotFoundError, match='is in none of train2014, val2014'):
         data.load('densepose', tmp_path, crops=str(tmp_path / 'others'), progress=False)
     assert not list((tmp_path / 'others').iterdir())
-    # What an annotation must not say.
+    # Names that lead out of the folder, and damaged annotations.
     annotation = root / 'annotations' / 'densepose_coco_2014_train.json'
-    told = json.loads(annotation.read_text())
+    content = json.loads(annotation.read_text())
     Image.fromarray(pixels).save(root / 'secret.jpg')
     Image.fromarray(pixels).save(root / 'train2014' / 'COCO_train_000000000000.jpg')
     for name in ('../secret.jpg', str(root / 'secret.jpg'), 'a\x1b.jpg'):
-        annotation.write_text(json.dumps({**told, 'images': [{'id': 0, 'file_name': name}]}))
+        annotation.write_text(json.dumps({**content, 'images': [{'id': 0, 'file_name': name}]}))
         with pytest.raises(
             ValueError,
             match=(
@@ -331,13 +333,13 @@ def test_densepose(tmp_path):
             ),
         ):
             data.load('densepose', tmp_path, crops=str(tmp_path / 'others'), progress=False)
-    for content in (
+    for text in (
         '{"images": [',
         '[]',
         '{"images": [{}], "annotations": []}',
-        json.dumps({**told, 'annotations': [{**person, 'image_id': 0, 'id': None}]}),
+        json.dumps({**content, 'annotations': [{**person, 'image_id': 0, 'id': None}]}),
     ):
-        annotation.write_text(content)
+        annotation.write_text(text)
         with pytest.raises(ValueError, match=r'train.json cannot be used'):
             data.load('densepose', tmp_path, crops=str(tmp_path / 'others'), progress=False)
     assert not list((tmp_path / 'others').iterdir())

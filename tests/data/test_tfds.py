@@ -1,6 +1,4 @@
-"""TensorFlow Datasets of the sets: built from small trees, read back, and trained from with the
-same batches as from the folder.
-"""
+"""The sets as TensorFlow Datasets: built from small trees, read back, and used in training."""
 
 import pathlib
 import socket
@@ -16,7 +14,7 @@ from jreid.training import data as opening
 tensorflow_datasets = pytest.importorskip('tensorflow_datasets')
 
 pytestmark = [
-    # of TensorFlow's and protobuf's own making
+    # TensorFlow and protobuf raise these warnings.
     pytest.mark.filterwarnings('ignore::DeprecationWarning'),
     pytest.mark.filterwarnings('ignore::ResourceWarning'),
 ]
@@ -24,7 +22,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch, tmp_path):
-    """Whoever opens a connection fails; what is written out goes to a folder of the test's own."""
+    """Fails a test that opens a connection, and gives each test a cache folder of its own."""
 
     def refused(*arguments, **options):
         raise AssertionError('a connection was opened')
@@ -35,7 +33,7 @@ def no_network(monkeypatch, tmp_path):
 
 
 def prepared(name, manual, data_dir):
-    """What `tfds.load` gives after the import, built from `manual`."""
+    """Returns what `tfds.load` gives after the import, built from `manual`."""
     import jreid.data.tfds  # noqa: F401
 
     config = tensorflow_datasets.download.DownloadConfig(manual_dir=str(manual))
@@ -53,7 +51,7 @@ def market_with_attributes(market):
 
 @pytest.fixture
 def manual(tmp_path, photos, market):
-    """Name of a builder -> (its manual_dir, the same set from its folder)."""
+    """Returns a function from a builder's name to its manual_dir and the set from its folder."""
 
     def make(name):
         root = tmp_path / 'manual'
@@ -117,11 +115,11 @@ NAMES = ('market1501', 'dukemtmc', 'ward/split3', 'pku', 'synthetic/campus')
 @pytest.mark.parametrize('name', NAMES)
 def test_set_is_built_and_read_back(name, manual, tmp_path):
     folder, expected = manual(name)
-    found, info = prepared(name, folder, tmp_path / 'tfds')
+    datasets, info = prepared(name, folder, tmp_path / 'tfds')
     assert set(info.splits) == {'train', 'query', 'gallery'}
     assert {'image', 'identity', 'camera', 'attributes'} <= set(info.features)
     for split, index in expected.parts():
-        records = list(tensorflow_datasets.as_numpy(found[split]))
+        records = list(tensorflow_datasets.as_numpy(datasets[split]))
         assert [r['name'].decode() for r in records] == [
             pathlib.Path(path).name for path in index.path
         ]
@@ -129,9 +127,9 @@ def test_set_is_built_and_read_back(name, manual, tmp_path):
         assert [r['camera'] for r in records] == index.camera.tolist()
         assert all(r['image'].dtype == np.uint8 and r['image'].shape[2] == 3 for r in records)
         for row, record in enumerate(records):
-            wanted = np.zeros(0) if index.attributes is None else index.attributes[row]
-            np.testing.assert_array_equal(record['attributes'], wanted)
-    # And as splits, every array of them, from the prepared records alone.
+            attributes = np.zeros(0) if index.attributes is None else index.attributes[row]
+            np.testing.assert_array_equal(record['attributes'], attributes)
+    # The prepared records alone give the same splits, in every array.
     again = jreid.data.load('tfds', tmp_path / 'tfds', builder=name)
     assert (again.name, again.has_cameras) == (expected.name, expected.has_cameras)
     for (_, ours), (_, theirs) in zip(again.parts(), expected.parts(), strict=True):
@@ -189,7 +187,7 @@ def test_training_reads_the_same_batches_as_from_the_folder(tiny_config, people,
     np.testing.assert_array_equal(*(data.source_query.index.identity for data in opened))
 
 
-def test_what_is_missing_is_told(tmp_path, people):
+def test_missing_parts_are_named(tmp_path, people):
     with pytest.raises(
         ValueError,
         match=(

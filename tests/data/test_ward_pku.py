@@ -22,7 +22,7 @@ def test_real_counts_and_split(shared_data, name, images, people, cameras):
     assert splits.train.identities == people // 2
     assert splits.gallery.identities == people - people // 2
     assert splits.train.cameras == splits.gallery.cameras == splits.query.cameras == cameras
-    # One query a test identity and camera, each with a match under another camera.
+    # One query per test identity and camera, each with a match in another camera.
     pairs = list(zip(splits.query.identity.tolist(), splits.query.camera.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs) == people // 2 * cameras
     gallery = set(
@@ -41,12 +41,12 @@ def test_labels_are_those_of_the_names(shared_data, name):
         splits.gallery.path, splits.gallery.identity, splits.gallery.camera, strict=True
     ):
         base = os.path.basename(path)
-        wanted = (
+        expected = (
             (int(base[:4]), int(base[4:8]) - 1)
             if name == 'ward'
             else (int(base[:3]), int(base[4:6]) - 1)
         )
-        assert (identity, camera) == wanted
+        assert (identity, camera) == expected
     trained = {os.path.basename(p)[: 4 if name == 'ward' else 3] for p in splits.train.path}
     assert not trained & {
         os.path.basename(p)[: 4 if name == 'ward' else 3] for p in splits.gallery.path
