@@ -11,7 +11,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jreid import methods
-from jreid.commands.fields import edited
+from jreid.commands.fields import set_fields
 from jreid.configs import demo
 from jreid.losses import batch_hard_triplet, cross_entropy
 from jreid.methods.common import domains, plans
@@ -96,4 +96,4 @@ if __name__ == '__main__':
     config = demo.get_config()
     config.variant = 'coral'
     config.method = ConfigDict({'name': 'coral', **dataclasses.asdict(Settings())})
-    train(edited(config, sys.argv[2:]), sys.argv[1])
+    train(set_fields(config, sys.argv[2:]), sys.argv[1])

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from jreid import methods
 from jreid.clustering import kmeans
-from jreid.commands.fields import edited
+from jreid.commands.fields import set_fields
 from jreid.configs import demo
 from jreid.losses import cross_entropy
 from jreid.losses.distances import unit
@@ -96,4 +96,4 @@ methods.METHODS['bank'] = (bank, Settings)
 if __name__ == '__main__':
     config = demo.get_config()
     config.variant, config.method = 'bank', ConfigDict({'name': 'bank', **vars(Settings())})
-    train(edited(config, sys.argv[2:]), sys.argv[1])
+    train(set_fields(config, sys.argv[2:]), sys.argv[1])

@@ -12,28 +12,16 @@ from ml_collections import ConfigDict
 
 from jreid.commands import console
 from jreid.commands.fields import set_fields
-from jreid.engine import sharding
 from jreid.evaluation import predictions
-from jreid.evaluation.evaluator import Ranker, as_row
+from jreid.evaluation.evaluator import as_row
 from jreid.files import write_text
 from jreid.methods.contract import SOURCE, TARGET
 from jreid.run import rankings, summary
 from jreid.run.checkpoints import CheckpointError
-from jreid.run.loading import Model, load_model
+from jreid.run.loading import load_model
 from jreid.training.data import open_test
 
 log = logging.getLogger('jreid')
-
-
-def ranker_of(model: Model) -> Ranker:
-    """Returns the ranker that the trainer uses for the model's system."""
-    return Ranker(
-        model.method,
-        model.preparation,
-        model.config.evaluation,
-        sharding.make_mesh(),
-        model.config.seed,
-    )
 
 
 def evaluate_run(
@@ -68,15 +56,16 @@ def evaluate_run(
         workdir, checkpoint=checkpoint, edit=lambda config: _with_fields(config, fields)
     )
     splits, query, gallery = open_test(model.config.data, role)
-    ranker = ranker_of(model)
-    parts = (model.method, model.preparation, model.problem, lambda: {role: (query, gallery)})
+    evaluator = model.system.evaluator
+    trained = (model.params, model.state, model.domain)
     rows = {
         'evaluated': predictions.rows(
-            *parts,
-            model.variables,
-            model.domain,
-            batch=model.config.evaluation.batch,
-            mesh=ranker.mesh,
+            model.system.functions,
+            model.problem.attribute_names,
+            lambda: {role: (query, gallery)},
+            *trained,
+            batch=evaluator.batch,
+            mesh=evaluator.mesh,
         )
     }
     if not model.method.retrieves:
@@ -86,12 +75,12 @@ def evaluate_run(
                 ' labelled with what it predicts'
             )
         return {'source': model.config.data.source, 'target': splits.name, **rows}
-    metrics = ranker.measure(
-        model.variables, model.domain, query, gallery, has_cameras=splits.has_cameras, rerank=rerank
+    measured = evaluator.measure(
+        *trained, query, gallery, has_cameras=splits.has_cameras, rerank=rerank
     )
-    rows['evaluated'] = {**metrics.row(), **rows['evaluated']}
-    if metrics.reranked is not None:
-        rows['evaluated_reranked'] = as_row(metrics.reranked)
+    rows['evaluated'] = {**measured.row(), **rows['evaluated']}
+    if measured.reranked is not None:
+        rows['evaluated_reranked'] = as_row(measured.reranked)
     return {
         'source': model.config.data.source,
         'target': splits.name,
@@ -106,13 +95,14 @@ def ranking_of_run(workdir: str | pathlib.Path) -> rankings.Ranking | None:
     if not model.method.retrieves:
         return None
     splits, query, gallery = open_test(model.config.data, TARGET)
-    ranker = ranker_of(model)
+    evaluator = model.system.evaluator
+    trained = (model.params, model.state, model.domain)
     options: dict[str, Any] = {
         'has_cameras': splits.has_cameras,
         'normalise': model.method.normalise,
     }
     if model.method.score is not None:
-        distances = ranker.pair_distances(model.variables, model.domain, query, gallery)
+        distances = evaluator.pair_distances(*trained, query, gallery)
         return rankings.rank(
             query.index,
             gallery.index,
@@ -121,8 +111,8 @@ def ranking_of_run(workdir: str | pathlib.Path) -> rankings.Ranking | None:
             average_precision=model.config.evaluation.average_precision,
             **options,
         )
-    first = ranker.features(model.variables, model.domain, query, description='query features')
-    second = ranker.features(model.variables, model.domain, gallery, description='gallery features')
+    first = evaluator.features(*trained, query, description='query features')
+    second = evaluator.features(*trained, gallery, description='gallery features')
     return rankings.rank(
         query.index,
         gallery.index,

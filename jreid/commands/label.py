@@ -8,13 +8,13 @@ writes `DIR/attributes.npz`. One folder may hold both. A run reads them with
 import logging
 import pathlib
 import sys
+from typing import Any
 
 from absl import app, flags
 from ml_collections import ConfigDict
 
 from jreid.commands import console
 from jreid.data import teacher_labels
-from jreid.engine import sharding, steps
 from jreid.evaluation import predictions
 from jreid.evaluation.features import adapt_statistics, extract
 from jreid.methods.contract import SOURCE, TARGET
@@ -51,7 +51,7 @@ def label(
     """
     if domain not in (SOURCE, TARGET):
         raise ValueError(f"domain is '{domain}'; expected 'source' or 'target'")
-    method, preparation = model.method, model.preparation
+    method, functions = model.method, model.system.functions
     if method.parsing is None and method.attributes is None:
         raise ValueError(
             f"a run of '{method.name}' predicts neither parts nor attributes; train one with"
@@ -62,27 +62,27 @@ def label(
     settings.source_teacher = settings.target_teacher = ''
     data = open_data(settings, select_on_source=False)
     feed = data.source_train if domain == SOURCE else data.target_train
-    options = {'batch': config.evaluation.batch, 'mesh': sharding.make_mesh()}
-    variables, statistics = model.variables, model.domain
+    mesh = model.system.evaluator.mesh
+    options: dict[str, Any] = {'batch': config.evaluation.batch, 'mesh': mesh}
+    params, state, statistics = model.params, model.state, model.domain
     if adabn and method.statistics is not None:
-        step = steps.statistics_step(method, preparation)
-        variables = {
-            **variables,
-            'model_state': adapt_statistics(step, variables, feed, **options, seed=config.seed),
-        }
+        own = adapt_statistics(
+            functions.statistics(), params, state, feed, **options, seed=config.seed
+        )
+        state = state._replace(statistics=own)
         statistics = TARGET
     keys, written = teacher_labels.keys_of(feed.index.path.tolist()), {}
     if method.parsing is not None:
-        step = steps.parsing_step(method, preparation, statistics)
+        parse = functions.parsing(statistics)
         for rows, maps in predictions.label_maps(
-            step, variables, feed, **options, description='parsing'
+            parse, params, state, feed, **options, description='parsing'
         ):
             for row, label_map in zip(rows, maps, strict=True):
                 teacher_labels.write_map(out, keys[row], label_map)
         written['masks'] = len(keys)
     if method.attributes is not None:
-        step = steps.attribute_step(method, preparation, statistics)
-        values = extract(step, variables, feed, **options, description='attributes')
+        predict = functions.attributes(statistics)
+        values = extract(predict, params, state, feed, **options, description='attributes')
         teacher_labels.write_attributes(out, keys, model.problem.attribute_names, values)
         written['attributes'] = len(keys)
     log.info(

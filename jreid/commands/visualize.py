@@ -18,11 +18,10 @@ import numpy as np
 
 from jreid.commands import console
 from jreid.data.pack import decode
-from jreid.engine.augment import normalise
 from jreid.engine.steps import Preparation
 from jreid.figures import attention_sheet
 from jreid.methods.common.maps import spatial_maps
-from jreid.methods.contract import Array, Method, Tree
+from jreid.methods.contract import Array, Method, Params, State
 from jreid.run.checkpoints import CheckpointError
 from jreid.run.loading import load_model
 
@@ -32,19 +31,20 @@ ROWS = 16
 
 def heat_step(
     method: Method, preparation: Preparation, domain: str
-) -> Callable[[Tree, Array], tuple[dict[str, Array], dict[str, Array]]]:
-    """Makes a jitted function (variables, uint8 images [B, H, W, 3]) -> (Grad-CAM, masks).
+) -> Callable[[Params, State, Array], tuple[dict[str, Array], dict[str, Array]]]:
+    """Makes a jitted function (params, state, uint8 images [B, H, W, 3]) -> (Grad-CAM, masks).
 
     Both results are name -> float32 [B, h, w] in [0, 1]. The Grad-CAM of an image is divided by its
     largest value, or is 0 where nothing is positive. Masks keep the network's values.
     """
 
     @jax.jit
-    def step(variables: Tree, images: Array) -> tuple[dict[str, Array], dict[str, Array]]:
-        ready = normalise(images, preparation.mean, preparation.std)
-        maps = spatial_maps(
-            method, variables, jnp.concatenate([ready, jnp.zeros_like(ready[:1])]), domain
-        )
+    def step(
+        params: Params, state: State, images: Array
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        ready = preparation.fixed(images)
+        with_empty = jnp.concatenate([ready, jnp.zeros_like(ready[:1])])
+        maps = spatial_maps(method, params, state, with_empty, domain)
         heats = {name: grad_cam(one.map, one.head)[:-1] for name, one in maps.items()}
         return heats, {name: one.mask[:-1] for name, one in maps.items() if one.mask is not None}
 
@@ -91,7 +91,7 @@ def visualize(
     if not images:
         raise ValueError('found 0 images; name at least one file after --images')
     run = load_model(workdir, checkpoint=checkpoint)
-    step = heat_step(run.method, run.preparation, run.domain)
+    step = heat_step(run.method, run.system.preparation, run.domain)
     size = run.problem.image_size
     written = []
     for sheet, start in enumerate(range(0, len(images), ROWS)):
@@ -102,7 +102,7 @@ def visualize(
             [pixels, np.zeros((min(ROWS, len(images)) - len(pixels), *size, 3), np.uint8)]
         )
         for kind, heats in zip(
-            ('grad_cam', 'masks'), step(run.variables, jnp.asarray(padded)), strict=True
+            ('grad_cam', 'masks'), step(run.params, run.state, jnp.asarray(padded)), strict=True
         ):
             if heats:
                 shown = {name: np.asarray(heat)[: len(files)] for name, heat in heats.items()}

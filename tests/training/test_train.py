@@ -328,7 +328,7 @@ def test_the_very_step_and_term_that_is_not_finite_are_named(toy_config, tmp_pat
 
     toy_config.checkpoint.every_steps = 2
     message = (
-        r'^step 4 \(phase source\): loss, spoilt, gradient_norm not finite; the last checkpoint is'
+        r'^step 4 \(phase source\): loss, spoilt not finite; the last checkpoint is'
         r' of step 2\. '
     )
     with pytest.raises(FloatingPointError, match=message):
