@@ -93,6 +93,8 @@ def _digest(builder: tfds.core.DatasetBuilder) -> str:
 
 def _write_out(builder: tfds.core.DatasetBuilder, folder: pathlib.Path) -> None:
     """Extracts image files and labels; a folder that exists is complete."""
+    # The caller holds a lock, so the name can be fixed, and a run removes what a killed one left:
+    # it may be as large as the set.
     part = folder.with_suffix('.part')
     shutil.rmtree(part, ignore_errors=True)
     masks = 'mask' in builder.info.features
