@@ -1,6 +1,4 @@
-"""The papers' tables by one command: `python scripts/reproduce.py --table=dien-1
---pair=duke2market --workdir=runs/tables --seeds=3`; see --help.
-"""
+"""Runs the rows of the papers' tables from a checkout; the same as `jreid reproduce`."""
 
 import pathlib
 import sys
@@ -10,4 +8,4 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from jreid.tables.command import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(prog='python scripts/reproduce.py'))

@@ -11,6 +11,8 @@ POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
     " base-uri 'none'; form-action 'none'"
 )
+SCRIPTS = ('charts.js', 'numbers.js', 'images.js', 'page.js')
+"""Scripts of the page; the last one puts the sections together."""
 NO_SCRIPT = (
     'This page draws its tables and figures with the script that it holds; switch JavaScript on for'
     ' this file.'
@@ -20,6 +22,7 @@ NOTICE = 'Images show people: keep and share this file only as the law and their
 
 def render(title: str, data: Mapping[str, Any], pictures: Sequence[str]) -> str:
     """Makes the page of `data` (see `page.js`) with its pictures."""
+    scripts = '\n'.join(f'<script>{_asset(name)}</script>' for name in SCRIPTS)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -37,8 +40,7 @@ def render(title: str, data: Mapping[str, Any], pictures: Sequence[str]) -> str:
 <footer>Made by jreid {html.escape(str(data.get('version', '')))}. {NOTICE}</footer>
 <script type="application/json" id="data">{_embedded(data)}</script>
 <script type="application/json" id="pictures">{_embedded(pictures)}</script>
-<script>{_asset('charts.js')}</script>
-<script>{_asset('page.js')}</script>
+{scripts}
 </body>
 </html>
 """

@@ -4,6 +4,8 @@ A program that starts afresh takes seconds to import JAX; a fork of this process
 process reads one job per line from its standard input, and writes the exit code of each.
 """
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -12,6 +14,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import traceback
 import warnings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -65,6 +68,7 @@ class Programs:
 
 def _serve():
     """Forks once per job and returns the job in the fork; ends with the standard input."""
+    gc.freeze()  # a collection in a fork would copy the memory that it shares
     for line in sys.stdin:
         with warnings.catch_warnings():
             # JAX warns of its threads, which run from its first computation on.
@@ -74,13 +78,11 @@ def _serve():
             return json.loads(line)
         _, status = os.waitpid(process, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
-    sys.exit()
+    os._exit(0)
 
 
-if __name__ == '__main__':
-    for name in IMPORTED:
-        importlib.import_module(name)
-    job = _serve()
+def _run(job):
+    """Runs the job's program as `python -m` does and returns its exit code."""
     file = os.open(job['output'], os.O_WRONLY)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -89,4 +91,25 @@ if __name__ == '__main__':
     os.environ.update(job['environment'])
     sys.argv = [job['module'], *job['words']]
     sys.path[0] = job['cwd']
-    runpy.run_module(job['module'], run_name='__main__', alter_sys=True)
+    try:
+        runpy.run_module(job['module'], run_name='__main__', alter_sys=True)
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+            return 1
+        return error.code or 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    for name in IMPORTED:
+        importlib.import_module(name)
+    code = _run(_serve())
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # To take down the shared memory of the imports would take longer than most programs.
+    os._exit(code)
