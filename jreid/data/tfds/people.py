@@ -26,7 +26,8 @@ class Options(tfds.core.BuilderConfig):
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class People(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # its stubs do not know it
+# The stubs of TensorFlow Datasets do not know the argument.
+class People(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A set of images of people.
 
     Each record has `image` (the unchanged bytes of the file), `identity` (as in `jreid.data.Index`:
