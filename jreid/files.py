@@ -24,15 +24,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     # Threads and processes may write the same file at the same time: each has a name of its own.
     mark = f'{os.getpid()}-{threading.get_ident()}'
     temporary = final.with_name(f'.{final.stem}.{mark}{final.suffix}')
+    _remove(temporary)  # what a killed process of the same number may have left
     try:
         yield temporary
         os.replace(temporary, final)
     except BaseException:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

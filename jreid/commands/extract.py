@@ -15,7 +15,7 @@ from tqdm import tqdm
 from jreid.commands import console
 from jreid.data.archive import read_arrays
 from jreid.data.datasets.listing import inside, whole
-from jreid.data.pack import UNREADABLE, BadImageError
+from jreid.data.decoding import UNREADABLE, BadImageError
 from jreid.files import replacing
 from jreid.run.checkpoints import CheckpointError
 from jreid.run.loading import load_run

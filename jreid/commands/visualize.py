@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jreid.commands import console
-from jreid.data.pack import decode
+from jreid.data.decoding import decode
 from jreid.engine.steps import Preparation
 from jreid.figures import attention_sheet
 from jreid.methods.common.maps import spatial_maps

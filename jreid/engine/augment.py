@@ -1,4 +1,4 @@
-"""Random changes of training images, on the device and inside the jitted step."""
+"""Changes training images at random, on the device and inside the jitted step."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 ERASE_ATTEMPTS = 10
-"""Rectangles drawn for an image, of which the first that fits is erased. With the usual bounds
-on 2:1 images three of four fit.
+"""Rectangles drawn per image; the first that fits is erased. With the usual bounds on 2:1 images
+three of four fit.
 """
 
 FILLS = ('mean', 'zero', 'black', 'random')
@@ -17,8 +17,10 @@ FILLS = ('mean', 'zero', 'black', 'random')
 def normalise(
     images: UInt8[Array, 'b h w 3'], mean: Sequence[float], std: Sequence[float]
 ) -> Float[Array, 'b h w 3']:
-    """(images / 255 - mean) / std in float32; `mean` and `std` are for pixel values in [0, 1],
-    one a channel.
+    """Returns (images / 255 - mean) / std in float32.
+
+    Args:
+      mean, std: for pixel values in [0, 1], one per channel.
     """
     scale = 1 / (255 * jnp.asarray(std, jnp.float32))
     return images.astype(jnp.float32) * scale - jnp.asarray(mean, jnp.float32) / jnp.asarray(
@@ -40,11 +42,12 @@ def augment(
     erase_fill: str = 'mean',
     colour_jitter: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Float[Array, 'b h w 3']:
-    """Colour jitter, flip, pad and crop, normalisation, random erasing, in this order.
-    `augment_masks` moves masks as the images are moved.
+    """Changes images at random: jitter, flip, pad and crop, normalisation, random erasing.
+
+    The changes are made in this order. `augment_masks` moves masks as the images are moved.
 
     Args:
-      key: one key, of which image i takes fold_in(key, i); or [b] keys, one an image.
+      key: one key, of which image i takes fold_in(key, i); or [b] keys, one per image.
       mean, std: see `normalise`.
       flip: mirror with probability 1/2.
       pad: width of the black border (pixel value 0 before normalisation) from which a window of the
@@ -54,7 +57,7 @@ def augment(
       erase_aspect: bounds of its height / width; drawn uniformly, as the published code does.
       erase_fill: 'mean': the value `mean`, put in after normalisation, as the strong baseline does;
         'zero': 0 after normalisation, the mean colour; 'black': pixel value 0 before it; 'random':
-        a normal draw a value after it.
+        one normal draw per value after it.
       colour_jitter: x for brightness, contrast and saturation, which are multiplied by factors
         uniform in 1 - x .. 1 + x; 0 for none.
 
@@ -92,7 +95,7 @@ def augment(
 def augment_masks(
     key: Array, masks: UInt8[Array, 'b h w'], *, flip: bool = True, pad: int = 10
 ) -> UInt8[Array, 'b h w']:
-    """Part masks flipped and cropped as `augment` does with images of the same key and settings.
+    """Flips and crops part masks as `augment` does images of the same key and settings.
 
     Beyond the border is class 0, the background. Erased pixels of the image keep their class.
     Classes must be the same on either side of the body.
@@ -107,20 +110,23 @@ def augment_masks(
 def _keys(key: Array, n: int) -> Array:
     keys = key if _is_batch(key) else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
     if len(keys) != n:
-        raise ValueError(f'{len(keys)} keys for {n} images; give one key, or one an image')
+        raise ValueError(f'{len(keys)} keys for {n} images; give one key, or one per image')
     return keys
 
 
 def _draws(keys: Array) -> Array:
-    """All numbers in [0, 1) of each image, in one draw: a draw apiece takes about twice as long
-    to compile.
+    """Returns all numbers in [0, 1) of each image, in one draw.
+
+    One draw per purpose takes about twice as long to compile.
     """
     return jax.vmap(lambda k: jax.random.uniform(k, (9 + 2 * ERASE_ATTEMPTS,)))(keys)
 
 
 def _crop(draws: Array, images: Array, pad: int) -> Array:
-    """A window of the old size out of the images with a border of zeros; draws [b, 2] in [0, 1)
-    say where.
+    """Cuts a window of the old size out of the images with a border of zeros.
+
+    Args:
+      draws: [b, 2] in [0, 1), the window's place.
     """
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     corner = (draws * (2 * pad + 1)).astype(jnp.int32)
@@ -137,8 +143,10 @@ def _rectangles(
     area: tuple[float, float],
     aspect: tuple[float, float],
 ) -> Array:
-    """Which pixels are erased, bool [b, height, width]; draws [b, 3 + 2 * ERASE_ATTEMPTS] in [0,
-    1): whether, where, areas, aspects.
+    """Returns which pixels are erased, bool [b, height, width].
+
+    Args:
+      draws: [b, 3 + 2 * ERASE_ATTEMPTS] in [0, 1): whether, where, areas, aspects.
     """
     whether, place, share, ratio = jnp.split(draws, (1, 3, 3 + ERASE_ATTEMPTS), axis=1)
     pixels = (area[0] + share * (area[1] - area[0])) * height * width
@@ -170,8 +178,10 @@ def _fill(keys: Array, out: Array, fill: str, mean: Sequence[float], std: Sequen
 
 
 def _jitter(draws: Array, images: Array, amounts: tuple[float, float, float]) -> Array:
-    """Brightness about 0, contrast about the image's mean grey, saturation about each pixel's
-    grey, each clipped to 0..255; float32.
+    """Changes brightness, contrast and saturation, each clipped to 0..255; returns float32.
+
+    Brightness is scaled about 0, contrast about the image's mean grey, saturation about each
+    pixel's grey.
     """
     factors = (1 + jnp.asarray(amounts) * (2 * draws - 1))[:, :, None, None, None]
     luma = jnp.asarray([0.299, 0.587, 0.114])
@@ -183,7 +193,10 @@ def _jitter(draws: Array, images: Array, amounts: tuple[float, float, float]) ->
 
 
 def _is_batch(key: Array) -> bool:
-    """Whether `key` is one key an image; a key is a scalar of a key type, or uint32 [2]."""
+    """Returns whether `key` holds one key per image.
+
+    A key is a scalar of a key type, or uint32 [2].
+    """
     return key.ndim == (1 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 2)
 
 

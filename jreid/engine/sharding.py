@@ -1,4 +1,4 @@
-"""The device mesh and batches spread over it; processes that start together and stop together."""
+"""Makes the device mesh, spreads batches over it, and lets processes start and stop together."""
 
 import contextlib
 import os
@@ -18,13 +18,15 @@ HEARTBEAT = 30
 
 
 def connect(coordinator: str, processes: int, process: int) -> None:
-    """Join the processes of a run on several hosts, before anything else touches a device.
+    """Joins the processes of a run on several hosts, before anything else touches a device.
 
-    From then on a process that dies, or stops answering, is missed after HEARTBEAT seconds at the
+    From then on a process that dies or stops answering is missed after HEARTBEAT seconds at the
     latest, and the others end.
 
     Args:
       coordinator: HOST:PORT of process 0.
+      processes: number of processes.
+      process: number of this one.
     """
     jax.config.update('jax_cpu_collectives_implementation', 'gloo')
     # At the end the others wait for the first host, which draws the figures.
@@ -42,10 +44,10 @@ def connect(coordinator: str, processes: int, process: int) -> None:
 
 @contextlib.contextmanager
 def stopping_together() -> Iterator[None]:
-    """End this process at once where an error ends its part of a run on several hosts.
+    """Ends this process at once where an error ends its part of a run on several hosts.
 
-    Left to itself, Python would wait at its exit for the others, which wait for this one in the
-    middle of a step.
+    Otherwise Python would wait at its exit for the others, which wait for this one in the middle of
+    a step.
     """
     try:
         yield
@@ -65,8 +67,9 @@ def stopping_together() -> Iterator[None]:
 
 
 def make_mesh() -> Mesh:
-    """All devices on one axis, 'data'. Auto axes: the default, explicit ones, break pairwise
-    losses.
+    """Returns a mesh of all devices on one axis, 'data'.
+
+    The axis is automatic: explicit axes, the default, break pairwise losses.
     """
     return jax.make_mesh((jax.device_count(),), ('data',), axis_types=(AxisType.Auto,))
 
@@ -86,7 +89,7 @@ def replicate(mesh: Mesh, tree: Tree) -> Tree:
 
 
 def local_columns(mesh: Mesh, batch: int) -> slice:
-    """The columns of a plan [steps, batch] that this process loads.
+    """Returns the columns of a plan [steps, batch] that this process loads.
 
     Raises:
       ValueError: the batch does not divide over the devices.
@@ -101,8 +104,10 @@ def local_columns(mesh: Mesh, batch: int) -> slice:
 
 
 def spread(mesh: Mesh, tree: Tree) -> Tree:
-    """Process-local arrays [B / processes, ...] as global arrays [B, ...] split over the
-    devices.
+    """Splits process-local arrays over the devices, as global arrays [B, ...].
+
+    Args:
+      tree: arrays [B / processes, ...].
     """
     sharding = NamedSharding(mesh, PartitionSpec('data'))
     if jax.process_count() == 1:
@@ -113,7 +118,7 @@ def spread(mesh: Mesh, tree: Tree) -> Tree:
 
 
 def local(tree: Tree) -> Tree:
-    """Replicated arrays as numpy on this host."""
+    """Returns replicated arrays as numpy arrays on this host."""
     return jax.tree.map(
         lambda x: (
             np.asarray(x.addressable_data(0))
@@ -125,7 +130,7 @@ def local(tree: Tree) -> Tree:
 
 
 def from_first(content: bytes) -> bytes:
-    """What the first process gives, on every process."""
+    """Returns what the first process gives, on every process."""
     if jax.process_count() == 1:
         return content
     size = int(multihost_utils.broadcast_one_to_all(np.asarray(len(content), np.int32)))
@@ -136,7 +141,7 @@ def from_first(content: bytes) -> bytes:
 
 
 def gathered(array: jax.Array) -> np.ndarray:
-    """A global array, whole, as numpy on every host."""
+    """Returns a whole global array as a numpy array on every host."""
     if array.is_fully_addressable:
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -14,7 +14,6 @@ from jreid.engine.feeds import Feed
 from jreid.engine.functions import OfImages
 from jreid.methods.contract import Params, State, Tree
 
-
 STATISTICS = 2**20
 """Stands in the seed where a plan's phase does, so that both never draw alike."""
 

@@ -1,10 +1,9 @@
-"""Distances of systems that compare pairs of images rather than features (`Method.score`): every
-query with every gallery image, in blocks.
+"""Compares queries with gallery images in blocks, for systems that score pairs (`Method.score`).
 
-What a system needs of one image (`Method.pair_input`) is computed once an image; of the queries it
-is kept in memory, or in a temporary file where it is larger than `KEPT`, of the gallery for one
-block at a time. So memory does not grow with the gallery, but for the matrix of distances, for
-which the same holds.
+What a system needs of one image (`Method.pair_input`) is computed once per image. That of the
+queries is kept in memory, or in a temporary file where it is larger than `KEPT`; that of the
+gallery is kept for one block at a time. So memory grows with the gallery by the matrix of distances
+only, for which the same limit holds.
 """
 
 import math
@@ -40,14 +39,13 @@ def pair_distances(
     kept: int = KEPT,
     progress: bool = True,
 ) -> np.ndarray:
-    """The probability that two images show different people, float32 [queries, gallery]; of the
-    same one it is 1 minus that.
+    """Returns the probability that two images show different people, float32 [queries, gallery].
 
     Args:
       functions: `Functions.pairs(domain)`, made with the same `mirror`.
-      batch: images of the gallery a block; they are split over the devices.
-      pairs: pairs that the network compares at a time, about; with `mirror` a query and a gallery
-        image are four.
+      batch: images of the gallery per block; they are split over the devices.
+      pairs: about how many pairs the network compares at a time; with `mirror` a query and a
+        gallery image are four.
       mirror: average over the mirror images of both sides.
       kept: bytes from which on the queries' part, or the distances, are kept in a temporary file.
       progress: show a progress bar on the first process.
@@ -116,7 +114,7 @@ def _query_inputs(
     mesh: Mesh,
     kept: int,
 ) -> np.ndarray:
-    """What `step` gives for every query, in order, [queries, views, ...]."""
+    """Returns what `function` gives for every query, in order, [queries, views, ...]."""
     plan = evaluation_plan(len(feed.index), batch)
     whole: np.ndarray | None = None
     for rows, images in zip(
@@ -131,7 +129,7 @@ def _query_inputs(
 
 
 def _write(distances: np.ndarray, queries: slice, rows: np.ndarray, found: jax.Array) -> None:
-    """Put a block [gallery rows, queries] into its place, without the padding."""
+    """Puts a block [gallery rows, queries] into its place, without the padding."""
     known = rows >= 0
     distances[queries, rows[known][0] : rows[known][-1] + 1] = sharding.gathered(found)[known].T
 
@@ -139,8 +137,10 @@ def _write(distances: np.ndarray, queries: slice, rows: np.ndarray, found: jax.A
 def array_in_reach(
     shape: Sequence[int], dtype: np.typing.DTypeLike, *, kept: int = KEPT
 ) -> np.ndarray:
-    """An array to be written: in memory, or, of more than `kept` bytes, in a temporary file that
-    goes when the array does.
+    """Returns an array to be written, in memory or in a temporary file.
+
+    Args:
+      kept: bytes from which on the array lies in a temporary file, which goes when the array does.
     """
     if math.prod(shape) * np.dtype(dtype).itemsize <= kept:
         return np.empty(shape, dtype)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageOps, features
 from tqdm import tqdm
 
-from jreid.data.pack import UNREADABLE
+from jreid.data.decoding import UNREADABLE
 
 
 class Images:

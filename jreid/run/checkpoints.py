@@ -1,4 +1,4 @@
-"""Saving and restoring a run: the only user of orbax.
+"""Saves and restores a run: the only user of Orbax.
 
 The latest checkpoints and the best one are both kept. A save is atomic (written beside, then
 renamed), so a kill at any moment leaves the previous one whole; a checkpoint that cannot be read is
@@ -94,19 +94,24 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def numbers(self) -> list[int]:
-        """Numbers of the whole checkpoints, oldest first."""
+        """Returns the numbers of the whole checkpoints, oldest first."""
         return sorted(self._manager.all_steps()) if self._first else self._saved
 
     def best(self) -> int | None:
-        """Number of the checkpoint with the highest score, or None where no score was given, and
-        on other processes than the first.
+        """Returns the number of the checkpoint with the highest score.
+
+        None where no score was given, and on other processes than the first.
         """
         return self._manager.best_step() if self._first else None
 
     def save(
         self, number: int, tree: Tree, meta: dict[str, Any], *, score: float | None = None
     ) -> None:
-        """Write a checkpoint under a number higher than all before.
+        """Writes a checkpoint under a number higher than all before.
+
+        Args:
+          meta: plain values beside the tree.
+          score: by which the best checkpoint is chosen.
 
         Raises:
           CheckpointError: the disk is full or the folder cannot be written; the last checkpoint is
@@ -138,8 +143,9 @@ class Checkpoints:
             ) from error
 
     def restore(self, template: Any, *, number: int | None = None) -> Restored | None:
-        """The latest readable checkpoint (or the one of `number`), or None where there is none; on
-        all processes what the first one found.
+        """Reads the latest readable checkpoint, or the one of `number`; None where there is none.
+
+        All processes get what the first one read.
 
         Args:
           template: function from a checkpoint's meta to a tree of the shapes to read.
@@ -198,7 +204,8 @@ class Checkpoints:
     def restore_model(self, *, number: int | None = None) -> Restored | None:
         """Reads `params` and `state` without a template.
 
-        For using a run, not for going on with it. Arguments, result and errors as `restore`; the tree has `params` and a `State`.
+        For using a run, not for going on with it. Arguments, result and errors as `restore`; the
+        tree has `params` and a `State`.
         """
         restored = self.restore_whole(number=number)
         if restored is None:
@@ -210,7 +217,8 @@ class Checkpoints:
         return dataclasses.replace(restored, tree={'params': trained['params'], 'state': state})
 
     def restore_whole(self, *, number: int | None = None) -> Restored | None:
-        """All arrays as they were saved, without a template, on this process's first device.
+        """Reads all arrays as they were saved, without a template, to this process's first device.
+
         Arguments, result and errors as `restore`.
         """
 
@@ -229,7 +237,7 @@ class Checkpoints:
     def _first_readable(
         self, read: Callable[[int], Restored], number: int | None
     ) -> tuple[Restored | None, list[int]]:
-        """(the latest checkpoint that `read` can read, numbers of the damaged ones after it)."""
+        """Returns the latest checkpoint that `read` can read, and the damaged numbers after it."""
         failures: dict[int, str] = {}
         for candidate in reversed(self.numbers() if number is None else [number]):
             try:
@@ -255,8 +263,9 @@ class Checkpoints:
         return None, []
 
     def _check_fits(self, number: int, expected: Any) -> None:
-        """Raise CheckpointError where a readable checkpoint holds other arrays than the run: it
-        is no damage, and must not be treated as such.
+        """Raises CheckpointError where a readable checkpoint holds other arrays than the run.
+
+        That is no damage, and must not be treated as such.
         """
         stored, own = (
             _shapes(tree) for tree in (self._manager.item_metadata(number)['tree'].tree, expected)
@@ -274,9 +283,7 @@ class Checkpoints:
             )
 
     def _discard(self, number: int) -> None:
-        """Move an unreadable checkpoint out of the way, so that the run can write that number
-        again.
-        """
+        """Moves an unreadable checkpoint away, so that its number can be written again."""
         if self._read_only:
             return
         damaged, place, again = (
@@ -292,20 +299,18 @@ class Checkpoints:
         self._manager.reload()
 
     def close(self) -> None:
-        """Release the folder."""
+        """Releases the folder."""
         if self._first:
             self._manager.close()
 
 
 def _abstract(leaf: Any) -> np.ndarray:
-    """Arrays are read as numpy, so that a run goes on, and is used, on other devices than it was
-    saved on.
-    """
+    """Returns zeros of a leaf: read as numpy, so that a run goes on on other devices too."""
     return np.zeros(np.shape(leaf), leaf.dtype)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Path -> shape of every array of a tree."""
+    """Returns path -> shape of every array of a tree."""
     return {
         jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]

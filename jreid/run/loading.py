@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jreid.data import Index
-from jreid.data.pack import decode
+from jreid.data.decoding import decode
 from jreid.engine import sharding
 from jreid.engine.feeds import Feed
 from jreid.evaluation.pairs import pair_distances

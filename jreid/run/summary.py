@@ -1,4 +1,4 @@
-"""The end of a run: a table on the screen, `summary.json`, and the figures."""
+"""Ends a run: a table on the screen, `summary.json`, and the figures."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from jreid.data import Index
 from jreid.evaluation import attributes, parsing
 from jreid.files import write_text
 from jreid.retrieval.metrics import AveragePrecision
-from jreid.run import rankings as retrieved
+from jreid.run import rankings
 
 log = logging.getLogger('jreid')
 
@@ -34,7 +34,7 @@ TITLES = {
 def table(
     rows: Mapping[str, Mapping[str, Any]], *, source: str, target: str, average_precision: str
 ) -> str:
-    """The rows as a text table, percent."""
+    """Formats rows as a text table, in percent."""
     rows = {name: row for name, row in rows.items() if 'mAP' in row}
     if not rows:
         return f'{source} -> {target}'
@@ -53,9 +53,7 @@ def table(
 
 
 def details(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What else was measured of the rows, as text: single-gallery-shot CMC, attributes, part
-    masks.
-    """
+    """Formats what else was measured: single-gallery-shot CMC, attributes, part masks."""
     told = []
     for name, row in rows.items():
         title = TITLES.get(name, name)
@@ -96,7 +94,7 @@ def write(
     images_seen: int,
     timing: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Print the table and write `summary.json`; returns what it holds.
+    """Prints the table and writes `summary.json`; returns what it holds.
 
     Args:
       report: of the last refresh, empty where a method has none.
@@ -164,15 +162,15 @@ def draw(
     rule: str = 'mean',
     normalise: bool = False,
 ) -> None:
-    """CMC, NIEC sweeps, curves, ranked sheets and t-SNE, as PNG files in `figures/`; and
-    `ranked.npz`, what a report browses.
+    """Draws CMC, NIEC sweeps, curves, ranked sheets and t-SNE; writes `ranked.npz` for reports.
 
     Args:
       query, gallery: the target's test splits and their features.
-      distances: of each query to each gallery image, for a system that compares pairs; else
-        features are compared.
       domains: features of the source's and the target's training images.
       labels: identities of the source's, pseudo labels of the target's training images.
+      distances: of each query to each gallery image, for a system that compares pairs; else
+        features are compared.
+      rule: of NIEC, for the mark in its sweep.
     """
     folder = workdir / 'figures'
     figures.plot_cmc(
@@ -188,11 +186,11 @@ def draw(
         'normalise': normalise,
         'average_precision': average_precision,
     }
-    found = retrieved.rank(
+    ranking = rankings.rank(
         query[0], gallery[0], (query[1], gallery[1]), distances=distances, **options
     )
-    found.save(workdir)
-    _draw_ranked(folder / 'ranked.png', found, queries, seed, title)
+    ranking.save(workdir)
+    _draw_ranked(folder / 'ranked.png', ranking, queries, seed, title)
     figures.plot_tsne(
         folder / 'tsne.png',
         *domains,
@@ -211,7 +209,7 @@ def _draw_sweep(
     identities_true: int | None,
     rule: str,
 ) -> None:
-    """The sweep of NIEC with C* by the run's rule."""
+    """Draws a sweep of NIEC with C* by the run's rule."""
     values = np.genfromtxt(path, delimiter=',', names=True)
     total, accuracy, silhouette = (
         np.atleast_1d(values[name]) for name in ('total', 'accuracy', 'silhouette')
@@ -232,10 +230,11 @@ def _draw_sweep(
 
 
 def _draw_ranked(
-    path: pathlib.Path, found: retrieved.Ranking, count: int, seed: int, title: str
+    path: pathlib.Path, found: rankings.Ranking, count: int, seed: int, title: str
 ) -> None:
-    """Queries from the best to the worst average precision, with their ten nearest gallery
-    images; those without any match are not shown.
+    """Draws queries from the best to the worst average precision with their nearest gallery images.
+
+    Queries without any match are not shown.
     """
     correct = found.correct[:, :10]
     chosen = figures.pick_queries(found.average_precision, count=count, seed=seed)

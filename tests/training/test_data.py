@@ -9,7 +9,7 @@ import pytest
 from toy import toy
 
 from jreid.data import Index, Splits
-from jreid.data.pack import BadImageError, decode
+from jreid.data.decoding import BadImageError, decode
 from jreid.engine import feeds
 from jreid.methods.common import plans
 from jreid.run.checkpoints import Checkpoints
