@@ -1,11 +1,4 @@
-"""Converts a weight file (.pth, .safetensors, or .pb) to jreid's .safetensors, whose names are the
-paths in the backbone's variables.
-
-    jreid convert resnet50-0676ba61.pth resnet50.safetensors --backbone resnet50
-
-Without --backbone the arrays are copied under the names and in the layout of the file: a plain .pth
-to .safetensors conversion.
-"""
+"""`jreid convert IN OUT [--backbone NAME]`: converts weights to jreid's .safetensors."""
 
 import argparse
 import pathlib
@@ -21,9 +14,28 @@ from safetensors.numpy import save_file
 from jreid.models import BACKBONES
 from jreid.models.weights.loading import WeightsError, place_weights, read_weights
 
+DESCRIPTION = """Converts a weight file (.pth, .safetensors or .pb) to .safetensors. With --backbone
+the names are the paths in the backbone's variables:
+
+    jreid convert resnet50-0676ba61.pth resnet50.safetensors --backbone resnet50
+
+Without --backbone the arrays keep the names and the layout of the file."""
+
 
 def convert(source: str, target: str, *, backbone: str | None = None, prefix: str = '') -> str:
-    """Writes `target` and returns what was converted and what was left out, as text."""
+    """Writes `target` and returns a text of what was converted and what was left out.
+
+    Args:
+      source: file of weights (.pth, .safetensors or .pb).
+      target: the .safetensors file.
+      backbone: gives the arrays the names and the layout of this backbone's variables; None copies
+        them as they are.
+      prefix: use only arrays whose name begins with this.
+
+    Raises:
+      WeightsError: the file cannot be read, lacks a parameter of the backbone, or `target` has
+        another suffix.
+    """
     if pathlib.Path(target).suffix != '.safetensors':
         raise WeightsError(f'{target}: the target must end in .safetensors')
     weights = read_weights(source)
@@ -46,28 +58,29 @@ def convert(source: str, target: str, *, backbone: str | None = None, prefix: st
     return report.summary()
 
 
-def main(
-    arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid.commands.convert'
-) -> int:
-    """The command line; 0 when the file was written."""
+def main(words: Sequence[str] | None = None, *, prog: str = 'jreid convert') -> int:
+    """Runs the command and returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('source', metavar='IN')
     parser.add_argument('target', metavar='OUT')
     parser.add_argument(
         '--backbone',
         choices=sorted(BACKBONES),
-        help='whose names to give the arrays; every parameter must be in the file',
+        help='backbone whose names the arrays get; every parameter must be in the file',
     )
     parser.add_argument(
         '--prefix', default='', help='use only names of the file that begin with this'
     )
-    options = parser.parse_args(arguments)
+    arguments = parser.parse_args(words)
     try:
         print(
             convert(
-                options.source, options.target, backbone=options.backbone, prefix=options.prefix
+                arguments.source,
+                arguments.target,
+                backbone=arguments.backbone,
+                prefix=arguments.prefix,
             )
         )
     except (WeightsError, FileNotFoundError) as error:

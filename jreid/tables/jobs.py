@@ -200,14 +200,16 @@ def _job(
 ) -> Job:
     arguments = [f'--config={config_file(pair)}:{row.variant}', f'--config.seed={seed}', *fields]
     config = read_config(arguments)
+    steps, more_fields = _teachers(row.variant, pair, config, workdir, fields, teacher_fields)
     for group in SPLIT:
         has_splits = 'split' in config.data[group.removeprefix('data.')]
         if has_splits and f'--config.{group}.split=' not in ' '.join(fields):
-            arguments.append(f'--config.{group}.split={seed}')
-    steps, label_fields = _teachers(row.variant, pair, config, workdir, fields, teacher_fields)
-    arguments += label_fields
+            more_fields.append(f'--config.{group}.split={seed}')
+    if more_fields:
+        arguments += more_fields
+        config = read_config(arguments)
     command = Command('train', (*arguments, f'--workdir={folder}'))
-    return Job(table.name, row, pair, seed, folder, command, read_config(arguments), tuple(steps))
+    return Job(table.name, row, pair, seed, folder, command, config, tuple(steps))
 
 
 def _teachers(

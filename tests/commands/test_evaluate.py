@@ -11,14 +11,19 @@ from jreid.report.command import report
 from jreid.run import rankings
 
 
-def test_evaluate_gives_the_numbers_of_the_run(finished_run, people, tmp_path, capsys):
-    run = finished_run('source-only', source_epochs=2)
-    assert cli.main(['evaluate', str(run), '--json', str(tmp_path / 'again.json'), '--rerank']) == 0
+def test_evaluate_gives_the_numbers_of_the_run(source_only_run, people, tmp_path, capsys):
+    assert (
+        cli.main(
+            ['evaluate', str(source_only_run), '--json', str(tmp_path / 'again.json'), '--rerank']
+        )
+        == 0
+    )
     again, kept = (
         json.loads((tmp_path / 'again.json').read_text()),
-        json.loads((run / 'summary.json').read_text()),
+        json.loads((source_only_run / 'summary.json').read_text()),
     )
     assert again['evaluated'] == kept['source_only']
+    assert kept['source_only']['mAP'] < 99
     assert again['evaluated_reranked']['queries'] == kept['source_only']['queries']
     assert 'rank1' in capsys.readouterr().out
     # Another set, without the options of the target before it: one query, eight gallery images.
@@ -33,16 +38,19 @@ def test_evaluate_gives_the_numbers_of_the_run(finished_run, people, tmp_path, c
             lines.append(f'{split}-{path.name},{path.name[:4]},{path.name[6]},{split}')
     (tmp_path / 'index.csv').write_text('\n'.join(lines) + '\n')
     other = ['--config.data.target=folder', f'--config.data.target_root={tmp_path}']
-    assert cli.main(['evaluate', str(run), *other, '--json', str(tmp_path / 'other.json')]) == 0
+    assert (
+        cli.main(['evaluate', str(source_only_run), *other, '--json', str(tmp_path / 'other.json')])
+        == 0
+    )
     result = json.loads((tmp_path / 'other.json').read_text())
     assert (result['target'], result['evaluated']['queries']) == ('folder', 1)
     capsys.readouterr()
-    assert cli.main(['evaluate', str(run), '--config.data.target_rot=x']) == 1
+    assert cli.main(['evaluate', str(source_only_run), '--config.data.target_rot=x']) == 1
     assert 'target_rot' in capsys.readouterr().err
 
 
-def test_ranking_of_a_run_that_kept_none_agrees_with_its_evaluation(finished_run, tmp_path):
-    run = shutil.copytree(finished_run('source-only', source_epochs=2), tmp_path / 'run')
+def test_ranking_of_a_run_that_kept_none_agrees_with_its_evaluation(source_only_run, tmp_path):
+    run = shutil.copytree(source_only_run, tmp_path / 'run')
     assert not (run / rankings.FILE).exists()
     made = evaluate.ranking_of_run(run)
     kept = json.loads((run / 'summary.json').read_text())['source_only']

@@ -6,15 +6,20 @@ from jreid.commands import cli
 from jreid.commands.extract import Features, listing
 
 
-def test_unreadable_images_end_or_are_left_out(finished_run, people, tmp_path, capsys):
-    run = finished_run('source-only', source_epochs=2)
+def test_unreadable_images_end_or_are_left_out(source_only_run, people, tmp_path, capsys):
     (tmp_path / 'images' / 'deep').mkdir(parents=True)
     good = sorted((people / 'two' / 'query').glob('*.jpg'))[:2]
     for i, path in enumerate(good):
         (tmp_path / 'images' / 'deep' / f'{i}.jpg').write_bytes(path.read_bytes())
     (tmp_path / 'images' / 'bad.jpg').write_bytes(b'nothing')
     (tmp_path / 'images' / 'notes.txt').write_text('no image')
-    words = ['extract', str(run), str(tmp_path / 'images'), '--out', str(tmp_path / 'f.npz')]
+    words = [
+        'extract',
+        str(source_only_run),
+        str(tmp_path / 'images'),
+        '--out',
+        str(tmp_path / 'f.npz'),
+    ]
     assert cli.main([*words, '--batch', '7']) == 1
     assert 'bad.jpg' in capsys.readouterr().err
     assert cli.main([*words, '--batch', '7', '--skip-bad']) == 0

@@ -11,18 +11,17 @@ from jreid.commands.extract import Features
 from jreid.run.loading import load_run
 
 
-def test_extract_and_rank(finished_run, people, tmp_path, capsys):
-    run = finished_run('source-only', source_epochs=2)
+def test_extract_and_rank(source_only_run, people, tmp_path, capsys):
     files = sorted((people / 'two' / 'bounding_box_test').glob('*.jpg'))
     with open(tmp_path / 'gallery.csv', 'w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(['image', 'identity', 'camera'])
         writer.writerows([path, int(path.name[:4]), int(path.name[6]) - 1] for path in files)
     gallery = tmp_path / 'gallery.npz'
-    words = ['extract', str(run), str(tmp_path / 'gallery.csv'), '--root', str(people)]
+    words = ['extract', str(source_only_run), str(tmp_path / 'gallery.csv'), '--root', str(people)]
     assert cli.main([*words, '--out', str(gallery), '--batch', '7']) == 0
     extracted = Features.load(gallery)
-    embed, _ = load_run(run)
+    embed, _ = load_run(source_only_run)
     np.testing.assert_allclose(
         extracted.features, embed(list(map(str, files))), rtol=1e-5, atol=1e-6
     )

@@ -11,7 +11,7 @@ from jreid.commands import cli, visualize
 from jreid.configs import variants
 from jreid.losses.distances import unit
 from jreid.methods.common.maps import spatial_maps
-from jreid.methods.contract import TARGET, Method, Problem
+from jreid.methods.contract import TARGET, Method, Problem, State
 from jreid.models import BACKBONES
 from jreid.run.loading import load_model
 
@@ -21,12 +21,16 @@ def pixels_of(path):
         return np.asarray(image.convert('RGB'))
 
 
+# One compilation instead of one per operation.
+grad_cam = jax.jit(visualize.grad_cam, static_argnums=1)
+
+
 def test_grad_cam_by_hand():
     """The feature is the pooled map, so channel k has the weight (f_k - f0_k) / (h w)."""
     maps = np.zeros((2, 2, 1, 2), np.float32)
     maps[0, :, 0, 0], maps[0, :, 0, 1] = [4.0, 0.0], [1.0, 3.0]
     maps[1, :, 0, :] = [[0.0, 6.0], [0.0, 6.0]]
-    heat = visualize.grad_cam(jnp.asarray(maps), lambda x: x.mean((1, 2)))
+    heat = grad_cam(jnp.asarray(maps), lambda x: x.mean((1, 2)))
     weights = (maps[0].mean((0, 1)) - maps[1].mean((0, 1))) / 2  # (2 - 0, 2 - 6) / 2
     expected = np.maximum(maps[0] @ weights, 0)
     assert expected.tolist() == [[2.0], [0.0]]
@@ -41,7 +45,7 @@ def test_features_of_unit_length_have_heat():
         pooled = x.mean((1, 2))
         return pooled / jnp.linalg.norm(pooled, axis=-1, keepdims=True)
 
-    heat = visualize.grad_cam(maps, head)
+    heat = grad_cam(maps, head)
     assert heat.shape == (3, 4, 2)
     assert heat[:2].max() == 1
 
@@ -50,11 +54,11 @@ def test_method_without_a_map_is_refused():
     method = Method(
         'plain',
         (),
-        init=lambda key: ({}, {}, {}),
-        embed=lambda variables, images, domain: images.mean((1, 2)),
+        init=lambda key: ({}, State({}, {})),
+        embed=lambda params, state, images, domain: images.mean((1, 2)),
     )
     with pytest.raises(ValueError, match="'plain' has no spatial map"):
-        spatial_maps(method, {}, jnp.zeros((2, 8, 4, 3)), 'target')
+        spatial_maps(method, {}, State({}, {}), jnp.zeros((2, 8, 4, 3)), 'target')
 
 
 PROBLEM = Problem(
@@ -78,13 +82,12 @@ def test_every_system_has_a_map_that_its_feature_follows_from(variant):
     if 'identities_per_batch' in settings:
         settings.identities_per_batch = 4
     method = methods.build(settings, BACKBONES['tiny_cnn'].constructor(), PROBLEM)
-    params, model_state, _ = method.init(jax.random.key(0))
-    variables = {'params': params, 'model_state': model_state}
+    params, state = method.init(jax.random.key(0))
     images = jax.random.normal(jax.random.key(1), (2, 32, 16, 3))
 
     @jax.jit
-    def maps_and_heats(variables, images):
-        shown = spatial_maps(method, variables, images, TARGET)
+    def maps_and_heats(params, state, images):
+        shown = spatial_maps(method, params, state, images, TARGET)
         changed = {
             name: one.map * jax.random.uniform(jax.random.key(2), one.map.shape)
             for name, one in shown.items()
@@ -98,8 +101,8 @@ def test_every_system_has_a_map_that_its_feature_follows_from(variant):
             for name, one in shown.items()
         }
 
-    expected = method.embed(variables, images, TARGET)
-    shown = maps_and_heats(variables, images)
+    expected = method.embed(params, state, images, TARGET)
+    shown = maps_and_heats(params, state, images)
     assert shown
     for feature, other, heat in shown.values():
         assert feature.shape == expected.shape
@@ -112,13 +115,11 @@ def test_every_system_has_a_map_that_its_feature_follows_from(variant):
 @pytest.mark.parametrize(
     ('variant', 'maps'), [('dien-t2', ['T = 0', 'T = 1', 'T = 2']), ('source-only', ['backbone'])]
 )
-def test_command_draws_what_the_run_looks_at(variant, maps, people, finished_run, tmp_path, capsys):
-    small = (
-        {'joint_epochs': 1, 'embedding_width': 16, 'attention_width': 8, 'target_batch': 12}
-        if variant == 'dien-t2'
-        else {'source_epochs': 2}
-    )
-    run = finished_run(variant, **small)
+def test_command_draws_what_the_run_looks_at(
+    variant, maps, people, finished_run, source_only_run, tmp_path, capsys
+):
+    small = {'joint_epochs': 1, 'embedding_width': 16, 'attention_width': 8, 'target_batch': 12}
+    run = finished_run(variant, **small) if variant == 'dien-t2' else source_only_run
     capsys.readouterr()
     files = sorted(str(path) for path in (people / 'two' / 'query').glob('*.jpg'))[:3]
     words = ['visualize', str(run), '--images', *files, '--out', str(tmp_path / 'out')]
@@ -131,9 +132,8 @@ def test_command_draws_what_the_run_looks_at(variant, maps, people, finished_run
     assert pixels_of(printed[0]).shape[0] > 3 * 192
     model = load_model(run)
     pixels = np.stack([pixels_of(file) for file in files])
-    heats, masks = visualize.heat_step(model.method, model.preparation, model.domain)(
-        model.variables, pixels
-    )
+    step = visualize.heat_step(model.method, model.system.preparation, model.domain)
+    heats, masks = step(model.params, model.state, pixels)
     assert list(heats) == maps
     assert sorted(masks) == maps[1:]
     for heat in heats.values():

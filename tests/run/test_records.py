@@ -2,10 +2,11 @@
 
 import csv
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing import event_file_loader
 
 from jreid.run.records import Metrics, Window, progress_bar, write_labels, write_table
 
@@ -60,14 +61,23 @@ def test_lost_metrics_file_is_begun_anew(tmp_path):
     assert lines(tmp_path)[0]['step'] == 6
 
 
+@pytest.fixture
+def tensorboard(monkeypatch):
+    """TensorBoard's readers, without the seconds in which they import TensorFlow."""
+    name = 'tensorboard.compat.notf'
+    monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+
+
 def events(folder):
+    from tensorboard.backend.event_processing import event_file_loader
+
     return [
         list(event_file_loader.EventFileLoader(str(path)).Load())
         for path in sorted((folder / 'tensorboard').iterdir())
     ]
 
 
-def test_tensorboard_reads_the_events(tmp_path):
+def test_tensorboard_reads_the_events(tmp_path, tensorboard):
     metrics = Metrics(tmp_path, step=0)
     metrics.write(2, 'train', 'source', {'loss': 1.5, 'ratio': np.nan}, timing={'seconds': 3.0})
     metrics.write(4, 'evaluation', 'source', {'mAP': 25.0})
@@ -93,7 +103,7 @@ def test_tensorboard_reads_the_events(tmp_path):
     assert second[2].summary.value[0].tag == 'adapt/loss'
 
 
-def test_tensorboard_drops_the_steps_that_were_undone(tmp_path):
+def test_tensorboard_drops_the_steps_that_were_undone(tmp_path, tensorboard):
     from tensorboard.backend.event_processing import event_accumulator
 
     for start, steps in ((0, (1, 2, 3, 4)), (2, (3,))):
