@@ -1,12 +1,9 @@
-"""Clustering of features: k-means with and without given labels, DBSCAN, silhouette, cluster
-accuracy, and the number of identities.
-"""
+"""Clustering of features: k-means, DBSCAN, scores, and the number of identities."""
 
-from jreid.clustering.accuracy import cluster_accuracy
 from jreid.clustering.dbscan import dbscan
 from jreid.clustering.identities import Curve, Estimate, cluster_target, estimate_identities
 from jreid.clustering.lloyd import KMeans, constrained_kmeans, kmeans
-from jreid.clustering.silhouette import silhouette
+from jreid.clustering.scores import cluster_accuracy, silhouette
 
 __all__ = [
     'Curve',

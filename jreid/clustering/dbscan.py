@@ -1,10 +1,8 @@
-"""DBSCAN on a sparse neighbour graph: clusters are connected components, so it never needs n x n
-distances.
-"""
+"""DBSCAN on a sparse neighbour graph, by connected components."""
 
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.sparse import coo_matrix, csr_matrix, issparse, sparray, spmatrix
+from scipy.sparse import coo_matrix, csr_matrix, sparray, spmatrix
 from scipy.sparse.csgraph import connected_components
 
 
@@ -15,23 +13,24 @@ def dbscan(
     eps: float | int | np.floating,
     min_samples: int,
 ) -> Int[np.ndarray, ' n']:
-    """Cluster numbers 0, 1, ... in order of each cluster's first core sample, -1 for noise.
+    """Clusters samples by density; labels are 0, 1, ... by first core sample, -1 for noise.
 
-    A sample with at least `min_samples` samples within `eps`, itself among them, is a core sample;
-    core samples within eps of each other share a cluster; another sample within eps of a core
-    sample joins the lowest-numbered such cluster; the rest is noise.
+    A sample with at least `min_samples` samples within `eps`, including itself, is a core sample.
+    Core samples within eps of each other share a cluster. Any other sample within eps of a core
+    sample joins the lowest-numbered such cluster. The remaining samples are noise. Memory follows
+    the stored edges, never n x n.
 
     Args:
-      neighbours: indices of near samples, row i for sample i, -1 where there are fewer; or a sparse
-        n x n matrix of distances (stored zeros count as distance 0, what is not stored as farther
-        than eps), `distances` then left out.
-      distances: distances to `neighbours`. An edge stored from one side counts from both; stored
-        twice, the smaller distance counts.
+      neighbours: indices of near samples, row i for sample i, -1 where there are fewer. Or a sparse
+        n x n matrix of distances, without `distances`: stored zeros are distances of 0, and pairs
+        that are not stored are farther than eps.
+      distances: distances to `neighbours`. An edge stored from one side counts from both. If it is
+        stored twice, the smaller distance counts.
       eps: greatest distance between neighbours, inclusive.
 
     Raises:
       ValueError: neighbours without distances or of another shape, indices out of range, a distance
-        below 0 or nan, eps <= 0 or min_samples < 1.
+        below 0 or NaN, eps <= 0 or min_samples < 1.
 
     Reference: Ester et al. 1996.
     """
@@ -66,9 +65,11 @@ def dbscan(
     return np.where(lowest < n, lowest, labels)
 
 
-def _edges(neighbours, distances) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Rows, columns and distances of the stored edges, and the number of samples."""
-    if issparse(neighbours):
+def _edges(
+    neighbours: Array | np.ndarray | spmatrix | sparray, distances: Array | np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Returns rows, columns and distances of the stored edges, and the number of samples."""
+    if isinstance(neighbours, (spmatrix, sparray)):
         if distances is not None or neighbours.shape[0] != neighbours.shape[1]:
             raise ValueError(
                 f'a sparse matrix of shape {neighbours.shape}; expected n x n distances, and no'
@@ -78,9 +79,9 @@ def _edges(neighbours, distances) -> tuple[np.ndarray, np.ndarray, np.ndarray, i
         return edges.row, edges.col, edges.data, neighbours.shape[0]
     neighbours = np.asarray(neighbours)
     if distances is None or np.shape(distances) != neighbours.shape:
-        found = 'no distances' if distances is None else f'distances of shape {np.shape(distances)}'
+        have = 'no distances' if distances is None else f'distances of shape {np.shape(distances)}'
         raise ValueError(
-            f'{found} for neighbours of shape {neighbours.shape}; expected one distance for every'
+            f'{have} for neighbours of shape {neighbours.shape}; expected one distance for every'
             ' neighbour'
         )
     n, width = neighbours.shape

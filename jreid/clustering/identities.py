@@ -10,14 +10,17 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
-from jreid.clustering.accuracy import cluster_accuracy
 from jreid.clustering.lloyd import KMeans, constrained_kmeans
-from jreid.clustering.silhouette import silhouette_rows
+from jreid.clustering.scores import cluster_accuracy, silhouette_rows
 
 
 class Curve(NamedTuple):
-    """The sweep in order of the total C: ACC on the probes and CMM on the target, both higher =
-    better.
+    """The scores of a sweep, by the total number of clusters C; higher is better.
+
+    Attributes:
+      total: C, ascending.
+      accuracy: ACC on the probes.
+      silhouette: CMM, the mean silhouette of the target.
     """
 
     total: Int[np.ndarray, ' m']
@@ -26,16 +29,20 @@ class Curve(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What NIEC finds.
+    """The estimated number of target identities and the target's pseudo labels.
 
-    count: estimated target identities, total - source identities.
-    labels: [n target] clusters 0..total-1; below the number of source identities = joined that
-    source identity. centroids: [total, d]; row c < source identities is the class of the c-th
-    smallest source label. curve: the sweep; empty where the total was given. source_labels: [n
-    source] the source's labels as 0..S-1, clusters of the same space.
+    Attributes:
+      count: number of target identities, total - source identities.
+      labels: [n target] clusters 0..total-1. A label below the number of source identities means
+        that the sample joined that source identity.
+      centroids: [total, d]. The first rows belong to the source identities, by sorted label.
+      curve: the scores of the sweep; empty if the total was given.
+      source_labels: [n source] the source's labels as 0..S-1, clusters of the same numbering.
+      total: number of clusters, source identities and target identities together.
+      inertia: of the final clustering.
     """
 
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    count: int  # type: ignore[assignment]  # hides tuple.count, which has no use here
     labels: Int[Array, ' n']
     centroids: Float[Array, 'c d']
     curve: Curve
@@ -64,41 +71,43 @@ def estimate_identities(
     rule: Literal['mean', 'accuracy', 'silhouette'] = 'mean',
     progress: bool = False,
 ) -> Estimate:
-    """NIEC: the number of target identities from a sweep of constrained k-means over the total
-    number of clusters C.
+    """Estimates the number of target identities by NIEC, a sweep over the number of clusters C.
 
-    The source identities are split into anchors (labels held) and probes (labels hidden). For each
-    C, constrained k-means of anchors, probes and target is scored by ACC, the cluster accuracy of
-    the probes (Eq. 11), and by CMM, the mean silhouette of the target samples within the target
-    (Eq. 12). C* = the mean of the two argmaxes, halves rounded up; of equal scores the smallest C
-    counts. The pseudo labels come from constrained k-means at C* with all source labels held.
+    The source identities are split into anchors, whose labels constrain the clustering, and probes,
+    whose labels are hidden. For each C, constrained k-means clusters anchors, probes and target.
+    Two scores judge it: ACC, the cluster accuracy of the probes (Eq. 11), and CMM, the mean
+    silhouette of the target samples within the target (Eq. 12). C* is the mean of the two argmaxes,
+    halves rounded up. Ties go to the smallest C. The pseudo labels come from constrained k-means at
+    C* with all source labels.
 
     Args:
       source_labels: any integers; their sorted order numbers the first clusters.
-      candidates: totals C to try, exactly these; default: S + images / 40 .. S + images / 4 of the
-        target, S source identities, coarse to fine.
-      probe_fraction: part of the source identities that serves as probes, in (0, 1).
-      probe_splits: disjoint sets of probes whose scores are averaged; 1 = the paper's single split.
-        Default: as many as give 40 probes in all, at most 1 / probe_fraction, so one from 200
-        source identities on; a handful of probes alone cannot tell one total from the next.
-      images_per_identity: least and greatest mean number of images of a target identity, the bounds
+      candidates: the totals C to try. The default goes coarse to fine from S + images / 40 to S +
+        images / 4, with S source identities and the number of target images.
+      probe_fraction: share of the source identities that are probes, in (0, 1).
+      probe_splits: number of disjoint sets of probes whose scores are averaged; 1 is the paper's
+        single split. The default gives 40 probes in all with at most 1 / probe_fraction sets, so
+        one set for 200 or more source identities. Few probes cannot distinguish similar totals.
+      images_per_identity: least and greatest mean number of images per target identity, the bounds
         of the default sweep.
-      coarse, refine, refinements: totals of the first pass; totals between neighbours of each
-        argmax, on each side, in every later pass.
-      silhouette_sample: target samples whose silhouette is averaged (each against the whole
-        target), drawn with `key`; None = all.
-      rule: 'mean' as the paper, or one score's argmax alone.
+      coarse: number of totals of the first pass.
+      refine: number of totals between each argmax and its neighbours in the later passes.
+      refinements: number of later passes.
+      silhouette_sample: number of target samples whose silhouettes within the whole target are
+        averaged, drawn with `key`; None for all.
+      rule: 'mean' as in the paper, or the argmax of one score.
       progress: show a bar over the sweep.
 
     Raises:
-      ValueError: fewer than 2 source identities, no candidate or one outside S+1..S+images,
-        features not finite.
+      ValueError: fewer than 2 source identities, no candidates or one outside S+1..S+images, or
+        features that are not finite.
 
     Differs from the paper: the estimate is C* - S, not C* - anchors, since probes take clusters
-    too; ties go to the smallest C. Differs from the paper: few source identities take turns as
-    probes (`probe_splits`). Differs from the paper: anchors' clusters are matched to their anchors
-    in ACC. Else a probe that falls into one costs nothing, ACC stays at 1 for every C from the
-    lower end to the truth, and the estimate comes out 20 to 40 % low on well separated features.
+    too. Ties go to the smallest C.
+    Differs from the paper: few source identities take turns as probes (`probe_splits`).
+    Differs from the paper: ACC matches the clusters of anchors to their anchors. Otherwise a probe
+    in the cluster of an anchor would cost nothing, and ACC would stay at 1 for every C from the
+    lower end to the truth. The estimate would be 20 to 40 % low on well separated features.
 
     Reference: DMTNet (Wang and Hu 2020), section III-C, Eq. 11 and 12; Han et al. 2019, section
     3.3.
@@ -123,10 +132,9 @@ def estimate_identities(
         totals, passes = np.unique(np.asarray(candidates, int)), 0
         low, high = (int(totals[0]), int(totals[-1])) if len(totals) else (0, 0)
     if not len(totals) or low <= identities or high > identities + images:
-        found = f'{len(totals)} candidates from {low} to {high}'
         raise ValueError(
-            f'{found}; expected totals from {identities + 1} (source identities + 1) to'
-            f' {identities + images} (+ target images)'
+            f'{len(totals)} candidates from {low} to {high}; expected totals from {identities + 1}'
+            f' (source identities + 1) to {identities + images} (+ target images)'
         )
 
     split_key, sweep_key, sample_key, final_key = jax.random.split(key, 4)
@@ -139,7 +147,7 @@ def estimate_identities(
         each = []
         for fold, probes in enumerate(folds):
             is_probe = np.isin(dense, probes)
-            # Held classes are numbered 0..anchors-1; probes and target are free.
+            # Anchors have the classes 0..anchors-1; probes and target are free.
             position = np.cumsum(~np.isin(np.arange(identities), probes)) - 1
             given = np.concatenate(
                 [np.where(is_probe, -1, position[dense]), np.full(images, -1)]
@@ -168,14 +176,14 @@ def estimate_identities(
 
     table: dict[int, tuple[float, float]] = {}
     with tqdm(desc='identity sweep', unit='total', disable=not progress) as bar:
-        for turn in range(passes + 1):
+        for number in range(passes + 1):
             new = [int(total) for total in totals if int(total) not in table]
             bar.total = len(table) + len(new)
             for total in new:
                 table[total] = scores(total)
                 bar.set_postfix(C=total, ACC=f'{table[total][0]:.3f}', CMM=f'{table[total][1]:.3f}')
                 bar.update()
-            if turn < passes:
+            if number < passes:
                 totals = between(
                     np.array(sorted(table)), [_argmax(table, score) for score in (0, 1)], refine
                 )
@@ -213,14 +221,16 @@ def cluster_target(
     tolerance: float | int = 1e-4,
     k_max: int | None = None,
 ) -> Estimate:
-    """Pseudo labels for a given total of clusters (source identities + target identities): the last
-    step of `estimate_identities`.
+    """Labels the target by constrained k-means for a given total number of clusters.
 
-    Constrained k-means of source (all labels held) and target. DMTNet's MTwNNet gives the true
-    number here.
+    This is the last step of `estimate_identities`; all source labels constrain the clustering. For
+    DMTNet's MTwNNet the total is the true number.
+
+    Args:
+      total: number of source identities plus number of target identities.
 
     Raises:
-      ValueError: a total outside S+1..S+target images, features not finite.
+      ValueError: a total outside S+1..S+target images, or features that are not finite.
     """
     names, dense = np.unique(np.asarray(source_labels), return_inverse=True)
     images, total = np.shape(target)[0], int(total)
@@ -256,37 +266,40 @@ def cluster_target(
 def probe_identities(
     key: Array, identities: int, fraction: float, splits: int | None = 1
 ) -> list[np.ndarray]:
-    """Disjoint sets of the identities 0..identities-1 that serve as probes, each `fraction` of all,
-    at least 1 and not all.
-
-    splits: how many sets, as far as there are identities; None = as many as give 40 probes in all,
-    at most 1 / fraction.
-    """
-    count = min(max(1, round(identities * fraction)), identities - 1)
-    splits = (
-        min(math.ceil(40 / count), math.floor(1 / fraction + 1e-9)) if splits is None else splits
-    )
+    """Draws disjoint sets of probes from the identities 0..identities-1, see `probe_counts`."""
+    size, sets = probe_counts(identities, fraction, splits)
     order = np.asarray(jax.random.permutation(key, identities))
-    return [
-        np.sort(order[i * count : (i + 1) * count])
-        for i in range(max(1, min(splits, identities // count)))
-    ]
+    return [np.sort(order[i * size : (i + 1) * size]) for i in range(sets)]
+
+
+def probe_counts(identities: int, fraction: float, splits: int | None) -> tuple[int, int]:
+    """Returns the number of probes per set, and the number of disjoint sets.
+
+    A set has `fraction` of all identities, at least one and never all.
+
+    Args:
+      splits: number of sets, as far as there are identities. None gives enough for 40 probes in
+        all, with at most 1 / fraction sets.
+    """
+    size = min(max(1, round(identities * fraction)), identities - 1)
+    if splits is None:
+        splits = min(math.ceil(40 / size), math.floor(1 / fraction + 1e-9))
+    return size, max(1, min(splits, identities // size))
 
 
 def probe_accuracy(
     true: Int[np.ndarray, ' n'], predicted: Int[np.ndarray, ' n'], anchors: int
 ) -> float:
-    """ACC, Eq. 11, for probes of constrained k-means: clusters below `anchors` are matched to
-    their anchors, so a probe in one is wrong.
+    """Computes ACC (Eq. 11) of the probes of constrained k-means.
+
+    Clusters below `anchors` belong to the anchors, so a probe in one of them is wrong.
     """
     free = predicted >= anchors
     return cluster_accuracy(true[free], predicted[free]) * float(free.mean()) if free.any() else 0.0
 
 
 def between(tried: Int[np.ndarray, ' m'], best: Sequence[int], count: int) -> Int[np.ndarray, ' r']:
-    """`count` totals evenly between each best total and its neighbours on both sides among those
-    tried.
-    """
+    """Returns `count` totals evenly between each best total and its neighbours in `tried`."""
     new: list[np.ndarray] = []
     for total in best:
         i = int(np.searchsorted(tried, total))
@@ -298,14 +311,12 @@ def between(tried: Int[np.ndarray, ' m'], best: Sequence[int], count: int) -> In
 def _cohesion(
     target: Float[Array, 'n d'], labels: Int[Array, ' n'], rows: Int[Array, ' r'], clusters: int
 ) -> float:
-    """CMM, Eq. 12 as a mean: -1 where the target fell into a single cluster, which has no
-    silhouette.
-    """
+    """Computes CMM (Eq. 12) as a mean; -1 for a target in one cluster, which has no silhouette."""
     if int(labels.min()) == int(labels.max()):
         return -1.0
     return float(silhouette_rows(target, labels, rows, clusters=clusters).mean())
 
 
 def _argmax(table: dict[int, tuple[float, float]], score: int) -> int:
-    """The smallest total with the greatest score."""
+    """Returns the smallest total with the greatest score."""
     return min(table, key=lambda total: (-table[total][score], total))

@@ -1,6 +1,4 @@
-"""k-means and constrained (semi-supervised) k-means: one compiled program for both, and for
-every number of clusters.
-"""
+"""k-means and constrained k-means, one compiled program for both and for every k up to k_max."""
 
 import functools
 from typing import NamedTuple
@@ -12,14 +10,19 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jreid.clustering.seeding import seed
-from jreid.clustering.tiles import merge_nearest, sum_by_label
+from jreid.clustering.tiles import inertia, merge_nearest, sum_by_label
 
 Count = int | np.integer | Int[Array | np.ndarray, '']
 
 
 class KMeans(NamedTuple):
-    """Centroids [K, d] (rows from k on are 0), labels [n] (-1 where masked), inertia (sum of
-    squared distances) and Lloyd iterations.
+    """A clustering.
+
+    Attributes:
+      centroids: [k_max, d]; rows from k on are 0.
+      labels: [n], -1 where masked.
+      inertia: sum of squared distances to the assigned centroids.
+      iterations: number of Lloyd iterations of the best restart.
     """
 
     centroids: Float[Array, 'k d']
@@ -39,19 +42,20 @@ def kmeans(
     where: Bool[Array | np.ndarray, ' n'] | None = None,
     k_max: int | None = None,
 ) -> KMeans:
-    """k-means: greedy k-means++ seeding, Lloyd iterations, the least inertia of `n_init` restarts.
+    """Clusters samples by k-means, with the least inertia of `n_init` restarts.
 
-    Minimises sum_i ||x_i - c_{label_i}||^2. Every label is the nearest of the returned centroids.
-    An empty cluster takes the sample that is farthest from its centroid. The same key gives the
-    same result. Memory: x, k_max x d and tiles; never n x k or n x k x d.
+    Minimises sum_i ||x_i - c_{label_i}||^2 by Lloyd iterations from greedy k-means++ seeds. Every
+    sample has the label of its nearest centroid. An empty cluster takes the sample that is farthest
+    from its centroid. The same key gives the same result. Memory is x, k_max x d and tiles, never
+    n x k or n x k x d.
 
     Args:
       k: number of clusters, 1 <= k <= samples. With `k_max` it may be traced, and one compiled
         program serves every k <= k_max.
       tolerance: stop when the squared shift of all centroids is at most this times the mean
-        variance of a feature; 0 = until no label changes.
-      where: samples that take part; the others get label -1.
-      k_max: static number of rows of `centroids`; default k.
+        variance of a feature. With 0, stop when no label changes.
+      where: samples to cluster; the others get label -1.
+      k_max: static number of rows of `centroids`, by default k.
 
     Raises:
       ValueError: k out of range, x not finite, or k traced without k_max.
@@ -84,16 +88,19 @@ def constrained_kmeans(
     where: Bool[Array | np.ndarray, ' n'] | None = None,
     k_max: int | None = None,
 ) -> KMeans:
-    """k-means in which sample i with given[i] = 0..L-1 always belongs to cluster given[i]; those
-    with -1 may join any cluster.
+    """Clusters samples by k-means while labelled samples stay in the cluster of their class.
 
-    A class starts at the mean of its samples, the other k - L clusters from k-means++ on the free
-    samples. Labelled samples pull their centroid like any other. Arguments, result and errors
-    otherwise as `kmeans`; inertia counts labelled samples too.
+    The cluster of a class starts at the mean of its samples. The other clusters start from
+    k-means++ seeds among the free samples. Labelled samples count in their centroid and in the
+    inertia. The other arguments, the result and the errors are those of `kmeans`.
+
+    Args:
+      given: class 0..L-1 of every labelled sample, which is also the number of its cluster; -1 for
+        free samples, which may join any cluster.
 
     Raises:
-      ValueError: as `kmeans`, and for a label of k or more, or fewer free samples than clusters
-        without a label.
+      ValueError: as `kmeans`; a class of k or more; fewer free samples than clusters without a
+        class.
 
     Reference: Basu et al. 2002 (constrained k-means); Han et al. 2019, section 3.3; Wang and Hu
     2020 (DMTNet), section III-C.
@@ -126,7 +133,7 @@ def constrained_kmeans(
 
 
 def _check(x: Array, given: Array, where: Array, k: Count, k_max: int) -> None:
-    """Errors that need values; under a trace only the static sizes are known."""
+    """Raises the errors that need values; under a trace only the static sizes are known."""
     if any(isinstance(value, jax.core.Tracer) for value in (x, given, where)):
         return
     mask, label = np.asarray(where), np.asarray(given)
@@ -157,13 +164,26 @@ def _check(x: Array, given: Array, where: Array, k: Count, k_max: int) -> None:
 
 @jax.jit
 def _finite(x: Float[Array, 'n d'], where: Bool[Array, ' n']) -> Bool[Array, '']:
+    """Returns whether all samples that `where` keeps are finite."""
     return jnp.isfinite(jnp.where(where[:, None], x, 0)).all()
 
 
 @functools.partial(jax.jit, static_argnames='k_max')
-def _fit(key, x, given, where, k, n_init, max_iterations, tolerance, *, k_max: int) -> KMeans:
-    """The least inertia of n_init restarts, one after the other, on centred data (the expanded
-    square loses digits far from 0).
+def _fit(
+    key: Array,
+    x: Float[Array, 'n d'],
+    given: Int[Array, ' n'],
+    where: Bool[Array, ' n'],
+    k: Int[Array, ''],
+    n_init: Int[Array, ''],
+    max_iterations: Int[Array, ''],
+    tolerance: Float[Array, ''],
+    *,
+    k_max: int,
+) -> KMeans:
+    """Runs the restarts one after the other and returns the one of least inertia.
+
+    The data are centred first, since the expanded square of a distance loses digits far from 0.
     """
     weight = where.astype(x.dtype)
     total = jnp.maximum(weight.sum(), 1)
@@ -173,7 +193,7 @@ def _fit(key, x, given, where, k, n_init, max_iterations, tolerance, *, k_max: i
     limit = tolerance * jnp.square(x).sum() / (total * x.shape[1])
     given = jnp.where(where & (given < k), given, -1)
 
-    def restart(i, best):
+    def restart(i: Array, best: KMeans) -> KMeans:
         result = _lloyd(
             jax.random.fold_in(key, i), x, given, where, k, max_iterations, limit, k_max
         )
@@ -192,25 +212,45 @@ def _fit(key, x, given, where, k, n_init, max_iterations, tolerance, *, k_max: i
 
 
 class _State(NamedTuple):
+    """The state of Lloyd's iterations.
+
+    Attributes:
+      own: [n] squared distance to the assigned centroid.
+      second: [n] lower bound on the squared distance to any other centroid.
+      moved: [k] clusters whose members changed.
+      shift: squared shift of all centroids.
+    """
+
     centroids: Array
     label: Array
-    own: Array  # squared distance to the own centroid
-    second: Array  # at most the squared distance to any other centroid
-    moved: Array  # clusters whose members changed
+    own: Array
+    second: Array
+    moved: Array
     shift: Array
     iteration: Array
 
 
-def _lloyd(key, x, given, where, k, max_iterations, limit, k_max: int) -> KMeans:
-    """One restart. Free samples are compared only with what can have come nearer: see `_assign`."""
+def _lloyd(
+    key: Array,
+    x: Float[Array, 'n d'],
+    given: Int[Array, ' n'],
+    where: Bool[Array, ' n'],
+    k: Int[Array, ''],
+    max_iterations: Int[Array, ''],
+    limit: Float[Array, ''],
+    k_max: int,
+) -> KMeans:
+    """Runs one restart, comparing free samples only with centroids that can have come nearer."""
     valid = jnp.arange(k_max) < k
-    held = given >= 0
-    free = where & ~held
+    labelled = given >= 0
+    free = where & ~labelled
     ones = where.astype(x.dtype)
-    labelled = jax.ops.segment_sum(held.astype(x.dtype), jnp.where(held, given, k_max), k_max)
-    means = sum_by_label(x, given, k_max) / jnp.maximum(labelled, 1)[:, None]
-    centroids, own, label, second = seed(key, x, free, means, labelled > 0, valid)
-    label = jnp.where(held, given, jnp.where(where, label, -1))
+    class_size = jax.ops.segment_sum(
+        labelled.astype(x.dtype), jnp.where(labelled, given, k_max), k_max
+    )
+    means = sum_by_label(x, given, k_max) / jnp.maximum(class_size, 1)[:, None]
+    centroids, own, label, second = seed(key, x, free, means, class_size > 0, valid)
+    label = jnp.where(labelled, given, jnp.where(where, label, -1))
 
     def body(state: _State) -> _State:
         state = _fill_empty(state, x, free, valid)
@@ -235,41 +275,47 @@ def _lloyd(key, x, given, where, k, max_iterations, limit, k_max: int) -> KMeans
             state.iteration + 1,
         )
 
-    def going(state: _State) -> Array:
+    def unfinished(state: _State) -> Array:
         return (state.iteration < max_iterations) & state.moved.any() & (state.shift > limit)
 
     start = _State(
         centroids, label, own, second, valid, jnp.full((), jnp.inf, x.dtype), jnp.int32(0)
     )
-    end = lax.while_loop(going, body, start)
-    return KMeans(end.centroids, end.label, _inertia(x, end.centroids, end.label), end.iteration)
+    end = lax.while_loop(unfinished, body, start)
+    return KMeans(end.centroids, end.label, inertia(x, end.centroids, end.label), end.iteration)
 
 
-def _assign(x, centroids, free, valid, state: _State) -> tuple[Array, Array, Array]:
-    """The nearest centroid of every free sample, exactly, without distances to centroids that
-    cannot have won.
+def _assign(
+    x: Float[Array, 'n d'],
+    centroids: Float[Array, 'k d'],
+    free: Bool[Array, ' n'],
+    valid: Bool[Array, ' k'],
+    state: _State,
+) -> tuple[Array, Array, Array]:
+    """Finds the exact nearest centroid of every free sample with few comparisons.
 
-    A centroid that did not move keeps its distance, and was no nearer than the own one. So a sample
-    needs the moved centroids alone, unless its own one moved away beyond the bound `second` on the
-    unmoved ones: then it needs all. Where most clusters move, all are compared at once.
+    A centroid that did not move keeps its distance and was no nearer than the assigned one. A
+    sample therefore needs only the moved centroids, unless its assigned centroid moved away beyond
+    the bound `second` on the others. Then it needs all of them. If most clusters moved, all
+    centroids are compared at once.
     """
     moving = state.moved & valid
     partial = 2 * moving.sum() < valid.sum()
-    mine_moved = moving[jnp.maximum(state.label, 0)]
-    best = jnp.where(mine_moved, jnp.inf, state.own)
+    own_moved = moving[jnp.maximum(state.label, 0)]
+    best = jnp.where(own_moved, jnp.inf, state.own)
     best, label, second = merge_nearest(
         x, centroids, free & partial, moving, best, state.label, state.second
     )
-    unsure = free & (~partial | (mine_moved & (best > second)))
+    unsure = free & (~partial | (own_moved & (best > second)))
     best = jnp.where(unsure, jnp.inf, best)
     second = jnp.where(unsure, jnp.inf, second)
     return merge_nearest(x, centroids, unsure, valid, best, label, second)
 
 
-def _fill_empty(state: _State, x, free, valid) -> _State:
-    """Gives every empty cluster the free sample that is farthest from its centroid, the farthest
-    first.
-    """
+def _fill_empty(
+    state: _State, x: Float[Array, 'n d'], free: Bool[Array, ' n'], valid: Bool[Array, ' k']
+) -> _State:
+    """Moves the free samples that are farthest from their centroids to the empty clusters."""
     clusters = valid.shape[0]
     size = (
         jnp.zeros(clusters, jnp.int32)
@@ -279,8 +325,8 @@ def _fill_empty(state: _State, x, free, valid) -> _State:
     empty = valid & (size == 0)
 
     def fill(state: _State) -> _State:
-        # Below this a distance is rounding: duplicates of the centroid, which would leave the new
-        # cluster again.
+        # A smaller distance is the rounding error of a duplicate of the centroid, which would leave
+        # the new cluster again.
         far = jnp.where(free & (state.own > 1e-6 * jnp.square(x).sum(1)), state.own, -1)
         order = jnp.argsort(-far)
         rank = jnp.arange(min(clusters, x.shape[0]))
@@ -301,25 +347,3 @@ def _fill_empty(state: _State, x, free, valid) -> _State:
         )
 
     return lax.cond(empty.any(), fill, lambda state: state, state)
-
-
-def _inertia(
-    x: Float[Array, 'n d'],
-    centroids: Float[Array, 'k d'],
-    label: Int[Array, ' n'],
-    rows: int = 4096,
-) -> Float[Array, '']:
-    """Sum of squared distances to the own centroid, by differences, in tiles of rows."""
-    n, width = x.shape
-    tiles = -(-n // min(rows, n))
-    rows = -(-n // tiles)
-    x = jnp.pad(x, ((0, tiles * rows - n), (0, 0))).reshape(tiles, rows, width)
-    label = jnp.pad(label, (0, tiles * rows - n), constant_values=-1).reshape(tiles, rows)
-
-    def tile(part):
-        samples, labels = part
-        return jnp.where(
-            labels < 0, 0, jnp.square(samples - centroids[jnp.maximum(labels, 0)]).sum(1)
-        ).sum()
-
-    return lax.map(tile, (x, label)).sum()

@@ -1,6 +1,4 @@
-"""k-means++ seeding in batches: the draws of the sequential method at a fraction of its passes
-over the data.
-"""
+"""Greedy k-means++ seeding that reads the data once per batch of candidates."""
 
 import math
 
@@ -11,6 +9,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jreid.clustering.tiles import compact, merge_nearest, squared_distances
 
+# Number of seeds so far, centroids, nearest, label, second.
+_Batch = tuple[Array, Array, Array, Array, Array]
+# The same, with the mask of untried candidates in the second place.
+_Draws = tuple[Array, Array, Array, Array, Array, Array]
+
 
 def seed(
     key: Array,
@@ -20,18 +23,17 @@ def seed(
     known: Bool[Array, ' k'],
     valid: Bool[Array, ' k'],
 ) -> tuple[Float[Array, 'k d'], Float[Array, ' n'], Int[Array, ' n'], Float[Array, ' n']]:
-    """Greedy k-means++ for the clusters that are valid and not known; the free samples are the
-    candidates.
+    """Seeds the clusters that are valid and not known, by greedy k-means++ on the free samples.
 
     Each seed is the best of 2 + ln k samples drawn with probability proportional to D^2, the
-    squared distance to the nearest seed so far. A batch of candidates is drawn at once from the D^2
-    of its start; a candidate later stays with probability D^2 now / D^2 then, which leaves exactly
-    the draws that the sequential method would make (rejection sampling), so the data are read once
-    a batch.
+    squared distance to the nearest seed so far. A batch of candidates is drawn at once from the
+    current D^2, so that the data are read once per batch. A later seed accepts a candidate with
+    probability (current D^2) / (D^2 at the draw). This is rejection sampling, so the draws have the
+    distribution of the sequential method.
 
     Returns:
-      centroids, and of every free sample the squared distance to its nearest centroid, that
-      centroid and a lower bound on the next.
+      The centroids. For every free sample: the squared distance to its nearest centroid, the number
+      of that centroid, and a lower bound on the squared distance to any other.
 
     Reference: Arthur and Vassilvitskii 2007, with local trials as in their section 5.
     """
@@ -43,12 +45,12 @@ def seed(
     start = ~known.any()
     centroids = jnp.where(start, centroids.at[0].set(x[first]), centroids)
     known = jnp.where(start, jnp.arange(clusters) == 0, known)
-    far, nobody = jnp.full(n, jnp.inf, x.dtype), jnp.zeros(n, jnp.int32)
-    nearest, label, second = merge_nearest(x, centroids, free, known, far, nobody, far)
+    infinite, no_label = jnp.full(n, jnp.inf, x.dtype), jnp.zeros(n, jnp.int32)
+    nearest, label, second = merge_nearest(x, centroids, free, known, infinite, no_label, infinite)
     nearest = jnp.where(free, nearest, 0)
     slots, count = compact(valid & ~known, 1)
 
-    def batch(state):
+    def batch(state: _Batch) -> _Batch:
         done, centroids, nearest, label, second = state
         draw_key, keep_key = jax.random.split(jax.random.fold_in(key, done))
         candidates = sample(
@@ -57,17 +59,17 @@ def seed(
         distances = squared_distances(x[candidates], x)
         limit = jax.random.uniform(keep_key, (pool,), x.dtype) * nearest[candidates]
 
-        def fresh(unseen, nearest):
-            return unseen & (limit <= nearest[candidates])
+        def accepted(untried: Array, nearest: Array) -> Array:
+            return untried & (limit <= nearest[candidates])
 
-        def going(inner):
-            done, unseen, _, nearest, _, _ = inner
-            full = unseen.all()
-            return (done < count) & (full | (fresh(unseen, nearest).sum() >= trials))
+        def unfinished(inner: _Draws) -> Array:
+            done, untried, _, nearest, _, _ = inner
+            full = untried.all()
+            return (done < count) & (full | (accepted(untried, nearest).sum() >= trials))
 
-        def pick(inner):
-            done, unseen, centroids, nearest, label, second = inner
-            tried = jnp.nonzero(fresh(unseen, nearest), size=trials, fill_value=0)[0]
+        def pick(inner: _Draws) -> _Draws:
+            done, untried, centroids, nearest, label, second = inner
+            tried = jnp.nonzero(accepted(untried, nearest), size=trials, fill_value=0)[0]
             after = jnp.minimum(distances[tried], nearest)
             chosen = tried[jnp.argmin(after.sum(1))]
             distance, slot = distances[chosen], slots[done]
@@ -76,17 +78,17 @@ def seed(
             nearest = jnp.minimum(nearest, distance)
             return (
                 done + 1,
-                unseen.at[tried].set(False),
+                untried.at[tried].set(False),
                 centroids.at[slot].set(x[candidates[chosen]]),
                 nearest,
                 label,
                 second,
             )
 
-        done, _, *rest = lax.while_loop(
-            going, pick, (done, jnp.ones(pool, bool), centroids, nearest, label, second)
+        done, _, centroids, nearest, label, second = lax.while_loop(
+            unfinished, pick, (done, jnp.ones(pool, bool), centroids, nearest, label, second)
         )
-        return done, *rest
+        return done, centroids, nearest, label, second
 
     state = (jnp.zeros((), jnp.int32), centroids, nearest, label, second)
     _, centroids, nearest, label, second = lax.while_loop(
@@ -96,8 +98,9 @@ def seed(
 
 
 def sample(key: Array, weights: Float[Array, ' n'], count: int) -> Int[Array, ' count']:
-    """`count` indices drawn independently with probability proportional to the weights; never
-    one of weight 0 where any is positive.
+    """Draws `count` independent indices with probability proportional to the weights.
+
+    If any weight is positive, no index of weight 0 is drawn.
     """
     total = jnp.cumsum(weights)
     drawn = jnp.searchsorted(

@@ -1,8 +1,8 @@
 """Figures for reports: plain arrays and a path in, one PNG file out.
 
-Every function returns the path it wrote, writes atomically (a reader never sees half a file) and
-leaves pyplot's global state alone, so that it is safe inside a training loop. Matplotlib, Pillow
-and scikit-learn load on the first call.
+Every function writes atomically, so that a reader never sees half a file, and returns the path. It
+leaves pyplot's global state alone and is safe inside a training loop. Matplotlib, Pillow and
+scikit-learn load on the first call.
 """
 
 from jreid.figures.attention import attention_sheet, overlay

@@ -1,4 +1,4 @@
-"""Where a network looks: images with heat laid over them."""
+"""Attention maps drawn over images."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import numpy as np
 
 from jreid.figures.canvas import PathLike, atomic_png
 
-GAP, LINE = 6, 20  # pixels: the space between cells, the height of a line of text
-SHARE = 0.55  # of the heat's colour where the heat is largest
+# In pixels: the space between cells, and the height of a line of text.
+GAP, LINE = 6, 20
+# Share of the heat's colour where the heat is 1.
+SHARE = 0.55
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3]: the image in grey under the heat's colour, the more of it the hotter.
+    """Blends the colour of the heat over the image in grey, uint8 [H, W, 3].
 
-    `image` uint8 [H, W, 3]; `heat` [h, w] in [0, 1], enlarged smoothly to the image's size.
+    Args:
+      image: uint8 [H, W, 3].
+      heat: [h, w] in [0, 1], enlarged smoothly to the size of the image.
 
     Raises:
       ValueError: the heat is not a map, or not in [0, 1].
@@ -34,7 +38,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     large = np.asarray(
         Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR)
     ).clip(0, 1)
-    # Grey below, so that colour means heat and nothing else.
+    # A grey image, so that colour means heat only.
     grey = image.astype(np.float32).mean(-1, keepdims=True)
     colour = 255 * np.asarray(colormaps['inferno'](large))[..., :3]
     share = SHARE * large[..., None]
@@ -50,13 +54,16 @@ def attention_sheet(
     height: int = 192,
     title: str = '',
 ) -> pathlib.Path:
-    """Draws a row an image: the image, then each heat laid over it, under the heat's name.
+    """Draws one row per image: the image, then the image under each heat.
 
-    `images` uint8 [N, H, W, 3]; `heats` name -> [N, h, w] in [0, 1], the maps' sizes may differ;
-    `names` [N] stand below the images; `height` of a cell in pixels, its width follows from the
-    images.
+    Args:
+      images: uint8 [N, H, W, 3].
+      heats: name -> [N, h, w] in [0, 1]. The names head the columns; the sizes may differ.
+      names: [N] captions below the images.
+      height: of a cell in pixels; the width follows from the images.
 
-    ValueError for no images, heats of another number of images, or outside [0, 1].
+    Raises:
+      ValueError: no images, heats of another number of images, or values outside [0, 1].
     """
     from PIL import Image, ImageDraw, ImageFont
 

@@ -1,4 +1,4 @@
-"""The look all figures share, and the atomic write."""
+"""Colours, fonts and axes that all figures share, and the atomic write of PNG files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 
-# Okabe and Ito's palette: told apart under the common kinds of colour blindness. Its yellow is left
-# out: too pale on white.
+# The palette of Okabe and Ito, distinguishable under the common kinds of colour blindness. Its
+# yellow is missing, since it is too pale on white.
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK = (
     '#0072B2',
     '#E69F00',
@@ -33,13 +33,13 @@ GREY = '#8A8A8A'
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
 LINES = ('-', '--', '-.', ':')
 
-# inches; at 150 dots an inch a figure is 1200 pixels wide and a 10 point letter 21 pixels high
+# In inches. At 150 dots per inch a figure is 1200 pixels wide and a 10 point letter 21 pixels high.
 WIDTH = 8.0
 DPI = 150
 
 
 def new_figure(height: float = 5.0) -> Figure:
-    """An empty figure of 1200 pixels by `150 height` on its own Agg canvas, unknown to pyplot."""
+    """Makes an empty figure of 1200 by `150 height` pixels on an Agg canvas, without pyplot."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -49,15 +49,13 @@ def new_figure(height: float = 5.0) -> Figure:
 
 
 def plain(text: str) -> str:
-    """`text` without mathematics and without the leading underscore by which matplotlib hides a
-    legend entry.
-    """
+    """Escapes mathematics and the leading underscore by which matplotlib hides a legend entry."""
     text = text.replace('$', r'\$')
     return f' {text}' if text.startswith('_') else text
 
 
 def dress(axes: Axes, *, x: str = '', y: str = '', title: str = '', grid: bool = True) -> None:
-    """Labels, grid and a title in lines of at most 90 letters."""
+    """Sets labels, grid and a title in lines of at most 90 letters."""
     if title:
         axes.set_title('\n'.join(textwrap.wrap(plain(title), 90)), fontsize=12)
     axes.set_xlabel(x, fontsize=11)
@@ -71,10 +69,12 @@ def dress(axes: Axes, *, x: str = '', y: str = '', title: str = '', grid: bool =
 
 @contextlib.contextmanager
 def atomic_png(path: PathLike) -> Iterator[pathlib.Path]:
-    """Yields a name beside `path` to write to, moved onto `path` at the end and removed after an
-    error.
+    """Yields a temporary path that is moved onto `path` at the end and removed after an error.
 
-    The folder is made where it is missing. ValueError where `path` does not end in .png.
+    The folder is made if it is missing.
+
+    Raises:
+      ValueError: `path` does not end in .png.
     """
     final = pathlib.Path(path)
     if final.suffix.lower() != '.png':

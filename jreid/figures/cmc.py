@@ -1,4 +1,4 @@
-"""Cumulative match characteristics of several systems in one figure."""
+"""Cumulative matching characteristics of several systems in one figure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from jreid.figures.canvas import COLOURS, LINES, MARKERS, PathLike, dress, new_f
 def plot_cmc(
     path: PathLike, curves: Mapping[str, Any], *, title: str = '', max_rank: int = 20
 ) -> pathlib.Path:
-    """Draws matching rate (percent) against rank 1..max_rank, one line a system.
+    """Draws matching rates in percent against rank 1..max_rank, one line per system.
 
-    A value of `curves` is the CMC, or the pair `(cmc, mAP)`. A CMC is an array [R] with rank 1
-    first, or a mapping from rank to rate where only some ranks are known; rates and mAP are in
-    0..1. The legend gives rank-1 and, where known, mAP.
+    The legend has rank-1 and, if known, mAP.
 
-    ValueError for no curves, and for a rate that is not a number in 0..1 or falls with the rank.
+    Args:
+      curves: name -> CMC, or the pair (CMC, mAP), with values in 0..1. A CMC is an array [R] with
+        rank 1 first, or a mapping from rank to rate if only some ranks are known.
+
+    Raises:
+      ValueError: no curves, a rate outside 0..1, or a rate that falls with the rank.
     """
     if not curves:
         raise ValueError('found 0 curves to draw; expected at least one {name: CMC array}')
@@ -66,7 +69,7 @@ def plot_cmc(
 
 
 def _read(name: str, value: Any) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """The ranks [R], the rates [R] and mAP of one entry, checked."""
+    """Returns the checked ranks [R], rates [R] and mAP of one entry of `curves`."""
     mean_ap = None
     if (
         isinstance(value, tuple)

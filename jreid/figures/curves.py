@@ -1,4 +1,4 @@
-"""A run's history: losses, learning rate and retrieval scores."""
+"""Losses, learning rates and retrieval metrics over a run."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Record = Mapping[str, Any]
-POINTS = 400  # of a line at most; longer histories are averaged in as many equal stretches
+# Most points of a line; a longer history is averaged over this many equal stretches.
+POINTS = 400
 PANEL_LABELS = {'loss': 'loss', 'rate': 'learning rate', 'score': 'mAP, rank-k (%)'}
-# Words in the names of a training record's numbers that are no losses.
+# A number of a training record with one of these words in its name is not a loss.
 OTHER = {
     *('step', 'steps', 'epoch', 'epochs', 'progress', 'second', 'seconds', 'time', 'eta', 'memory'),
     *('images', 'examples', 'accuracy', 'norm', 'scale', 'count', 'fraction'),
@@ -44,21 +45,25 @@ def plot_curves(
     losses: Sequence[str] | None = None,
     title: str = '',
 ) -> pathlib.Path:
-    """Draws loss terms, learning rates and mAP with rank-k of one run, one panel each under the
-    other.
+    """Draws the loss terms, learning rates and mAP with rank-k of one run, one panel each.
 
-    `metrics` is a metrics.jsonl file or its records: dicts with 'step', 'phase', 'kind' ('train',
-    'evaluation', 'refresh') and numbers. Learning rates are the training numbers with
-    'learning_rate' or 'lr' in their names, losses those named in `losses` (default: all training
-    numbers but counts, times and the like), scores the evaluation's with 'mAP' or 'rank'. A record
-    may lack any of them, and a panel that would be empty is left out. Scores are shown in percent,
-    and taken to be percent already where one of them is over 1. The axis is the epoch where every
-    record has one and they span at least three (training numbers are averaged over it), else the
-    step. Dotted lines are refreshes of the pseudo labels, full ones changes of phase. Of two
-    numbers of a name, kind and step the later counts: a resumed run repeats the steps it had lost.
+    Learning rates are the training numbers with 'learning_rate' or 'lr' in their names, and scores
+    the evaluation numbers with 'mAP' or 'rank'. Empty panels are left out. Scores are in percent;
+    if one exceeds 1, all are percent already. Training numbers are averaged over each epoch if all
+    records have an epoch and they span at least three. Otherwise the axis is the step.
 
-    ValueError where there is no record, a line is no JSON (a half-written last line is ignored), or
-    there is nothing to draw.
+    Dotted lines mark refreshes of the pseudo labels, full lines changes of phase. A resumed run
+    repeats lost steps, so the last of several numbers with the same name, kind and step counts.
+
+    Args:
+      metrics: a metrics.jsonl file, or its records. These are dicts with 'step', 'phase', 'kind'
+        ('train', 'evaluation' or 'refresh') and numbers.
+      losses: names of the losses. The default is all training numbers except counts, times and
+        similar.
+
+    Raises:
+      ValueError: no record with a step, a line that is not JSON (a half-written last line is
+        ignored), or nothing to draw.
     """
     records, name = _load(metrics)
     ordered = _merged(records)
@@ -71,9 +76,9 @@ def plot_curves(
     lines = _lines(ordered, axis, losses)
     panels = [panel for panel in PANEL_LABELS if lines[panel]]
     if not panels:
-        found = sorted({key for r in ordered for key in r})
+        names = sorted({key for r in ordered for key in r})
         raise ValueError(
-            f'found no loss, learning rate, mAP or rank-k among {found} of {len(ordered)} records'
+            f'found no loss, learning rate, mAP or rank-k among {names} of {len(ordered)} records'
             f' in {name}; expected at least one'
         )
 
@@ -94,14 +99,15 @@ def plot_curves(
 def lines_by_panel(
     records: Iterable[Record],
 ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """What `plot_curves` draws, against the step: panel ('loss', 'rate', 'score') -> name ->
-    (positions, values).
+    """Returns the lines of `plot_curves` against the step.
+
+    The result maps panel ('loss', 'rate', 'score') -> name -> (positions, values).
     """
     return _lines(_merged(records), 'step', None)
 
 
 def _merged(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """One record a kind and step, by step."""
+    """Merges records into one per kind and step, ordered by step."""
     history: dict[tuple[str, float], dict[str, Any]] = {}
     for record in records:
         if _is_number(record.get('step')):
@@ -112,7 +118,7 @@ def _merged(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 
 def _load(metrics: PathLike | Iterable[Record]) -> tuple[Sequence[Record], str]:
-    """The records and a name for messages."""
+    """Returns the records and a name for messages."""
     if not isinstance(metrics, str | os.PathLike):
         return list(metrics), 'the list'
     text = pathlib.Path(metrics).read_text(encoding='utf-8').splitlines()
@@ -126,26 +132,29 @@ def _load(metrics: PathLike | Iterable[Record]) -> tuple[Sequence[Record], str]:
                 break
             raise ValueError(
                 f'line {number} of {metrics} is no JSON object: {line[:60]!r}; expected one record'
-                ' a line'
+                ' per line'
             ) from error
     return records, str(metrics)
 
 
 def _axis(records: Sequence[Record]) -> str:
-    """'epoch' where it says more than 'step'; an epoch that starts again with each phase would
-    fold the lines back.
+    """Returns 'epoch' if every record has one and they ascend over at least three, else 'step'.
+
+    An epoch that starts again with each phase would fold the lines back.
     """
-    epochs = [r.get('epoch') for r in records]
+    epochs: list[Any] = [record.get('epoch') for record in records]
     usable = (
-        all(_is_number(e) for e in epochs) and len(set(epochs)) >= 3 and epochs == sorted(epochs)
-    )  # type: ignore[type-var]
+        all(_is_number(epoch) for epoch in epochs)
+        and len(set(epochs)) >= 3
+        and epochs == sorted(epochs)
+    )
     return 'epoch' if usable else 'step'
 
 
 def _lines(
     records: Sequence[Record], axis: str, losses: Sequence[str] | None
 ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """For each panel a dict from a number's name to (positions, values)."""
+    """Returns panel -> name of a number -> (positions, values)."""
     gathered: dict[str, dict[str, list[tuple[float, float]]]] = {
         panel: {} for panel in PANEL_LABELS
     }
@@ -165,7 +174,7 @@ def _lines(
 
 
 def _panel(key: str, kind: str, losses: Sequence[str] | None) -> str | None:
-    """The panel a number belongs to, by its name and its record's kind."""
+    """Returns the panel of a number by its name and the kind of its record."""
     words = re.split(r'[^a-z]+', key.lower())
     if kind == 'evaluation':
         return 'score' if 'map' in words or 'rank' in words else None
@@ -179,7 +188,7 @@ def _panel(key: str, kind: str, losses: Sequence[str] | None) -> str | None:
 
 
 def _averaged(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means of y over equal x, then over at most POINTS stretches; a NaN stays a gap."""
+    """Averages y over equal x, then over at most POINTS stretches; a NaN stays a gap."""
     places, group = np.unique(x, return_inverse=True)
     means = np.bincount(group, y) / np.bincount(group)
     if len(places) <= POINTS:
@@ -190,8 +199,9 @@ def _averaged(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw(axes: Axes, lines: dict[str, tuple[np.ndarray, np.ndarray]], panel: str) -> None:
+    """Draws the lines of one panel."""
     for number, (key, (x, y)) in enumerate(lines.items()):
-        # One point has no line: it needs a marker to be seen.
+        # A line of one point is invisible without a marker.
         marker = MARKERS[number % len(MARKERS)] if panel == 'score' or len(x) == 1 else None
         style: dict[str, Any] = {
             'color': COLOURS[number % len(COLOURS)],
@@ -210,8 +220,9 @@ def _draw(axes: Axes, lines: dict[str, tuple[np.ndarray, np.ndarray]], panel: st
 
 
 def _events(axes: Axes, records: Sequence[Record], axis: str, *, named: bool) -> None:
-    """Lines where pseudo labels were made anew and where a phase began, with the phase's name
-    above the first panel.
+    """Draws vertical lines at refreshes and at changes of phase.
+
+    `named` adds the names of the phases above the panel.
     """
     for record in records:
         if record.get('kind') == 'refresh':
@@ -236,4 +247,5 @@ def _events(axes: Axes, records: Sequence[Record], axis: str, *, named: bool) ->
 
 
 def _is_number(value: Any) -> bool:
+    """Returns whether a value is a real number and not a flag."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""The sweep by which DMTNet estimates the number of target identities."""
+"""The NIEC sweep, by which DMTNet estimates the number of target identities."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ def plot_niec(
     true: int | None = None,
     title: str = '',
 ) -> pathlib.Path:
-    """Draws both scores of NIEC against the total number of clusters C, with their argmaxes and C*.
+    """Draws both scores of NIEC against the total number of clusters C, their argmaxes and C*.
 
-    `totals`, `accuracy`, `silhouette` [n], in any order: C, ACC (0..1, Eq. 11) and CMM (-1..1, Eq.
-    12) of DMTNet; a NaN score leaves a gap. `chosen` is C*, a total: the target's estimate, C* -
-    source_identities, is read off the upper axis. `true` is the target's real number of identities;
-    it is known to the evaluation only and is marked so.
+    Args:
+      totals, accuracy, silhouette: [n], in any order: C, ACC (0..1, Eq. 11) and CMM (-1..1, Eq. 12)
+        of DMTNet. A NaN score leaves a gap.
+      chosen: C*, a total. The upper axis shows the estimate of the target, C* - source_identities.
+      true: the real number of target identities, marked as known to the evaluation only.
 
-    ValueError for empty or unequal arrays, a score without one number in it, and a C* below
-    `source_identities`.
+    Raises:
+      ValueError: empty or unequal arrays, a score without any number, or C* below
+        `source_identities`.
     """
     order = np.argsort(np.asarray(totals), kind='stable')
     columns = [
@@ -59,7 +61,7 @@ def plot_niec(
             f'chosen is {chosen}, below the {source_identities} source identities; pass C*, the'
             " total, not the target's estimate"
         )
-    # The first maximum in ascending C: ties go to the smallest C, as in the estimate itself.
+    # The first maximum in ascending C, since ties go to the smallest C in the estimate.
     best_acc, best_cmm = int(np.nanargmax(acc)), int(np.nanargmax(cmm))
 
     figure = new_figure(5.6)

@@ -1,4 +1,4 @@
-"""Ranked galleries: each query beside the images a system returns for it."""
+"""Sheets of queries beside their nearest gallery images."""
 
 from __future__ import annotations
 
@@ -15,20 +15,27 @@ from jreid.figures.canvas import BLUE, GREEN, GREY, VERMILLION, PathLike, atomic
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
 
-# pixels: the frame's width, the space between cells, the height of a line of text
+# In pixels: the width of a frame, the space between cells, and the height of a line of text.
 FRAME, GAP, LINE = 5, 6, 18
 Captions = tuple[Sequence[Any], Sequence[Sequence[Any]]]
 
 
 def pick_queries(scores: ArrayLike, count: int, seed: int = 0) -> np.ndarray:
-    """Rows of `count` queries to show, evenly the best, those around the median and the worst, in
-    this order.
+    """Picks `count` queries: the best, then those around the median, then the worst.
 
-    `scores` [Q]: average precisions, or flags such as 'rank 1 is right'; NaN (a skipped query) is
-    never picked. Ties fall by `seed`. Where `count` is no multiple of three the best and then the
-    worst get one more. At most all valid queries come.
+    The three groups are equal; if `count` is not a multiple of three, the best and then the worst
+    have one more. If fewer queries have a score, all of these are picked.
 
-    ValueError where no query has a score or `count` is below 1.
+    Args:
+      scores: [Q] average precisions, or flags such as "rank 1 is correct". A query with NaN, which
+        was skipped, is never picked.
+      seed: decides between ties.
+
+    Returns:
+      Rows of `scores`.
+
+    Raises:
+      ValueError: no query has a score, or `count` is below 1.
     """
     values = np.asarray(scores, np.float64)
     valid = np.flatnonzero(~np.isnan(values)) if values.ndim == 1 else np.empty(0, np.int64)
@@ -62,18 +69,21 @@ def ranked_sheet(
     top: int = 10,
     title: str = '',
 ) -> pathlib.Path:
-    """Draws one row a query: the query in a blue frame, then its first `top` gallery images in a
-    frame and with their rank.
+    """Draws one row per query: the query in a blue frame, then its first `top` gallery images.
 
-    `queries` [Q] and `ranked` [Q, k] are image files, nearest first, without the images the
-    protocol leaves out; `correct` [Q, k] says which show the query's identity: green frame and a
-    tick, else red frame and a cross; None where nobody knows: grey frames. A short row ends in
-    None. `identities` and `cameras` are pairs (of the queries [Q], of the ranked images [Q, k])
-    that become captions. `cell` is an image's [height, width] in pixels; images keep their
-    proportions.
+    Args:
+      queries: [Q] image files.
+      ranked: [Q, k] image files of the gallery, nearest first, without the images that the protocol
+        leaves out. A short row ends in None.
+      correct: [Q, k], whether an image shows the query's identity. True is a green frame with a
+        tick, False a red frame with a cross. None instead of the array gives grey frames.
+      identities, cameras: captions, as pairs (of the queries [Q], of the ranked images [Q, k]).
+      cell: [height, width] of an image in pixels; images keep their proportions.
+      top: most gallery images per row.
 
-    ValueError for no queries, rows that do not match, and a ranked image that has no flag;
-    FileNotFoundError for a missing image.
+    Raises:
+      ValueError: no queries, rows that do not match, or a ranked image without a flag.
+      FileNotFoundError: a missing image.
     """
     from PIL import Image, ImageDraw, ImageFont, ImageOps
 
@@ -83,7 +93,8 @@ def ranked_sheet(
     captions = LINE * ((identities is not None) + (cameras is not None))
     step_x, step_y = width + 2 * FRAME + GAP, height + 2 * FRAME + GAP + LINE + captions
     head = GAP + (LINE + 10 if title else 0)
-    left = 2 * GAP  # the query stands a little apart from its answers
+    # A gap sets the query apart from its gallery images.
+    left = 2 * GAP
     small, large = ImageFont.load_default(13), ImageFont.load_default(18)
     across = max(
         GAP + step_x * (shown + 1) + left, int(large.getlength(title)) + 2 * GAP if title else 0
@@ -94,6 +105,7 @@ def ranked_sheet(
         draw.text((GAP, GAP), title, fill='black', font=large)
 
     def put(file: PathLike, x: int, y: int, colour: str, heading: str, words: list[str]) -> None:
+        """Draws one image with its frame, heading and captions."""
         draw.text((x + FRAME, y), heading, fill='black', font=small)
         y += LINE
         draw.rectangle((x, y, x + width + 2 * FRAME - 1, y + height + 2 * FRAME - 1), fill=colour)
@@ -143,7 +155,7 @@ def ranked_sheet(
 
 
 def _mark(draw: ImageDraw.ImageDraw, x: int, y: int, right: bool) -> None:
-    """A tick or a cross of 11 pixels: the frame's colour is never the only sign."""
+    """Draws a tick or a cross of 11 pixels, so that colour is not the only sign."""
     if right:
         draw.line((x, y + 6, x + 4, y + 10, x + 11, y + 1), fill=GREEN, width=3)
     else:
@@ -158,7 +170,7 @@ def _fitted(
     width: int,
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
-    """Draws `text`, cut so that it stays under its own image."""
+    """Draws `text`, cut to the width of its image."""
     while len(text) > 1 and draw.textlength(text, font=font) > width:
         text = text.rstrip('…')[:-1] + '…' if len(text) > 2 else text[:-1]
     draw.text(at, text, fill='#404040', font=font)

@@ -1,4 +1,4 @@
-"""Two domains' features in the plane."""
+"""Features of two domains in the plane, by t-SNE."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from jreid.figures.canvas import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHOWN = 14  # labels with a colour and a marker of their own: 7 colours, 8 markers, no pair twice
+# Labels that have a colour and a marker of their own: 7 colours and 8 markers, no pair twice.
+SHOWN = 14
 ITERATIONS = 500
 
 
 def tsne_coordinates(features: ArrayLike, *, seed: int = 0) -> np.ndarray:
-    """Coordinates [n, 2] of `features` [n, d]: PCA to at most 50 dimensions, then t-SNE (van der
-    Maaten and Hinton 2008).
+    """Computes coordinates [n, 2] of `features` [n, d] by PCA and t-SNE.
 
-    500 iterations of Barnes-Hut from a PCA start on one thread; perplexity 30, or (n - 1) / 3 where
-    n is small. The same features and seed give the same coordinates on one machine.
+    PCA reduces the features to at most 50 dimensions. Then t-SNE (van der Maaten and Hinton 2008)
+    runs 500 iterations of Barnes-Hut from a PCA start. The perplexity is 30, or (n - 1) / 3 if that
+    is less. The same features and seed give the same coordinates on one machine.
 
-    ValueError for fewer than 4 points, values that are not finite, and points that are all the
-    same.
+    Raises:
+      ValueError: fewer than 4 points, values that are not finite, or points that are all equal.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -55,12 +56,13 @@ def tsne_coordinates(features: ArrayLike, *, seed: int = 0) -> np.ndarray:
             f'all {x.shape[0]} features are the same; t-SNE needs points that differ (has the'
             ' network collapsed?)'
         )
-    # One thread: with several the order of the sums, and so the picture, changes from run to run.
+    # With several threads the order of the sums, and so the picture, would change between runs.
     with threadpool_limits(limits=1):
         size = min(50, *x.shape)
         if size < x.shape[1]:
             x = PCA(size, svd_solver='full', random_state=seed).fit_transform(x)
-        if x.shape[1] == 1:  # the start is by PCA to two dimensions
+        if x.shape[1] == 1:
+            # The start is a PCA to two dimensions.
             x = np.pad(x, ((0, 0), (0, 1)))
         tsne = TSNE(
             perplexity=min(30.0, (len(x) - 1) / 3),
@@ -84,21 +86,25 @@ def plot_tsne(
     seed: int = 0,
     title: str = '',
 ) -> pathlib.Path:
-    """Draws both domains' features in one t-SNE, coloured by domain and, in a second panel, by the
-    target's (pseudo) label.
+    """Draws both domains in one t-SNE, coloured by domain and, in a second panel, by label.
 
-    `source` [n, d] and `target` [m, d]; `count` points in all, half a domain, are drawn by `seed`:
-    whole identities where labels are given, so that clusters stay clusters. The labels most
-    frequent among the drawn points are coloured, the others and -1 (noise, unknown) are grey. The
-    second panel shows the source's labels where only those are given, and is left out without any
-    labels.
+    The second panel shows the (pseudo) labels of the target, or those of the source if the target
+    has none. Without any labels there is one panel. The most frequent labels among the drawn points
+    have colours; the others and -1 (noise or unknown) are grey.
 
-    ValueError for an empty domain, features of different width, and labels that are not one a
-    point.
+    Args:
+      source, target: features [n, d] and [m, d].
+      source_labels, target_labels: one label per point.
+      count: points to draw, half of them from each domain. With labels, whole identities are drawn,
+        so that clusters stay complete.
+
+    Raises:
+      ValueError: an empty domain, features of different widths, or another number of labels than
+        points.
     """
     domains = [np.asarray(source, np.float32), np.asarray(target, np.float32)]
     labels = [
-        None if given is None else np.asarray(given) for given in (source_labels, target_labels)
+        None if values is None else np.asarray(values) for values in (source_labels, target_labels)
     ]
     if (
         any(x.ndim != 2 or x.size == 0 for x in domains)
@@ -110,21 +116,21 @@ def plot_tsne(
         )
     if count < 4:
         raise ValueError(f'count is {count}; expected at least 4 points to draw')
-    for name, x, given in zip(('source', 'target'), domains, labels, strict=True):
-        if given is not None and given.shape != (len(x),):
+    for name, x, label in zip(('source', 'target'), domains, labels, strict=True):
+        if label is not None and label.shape != (len(x),):
             raise ValueError(
-                f'{name}_labels has shape {given.shape}, but there are {len(x)} {name} features;'
+                f'{name}_labels has shape {label.shape}, but there are {len(x)} {name} features;'
                 ' expected one label each'
             )
-    # A domain smaller than its half leaves the rest to the other.
+    # A domain with fewer points than its half leaves the rest to the other.
     share = [
         max(count // 2, count - len(domains[1])),
         max(count - count // 2, count - len(domains[0])),
     ]
     rng = np.random.default_rng(seed)
     rows = [
-        _subsample(len(x), given, wanted, rng)
-        for x, given, wanted in zip(domains, labels, share, strict=True)
+        _subsample(len(x), label, size, rng)
+        for x, label, size in zip(domains, labels, share, strict=True)
     ]
     points = tsne_coordinates(
         np.concatenate([x[r] for x, r in zip(domains, rows, strict=True)]), seed=seed
@@ -145,8 +151,8 @@ def plot_tsne(
     dress(panels[0], x='t-SNE 1', y='t-SNE 2', title='by domain')
     if labelled is not None:
         name = ('source', 'target')[labelled]
-        given = labels[labelled]
-        assert given is not None
+        label = labels[labelled]
+        assert label is not None
         panels[1].scatter(
             *parts[1 - labelled].T,
             color='#DDDDDD',
@@ -154,7 +160,7 @@ def plot_tsne(
             marker='.',
             label=('target', 'source')[labelled],
         )
-        _by_label(panels[1], parts[labelled], given[rows[labelled]])
+        _by_label(panels[1], parts[labelled], label[rows[labelled]])
         dress(
             panels[1],
             x='t-SNE 1',
@@ -179,8 +185,10 @@ def plot_tsne(
 def _subsample(
     size: int, labels: np.ndarray | None, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """At most `count` rows of `size`, ascending: whole labels in random order, the last one cut;
-    a row of label -1 stands alone.
+    """Draws at most `count` of `size` rows, ascending.
+
+    Rows of the same label are drawn together, the last label as far as there is room. A row of
+    label -1 stands alone.
     """
     if size <= count:
         return np.arange(size)
@@ -193,7 +201,7 @@ def _subsample(
 
 
 def _by_label(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
-    """Colours the SHOWN most frequent labels, with a marker each; the others are grey."""
+    """Draws the SHOWN most frequent labels with a colour and marker each, the others in grey."""
     names, sizes = np.unique(labels[labels >= 0], return_counts=True)
     top = np.sort(names[np.argsort(-sizes, kind='stable')[:SHOWN]])
     rest = ~np.isin(labels, top)

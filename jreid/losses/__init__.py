@@ -1,32 +1,34 @@
-"""Losses as pure functions: arrays in, a scalar (or one value a row) out, ready for `jit`, `vmap`
-and `grad`.
+"""Losses as pure functions of arrays, for use under `jit`, `vmap` and `grad`.
 
-Shared rules, tested for all of them:
+A loss returns a scalar, or one value per row. All losses share these rules, which tests enforce:
 
-- arithmetic is in float32 at least, whatever the input (bfloat16 activations give a float32 loss);
-- a mean over nothing (an empty batch, a mask without a True) is 0, with a gradient of 0;
-- gradients are finite for finite inputs, at distance 0 too; a NaN that the loss looks at stays a
-  NaN;
-- what a mask or a negative label leaves out is not looked at, whatever it holds.
+- Arithmetic is at least in float32: bfloat16 activations give a float32 loss.
+- The mean over nothing (an empty batch, a mask without a True) is 0, and so is its gradient.
+- Gradients are finite for finite inputs, even at distance 0. A NaN that enters the loss stays NaN.
+- Values behind a mask or a negative label do not enter the loss and may be anything, even NaN.
 
-TJ-AIDL's reconstruction and identity-transfer losses (Wang et al. 2018, Eq. 3 and 4) are a plain
-mean squared error, `jnp.mean(jnp.square(x - y))`, so they have no name here; its Eq. 1, 2 and 5 are
+TJ-AIDL's reconstruction and identity-transfer losses (Wang et al. 2018, Eq. 3 and 4) are a mean
+squared error, `jnp.mean(jnp.square(x - y))`, and have no function here. Its Eq. 1, 2 and 5 are
 `cross_entropy` and `binary_cross_entropy`.
 """
 
+from jreid.losses.arrays import masked_mean
 from jreid.losses.assignment import student_t_assignment, symmetric_kl
-from jreid.losses.attention import attribute_attention
-from jreid.losses.classification import binary_cross_entropy, cross_entropy, soft_cross_entropy
-from jreid.losses.contrastive import pair_contrastive
-from jreid.losses.masking import masked_mean
-from jreid.losses.mmd import linear_mmd, rbf_mmd
-from jreid.losses.reversal import gradient_reversal, reversal_schedule
-from jreid.losses.triplet import (
+from jreid.losses.classification import (
+    attribute_attention,
+    binary_cross_entropy,
+    cross_entropy,
+    soft_cross_entropy,
+)
+from jreid.losses.metric_learning import (
     batch_hard_triplet,
     centering_constrained_triplet,
     hhl_triplet,
     listed_triplet,
+    pair_contrastive,
 )
+from jreid.losses.mmd import linear_mmd, rbf_mmd
+from jreid.losses.reversal import gradient_reversal, reversal_schedule
 
 __all__ = [
     'attribute_attention',

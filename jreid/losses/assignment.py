@@ -1,12 +1,11 @@
-"""Soft assignment of features to centroids, and the divergence of two assignments."""
+"""Soft assignment of features to centroids, and the divergence between two assignments."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from jreid.losses.arrays import AnyArray, Scalar, as_float
+from jreid.losses.arrays import AnyArray, Scalar, as_float, masked_log_softmax
 from jreid.losses.distances import cross_squared
-from jreid.losses.masking import masked_log_softmax
 
 
 def student_t_assignment(
@@ -16,12 +15,15 @@ def student_t_assignment(
     alpha: Scalar = 1.0,
     where: Bool[AnyArray, ' k'] | None = None,
 ) -> Float[jax.Array, 'n k']:
-    """Log-probabilities log q_ic, q_ic proportional to (1 + ||f_i - mu_c||^2 / alpha)^(-(alpha + 1)
-    / 2), rows of q sum to 1.
+    """Computes log-probabilities of features belonging to centroids under Student's t.
 
-    `where` keeps centroids: one left out has log-probability -inf, may hold anything and gets a
-    gradient of 0, so that one compiled program serves a padded array of centroids. alpha > 0. Needs
-    memory for n x k, never for n x k x d; 10,000 centroids are fine.
+    q_ic is proportional to (1 + ||f_i - mu_c||^2 / alpha)^(-(alpha + 1) / 2), and every row of q
+    sums to 1. The result is log q. Memory is of order n x k, never n x k x d.
+
+    Args:
+      alpha: degrees of freedom, above 0.
+      where: centroids to keep. The others may hold anything; they have log-probability -inf and
+        gradient 0. One compiled program thus serves a padded array of centroids.
 
     Source: Xie, Girshick & Farhadi 2016 (DEC), Eq. 1; DMTNet Eq. 9.
     """
@@ -35,11 +37,10 @@ def student_t_assignment(
 def symmetric_kl(
     log_p: Float[AnyArray, '*n c'], log_q: Float[AnyArray, '*n c']
 ) -> Float[jax.Array, '*n']:
-    """KL(p || q) + KL(q || p) = sum over c of (p_c - q_c) (log p_c - log q_c), from
-    log-probabilities on the same support.
+    """Computes KL(p || q) + KL(q || p) of every row of log-probabilities.
 
-    Where both are -inf (a class outside the support) the term is 0. Where only one is, the
-    divergence is +inf; that term gives no gradient.
+    The divergence is the sum over c of (p_c - q_c) (log p_c - log q_c). A class where both are -inf
+    adds 0. If only one of them is -inf, the divergence is +inf, and the class adds no gradient.
 
     Source: Kullback & Leibler 1951; DMTNet Eq. 10.
     """

@@ -1,11 +1,11 @@
-"""Cross-entropies: of classes, of soft targets, and of independent binary labels."""
+"""Losses against labels: cross-entropies, and attention supervised by attributes."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from jreid.losses.arrays import AnyArray, as_float
-from jreid.losses.masking import masked_log_softmax, masked_mean
+from jreid.losses.arrays import AnyArray, as_float, masked_log_softmax, masked_mean
+from jreid.losses.distances import safe_sqrt
 
 
 def cross_entropy(
@@ -16,22 +16,26 @@ def cross_entropy(
     where: Bool[AnyArray, '*n'] | None = None,
     valid: Bool[AnyArray, ' c'] | None = None,
 ) -> Float[jax.Array, '']:
-    """Mean over the samples of -sum_c t_c log softmax(logits)_c, with targets t = (1 - e)
-    onehot(label) + e / C.
+    """Computes the mean softmax cross-entropy of integer labels.
 
-    Leading axes are samples: `[B, C]` for identities, `[B, H, W, C]` for the pixels of a parsing
-    head. `where` keeps samples; a label below 0 means "no label" and leaves its sample out too.
-    `valid` keeps classes: one left out does not exist, for the softmax and for the smoothing (C
-    counts the valid ones), so that a classifier can be padded to a fixed width. e =
-    `label_smoothing` in [0, 1].
+    A sample's loss is -sum_c t_c log softmax(logits)_c with targets t = (1 - e) onehot(label) + e /
+    C and e = `label_smoothing`. The leading axes are samples: `[B, C]` for identities, `[B, H, W,
+    C]` for the pixels of a parsing head.
 
-    A label of a class that is not valid gives inf, one of at least the width of the logits gives
-    NaN. Source: DMTNet Eq. 2, TJ-AIDL Eq. 1; the smoothing by Szegedy et al. 2016, section 7.
+    Args:
+      labels: class numbers. A label below 0 means "no label" and leaves its sample out. The label
+        of a class that is not valid gives inf, and one beyond the width of the logits NaN.
+      label_smoothing: in [0, 1].
+      where: samples to keep.
+      valid: classes to keep. The others enter neither the softmax nor the smoothing, whose C counts
+        valid classes, so that a classifier can be padded to a fixed width.
+
+    Source: DMTNet Eq. 2, TJ-AIDL Eq. 1; the smoothing by Szegedy et al. 2016, section 7.
     """
     labels = jnp.asarray(labels)
     keep = labels >= 0 if where is None else (labels >= 0) & jnp.asarray(where)
-    # The samples left out are replaced before the softmax: a NaN or inf there would reach the
-    # gradient as 0 * NaN.
+    # Logits of samples left out are replaced before the softmax: a NaN or inf there would reach
+    # the gradient as 0 * NaN.
     log_p = masked_log_softmax(jnp.where(keep[..., None], as_float(logits), 0), valid)
     picked = jnp.take_along_axis(
         log_p, jnp.maximum(labels, 0)[..., None], axis=-1, mode='fill', fill_value=jnp.nan
@@ -49,10 +53,12 @@ def soft_cross_entropy(
     *,
     where: Bool[AnyArray, '*n'] | None = None,
 ) -> Float[jax.Array, '']:
-    """Mean over the samples that `where` keeps of -sum_c targets_c log softmax(logits)_c; `targets`
-    are probabilities.
+    """Computes the mean softmax cross-entropy of soft targets.
 
-    Source: PTL's soft attribute labels (2020); with one-hot targets it is `cross_entropy`.
+    A sample's loss is -sum_c targets_c log softmax(logits)_c; `targets` are probabilities and
+    `where` keeps samples. With one-hot targets it equals `cross_entropy`.
+
+    Source: PTL's soft attribute labels (2020).
     """
     logits, targets = as_float(logits), as_float(targets)
     if where is not None:
@@ -67,14 +73,15 @@ def binary_cross_entropy(
     *,
     where: Bool[AnyArray, '...'] | None = None,
 ) -> Float[jax.Array, '']:
-    """Mean over all entries that `where` keeps of -(t log sigmoid(l) + (1 - t) log(1 -
-    sigmoid(l))); t in [0, 1], soft labels too.
+    """Computes the mean cross-entropy of independent binary labels.
 
-    `where` broadcasts against the logits: `[B, 1]` keeps samples, `[M]` attributes.
+    The loss of an entry is -(t log sigmoid(l) + (1 - t) log(1 - sigmoid(l))) with t in [0, 1]. Soft
+    labels are allowed. `where` broadcasts against the logits: `[B, 1]` keeps samples, `[M]`
+    attributes.
 
     Source: TJ-AIDL Eq. 2 and 5, DIEN Eq. 3, MTDnet Eq. 2.
-    Differs from the paper: TJ-AIDL sums over the M attributes of a sample; the mean is that divided
-    by M.
+    Differs from the paper: TJ-AIDL sums over the M attributes of a sample; this mean is that sum
+    divided by M.
     """
     logits, targets = as_float(logits), as_float(targets)
     if where is not None:
@@ -84,3 +91,28 @@ def binary_cross_entropy(
     return masked_mean(
         -(targets * jax.nn.log_sigmoid(logits) + (1 - targets) * jax.nn.log_sigmoid(-logits)), where
     )
+
+
+def attribute_attention(
+    attention: Float[AnyArray, 'b m m'],
+    attributes: Float[AnyArray, 'b m'] | Int[AnyArray, 'b m'] | Bool[AnyArray, 'b m'],
+    *,
+    where: Bool[AnyArray, ' b'] | None = None,
+) -> Float[jax.Array, '']:
+    """Computes the mean Frobenius norm ||U - U_a||_F between attention and attribute labels.
+
+    U_a has the label vector as every column: U_a[k, j] = a_k.
+
+    Args:
+      attention: U, in [0, 1] after the sigmoid.
+      attributes: a, 0 or 1, or soft labels between.
+      where: images to keep. The others, for example those without annotation, may have NaN labels.
+
+    Source: DMTNet (2019), Eq. 3.
+    """
+    labels = as_float(attributes)
+    if where is not None:
+        # Before the norm: a NaN behind the mask would still reach the gradient.
+        labels = jnp.where(jnp.asarray(where)[:, None], labels, 0)
+    difference = as_float(attention) - labels[:, :, None]
+    return masked_mean(safe_sqrt(jnp.sum(jnp.square(difference), axis=(1, 2))), where)

@@ -6,14 +6,15 @@ from jaxtyping import Float
 
 from jreid.losses.arrays import AnyArray, as_float
 
-# 64 MiB of float32: above 64 x 64 pairs of 2048-wide features, below anything that matters on an
+# 64 MiB of float32: more than 64 x 64 pairs of 2048-wide features need, and little for an
 # accelerator.
 BLOCK_ELEMENTS = 2**24
 
 
 def safe_sqrt(x: Float[AnyArray, '...']) -> Float[jax.Array, '...']:
-    """Square root of x >= 0 with gradient 0, not infinity, at 0 (and below the smallest normal
-    number); NaN stays NaN.
+    """Computes the square root of x >= 0 with gradient 0 instead of infinity at 0.
+
+    Values below the smallest normal number count as 0; NaN stays NaN.
     """
     x = as_float(x)
     # `x < tiny` and not `x >= tiny`: a NaN must take the branch of the square root.
@@ -24,12 +25,15 @@ def safe_sqrt(x: Float[AnyArray, '...']) -> Float[jax.Array, '...']:
 def paired_squared(
     x: Float[AnyArray, '*#n d'], y: Float[AnyArray, '*#n d']
 ) -> Float[jax.Array, '*n']:
-    """||x_i - y_i||^2, row by row; leading axes broadcast."""
+    """Computes ||x_i - y_i||^2 row by row; leading axes broadcast."""
     return jnp.sum(jnp.square(as_float(x) - as_float(y)), axis=-1)
 
 
 def unit(x: Float[AnyArray, '*n d']) -> Float[jax.Array, '*n d']:
-    """x / ||x|| along the last axis; a zero row stays zero, with gradient zero."""
+    """Divides by the length along the last axis; a zero row stays zero, with gradient zero.
+
+    `jreid.retrieval.unit` does the same for features on the host.
+    """
     x = as_float(x)
     norm = safe_sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True))
     return x / jnp.where(norm == 0, 1, norm)
@@ -40,9 +44,9 @@ def unit(x: Float[AnyArray, '*n d']) -> Float[jax.Array, '*n d']:
 def _cross_squared(
     x: Float[jax.Array, 'n d'], y: Float[jax.Array, 'm d']
 ) -> Float[jax.Array, 'n m']:
-    # Differences, not |x|^2 + |y|^2 - 2 x.y, which loses close pairs of large vectors. XLA often
-    # fuses the subtraction into the sum, but not always, so the rows go in blocks that are small
-    # enough to exist; at the sizes of a batch that is one block.
+    # Differences, not |x|^2 + |y|^2 - 2 x.y, which loses the digits of close pairs of large
+    # vectors. XLA often fuses the subtraction into the sum, but not always. Blocks of rows bound
+    # the memory of the differences; a batch fits in one block.
     rows = max(1, BLOCK_ELEMENTS // max(1, y.size))
     if rows >= x.shape[0]:
         return paired_squared(x[:, None, :], y[None, :, :])
@@ -50,9 +54,10 @@ def _cross_squared(
 
 
 @_cross_squared.defjvp
-def _cross_squared_jvp(primals, tangents):
-    # The derivative as matrix products, so that the backward pass keeps no n x m x d differences
-    # either.
+def _cross_squared_jvp(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    # The derivative uses matrix products, so the backward pass keeps no n x m x d differences.
     (x, y), (dx, dy) = primals, tangents
     centre = jax.lax.stop_gradient(jnp.sum(y, axis=0) / max(y.shape[0], 1))
     u, v = x - centre, y - centre
@@ -63,7 +68,8 @@ def _cross_squared_jvp(primals, tangents):
 
 
 def cross_squared(x: Float[AnyArray, 'n d'], y: Float[AnyArray, 'm d']) -> Float[jax.Array, 'n m']:
-    """||x_i - y_j||^2 of all pairs: at least 0, exactly 0 for equal rows, in memory of order n m
-    + (n + m) d, beside one block of differences.
+    """Computes ||x_i - y_j||^2 of all pairs: at least 0, and exactly 0 for equal rows.
+
+    Memory is of order n m + (n + m) d, plus one block of differences.
     """
     return _cross_squared(as_float(x), as_float(y))

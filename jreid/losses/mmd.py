@@ -6,16 +6,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jreid.losses.arrays import AnyArray, Scalar, as_float
+from jreid.losses.arrays import AnyArray, Scalar, as_float, masked_mean
 from jreid.losses.distances import cross_squared, paired_squared, safe_sqrt
-from jreid.losses.masking import masked_mean
 
 
 def linear_mmd(
     x: Float[AnyArray, 'n d'], y: Float[AnyArray, 'm d'], *, squared: bool = True
 ) -> Float[jax.Array, '']:
-    """||mean x - mean y||^2, or the norm itself with `squared=False` (gradient 0 where the means
-    coincide); 0 if a set is empty.
+    """Computes ||mean x - mean y||^2, or the norm itself with `squared=False`.
+
+    The result is 0 if a set is empty. The gradient of the norm is 0 where the means coincide.
 
     Source: Gretton et al. 2012 with the linear kernel; DMTNet Eq. 8 (squared), DIEN Eq. 2 (not
     squared).
@@ -34,17 +34,23 @@ def rbf_mmd(
     bandwidths: Sequence[Scalar] | Float[AnyArray, ' b'] | None = None,
     unbiased: bool = False,
 ) -> Float[jax.Array, '']:
-    """Squared MMD under the kernel k(a, b) = mean over s of exp(-||a - b||^2 / (2 s^2)), between 0
-    and 2 for the biased estimate.
+    """Computes the squared MMD under a mean of Gaussian kernels.
 
-    Biased: mean k(x, x') + mean k(y, y') - 2 mean k(x, y); 0 if a set is empty. Unbiased: the pairs
-    (i, i) are left out of the first two means, and the value can be below 0. Without `bandwidths`
-    (each > 0, in feature units) 2 s^2 is the mean squared distance over all distinct pairs of x and
-    y together, times 1/4, 1/2, 1, 2 and 4; no gradient flows through it.
+    The kernel is k(a, b) = mean over s of exp(-||a - b||^2 / (2 s^2)). The biased estimate is mean
+    k(x, x') + mean k(y, y') - 2 mean k(x, y), between 0 and 2, and 0 if a set is empty. The
+    unbiased estimate leaves the pairs (i, i) out of the first two means and can be below 0.
 
-    Raises ValueError for the unbiased estimate of a set with fewer than 2 rows, and for bandwidths
-    that are not above 0. Source: Gretton et al. 2012, "A Kernel Two-Sample Test", Eq. 3 and 5; the
-    bandwidths as in Long et al. 2015 (DAN).
+    Args:
+      bandwidths: values of s, above 0, in the units of the features. By default 2 s^2 is 1/4, 1/2,
+        1, 2 and 4 times the mean squared distance over all distinct pairs of x and y together, and
+        no gradient flows through it.
+
+    Raises:
+      ValueError: the unbiased estimate of a set with fewer than 2 rows, or bandwidths that are not
+        above 0.
+
+    Source: Gretton et al. 2012, "A Kernel Two-Sample Test", Eq. 3 and 5; the bandwidths as in Long
+    et al. 2015 (DAN).
     """
     x, y = as_float(x), as_float(y)
     n, m = x.shape[0], y.shape[0]

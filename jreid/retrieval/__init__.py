@@ -1,4 +1,4 @@
-"""Distances in blocks, CMC/mAP/mINP, k-reciprocal re-ranking and protocols."""
+"""Distances in blocks, CMC, mAP and mINP, nearest images and k-reciprocal re-ranking."""
 
 from jreid.retrieval.distances import pairwise, unit
 from jreid.retrieval.metrics import Metrics, evaluate, evaluate_distances

@@ -1,22 +1,23 @@
-"""Shapes of the retrieval room and the checks that its functions share."""
+"""Array types of the retrieval functions and the checks that they share."""
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-_LARGEST = 1e37  # squared length: four times it, the largest squared distance, is within float32
+# The largest squared length: four times it, the largest squared distance, is within float32.
+_LARGEST = 1e37
 Array = np.ndarray | jax.Array
 Features = Float[Array, 'n d']
 
 
 def check_features(name: str, features: Features) -> np.ndarray:
-    """The features as a numpy array of float32 or float64.
+    """Returns the features as a numpy array of float32 or float64.
 
-    NaN, infinity, lengths whose squares leave float32, an empty set and rows of no width are
-    errors. Half-precision features (float16, bfloat16) become float32, which holds them exactly.
+    Half-precision features (float16, bfloat16) become float32, which holds them exactly.
 
     Raises:
-      ValueError: with the number of bad rows and the first of them.
+      ValueError: no rows, no width, NaN, infinity, or lengths whose squares leave float32. The
+        message has the number of bad rows and the first of them.
     """
     array = np.asarray(features)
     if array.dtype not in (np.float32, np.float64):
@@ -48,7 +49,7 @@ def check_features(name: str, features: Features) -> np.ndarray:
 def check_pair(
     query: Float[Array, 'q d'], gallery: Float[Array, 'g w']
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Checked query and gallery features of the same width."""
+    """Returns checked query and gallery features, which must have the same width."""
     x, y = check_features('query', query), check_features('gallery', gallery)
     if x.shape[1] != y.shape[1]:
         raise ValueError(
@@ -59,7 +60,7 @@ def check_pair(
 
 
 def check_positive(**counts: int) -> None:
-    """Whole numbers of at least 1, named as in the call."""
+    """Checks that whole numbers, named as in the call, are at least 1."""
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f'{name} is {value}; expected at least 1')

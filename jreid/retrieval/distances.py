@@ -1,4 +1,4 @@
-"""Pairwise distances in blocks: numbers that do not depend on how the work was cut."""
+"""Pairwise distances in blocks; the result does not depend on the size of the blocks."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -12,10 +12,12 @@ from tqdm import tqdm
 from jreid.retrieval.checks import Array, Features, check_pair, check_positive
 
 Distance = Literal['euclidean', 'cosine', 'sqeuclidean']
-BLOCK = 256  # queries at a time: 256 rows of a gallery of 100,000 are 0.1 GiB in float32
-# gallery images at a time: their float64 copy stays small, and the product is still at full speed
+# Queries per block: 256 rows against a gallery of 100,000 take 0.1 GiB in float32.
+BLOCK = 256
+# Gallery images per product: their float64 copy stays small and the product at full speed.
 _COLUMNS = 4096
-_ZERO = 1e-12  # of |x|^2 + |y|^2: below this a squared distance is the rounding of a zero
+# Below this share of |x|^2 + |y|^2 a squared distance is the rounding error of a zero.
+_ZERO = 1e-12
 
 
 def unit(features: Features) -> np.ndarray:
@@ -41,12 +43,14 @@ def _product(x: Float[jax.Array, 'n d'], y: Float[jax.Array, 'm d']) -> Float[ja
 
 
 def inner_products(x: np.ndarray, y: np.ndarray, *, on_device: bool | None = None) -> np.ndarray:
-    """float64 [n, m] inner products, on the GPU where there is one (or as `on_device` says), else
-    with the host's BLAS.
+    """Computes inner products `[n, m]` in float64, on the GPU if there is one.
 
-    float64 and not float32: after rounding the distances to float32 equal images are equal again
-    and the order of the rest does not hang on the block size, the BLAS or the device. The host's
-    product takes twice as long, which is seconds for a whole benchmark.
+    Products in float64 make the distances of equal images equal after rounding to float32. The
+    order of the other images then depends neither on the block size, nor the BLAS, nor the device.
+    On the host they take twice as long as in float32, which is seconds for a whole benchmark.
+
+    Args:
+      on_device: whether to use the accelerator or the host's BLAS; None uses a GPU if there is one.
     """
     if on_device is None:
         on_device = jax.default_backend() == 'gpu'
@@ -58,8 +62,9 @@ def inner_products(x: np.ndarray, y: np.ndarray, *, on_device: bool | None = Non
 
 
 def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """float32 [n, m] squared Euclidean distances of a block, never negative, computed in float64
-    and then rounded.
+    """Computes squared Euclidean distances `[n, m]` in float64 and rounds them to float32.
+
+    They are never negative, and 0 for equal rows.
     """
     out = np.empty((x.shape[0], y.shape[0]), np.float32)
     x = x.astype(np.float64, copy=False)
@@ -84,11 +89,10 @@ def blocks(
     block_size: int,
     progress: bool = False,
 ) -> Iterator[tuple[int, Float[np.ndarray, 'b g']]]:
-    """Pairs of (first query, float32 distances of `block_size` queries to the whole gallery), in
-    order.
+    """Yields (first query, float32 distances of `block_size` queries to the whole gallery).
 
-    `sqeuclidean`: |x - y|^2; `euclidean`: its root; `cosine`: 1 - x.y / (|x| |y|), from 0 to 2, as
-    |x/|x| - y/|y||^2 / 2.
+    `sqeuclidean` is |x - y|^2 and `euclidean` its root. `cosine` is 1 - x.y / (|x| |y|), from 0 to
+    2, computed as |x/|x| - y/|y||^2 / 2.
     """
     check_positive(block_size=block_size)
     if distance not in ('euclidean', 'cosine', 'sqeuclidean'):
@@ -119,11 +123,12 @@ def pairwise(
     block_size: int = BLOCK,
     progress: bool = False,
 ) -> Float[np.ndarray, 'q g']:
-    """All distances of queries to gallery images, float32; beside the answer only one block is
-    held.
+    """Computes all distances of queries to gallery images, float32.
+
+    Beyond the result, memory holds one block of distances.
 
     Raises:
-      ValueError: for NaN or infinite features, different widths or an unknown distance.
+      ValueError: NaN or infinite features, different widths or an unknown distance.
     """
     x, y = check_pair(query, gallery)
     out = np.empty((x.shape[0], y.shape[0]), np.float32)
@@ -135,7 +140,7 @@ def pairwise(
 def row_blocks(
     distances: Float[Array, 'q g'], *, block_size: int, progress: bool
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Pairs of (first query, its block of rows), float32 or float64."""
+    """Yields (first query, block of rows) of a distance matrix, float32 or float64."""
     check_positive(block_size=block_size)
     for start in tqdm(
         range(0, distances.shape[0], block_size), desc='ranks', unit='block', disable=not progress

@@ -12,9 +12,12 @@ from jreid.retrieval.relevance import Relevance
 class BlockRanks:
     """Ranks of the matches of a block of queries.
 
-    hidden, ordered `[b, g]`: the distances with infinity for what is left out, and the same sorted;
-    row, column, rank, tied `[m]`: query of the block, gallery row, rank (from 1) of every match and
-    whether its distance occurs more than once; by row, then rank.
+    Attributes:
+      hidden: `[b, g]` distances, infinite where a gallery image is left out.
+      ordered: `[b, g]` the rows of `hidden`, sorted.
+      row, column: `[m]` query (within the block) and gallery row of every match, by row, then rank.
+      rank: `[m]` rank of every match, from 1.
+      tied: `[m]` whether the distance of the match occurs more than once.
     """
 
     hidden: np.ndarray
@@ -28,8 +31,9 @@ class BlockRanks:
 def match_ranks(
     distance_blocks: Iterable[tuple[int, np.ndarray]], related: Relevance
 ) -> np.ndarray:
-    """Rank (from 1) of every match among what is ranked for its query, ascending within a query;
-    queries in order.
+    """Returns the rank (from 1) of every match, by query and ascending within a query.
+
+    Images that are left out for a query take no rank.
     """
     return np.concatenate(
         [block_ranks(start, block, related).rank for start, block in distance_blocks]
@@ -37,13 +41,13 @@ def match_ranks(
 
 
 def block_ranks(start: int, block: np.ndarray, related: Relevance) -> BlockRanks:
-    """Ranks of the matches of queries `start ...` with distances `[b, g]`.
+    """Computes the ranks of the matches of queries `start ...` with distances `[b, g]`.
 
-    A match's rank is one more than the number of images nearer than it, so that no permutation of
-    the gallery is needed: the distances of a row are sorted as plain numbers (5 times as fast as an
-    argsort) and the few matches looked up in them. Where a match's distance occurs more than once,
-    the images of that distance with a lower gallery row are counted as well: the order of a stable
-    sort by (distance, gallery row).
+    The rank of a match is one more than the number of nearer images, so that no permutation of the
+    gallery is needed. The distances of a row are sorted as plain numbers, 5 times as fast as an
+    argsort, and the few matches are looked up in them. If the distance of a match occurs more than
+    once, images at that distance with a lower gallery row count as nearer. This is the order of a
+    stable sort by (distance, gallery row).
     """
     hidden = related.hide(block, start)
     row, column = related.entries(start, start + block.shape[0])
@@ -66,7 +70,8 @@ def block_ranks(start: int, block: np.ndarray, related: Relevance) -> BlockRanks
 
 
 def _check_numbers(ordered: np.ndarray, start: int) -> None:
-    # A sort puts NaN last, so that the last column shows it.
+    """Checks that no distance is NaN."""
+    # A sort puts NaN last, so the last column is enough.
     bad = np.flatnonzero(np.isnan(ordered[:, -1]))
     if bad.size:
         raise ValueError(

@@ -14,7 +14,8 @@ from jreid.retrieval.relevance import check_sizes, relevance
 
 AveragePrecision = Literal['rank', 'trapezoid']
 RANKS = (1, 5, 10, 20)
-CURVE = 50  # ranks of the curve where no higher one is asked for
+# Ranks of the CMC curve, unless a higher one is asked for.
+CURVE = 50
 DEFINITIONS = {
     'rank': 'AP: mean of k / rank of the k-th match',
     'trapezoid': (
@@ -25,12 +26,16 @@ DEFINITIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Metrics:
-    """Retrieval quality, means over the queries that have a match.
+    """Retrieval metrics, means over the queries that have a match.
 
-    cmc: `[R]` float64, share of queries with a match among the first 1, 2, ..., R; `rank(k)` reads
-    it. mAP, mINP: mean average precision (by `average_precision`) and mean inverse negative
-    penalty, 0 to 1. queries: number of queries in the means; skipped: those without a match, which
-    are in none.
+    Attributes:
+      cmc: `[R]` float64, the share of queries with a match among the first 1, 2, ..., R images.
+      mAP: mean average precision, 0 to 1.
+      mINP: mean inverse negative penalty, 0 to 1.
+      queries: number of queries in the means.
+      skipped: number of queries without a match, which no mean counts.
+      average_precision: the definition of average precision, 'rank' or 'trapezoid'.
+      ranks: the ranks that `str` shows.
     """
 
     cmc: np.ndarray
@@ -42,7 +47,7 @@ class Metrics:
     ranks: tuple[int, ...] = RANKS
 
     def rank(self, k: int) -> float:
-        """CMC at rank k, counted from 1."""
+        """Returns the CMC at rank k, counted from 1."""
         if not 1 <= k <= self.cmc.shape[0]:
             raise ValueError(
                 f'rank {k} is asked for and the curve holds ranks 1 to {self.cmc.shape[0]};'
@@ -74,15 +79,22 @@ def evaluate(
     progress: bool = False,
     normalise: bool = False,
 ) -> Metrics:
-    """CMC, mAP and mINP of features; only `block_size` rows of the distance matrix are ever held.
+    """Computes CMC, mAP and mINP of query features against gallery features.
 
-    Gallery images of the query's identity and camera are left out, as is junk (identity -1);
-    distractors (0 in Market-1501) are negatives. Cameras None: the camera rule is off. `normalise`
-    divides every feature by its length first. Ties are ordered by (distance, gallery row). The
-    result is the same for every block size. Definitions: `metrics_from_ranks`.
+    For each query, gallery images of its own identity and camera are left out, as is junk
+    (identity -1). Distractors (identity 0 in Market-1501) are negatives. Ties are ordered by
+    (distance, gallery row). `metrics_from_ranks` has the definitions.
+
+    Args:
+      query_cameras, gallery_cameras: None for both switches the camera rule off.
+      ranks: the ranks that the result shows; the curve reaches the highest of them.
+      average_precision: 'rank' or 'trapezoid', see `metrics_from_ranks`.
+      block_size: queries per block. Memory holds this many rows of the distance matrix; the result
+        does not depend on it.
+      normalise: divide every feature by its length first, see `unit`.
 
     Raises:
-      ValueError: for NaN or infinite features, sizes that do not fit, or when no query has a match.
+      ValueError: NaN or infinite features, sizes that do not fit, or no query with a match.
     """
     check_ranks(ranks)
     check_definition(average_precision)
@@ -92,11 +104,12 @@ def evaluate(
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes((x.shape[0], y.shape[0]), related)
     check_valid(related.matches)
-    found = match_ranks(
-        blocks(x, y, distance=distance, block_size=block_size, progress=progress), related
-    )
+    parts = blocks(x, y, distance=distance, block_size=block_size, progress=progress)
     return metrics_from_ranks(
-        found, related.matches, ranks=ranks, average_precision=average_precision
+        match_ranks(parts, related),
+        related.matches,
+        ranks=ranks,
+        average_precision=average_precision,
     )
 
 
@@ -112,32 +125,34 @@ def evaluate_distances(
     block_size: int = BLOCK,
     progress: bool = False,
 ) -> Metrics:
-    """CMC, mAP and mINP of a distance matrix (smaller is nearer); otherwise as `evaluate`.
+    """Computes CMC, mAP and mINP of a distance matrix (smaller is nearer), as `evaluate` does.
 
     Raises:
-      ValueError: for NaN distances of images that are ranked, sizes that do not fit, or when no
-        query has a match.
+      ValueError: NaN distances of ranked images, sizes that do not fit, or no query with a match.
     """
     check_ranks(ranks)
     check_definition(average_precision)
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes(distances.shape, related)
     check_valid(related.matches)
-    found = match_ranks(row_blocks(distances, block_size=block_size, progress=progress), related)
+    parts = row_blocks(distances, block_size=block_size, progress=progress)
     return metrics_from_ranks(
-        found, related.matches, ranks=ranks, average_precision=average_precision
+        match_ranks(parts, related),
+        related.matches,
+        ranks=ranks,
+        average_precision=average_precision,
     )
 
 
 def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
-    """The ranks as a tuple; an error for none and for ranks below 1."""
+    """Returns the ranks as a tuple after checking that there are some, all of at least 1."""
     if len(ranks) == 0 or min(ranks) < 1:
         raise ValueError(f'ranks are {tuple(ranks)}; expected one or more whole numbers from 1')
     return tuple(int(k) for k in ranks)
 
 
 def check_definition(average_precision: str) -> None:
-    """An error for an unknown definition."""
+    """Checks that the definition of average precision is known."""
     if average_precision not in DEFINITIONS:
         raise ValueError(
             f"average_precision is {average_precision!r}; expected 'rank' or 'trapezoid'"
@@ -145,8 +160,10 @@ def check_definition(average_precision: str) -> None:
 
 
 def check_valid(matches: np.ndarray) -> np.ndarray:
-    """Mask of the queries that have a match; none at all is an error, since every mean would be
-    over nothing.
+    """Returns the mask of the queries that have a match.
+
+    Raises:
+      ValueError: no query has one, so that every mean would be over nothing.
     """
     valid = matches > 0
     if not valid.any():
@@ -165,13 +182,20 @@ def metrics_from_ranks(
     ranks: Sequence[int],
     average_precision: AveragePrecision,
 ) -> Metrics:
-    """Metrics from the ranks (from 1) of all matches, ascending within a query, and the number of
-    matches of each query.
+    """Computes the metrics from the ranks of all matches.
 
-    With r_k the rank of the k-th of n matches:
-    'rank': AP = 1/n sum_k k / r_k; 'trapezoid': AP = 1/n sum_k (k / r_k + (k - 1) / (r_k - 1)) / 2,
-    where the second term is 1 for r_k = 1; INP = n / r_n. Source: Zheng et al. 2015 (Market-1501),
-    Ye et al. 2021 (mINP).
+    With r_k the rank of the k-th of a query's n matches:
+
+    - 'rank': AP = 1/n sum_k k / r_k;
+    - 'trapezoid': AP = 1/n sum_k (k / r_k + (k - 1) / (r_k - 1)) / 2, where the second term is 1
+      for r_k = 1;
+    - INP = n / r_n.
+
+    Args:
+      ranks_of_matches: ranks from 1, by query and ascending within a query.
+      matches: `[q]` number of matches of each query.
+
+    Source: Zheng et al. 2015 (Market-1501), Ye et al. 2021 (mINP).
     """
     shown = check_ranks(ranks)
     check_definition(average_precision)
@@ -199,8 +223,9 @@ def metrics_from_ranks(
 def average_precisions(
     ranks_of_matches: np.ndarray, count: np.ndarray, *, average_precision: AveragePrecision
 ) -> np.ndarray:
-    """The AP of every query that has a match, float64; `count` are their numbers of matches, all
-    above 0. Definitions: `metrics_from_ranks`.
+    """Computes the average precision of every query that has a match, float64.
+
+    `count` has their numbers of matches, all above 0; `metrics_from_ranks` has the definitions.
     """
     check_definition(average_precision)
     first = np.cumsum(count) - count

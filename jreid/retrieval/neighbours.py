@@ -9,18 +9,22 @@ from tqdm import tqdm
 from jreid.retrieval.checks import Array, check_pair, check_positive
 from jreid.retrieval.distances import BLOCK, squared_distances
 
-_GROUP = 64  # columns a group: one pass of minima over them replaces a partition of the whole row
-_PAIRS = 1 << 10  # exact pairs at a time: their differences stay in the cache
-# candidates for each neighbour above which a row is full of equal distances and is sorted whole
+# Columns per group: one pass of minima over the groups replaces a partition of the whole row.
+_GROUP = 64
+# Exact pairs per step: their differences stay in the cache.
+_PAIRS = 1 << 10
+# With more candidates per neighbour a row is full of equal distances and is sorted whole.
 _MANY = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Neighbours:
-    """The k nearest rows of y for every row of x.
+    """The k nearest rows of y for every row of x, ordered by (distance, index).
 
-    index `[n, k]` int32 and squared `[n, k]` float32 squared Euclidean distances, ordered by
-    (distance, index); furthest `[n]` float32: the squared distance of the furthest row of y.
+    Attributes:
+      index: `[n, k]` int32 rows of y.
+      squared: `[n, k]` float32 squared Euclidean distances.
+      furthest: `[n]` float32 squared distance of the furthest row of y.
     """
 
     index: np.ndarray
@@ -36,15 +40,15 @@ def nearest(
     block_size: int = BLOCK,
     progress: bool = False,
 ) -> Neighbours:
-    """The k nearest rows of y for every row of x, x's own row in y included where x is y; k is at
-    most the number of rows of y.
+    """Finds the k nearest rows of y for every row of x.
 
-    Only `block_size` rows of the distance matrix are held. float32 products choose candidates with
-    a margin for their rounding error, and exact differences of the candidates decide, so that the
-    answer is that of a stable sort of exact distances (rounded to float32) for every block size.
+    If x is y, a row is its own neighbour. A k above the number of rows of y is reduced to it.
+    Memory holds `block_size` rows of the distance matrix. Products in float32 choose candidates
+    with a margin for their rounding error; exact differences of the candidates decide. The result
+    is that of a stable sort of exact distances, rounded to float32, for every block size.
 
     Raises:
-      ValueError: for NaN or infinite features, different widths, or k or block_size below 1.
+      ValueError: NaN or infinite features, different widths, or k or block_size below 1.
     """
     check_positive(k=k, block_size=block_size)
     left, right = check_pair(x, y)
@@ -64,8 +68,9 @@ def nearest(
 
 
 def pair_distances(x: np.ndarray, y: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """float32 squared distances of the pairs (x[row], y[column]), from differences and not from
-    products: exact zeros for equal features.
+    """Computes float32 squared distances of the pairs (x[row], y[column]).
+
+    They come from differences, not from products, so that equal features have distance 0 exactly.
     """
     out = np.empty(row.shape[0], np.float32)
     for start in range(0, row.shape[0], _PAIRS):
@@ -76,10 +81,10 @@ def pair_distances(x: np.ndarray, y: np.ndarray, row: np.ndarray, column: np.nda
 
 
 class _Scan:
-    """The nearest rows of one y for blocks of x.
+    """A search for the nearest rows of one y, called with blocks of x.
 
     The k smallest values of a row lie in groups whose minimum is not above the k-th smallest
-    minimum of all groups; only those groups are read again.
+    minimum of all groups. Only those groups are read again.
     """
 
     def __init__(self, y: np.ndarray, k: int, block_size: int) -> None:
@@ -87,7 +92,7 @@ class _Scan:
         self.y, self.k, self.rows = y, k, rows
         self.group = min(_GROUP, rows // (4 * k))
         self.groups = -(-rows // self.group)
-        # Distances survive a shift and their rounding error falls with the length of the features.
+        # A shift keeps the distances, and shorter features have smaller rounding errors.
         self.centre = y.mean(axis=0, dtype=np.float64)
         padded = np.zeros((self.group * self.groups, width + 1), np.float32)
         np.subtract(y, self.centre, out=padded[:rows, :width], casting='same_kind')
@@ -107,7 +112,7 @@ class _Scan:
         probe[:, :width] = -2 * shifted
         probe[:, width] = 1
         norm = np.einsum('nd,nd->n', shifted, shifted)
-        # Squared distance less the norm of x, into the same memory for every block: fresh pages
+        # The squared distance less the norm of x. Every block reuses the memory, since fresh pages
         # cost as much as half of the product.
         score = np.matmul(probe, self.padded.T, out=self.score[:n])
         furthest = np.maximum(score[:, : self.rows].max(axis=1) + norm, 0)
@@ -125,6 +130,7 @@ class _Scan:
     def _decide(
         self, x: np.ndarray, row: np.ndarray, column: np.ndarray, furthest: np.ndarray
     ) -> Neighbours:
+        """Chooses the nearest of the candidates (row of x, column of y) by exact distances."""
         n, k = x.shape[0], self.k
         index, squared = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
         crowded = np.bincount(row, minlength=n) > _MANY * k
@@ -143,6 +149,7 @@ class _Scan:
 
 
 def _sort_rows(x: np.ndarray, y: np.ndarray, k: int) -> Neighbours:
+    """Finds the k nearest rows by sorting whole rows of distances."""
     distances = squared_distances(x, y)
     index = np.argsort(distances, axis=1, kind='stable')[:, :k]
     return Neighbours(
@@ -151,6 +158,7 @@ def _sort_rows(x: np.ndarray, y: np.ndarray, k: int) -> Neighbours:
 
 
 def _join(parts: list[Neighbours]) -> Neighbours:
+    """Concatenates the neighbours of several blocks of x."""
     return Neighbours(
         *(
             np.concatenate([getattr(part, field.name) for part in parts])

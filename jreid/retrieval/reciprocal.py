@@ -1,6 +1,4 @@
-"""Expanded k-reciprocal neighbours and their encoding: the sparse half of re-ranking (Zhong et
-al. 2017, section 3).
-"""
+"""Sparse encodings of k-reciprocal neighbourhoods (Zhong et al. 2017, section 3)."""
 
 import numpy as np
 import scipy.sparse
@@ -8,21 +6,26 @@ from tqdm import tqdm
 
 from jreid.retrieval.neighbours import Neighbours, nearest, pair_distances
 
-_TABLE = 1 << 24  # entries of the dense look-up of one block of rows
+# Entries of the dense look-up table of one block of rows.
+_TABLE = 1 << 24
 
 
 def encode(
     features: np.ndarray, *, k1: int, k2: int, block_size: int, progress: bool
 ) -> tuple[scipy.sparse.csr_matrix, Neighbours]:
-    """The neighbourhood encoding V of every feature, `[N, N]` sparse float32 with rows of sum 1,
-    and the neighbours that it was made from.
+    """Computes the neighbourhood encoding V of every feature and returns it with the neighbours.
 
-    With N(i, k) the first k + 1 of i's list, itself included, R(i, k) = {j in N(i, k): i in N(j,
-    k)} (eq. 1-2) and half lists of round(k1 / 2) (half to even): R*(i) = R(i, k1) joined with every
-    R(j, k1 / 2), j in R(i, k1), of which more than 2/3 lie in R(i, k1) (eq. 4); V(i, j) = exp(-d(i,
-    j)) on R*(i) (eq. 7), divided by its sum, with d the squared Euclidean distance over the largest
-    of i's row; then the mean of V over the first k2 of i's list, itself included (eq. 11). Memory
-    is that of the neighbourhoods.
+    V is `[N, N]`, sparse, float32, and every row sums to 1. N(i, k) denotes the k + 1 nearest
+    samples of i, with i itself.
+
+    - R(i, k) = {j in N(i, k): i in N(j, k)} (Eq. 1 and 2).
+    - R*(i) is the union of R(i, k1) and of every R(j, h), j in R(i, k1), of which more than 2/3
+      lies in R(i, k1) (Eq. 4). Here h is k1 / 2, rounded half to even.
+    - V(i, j) = exp(-d(i, j)) on R*(i) (Eq. 7), divided by the sum of the row. d is the squared
+      Euclidean distance divided by the largest of row i.
+    - V(i) becomes the mean of V over the k2 nearest samples of i, with i itself (Eq. 11).
+
+    Memory is that of the neighbourhoods.
     """
     count = features.shape[0]
     near = nearest(features, features, k=max(k1 + 1, k2), block_size=block_size, progress=progress)
@@ -82,7 +85,10 @@ def encode(
 
 
 def reciprocal(lists: np.ndarray) -> np.ndarray:
-    """Mask `[N, k]`: whether i is in the list of the j-th of i's list."""
+    """Returns the mask `[N, k]` of the neighbours that have i in their own list.
+
+    Row i of `lists [N, k]` has the neighbours of sample i.
+    """
     out = np.empty(lists.shape, bool)
     step = max(1, (1 << 22) // lists.shape[1] ** 2)
     for start in range(0, lists.shape[0], step):
@@ -92,8 +98,9 @@ def reciprocal(lists: np.ndarray) -> np.ndarray:
 
 
 def overlaps(rows: scipy.sparse.csr_matrix, columns: scipy.sparse.csc_matrix) -> np.ndarray:
-    """Dense `[b, m]` float64: sum over j of min(rows[a, j], columns[c, j]), where `columns` is
-    the encoding of m samples by columns (inverted index).
+    """Computes the dense `[b, m]` float64 sums over j of min(rows[a, j], columns[c, j]).
+
+    `columns` is the encoding of m samples stored by columns, an inverted index.
     """
     height, width = rows.shape[0], columns.shape[0]
     row = np.repeat(np.arange(height), np.diff(rows.indptr))

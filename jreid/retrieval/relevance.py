@@ -1,4 +1,4 @@
-"""Which gallery images are a query's matches, and which are left out of its list."""
+"""The gallery images that match a query, and those that are left out for it."""
 
 import dataclasses
 
@@ -10,12 +10,14 @@ from jreid.retrieval.checks import Array
 
 @dataclasses.dataclass(frozen=True)
 class Relevance:
-    """Matches and left-out images of every query: sparse rows, since both are few.
+    """Matches and left-out images of every query, in sparse rows since both are few.
 
-    match_start `[q + 1]`, match `[M]`: the gallery rows of query i's matches are
-    `match[match_start[i] : match_start[i + 1]]`, ascending. left_out_start, left_out: likewise the
-    images of the query's identity and camera. junk: gallery rows of identity -1, left out for every
-    query. gallery: number of gallery images, junk included.
+    Attributes:
+      match_start, match: `[q + 1]` and `[M]`; the matches of query i are the gallery rows
+        `match[match_start[i] : match_start[i + 1]]`, ascending.
+      left_out_start, left_out: likewise the images of the query's own identity and camera.
+      junk: gallery rows of identity -1, left out for every query.
+      gallery: number of gallery images, including junk.
     """
 
     match_start: np.ndarray
@@ -27,24 +29,23 @@ class Relevance:
 
     @property
     def queries(self) -> int:
+        """Returns the number of queries."""
         return self.match_start.shape[0] - 1
 
     @property
     def matches(self) -> np.ndarray:
-        """Number of matches of each query."""
+        """Returns the number of matches of each query."""
         return np.diff(self.match_start)
 
     def kept(self, query: int) -> np.ndarray:
-        """Mask over the gallery of what is ranked for one query."""
+        """Returns the mask over the gallery of the images that are ranked for one query."""
         mask = np.ones(self.gallery, bool)
         mask[self.junk] = False
         mask[self.left_out[self.left_out_start[query] : self.left_out_start[query + 1]]] = False
         return mask
 
     def hide(self, block: np.ndarray, start: int) -> np.ndarray:
-        """A copy of the distances `[b, g]` of queries `start ...`, infinite where an image is
-        left out.
-        """
+        """Copies the distances `[b, g]` of queries `start ...`, infinite for left-out images."""
         hidden = np.array(block)
         stop = start + block.shape[0]
         row, column = _entries(self.left_out_start, self.left_out, start, stop)
@@ -54,13 +55,14 @@ class Relevance:
         return hidden
 
     def entries(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """(query - start, gallery row) of the matches of queries `start ... stop - 1`."""
+        """Returns (query - start, gallery row) of the matches of queries `start ... stop - 1`."""
         return _entries(self.match_start, self.match, start, stop)
 
 
 def _entries(
     row_start: np.ndarray, column: np.ndarray, start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (row - start, column) of the stored entries of rows `start ... stop - 1`."""
     counts = np.diff(row_start[start : stop + 1])
     return np.repeat(np.arange(stop - start), counts), column[row_start[start] : row_start[stop]]
 
@@ -71,21 +73,22 @@ def relevance(
     query_cameras: Integer[Array, ' q'] | None = None,
     gallery_cameras: Integer[Array, ' g'] | None = None,
 ) -> Relevance:
-    """The sparse relevance of a query set and a gallery.
+    """Finds the matches and the left-out images of every query.
 
-    A match has the query's identity; one from the query's own camera is left out instead (no
-    camera: nothing is). Identity -1 is junk in the gallery and unknown in a query, which then has
-    no match; every other identity, 0 of Market-1501's distractors too, is what it says.
+    A match is a gallery image of the query's identity, taken by another camera. Images of the
+    query's identity and camera are left out; without cameras none are. Identity -1 is junk in the
+    gallery. A query of identity -1 is unknown and has no match. All other identities are ordinary,
+    including 0, that of Market-1501's distractors.
 
     Raises:
-      ValueError: where cameras are given on one side only, or lengths differ.
+      ValueError: cameras for one side only, or lengths that differ.
     """
     qid, gid = np.asarray(query_ids).astype(np.int64), np.asarray(gallery_ids).astype(np.int64)
     if (query_cameras is None) != (gallery_cameras is None):
-        given, missing = ('gallery', 'query') if query_cameras is None else ('query', 'gallery')
+        present, missing = ('gallery', 'query') if query_cameras is None else ('query', 'gallery')
         raise ValueError(
-            f'cameras are given for the {given} but not for the {missing}; give both, or neither to'
-            ' switch the camera rule off'
+            f'cameras are given for the {present} but not for the {missing}; give both, or neither'
+            ' to switch the camera rule off'
         )
     order = np.argsort(gid, kind='stable')
     ordered = gid[order]
@@ -118,10 +121,10 @@ def relevance(
 
 
 def check_sizes(shape: tuple[int, ...], related: Relevance) -> None:
-    """The identities are those of the features or distances."""
+    """Checks that there is one identity per row and column of the features or distances."""
     if shape != (related.queries, related.gallery):
         raise ValueError(
             f'{related.queries:,} query and {related.gallery:,} gallery identities for {shape[0]:,}'
-            f' queries and {shape[1]:,} gallery images; expected one identity an image, in the same'
-            ' order'
+            f' queries and {shape[1]:,} gallery images; expected one identity per image, in the'
+            ' same order'
         )

@@ -1,4 +1,4 @@
-"""k-reciprocal re-ranking and the Jaccard distance of neighbourhoods (Zhong et al. 2017)."""
+"""Re-ranking by k-reciprocal neighbourhoods and their Jaccard distance (Zhong et al. 2017)."""
 
 import numpy as np
 import scipy.sparse
@@ -9,7 +9,8 @@ from jreid.retrieval.checks import Array, check_features, check_pair, check_posi
 from jreid.retrieval.distances import BLOCK, squared_distances
 from jreid.retrieval.reciprocal import encode, overlaps
 
-_DENSE = 1 << 20  # entries of the dense overlaps of one block of rows
+# Entries of the dense overlaps of one block of rows.
+_DENSE = 1 << 20
 
 
 def rerank(
@@ -22,18 +23,24 @@ def rerank(
     block_size: int = BLOCK,
     progress: bool = False,
 ) -> Float[np.ndarray, 'q g']:
-    """Re-ranked distances of queries to gallery images, float32.
+    """Computes re-ranked distances of queries to gallery images, float32.
 
-    d*(p, g) = (1 - lambda) d_J(p, g) + lambda d(p, g) (eq. 12), with d the squared Euclidean
-    distance over the largest of p's distances to all queries and gallery images, and d_J(p, g) = 1
-    - sum_j min(V_p, V_g) / sum_j max(V_p, V_g) (eq. 10) of the encodings V of `reciprocal.encode`,
-    whose rows sum to 1, so that the sum of the maxima is 2 less that of the minima. Queries and
-    gallery are neighbours of each other alike. L2-normalise the features first where the method
-    compares them by cosine. Held beside the answer: the k1 neighbourhoods and blocks.
+    d*(p, g) = (1 - lambda) d_J(p, g) + lambda d(p, g) (Eq. 12). d is the squared Euclidean distance
+    divided by the largest distance of p to any query or gallery image. The Jaccard distance is
+    d_J(p, g) = 1 - sum_j min(V_p, V_g) / sum_j max(V_p, V_g) (Eq. 10), of the encodings V of
+    `reciprocal.encode`. Their rows sum to 1, so the sum of the maxima is 2 less that of the minima.
+
+    Queries and gallery images are neighbours of each other. L2-normalise the features first if the
+    system compares them by cosine. Beyond the result, memory holds the k1 neighbourhoods and blocks
+    of distances.
+
+    Args:
+      k1, k2: sizes of the neighbourhoods and of the mean over neighbours' encodings.
+      lambda_value: weight of the original distance, 0 to 1.
 
     Raises:
-      ValueError: for NaN or infinite features, different widths, k1, k2 or block_size below 1, or
-        lambda outside 0 to 1.
+      ValueError: NaN or infinite features, different widths, k1, k2 or block_size below 1, or
+        lambda_value outside 0 to 1.
 
     Source: Zhong, Zheng, Cao, Li, "Re-ranking Person Re-identification with k-reciprocal Encoding",
     CVPR 2017.
@@ -74,19 +81,18 @@ def jaccard(
     block_size: int = BLOCK,
     progress: bool = False,
 ) -> scipy.sparse.csr_matrix:
-    """Jaccard distances of the k-reciprocal neighbourhoods of all pairs whose neighbourhoods
-    overlap: a sparse neighbour graph `[n, n]`, float32.
+    """Computes the sparse graph `[n, n]` of Jaccard distances between neighbourhoods, float32.
 
-    A pair that is not stored has distance 1; every sample stores itself with (about) 0, so that
-    explicit zeros count: read `indptr`, `indices` and `data`, and do not prune. Columns ascend
-    within a row. The distance is d_J of `rerank` with lambda 0. Memory is that of the overlapping
-    pairs; n x n is never allocated. `jreid.clustering.dbscan(jaccard(x), eps=0.6, min_samples=4)`
-    takes it as it is.
+    The graph stores the pairs whose k-reciprocal neighbourhoods overlap; all others have distance
+    1. Every sample stores itself with a distance of about 0. Explicit zeros therefore count: read
+    `indptr`, `indices` and `data`, and do not prune. Columns ascend within a row. The distance is
+    d_J of `rerank`. Memory is that of the overlapping pairs; n x n is never allocated.
+    `jreid.clustering.dbscan(jaccard(x), eps=0.6, min_samples=4)` accepts the graph.
 
     Raises:
-      ValueError: for NaN or infinite features, or k1, k2 or block_size below 1.
+      ValueError: NaN or infinite features, or k1, k2 or block_size below 1.
 
-    Source: Zhong et al. 2017, eq. 10 and 11; as a clustering distance: Fu et al. 2019 (SSG).
+    Source: Zhong et al. 2017, Eq. 10 and 11; as a clustering distance Fu et al. 2019 (SSG).
     """
     check_positive(k1=k1, k2=k2, block_size=block_size)
     x = check_features('sample', features)

@@ -1,6 +1,4 @@
-"""Single-gallery-shot CMC: every identity shows one random gallery image (CUHK03's classic
-protocol, VIPeR, i-LIDS).
-"""
+"""Single-gallery-shot CMC, the protocol of CUHK03's classic splits, VIPeR and i-LIDS."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -18,11 +16,14 @@ from jreid.retrieval.relevance import Relevance, check_sizes, relevance
 
 @dataclasses.dataclass(frozen=True)
 class SingleShot:
-    """Single-gallery-shot CMC.
+    """Single-gallery-shot CMC, the mean over the queries that have a match.
 
-    cmc: `[R]` float64, `rank(k)` reads it; queries: number in the mean, skipped: those without a
-    match; repeats: number of random galleries a query, None where it is the exact expectation over
-    all of them.
+    Attributes:
+      cmc: `[R]` float64, the share of queries whose match is among the first 1, 2, ..., R images.
+      queries: number of queries in the mean.
+      skipped: number of queries without a match.
+      repeats: number of random galleries per query; None for the exact expectation over all.
+      ranks: the ranks that `str` shows.
     """
 
     cmc: np.ndarray
@@ -32,7 +33,7 @@ class SingleShot:
     ranks: tuple[int, ...] = RANKS
 
     def rank(self, k: int) -> float:
-        """CMC at rank k, counted from 1."""
+        """Returns the CMC at rank k, counted from 1."""
         if not 1 <= k <= self.cmc.shape[0]:
             raise ValueError(
                 f'rank {k} is asked for and the curve holds ranks 1 to {self.cmc.shape[0]}; ask for'
@@ -65,15 +66,18 @@ def single_shot_cmc(
     progress: bool = False,
     normalise: bool = False,
 ) -> SingleShot:
-    """CMC when each identity of the gallery shows one image at random, drawn anew for every query.
+    """Computes the CMC of galleries that show one random image per identity.
 
-    What `evaluate` leaves out for a query is left out before the draw. repeats None: the exact
-    expectation over all draws; else the mean over that many draws a query, from (seed, query)
-    alone. Every identity counts as one, distractors of one common identity too. Ties go by gallery
-    row.
+    Every query has its own draws. Images that `evaluate` leaves out for a query are left out before
+    the draw. Distractors that share an identity count as one identity. Ties are ordered by gallery
+    row. Arguments are those of `evaluate`, with two more.
+
+    Args:
+      repeats: number of draws per query; None computes the exact expectation over all draws.
+      seed: of the draws, which depend on (seed, query) alone.
 
     Raises:
-      ValueError: for NaN or infinite features, sizes that do not fit, or when no query has a match.
+      ValueError: NaN or infinite features, sizes that do not fit, or no query with a match.
     """
     x, y = check_pair(query, gallery)
     if normalise:
@@ -99,10 +103,10 @@ def single_shot_cmc_distances(
     block_size: int = BLOCK,
     progress: bool = False,
 ) -> SingleShot:
-    """`single_shot_cmc` of a distance matrix (smaller is nearer).
+    """Computes `single_shot_cmc` of a distance matrix (smaller is nearer).
 
     Raises:
-      ValueError: for NaN distances, sizes that do not fit, or when no query has a match.
+      ValueError: NaN distances, sizes that do not fit, or no query with a match.
     """
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes(distances.shape, related)
@@ -121,6 +125,7 @@ def _single_shot(
     repeats: int | None,
     seed: int,
 ) -> SingleShot:
+    """Averages the CMC over the queries, block by block."""
     shown = check_ranks(ranks)
     if repeats is not None:
         check_positive(repeats=repeats)
@@ -131,25 +136,28 @@ def _single_shot(
     distribution = RankDistribution(identities.size, curve)
     total = np.zeros(curve)
     for start, block in parts:
-        ranks_of_matches = block_ranks(start, block, related)
+        matches = block_ranks(start, block, related)
         if repeats is None:
             total += _expected(
-                ranks_of_matches, weight[start : start + block.shape[0]], identities, distribution
+                matches, weight[start : start + block.shape[0]], identities, distribution
             )
         else:
-            total += _drawn(ranks_of_matches, start, identities, repeats, seed, curve)
+            total += _drawn(matches, start, identities, repeats, seed, curve)
     return SingleShot(total / valid.sum(), int(valid.sum()), int((~valid).sum()), repeats, shown)
 
 
 class Identities:
-    """The gallery by identity, junk aside.
+    """The gallery by identity, without junk.
 
-    rows `[G]`: gallery rows, those of an identity together; start, size `[J]`: place of an
-    identity's first image in `rows` and number of its images; number `[g]`: the identity's place in
-    these for every gallery row (without meaning for junk); share `[g]`: 1 / size, 0 for junk.
+    Attributes:
+      rows: `[G]` gallery rows, those of an identity together.
+      start, size: `[J]` place of the first image of an identity in `rows`, and number of images.
+      number: `[g]` the place of a gallery row's identity in `start`; meaningless for junk.
+      share: `[g]` 1 / size, 0 for junk.
     """
 
     def __init__(self, gallery_ids: np.ndarray) -> None:
+        """Sorts the gallery by identity."""
         kept = np.flatnonzero(gallery_ids >= 0)
         self.rows = kept[np.argsort(gallery_ids[kept], kind='stable')]
         known, self.start, self.size = np.unique(
@@ -161,29 +169,26 @@ class Identities:
 
 
 def _expected(
-    found: BlockRanks, weight: np.ndarray, identities: Identities, distribution: RankDistribution
+    matches: BlockRanks, weight: np.ndarray, identities: Identities, distribution: RankDistribution
 ) -> np.ndarray:
-    """Sum over the queries of their expected CMC: the mean over a query's matches, any of which
-    may be drawn.
-    """
-    hidden, row, column = found.hidden, found.row, found.column
+    """Sums the expected CMC over the queries, each the mean over its equally likely matches."""
+    hidden, row, column = matches.hidden, matches.row, matches.column
     value = hidden[row, column]
     if np.isinf(value).any():
         raise ValueError(
             'a match has infinite distance; expected finite distances of matches for the'
             ' single-gallery-shot protocol'
         )
-    # Images of the query's own identity never stand before the match: the one drawn is the match
-    # itself.
+    # No image of the query's own identity stands before the match, which is the one drawn.
     hidden[row, column] = np.inf
-    nearer = found.rank - 1 - (np.arange(row.shape[0]) - np.searchsorted(row, row))
-    counted = _within_reach(found, value, nearer, identities, distribution)
+    nearer = matches.rank - 1 - (np.arange(row.shape[0]) - np.searchsorted(row, row))
+    counted = _within_reach(matches, value, nearer, identities, distribution)
     if not counted.any():
         return np.zeros(distribution.back.shape[1])
     row, value, nearer = row[counted], value[counted], nearer[counted]
     last = np.flatnonzero(np.append(row[1:] != row[:-1], True))
     images = _nearest_images(hidden[row[last]], value[last], nearer[last])
-    # Between two matches of a query stand as many images as their numbers of nearer images differ.
+    # The number of images between two matches is the difference of their numbers of nearer images.
     start = np.append(0, last[:-1] + 1)
     between = np.diff(nearer, prepend=0)
     between[start] = nearer[start]
@@ -192,15 +197,16 @@ def _expected(
 
 
 def _nearest_images(hidden: np.ndarray, furthest: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Columns of the first `count` entries of every row by (distance, column), one row after the
-    other; none of them is further than `furthest`.
+    """Returns the columns of the first `count` entries of every row by (distance, column).
+
+    The rows follow each other. None of these entries is further than `furthest`.
     """
     row, column = np.divmod(np.flatnonzero(hidden <= furthest[:, None]), hidden.shape[1])
     distance = hidden[row, column]
     if distance.dtype == np.float32 and hidden.shape[0] <= 1 << 8 and hidden.shape[1] <= 1 << 24:
-        # Row, distance and column in one integer: plain numbers sort several times as fast as a
-        # permutation of three keys. The bits of a float are ordered like the floats once those of
-        # negative ones are turned round; adding 0 makes -0 a 0.
+        # Row, distance and column in one integer: plain numbers sort several times as fast as three
+        # keys. The bits of floats sort like the floats once those of negative floats are inverted.
+        # Adding 0 turns -0 into 0.
         bits = (distance + np.float32(0)).view(np.int32).astype(np.int64)
         bits = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits) + (1 << 31)
         key = np.sort(
@@ -217,40 +223,40 @@ def _nearest_images(hidden: np.ndarray, furthest: np.ndarray, count: np.ndarray)
 
 
 def _within_reach(
-    found: BlockRanks,
+    matches: BlockRanks,
     value: np.ndarray,
     nearer: np.ndarray,
     identities: Identities,
     distribution: RankDistribution,
 ) -> np.ndarray:
-    """Mask of the matches that may stand within the curve, among `nearer` images of other
-    identities; of the rest that is less likely than 1e-10.
+    """Returns the mask of the matches that may have a rank within the curve.
 
-    Expected rank decides (Chernoff's bound). It is not below what the number of nearer images
-    allows, were they all of the identities with the most images. For a query whose doubtful matches
-    all lie behind its first so many images, one sum over those images settles them all.
+    For the other matches this has a probability below 1e-10, by Chernoff's bound on the expected
+    number of drawn images that are nearer. That expectation is least if the `nearer` images of
+    other identities all belong to the identities with the most images. If matches of a query remain
+    in doubt, a sum over the images up to a fixed rank decides about all matches behind that rank.
     """
     possible = nearer < distribution.surely
     usual = int(1.1 * distribution.reach * identities.rows.shape[0] / identities.size.shape[0])
-    if usual >= found.ordered.shape[1]:
+    if usual >= matches.ordered.shape[1]:
         return possible
-    limit = found.ordered[:, usual]
-    behind = possible & (value > limit[found.row])
-    doubtful = np.unique(found.row[behind])
-    expected = np.zeros(found.ordered.shape[0])
-    expected[doubtful] = (found.hidden[doubtful] <= limit[doubtful, None]).astype(
+    limit = matches.ordered[:, usual]
+    behind = possible & (value > limit[matches.row])
+    doubtful = np.unique(matches.row[behind])
+    expected = np.zeros(matches.ordered.shape[0])
+    expected[doubtful] = (matches.hidden[doubtful] <= limit[doubtful, None]).astype(
         np.float32
     ) @ identities.share
-    return possible & ~(behind & (expected > distribution.reach)[found.row])
+    return possible & ~(behind & (expected > distribution.reach)[matches.row])
 
 
 def _drawn(
-    found: BlockRanks, start: int, identities: Identities, repeats: int, seed: int, curve: int
+    matches: BlockRanks, start: int, identities: Identities, repeats: int, seed: int, curve: int
 ) -> np.ndarray:
-    """Sum over the queries of their mean CMC over `repeats` random galleries."""
+    """Sums the mean CMC over `repeats` random galleries over the queries."""
     total = np.zeros(curve + 1)
-    for i in np.unique(found.row):
-        own, distances = found.column[found.row == i], found.hidden[i]
+    for i in np.unique(matches.row):
+        own, distances = matches.column[matches.row == i], matches.hidden[i]
         rng = np.random.default_rng([seed, start + i])
         match = rng.choice(own, repeats)[:, None]
         shown = identities.rows[

@@ -1,4 +1,4 @@
-"""The first gallery images of every query's list, for figures and for looking at errors."""
+"""The k nearest gallery images of every query, for figures and for inspection of errors."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -13,10 +13,12 @@ from jreid.retrieval.relevance import Relevance, check_sizes, relevance
 
 @dataclasses.dataclass(frozen=True)
 class Ranked:
-    """The first k images of every query's list, nearest first.
+    """The k nearest gallery images of every query, nearest first.
 
-    rows `[q, k]` int32: gallery rows, -1 where a list is shorter than k; distances `[q, k]`
-    float32, infinite there; correct `[q, k]` bool: whether the image shows the query's identity.
+    Attributes:
+      rows: `[q, k]` int32 gallery rows, -1 where fewer than k images are ranked.
+      distances: `[q, k]` float32, infinite there.
+      correct: `[q, k]` bool, whether the image shows the query's identity.
     """
 
     rows: np.ndarray
@@ -38,11 +40,13 @@ def top_ranked(
     progress: bool = False,
     normalise: bool = False,
 ) -> Ranked:
-    """The k nearest gallery images of every query, by the rules of `evaluate`: what it leaves out
-    is not listed, ties go by gallery row.
+    """Finds the k nearest gallery images of every query, by the rules of `evaluate`.
+
+    Images that `evaluate` leaves out are not listed. Ties are ordered by gallery row. Arguments are
+    those of `evaluate`.
 
     Raises:
-      ValueError: for NaN or infinite features, sizes that do not fit, or k below 1.
+      ValueError: NaN or infinite features, sizes that do not fit, or k below 1.
     """
     check_positive(k=k)
     x, y = check_pair(query, gallery)
@@ -50,8 +54,8 @@ def top_ranked(
         x, y = unit(x), unit(y)
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes((x.shape[0], y.shape[0]), related)
-    found = blocks(x, y, distance=distance, block_size=block_size, progress=progress)
-    return _first(found, related, np.asarray(query_ids), np.asarray(gallery_ids), k)
+    parts = blocks(x, y, distance=distance, block_size=block_size, progress=progress)
+    return _first(parts, related, np.asarray(query_ids), np.asarray(gallery_ids), k)
 
 
 def top_ranked_distances(
@@ -64,33 +68,29 @@ def top_ranked_distances(
     k: int = 10,
     block_size: int = BLOCK,
 ) -> Ranked:
-    """The same by a distance matrix (smaller is nearer).
+    """Finds the k nearest gallery images in a distance matrix (smaller is nearer).
 
     Raises:
-      ValueError: for sizes that do not fit, or k below 1.
+      ValueError: sizes that do not fit, or k below 1.
     """
     check_positive(k=k)
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes(distances.shape, related)
-    return _first(
-        row_blocks(distances, block_size=block_size, progress=False),
-        related,
-        np.asarray(query_ids),
-        np.asarray(gallery_ids),
-        k,
-    )
+    parts = row_blocks(distances, block_size=block_size, progress=False)
+    return _first(parts, related, np.asarray(query_ids), np.asarray(gallery_ids), k)
 
 
 def _first(
-    found: Iterable[tuple[int, np.ndarray]],
+    parts: Iterable[tuple[int, np.ndarray]],
     related: Relevance,
     qid: np.ndarray,
     gid: np.ndarray,
     k: int,
 ) -> Ranked:
+    """Takes the first k images of every query from blocks of distances."""
     rows = np.full((qid.shape[0], k), -1, np.int32)
     distances = np.full((qid.shape[0], k), np.inf, np.float32)
-    for start, block in found:
+    for start, block in parts:
         hidden = related.hide(block, start)
         last = min(k, hidden.shape[1]) - 1
         limit = np.partition(hidden, last, axis=1)[:, last, None]

@@ -12,7 +12,7 @@ from jreid.clustering import dbscan
 
 
 def padded(x: np.ndarray, radius: float, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """All neighbours within the radius, padded with -1."""
+    """Finds all neighbours within the radius, padded with -1."""
     distance, index = NearestNeighbors(radius=radius).fit(x).radius_neighbors(x)
     neighbours, distances = np.full((len(x), width), -1), np.full((len(x), width), np.nan)
     for i, row in enumerate(index):

@@ -11,15 +11,24 @@ from jreid.clustering import (
     identities,
     lloyd,
 )
-from jreid.clustering.identities import between, probe_accuracy, probe_identities
-from jreid.clustering.silhouette import silhouette_rows
+from jreid.clustering.identities import (
+    between,
+    probe_accuracy,
+    probe_counts,
+    probe_identities,
+)
+from jreid.clustering.scores import silhouette_rows
 
-SOURCE, TARGET, IMAGES, WIDTH = 40, 30, 20, 64
+SOURCE, TARGET, IMAGES, WIDTH = 40, 30, 8, 32
+# The largest total of the default sweep. Every test sweeps up to it, so that all share one program.
+HIGHEST = SOURCE + TARGET * IMAGES // 4
 
 
 def people(seed: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Source features and labels (every third number, unordered), target features and true
-    identities; distances in an identity: noise x between.
+    """Draws source features and labels, target features and true identities.
+
+    The source labels are every third number, in random order. Distances within an identity are
+    `noise` times those between identities.
     """
     rng = np.random.default_rng(seed)
     label = np.repeat(np.arange(SOURCE + TARGET), IMAGES)
@@ -42,7 +51,7 @@ def test_the_number_is_within_a_quarter(seed, noise):
 
 def test_what_an_estimate_holds():
     source, labels, target, truth = people(3, 0.4)
-    totals = [70, 52, 90, 61]
+    totals = [70, 52, HIGHEST, 61]
     estimate = estimate_identities(
         jax.random.key(0), source, labels, target, candidates=totals, probe_splits=2
     )
@@ -89,22 +98,12 @@ def test_ties_go_to_the_smallest_total_and_halves_up(monkeypatch, rule, total):
         source,
         labels,
         target,
-        candidates=[50, 55, 60, 90],
+        candidates=[50, 55, 60, HIGHEST],
         rule=rule,
         n_init=1,
         probe_splits=1,
     )
     assert estimate.total == total
-
-
-def test_one_program_serves_the_sweep():
-    source, labels, target, _ = people(4, 0.4)
-    before = lloyd._fit._cache_size()
-    estimate = estimate_identities(
-        jax.random.key(0), source, labels, target, candidates=range(50, 90, 8), n_init=1
-    )
-    assert len(estimate.curve.total) == 5
-    assert lloyd._fit._cache_size() <= before + 1
 
 
 def test_default_sweep_is_coarse_to_fine_between_its_bounds():
@@ -120,14 +119,16 @@ def test_default_sweep_is_coarse_to_fine_between_its_bounds():
         n_init=1,
         probe_splits=1,
     ).curve
-    assert (curve.total[0], curve.total[-1]) == (SOURCE + 600 // 40, SOURCE + 600 // 4)
+    assert (curve.total[0], curve.total[-1]) == (SOURCE + TARGET * IMAGES // 40, HIGHEST)
     assert 6 <= len(curve.total) <= 9
     assert (np.diff(curve.total) > 0).all()
 
 
 def test_given_total_labels_the_target():
     source, labels, target, truth = people(5, 0.3)
-    result = cluster_target(jax.random.key(0), source, labels, target, SOURCE + TARGET, n_init=10)
+    result = cluster_target(
+        jax.random.key(0), source, labels, target, SOURCE + TARGET, n_init=10, k_max=HIGHEST
+    )
     assert result.count == TARGET
     assert len(result.curve.total) == 0
     assert cluster_accuracy(truth, np.asarray(result.labels)) > 0.95
@@ -140,7 +141,7 @@ def test_probes_are_a_seeded_fifth():
     assert 0 <= probes.min() < probes.max() < 40
     np.testing.assert_array_equal(probes, probe_identities(jax.random.key(0), 40, 0.2)[0])
     assert set(probes) != set(probe_identities(jax.random.key(1), 40, 0.2)[0])
-    assert [len(fold) for fold in probe_identities(jax.random.key(0), 2, 0.9)] == [1]
+    assert probe_counts(2, 0.9, 1) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +157,16 @@ def test_probes_are_a_seeded_fifth():
     ],
 )
 def test_few_source_identities_take_turns_as_probes(identities, splits, expected):
-    folds = probe_identities(jax.random.key(0), identities, 0.2, splits)
-    assert len(folds) == expected
+    size, sets = probe_counts(identities, 0.2, splits)
+    assert sets == expected
+    assert size == max(1, round(identities / 5))
+    assert size * sets <= identities
+
+
+@pytest.mark.parametrize('splits', [None, 3])
+def test_sets_of_probes_are_disjoint(splits):
+    folds = probe_identities(jax.random.key(0), 40, 0.2, splits)
+    assert [len(fold) for fold in folds] == [8] * (splits or 5)
     everyone = np.concatenate(folds)
     assert len(set(everyone)) == len(everyone)
 
@@ -171,19 +180,21 @@ def test_a_probe_in_an_anchors_cluster_is_wrong():
 
 
 def test_sweep_over_twenty_totals_compiles_once():
-    """The total is an argument of one program, padded to the largest; a second sweep over other
-    totals compiles nothing at all.
+    """The total is an argument of one program, padded to the largest of the sweep.
+
+    A second sweep over other totals compiles nothing at all.
     """
     source, labels, target, _ = people(0, 0.3)
     options = {'n_init': 1, 'max_iterations': 5, 'silhouette_sample': 64, 'probe_splits': 1}
     programs = (lloyd._fit, silhouette_rows)
-    for program in programs:
-        program.clear_cache()
+    before = [program._cache_size() for program in programs]
+    totals = [*range(41, 98, 3), HIGHEST]
     first = estimate_identities(
-        jax.random.key(0), source, labels, target, candidates=range(41, 119, 4), **options
+        jax.random.key(0), source, labels, target, candidates=totals, **options
     )
     assert len(first.curve.total) == 20
-    assert [program._cache_size() for program in programs] == [1, 1]
+    after = [program._cache_size() for program in programs]
+    assert all(new <= old + 1 for new, old in zip(after, before, strict=True))
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **about: compiled.append(event) if 'jaxpr_to_mlir' in event else None
@@ -191,11 +202,12 @@ def test_sweep_over_twenty_totals_compiles_once():
     jax.jit(lambda x: x + 17)(np.float32(1))
     assert compiled  # compilations are seen
     compiled.clear()
+    totals = [*range(42, 80, 2), HIGHEST]
     second = estimate_identities(
-        jax.random.key(1), source, labels, target, candidates=[*range(42, 80, 2), 117], **options
+        jax.random.key(1), source, labels, target, candidates=totals, **options
     )
     assert len(second.curve.total) == 20
-    assert [program._cache_size() for program in programs] == [1, 1]
+    assert [program._cache_size() for program in programs] == after
     assert len(compiled) <= 1  # the result is cut to its own number of clusters
 
 
@@ -210,7 +222,7 @@ def test_refinement_lies_between_neighbours():
     [
         ({'candidates': [40, 50]}, '2 candidates from 40 to 50; expected totals from 41'),
         ({'candidates': []}, '0 candidates'),
-        ({'candidates': [700]}, r'to 640 \(\+ target images\)'),
+        ({'candidates': [700]}, r'to 280 \(\+ target images\)'),
         ({'probe_fraction': 1.0}, 'probe_fraction 1.0'),
     ],
 )

@@ -1,8 +1,7 @@
-"""k-means and constrained k-means against scikit-learn and against what their definitions
-promise.
-"""
+"""k-means and constrained k-means against scikit-learn and against their definitions."""
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -44,9 +43,7 @@ def test_inertia_matches_sklearn_at_equal_restarts(k):
 
 
 def test_iterations_from_the_same_seeds_are_lloyds():
-    """Skipping the centroids that did not move must not change the result: sklearn from our
-    seeds ends in the same clustering.
-    """
+    """Skipping centroids that did not move keeps the result: sklearn from our seeds agrees."""
     x, _ = blobs(1, noise=1.0)
     seeds = kmeans(jax.random.key(5), x, K_MAX, n_init=1, max_iterations=0)
     ours = kmeans(jax.random.key(5), x, K_MAX, n_init=1, tolerance=0)
@@ -58,9 +55,7 @@ def test_iterations_from_the_same_seeds_are_lloyds():
 
 
 def test_seeds_are_as_good_as_sklearns():
-    """The batched draws are those of the sequential greedy method: the mean inertia of the bare
-    seeds agrees.
-    """
+    """The batched draws follow the sequential greedy method: the mean inertia of seeds agrees."""
     from sklearn.cluster import kmeans_plusplus
 
     x, _ = blobs(2, noise=0.6)
@@ -130,10 +125,12 @@ def test_one_program_serves_a_sweep_over_k_and_restarts():
 
 def test_k_may_be_traced_and_gives_the_same():
     x, _ = blobs(4)
-    fit = jax.jit(lambda k: kmeans(jax.random.key(0), x, k, k_max=K_MAX, n_init=1))
+    # Evaluating the trace, unlike jit, runs the program that the other tests compiled.
+    trace = jax.make_jaxpr(lambda k: kmeans(jax.random.key(0), x, k, k_max=K_MAX, n_init=1).labels)
+    labels_of = jax.extend.core.jaxpr_as_fun(trace(jnp.int32(5)))
     for k in (2, 9):
         eager = kmeans(jax.random.key(0), x, k, k_max=K_MAX, n_init=1)
-        np.testing.assert_array_equal(fit(k).labels, eager.labels)
+        np.testing.assert_array_equal(labels_of(jnp.int32(k))[0], eager.labels)
     with pytest.raises(ValueError, match='k is traced.*k_max'):
         jax.jit(lambda k: kmeans(jax.random.key(0), x, k))(3)
 
@@ -159,9 +156,9 @@ def test_fewer_distinct_points_than_clusters():
 
 
 def test_as_many_clusters_as_samples():
-    x = blobs(6)[0][:20]
-    result = kmeans(jax.random.key(0), x, 20, n_init=1)
-    assert sorted(np.asarray(result.labels)) == list(range(20))
+    x, kept = blobs(6)[0], np.arange(N) < 20
+    result = kmeans(jax.random.key(0), x, 20, n_init=1, where=kept, k_max=K_MAX)
+    assert sorted(np.asarray(result.labels)[kept]) == list(range(20))
     assert float(result.inertia) == pytest.approx(0, abs=1e-9)
 
 
@@ -179,17 +176,16 @@ def test_an_empty_cluster_takes_the_farthest_sample():
         jnp.asarray([0, 0.01, 1.0, 25.0]),
         **known,
     )
-    after = lloyd._fill_empty(state, x, jnp.ones(4, bool), jnp.ones(3, bool))
+    fill_empty = jax.jit(lloyd._fill_empty)
+    after = fill_empty(state, x, jnp.ones(4, bool), jnp.ones(3, bool))
     assert after.label.tolist() == [0, 0, 1, 2]
     assert after.moved.tolist() == [False, True, True]
-    held = lloyd._fill_empty(state, x, jnp.asarray([True, True, True, False]), jnp.ones(3, bool))
-    assert held.label.tolist() == [0, 0, 2, 1]
+    last_labelled = fill_empty(state, x, jnp.asarray([True, True, True, False]), jnp.ones(3, bool))
+    assert last_labelled.label.tolist() == [0, 0, 2, 1]
 
 
 def test_unreached_seeds_are_refilled_in_a_whole_run():
-    """A heavy far cluster and labelled samples that pull a centroid away from every free sample:
-    no cluster stays empty.
-    """
+    """No cluster stays empty, though labelled samples pull centroids away from free samples."""
     x, _ = blobs(9, noise=2.0)
     given = np.full(N, -1)
     given[:3] = [0, 1, 2]
@@ -279,11 +275,9 @@ def test_accelerator_sum_equals_cpu_sum():
     )
 
 
-@pytest.mark.parametrize(('n', 'width', 'k'), [(12_936, 256, 751), (100_000, 64, 10_000)])
-def test_memory_is_bounded_at_real_sizes(n, width, k):
-    """The compiled program's own working memory: far below n x k (4 GB in the larger case), and
-    no n x k x d.
-    """
+def test_memory_is_bounded_at_real_sizes():
+    """The working memory of the compiled program is far below n x k, 4 GB here."""
+    n, width, k = 100_000, 64, 10_000
     scalar = jax.ShapeDtypeStruct((), jnp.int32)
     arguments = jax.eval_shape(
         lambda: (
@@ -293,7 +287,9 @@ def test_memory_is_bounded_at_real_sizes(n, width, k):
             jnp.zeros(n, bool),
         )
     )
-    compiled = lloyd._fit.lower(
+    lowered = lloyd._fit.lower(
         *arguments, scalar, scalar, scalar, jax.ShapeDtypeStruct((), jnp.float32), k_max=k
-    ).compile()
+    )
+    # The level changes the machine code, not the buffers, and saves a quarter of the compilation.
+    compiled = lowered.compile(compiler_options={'xla_backend_optimization_level': 0})
     assert compiled.memory_analysis().temp_size_in_bytes < 10 * n * width * 4 + 8 * 88 * n + 2**26

@@ -1,4 +1,4 @@
-"""Shared by the tests of figures."""
+"""Fixtures of the tests of figures."""
 
 import matplotlib.figure
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture
 def saved(monkeypatch):
-    """Every matplotlib figure that is written during the test, for a look at its axes."""
+    """Collects the matplotlib figures that a test writes, to check their axes."""
     figures = []
     original = matplotlib.figure.Figure.savefig
 

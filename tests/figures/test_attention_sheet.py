@@ -1,4 +1,4 @@
-"""Heat over images: colours where the heat is, the sheet's size, and what is refused."""
+"""Attention over images: colours, the size of the sheet, and errors."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def pixels(path):
         return np.asarray(image.convert('RGB')).astype(int)
 
 
-def test_sheet_has_a_row_an_image_and_a_column_a_heat(tmp_path):
+def test_sheet_has_a_row_per_image_and_a_column_per_heat(tmp_path):
     images, heat = np.stack([IMAGE] * 3), np.zeros((3, 4, 2))
     one = pixels(
         attention_sheet(

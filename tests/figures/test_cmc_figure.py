@@ -1,4 +1,4 @@
-"""CMC figures: what is drawn, read off the axes, and what is refused."""
+"""CMC figures: lines and legends on the axes, and errors."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
     assert a.read_bytes() == b.read_bytes()
 
 
-def test_many_curves_are_told_apart(tmp_path, saved):
+def test_many_curves_look_different(tmp_path, saved):
     plot_cmc(tmp_path / 'cmc.png', {f'system {i}': [0.01 * i, 0.5] for i in range(20)})
     looks = {
         (line.get_color(), line.get_linestyle(), line.get_marker())

@@ -1,6 +1,4 @@
-"""Run histories: which number goes to which panel, resumed and broken files, and what is
-refused.
-"""
+"""Run histories: panels, resumed and broken files, and errors."""
 
 import json
 
@@ -13,7 +11,7 @@ from jreid.figures.curves import POINTS
 
 
 def history(steps: int = 40) -> list[dict]:
-    """A run of two phases, ten steps an epoch, with evaluations and refreshes."""
+    """Returns the records of two phases, ten steps per epoch, with evaluations and refreshes."""
     records = []
     for step in range(steps):
         phase, epoch = ('source' if step < steps // 2 else 'adapt'), step // 10

@@ -13,7 +13,7 @@ COLOURS = {'red': (200, 10, 10), 'lime': (10, 200, 10), 'grey': (90, 90, 90), 'n
 
 @pytest.fixture
 def files(tmp_path):
-    """Images of one colour each, of various sizes and modes, at the proportion of a cell."""
+    """Writes images of one colour each, of various sizes, with the proportions of a cell."""
     folder = tmp_path / 'images'
     folder.mkdir()
     for number, (name, colour) in enumerate(COLOURS.items(), 1):
@@ -24,7 +24,7 @@ def files(tmp_path):
 def cells(
     image: np.ndarray, row: int, column: int, *, captions: int = 0, head: int = GAP
 ) -> tuple[tuple, tuple]:
-    """The colours of a cell's frame and of its middle; column 0 is the query."""
+    """Returns the colours of the frame and of the middle of a cell; column 0 is the query."""
     x = GAP + column * (64 + 2 * FRAME + GAP) + (2 * GAP if column else 0)
     y = head + row * (128 + 2 * FRAME + GAP + LINE + captions * LINE) + LINE
     return tuple(image[y + 64, x + 1]), tuple(image[y + FRAME + 64, x + FRAME + 32])

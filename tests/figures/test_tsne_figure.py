@@ -11,7 +11,7 @@ from jreid.figures.tsne import _subsample
 def clusters(
     identities: int, images: int, *, dimension: int = 64, shift: float = 0.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features of well separated identities."""
+    """Draws features of well separated identities."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(identities), images)
     return (
@@ -57,7 +57,7 @@ def test_subsamples_are_whole_identities():
     rows = _subsample(120, labels, 33, np.random.default_rng(0))
     assert len(set(rows.tolist())) == 33
     assert sorted(np.unique(labels[rows], return_counts=True)[1].tolist()) == [3, 6, 6, 6, 6, 6]
-    # half of the rows are noise: they come one by one
+    # Half of the rows are noise, whose rows are drawn one by one.
     mixed = np.where(np.arange(120) < 60, -1, labels)
     noise = [
         (mixed[_subsample(120, mixed, 60, np.random.default_rng(seed))] < 0).sum()

@@ -1,4 +1,4 @@
-"""The table of loss cases: every property in test_loss_matrix.py runs over every line of it."""
+"""The table of loss cases, over which the properties of test_loss_matrix.py run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,12 +35,17 @@ PAIRS = np.array([0, 0, 1, 1], np.int32)
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One loss with its options fixed.
+    """A loss with fixed options, its arguments and the values that tests expect.
 
-    `rows[i]` names the group of samples that argument i is permuted with, '' for an argument
-    without samples. `floats` are the arguments that are differentiated, `unseen` the (argument,
-    index) entries that a mask or a label leaves out, `nothing` arguments that leave no sample.
-    `hand` holds arguments and the value as an expression.
+    Attributes:
+      reference: the loss in float64 numpy.
+      rows: for each argument the group of samples that are permuted together, '' for an argument
+        without samples.
+      hand: arguments, and the value as an expression.
+      floats: the arguments that are differentiated.
+      unseen: (argument, index) entries that a mask or a label leaves out.
+      nothing: arguments that leave no sample.
+      rowwise: whether the loss returns one value per row.
     """
 
     name: str

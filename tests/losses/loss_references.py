@@ -1,4 +1,4 @@
-"""The losses once more, in float64 numpy loops written from the formulas, for comparison only."""
+"""Reference losses: float64 numpy loops that follow the formulas."""
 
 import math
 
@@ -63,7 +63,7 @@ def cccdtl(e, labels, is_source, margin=0.3, weight=1.0, normalise=True):
 
 
 def hhl(e, labels, is_source, margin=0.3):
-    """Batch hard over relabelled samples; a target image is its own positive."""
+    """Computes batch hard over relabelled samples; a target image is its own positive."""
     e = unit(e)
     identity = [
         f's{label}' if source else f't{i}'

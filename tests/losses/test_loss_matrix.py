@@ -1,7 +1,8 @@
-"""One matrix of properties over all losses (the table is in loss_cases.py)."""
+"""A matrix of properties over all losses in the table of loss_cases.py."""
 
 import functools
 import inspect
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +15,11 @@ from jreid import losses
 every_loss = pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
 
 
-def scalar(case: Case, arrays):
-    """The loss as one number: a fixed weighting of the rows; log-probabilities, which may be
-    -inf, enter through exp.
+def scalar(case: Case, value: jax.Array) -> jax.Array:
+    """Reduces a loss to one number by a fixed weighting of its rows.
+
+    Log-probabilities, which may be -inf, enter through exp.
     """
-    value = case.loss(*arrays)
     if value.ndim == 0:
         return value
     value = jnp.exp(value) if case.name.startswith('student_t') else value
@@ -26,18 +27,23 @@ def scalar(case: Case, arrays):
 
 
 @functools.cache
-def jitted(case: Case):
-    """Compiled once a case and shape: run eagerly, the table spends its time on dispatch."""
-    return jax.jit(case.loss)
+def compiled(case: Case) -> Callable:
+    """Compiles value and gradients together, once per case and shape."""
+
+    def both(*arrays):
+        value = case.loss(*arrays)
+        return scalar(case, value), value
+
+    gradient = jax.grad(both, argnums=case.floats, has_aux=True)
+    return jax.jit(lambda *arrays: gradient(*arrays)[::-1])
 
 
-@functools.cache
-def jitted_gradients(case: Case):
-    return jax.jit(jax.grad(lambda *arrays: scalar(case, arrays), argnums=case.floats))
+def value_of(case: Case, arrays) -> jax.Array:
+    return compiled(case)(*arrays)[0]
 
 
-def gradients(case: Case, arrays):
-    return jitted_gradients(case)(*arrays)
+def gradients(case: Case, arrays) -> tuple[jax.Array, ...]:
+    return compiled(case)(*arrays)[1]
 
 
 def changed(case: Case, change):
@@ -57,7 +63,10 @@ def test_every_public_name_is_in_the_table():
 def test_hand_value(case):
     arrays, expected = case.hand
     np.testing.assert_allclose(
-        np.asarray(jitted(case)(*arrays)).squeeze(), np.squeeze(expected), rtol=2e-6, atol=1e-6
+        np.asarray(jax.jit(case.loss)(*arrays)).squeeze(),
+        np.squeeze(expected),
+        rtol=2e-6,
+        atol=1e-6,
     )
 
 
@@ -65,7 +74,7 @@ def test_hand_value(case):
 def test_reference_in_float64(case):
     wide = tuple(a.astype(np.float64) if a.dtype == np.float32 else a for a in case.arrays)
     np.testing.assert_allclose(
-        jitted(case)(*case.arrays), case.reference(*wide), rtol=2e-5, atol=2e-6
+        value_of(case, case.arrays), case.reference(*wide), rtol=2e-5, atol=2e-6
     )
 
 
@@ -98,7 +107,7 @@ def test_gradient_is_the_slope_of_the_reference(case):
 @every_loss
 def test_jit_changes_nothing(case):
     np.testing.assert_allclose(
-        jitted(case)(*case.arrays), case.loss(*case.arrays), rtol=2e-6, atol=1e-6
+        value_of(case, case.arrays), case.loss(*case.arrays), rtol=2e-6, atol=1e-6
     )
 
 
@@ -108,7 +117,7 @@ def test_vmap_is_a_loop(case):
     stacked = [jnp.stack(same) for same in zip(*batches, strict=True)]
     np.testing.assert_allclose(
         jax.jit(jax.vmap(case.loss))(*stacked),
-        jnp.stack([jitted(case)(*b) for b in batches]),
+        jnp.stack([value_of(case, b) for b in batches]),
         rtol=2e-5,
         atol=2e-6,
     )
@@ -125,7 +134,7 @@ def test_order_of_the_batch_does_not_matter(case):
     permuted = [
         a[orders[group]] if group else a for group, a in zip(case.rows, case.arrays, strict=True)
     ]
-    before, after = np.asarray(jitted(case)(*case.arrays)), np.asarray(jitted(case)(*permuted))
+    before, after = np.asarray(value_of(case, case.arrays)), np.asarray(value_of(case, permuted))
     np.testing.assert_allclose(
         after, before[orders['a']] if case.rowwise else before, rtol=5e-6, atol=1e-6
     )
@@ -135,19 +144,19 @@ def test_order_of_the_batch_does_not_matter(case):
 def test_nothing_to_average_is_zero(case):
     if case.rowwise:
         empty = [a[:0] if group else a for group, a in zip(case.rows, case.arrays, strict=True)]
-        assert case.loss(*empty).shape[0] == 0
+        assert jax.jit(case.loss)(*empty).shape[0] == 0
     for arrays in case.nothing:
-        assert jitted(case)(*arrays) == 0
+        assert value_of(case, arrays) == 0
         for gradient in gradients(case, arrays):
             assert not gradient.any()
 
 
 @every_loss
-def test_what_is_left_out_is_not_looked_at(case):
+def test_left_out_values_do_not_matter(case):
     spoilt = [a.copy() for a in case.arrays]
     for argument, index in case.unseen:
         spoilt[argument][index] = np.nan
-    np.testing.assert_array_equal(jitted(case)(*spoilt), jitted(case)(*case.arrays))
+    np.testing.assert_array_equal(value_of(case, spoilt), value_of(case, case.arrays))
     for gradient, clean in zip(gradients(case, spoilt), gradients(case, case.arrays), strict=True):
         np.testing.assert_array_equal(gradient, clean)
     for argument, index in case.unseen:
@@ -168,7 +177,7 @@ EXTREMES = {
 @pytest.mark.parametrize('extreme', EXTREMES)
 def test_extreme_inputs_are_finite(case, extreme):
     arrays = changed(case, EXTREMES[extreme])
-    value = np.asarray(jitted(case)(*arrays))
+    value = np.asarray(value_of(case, arrays))
     assert not np.isnan(value).any()
     assert np.isfinite(value).all() or case.name == 'student_t_assignment-masked'
     for gradient in gradients(case, arrays):
@@ -180,7 +189,7 @@ def test_nan_stays_visible(case):
     for position in case.floats:
         spoilt = [a.copy() for a in case.arrays]
         spoilt[position].flat[0] = np.nan
-        value = np.asarray(jitted(case)(*spoilt))
+        value = np.asarray(value_of(case, spoilt))
         assert np.isnan(value).any() if case.rowwise else np.isnan(value)
 
 
@@ -188,10 +197,10 @@ def test_nan_stays_visible(case):
 def test_bfloat16_is_computed_in_float32(case):
     half = changed(case, lambda a: jnp.asarray(a, jnp.bfloat16))
     rounded = changed(case, lambda a: jnp.asarray(a, jnp.bfloat16).astype(jnp.float32))
-    value = jitted(case)(*half)
+    value = value_of(case, half)
     assert value.dtype == (jnp.bfloat16 if case.keeps_dtype else jnp.float32)
     np.testing.assert_allclose(
-        value.astype(jnp.float32), jitted(case)(*rounded), rtol=2e-6, atol=1e-6
+        value.astype(jnp.float32), value_of(case, rounded), rtol=2e-6, atol=1e-6
     )
     for gradient in gradients(case, half):
         assert gradient.dtype == jnp.bfloat16

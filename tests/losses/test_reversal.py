@@ -1,6 +1,4 @@
-"""Gradient reversal against its definition, under every transformation, and against torch's
-autograd.
-"""
+"""Gradient reversal against its definition, under transformations, and against torch."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +31,7 @@ def test_vmap_over_samples_and_scales():
     np.testing.assert_allclose(jax.vmap(jax.grad(cube))(x, scales), -scales * 3 * x**2, rtol=1e-6)
 
 
-def test_scan_reverses_once_a_step():
+def test_scan_reverses_once_per_step():
     def three_times(x, scale):
         return jnp.sum(
             jax.lax.scan(lambda carry, _: (gradient_reversal(carry, scale), None), x, length=3)[0]

@@ -1,6 +1,4 @@
-"""Plain, dense writings of the published definitions: what the fast versions are compared with,
-and nothing else.
-"""
+"""Plain, dense code of the published definitions, to which the fast versions are compared."""
 
 import itertools
 
@@ -15,8 +13,9 @@ def squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def encode(
     features: np.ndarray, k1: int, k2: int, kind: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Dense neighbourhood encodings and scaled distances of all samples, from the description in
-    the paper (section 3), one sample at a time.
+    """Computes dense neighbourhood encodings and scaled distances, one sample at a time.
+
+    The code follows section 3 of the paper.
     """
     d = squared(features, features)
     np.fill_diagonal(d, 0)
@@ -45,7 +44,7 @@ def encode(
 
 
 def jaccard_rows(encoding: np.ndarray, rows: int) -> np.ndarray:
-    """Jaccard distances of the first `rows` samples to all, by the inverted index."""
+    """Computes Jaccard distances of the first `rows` samples to all, by the inverted index."""
     holders = [np.flatnonzero(column) for column in encoding.T]
     jaccard = np.empty((rows, len(encoding)), np.float32)
     for i in range(rows):
@@ -79,7 +78,7 @@ def ranked(
     ids: tuple[np.ndarray, np.ndarray],
     cameras: tuple[np.ndarray, np.ndarray] | None,
 ) -> np.ndarray:
-    """Gallery rows of query i's list: a stable sort, then what is left out is taken away."""
+    """Returns the ranked gallery rows of query i: a stable sort without the images left out."""
     keep = ids[1] != -1
     if cameras is not None:
         keep &= ~((ids[1] == ids[0][i]) & (cameras[1] == cameras[0][i]))
@@ -88,7 +87,7 @@ def ranked(
 
 
 def metrics(distances, ids, cameras, curve: int = 50) -> dict[str, object]:
-    """CMC, both average precisions and mINP by walking down every list."""
+    """Computes CMC, both average precisions and mINP by walking down every list."""
     first, average, trapezoid, inverse = [], [], [], []
     for i in range(len(distances)):
         hits = ids[1][ranked(distances, i, ids, cameras)] == ids[0][i]
@@ -115,9 +114,7 @@ def metrics(distances, ids, cameras, curve: int = 50) -> dict[str, object]:
 
 
 def single_shot_cmc(distances, ids, cameras, curve: int) -> np.ndarray:
-    """The mean CMC over every possible choice of one gallery image an identity, by listing all
-    the choices.
-    """
+    """Averages the CMC over every possible choice of one gallery image per identity."""
     curves = []
     for i in range(len(distances)):
         order = ranked(distances, i, ids, cameras)

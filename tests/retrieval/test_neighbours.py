@@ -1,3 +1,5 @@
+"""Nearest neighbours against a sort of all distances."""
+
 import numpy as np
 import pytest
 import reference
@@ -33,7 +35,7 @@ def test_equals_a_sort_of_all(block_size, k, rows):
 
 @pytest.mark.parametrize('distinct', [1, 3, 40])
 def test_ties_go_by_index(distinct):
-    """Whole numbers: distances are exact, and up to all of a row are equal."""
+    """Distances of whole numbers are exact, and up to all of a row are equal."""
     rng = np.random.default_rng(0)
     values = rng.integers(-5, 5, (distinct, 4)).astype(np.float32)
     x = values[rng.integers(0, distinct, 2000)]

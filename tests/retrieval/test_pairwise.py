@@ -1,3 +1,5 @@
+"""Pairwise distances against scipy, on the host and on the device."""
+
 import jax
 import numpy as np
 import pytest

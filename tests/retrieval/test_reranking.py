@@ -1,3 +1,5 @@
+"""Re-ranking and Jaccard distances against published code and dense definitions."""
+
 import tracemalloc
 
 import numpy as np
@@ -86,9 +88,7 @@ def test_jaccard_equals_the_dense_definition(k1, k2):
 
 
 def test_memory_of_jaccard_grows_with_the_neighbourhoods():
-    """Twice the images of as many an identity: about twice the memory, and far less than all
-    pairs.
-    """
+    """Twice the images, with as many per identity, take about twice the memory."""
 
     def peak(samples):
         rng = np.random.default_rng(0)

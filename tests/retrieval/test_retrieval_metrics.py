@@ -1,3 +1,5 @@
+"""CMC, mAP and mINP against other tools and a walk down sorted lists."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -90,9 +92,7 @@ def test_order_of_the_gallery_does_not_matter(values):
 
 
 def test_duplicates_are_ties_in_every_block_size():
-    """Copies of the same image differ by rounding in a plain product; here they tie, so that the
-    gallery row decides for all block sizes.
-    """
+    """Copies of an image tie, though rounding separates them in a plain product of features."""
     rng = np.random.default_rng(0)
     gallery = np.repeat(rng.standard_normal((13, 37)).astype(np.float32) + 10, 4, axis=0)
     query = gallery[::4] + np.float32(0.01)

@@ -1,3 +1,5 @@
+"""Single-gallery-shot CMC against enumeration and convolution."""
+
 import numpy as np
 import pytest
 import reference
@@ -53,11 +55,10 @@ def test_rank_distribution_equals_convolution(curve):
 
 @pytest.mark.parametrize('crowd', [0, 400])
 def test_matches_out_of_reach_add_nothing(crowd):
-    """300 identities of 4 to 6 images; many matches lie far behind the first 3 ranks, where the
-    short way must not be seen.
+    """Many matches of 300 identities lie far behind the first 3 ranks and are skipped.
 
-    A crowd is one identity whose 400 images stand before all else and yet take one place of a
-    gallery: many nearer images, a small rank.
+    A crowd is one identity whose 400 images are nearer than all others and yet take one place of a
+    gallery: many nearer images, but a small rank.
     """
     rng = np.random.default_rng(1)
     gallery_ids = np.append(np.repeat(np.arange(300), rng.integers(4, 7, 300)), np.full(crowd, 300))
@@ -118,7 +119,7 @@ def test_features_and_block_sizes(golden):
     assert base.rank(20) == pytest.approx(base.cmc[-1])
 
 
-def test_one_image_an_identity_is_the_plain_curve():
+def test_one_image_per_identity_is_the_plain_curve():
     rng = np.random.default_rng(3)
     distances = rng.random((30, 40)).astype(np.float32)
     ids = (np.arange(30), np.arange(40))

@@ -1,3 +1,5 @@
+"""The nearest gallery images against a stable sort of all distances."""
+
 import numpy as np
 import pytest
 import reference

@@ -14,7 +14,7 @@ ROOMS = ('evaluation', 'run', 'training', 'commands', 'report', 'tables')
 
 @pytest.fixture
 def labelled() -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Query and gallery features of very different lengths, one row of zeros each; the labels."""
+    """Draws features of very different lengths, with one row of zeros each, and their labels."""
     rng = np.random.default_rng(0)
     features = [
         (rng.standard_normal((rows, 24)) * rng.uniform(1e-3, 1e3, (rows, 1))).astype(np.float32)

@@ -1,6 +1,4 @@
-"""Triplet losses: of given triplets, batch-hard within one labelled set, and batch-hard across a
-labelled source and an unlabelled target.
-"""
+"""Triplet and pair losses, within one labelled set or across a source and a target."""
 
 from typing import Literal
 
@@ -8,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from jreid.losses.arrays import AnyArray, Scalar, as_float
+from jreid.losses.arrays import AnyArray, Scalar, as_float, masked_mean
 from jreid.losses.distances import cross_squared, paired_squared, safe_sqrt, unit
-from jreid.losses.masking import masked_mean
 
 
 def listed_triplet(
@@ -22,10 +19,10 @@ def listed_triplet(
     squared: bool = True,
     reduction: Literal['mean', 'sum'] = 'mean',
 ) -> Float[jax.Array, '']:
-    """Triplet loss of triplets that are given one by one: mean or sum over i of max(0, margin +
-    D(a_i, p_i) - D(a_i, n_i)).
+    """Computes the triplet loss of listed triplets.
 
-    D is the squared Euclidean distance, or the distance with `squared=False`.
+    The loss is the mean or sum over i of max(0, margin + D(a_i, p_i) - D(a_i, n_i)). D is the
+    squared Euclidean distance, or the distance with `squared=False`.
 
     Source: Schroff, Kalenichenko & Philbin 2015 (FaceNet), Eq. 2; Chen et al. 2017 (MTDnet), Eq. 1,
     both with the sum.
@@ -46,13 +43,15 @@ def _batch_hard(
     squared: bool = False,
     soft_margin: bool = False,
 ) -> Float[jax.Array, '']:
-    """Mean over the anchors that have both of max(0, margin + farthest positive - closest
-    negative); row i of a mask is anchor i.
+    """Computes the batch-hard triplet loss of the pairs that two masks allow.
+
+    Row i of a mask belongs to anchor i. The loss is the mean of max(0, margin + farthest positive -
+    closest negative) over the anchors that have both.
     """
     n = embeddings.shape[0]
     if n == 0:
         return jnp.zeros((), embeddings.dtype)
-    # A sample in no pair is not looked at; its embedding may be anything.
+    # The embedding of a sample that is in no pair may be anything, even NaN.
     used = jnp.any(positive | positive.T | negative | negative.T, axis=1)
     embeddings = jnp.where(used[:, None], embeddings, 0)
     distances = cross_squared(jax.lax.stop_gradient(embeddings), jax.lax.stop_gradient(embeddings))
@@ -79,20 +78,18 @@ def batch_hard_triplet(
     squared: bool = False,
     soft_margin: bool = False,
 ) -> Float[jax.Array, '']:
-    """Triplet loss with the hardest positive and the hardest negative of the batch for every
-    anchor.
+    """Computes the triplet loss of every anchor's hardest positive and hardest negative.
 
-    mean over anchors a of max(0, margin + max_{p: y_p = y_a, p != a} D(a, p) - min_{n: y_n != y_a}
-    D(a, n)), or of log(1 + exp(max D(a, p) - min D(a, n))) with `soft_margin` (then `margin` is not
-    used). D is the Euclidean distance, or its square with `squared`.
+    The loss is the mean over anchors a of max(0, margin + max_{p: y_p = y_a, p != a} D(a, p) -
+    min_{n: y_n != y_a} D(a, n)). With `soft_margin` it is the mean of log(1 + exp(max D(a, p) - min
+    D(a, n))), without `margin`. D is the Euclidean distance, or its square with `squared`.
 
-    An anchor without a positive or without a negative contributes nothing and is not counted. A
-    label below 0 means "no label" (an image without a pseudo label): such a sample is no anchor, no
-    positive and no negative.
+    An anchor without a positive or without a negative is not counted. A label below 0 means "no
+    label", as of an image without a pseudo label: the sample is no anchor, positive or negative.
 
     Source: Hermans, Beyer & Leibe 2017, "In Defense of the Triplet Loss", Eq. 5 and the soft margin
-    of section 2. Differs from the paper: the mean over the counted anchors instead of the sum over
-    all.
+    of section 2.
+    Differs from the paper: the mean over the counted anchors instead of the sum over all.
     """
     labels = jnp.asarray(labels)
     labelled = labels >= 0
@@ -118,20 +115,23 @@ def centering_constrained_triplet(
     weight: Scalar = 1.0,
     normalise: bool = True,
 ) -> Float[jax.Array, '']:
-    """DIEN's centering constrained cross-domain triplet loss (CCCDTL).
+    """Computes DIEN's centering constrained cross-domain triplet loss (CCCDTL).
 
-    mean over source anchors a of max(0, margin + max_{p in source, y_p = y_a} D(a, p) - min_{n in
-    source or target, not y_a} D(a, n)) + weight * D(mean of the source embeddings, mean of the
-    target embeddings), D the Euclidean distance (not squared).
+    The loss is the mean over source anchors a of max(0, margin + max_{p in source, y_p = y_a} D(a,
+    p) - min_{n in source or target, not y_a} D(a, n)), plus weight * D(mean of the source
+    embeddings, mean of the target embeddings). D is the Euclidean distance, not squared.
 
-    Embeddings are taken as given and divided by their L2 norm here; `normalise=False` for
-    embeddings that are normalised already. Every target sample (`is_source` False) is a negative of
-    every source anchor; its label is not read. A source sample with a label below 0 is in no
-    triplet but counts in its domain's mean. Without samples of one domain the centre term is 0.
+    Every target sample (`is_source` False) is a negative of every source anchor, and its label is
+    not read. A source sample with a label below 0 is in no triplet but counts in the mean of its
+    domain. If one domain has no samples, the centre term is 0.
+
+    Args:
+      weight: of the centre term.
+      normalise: divide the embeddings by their L2 norm first; False if they are normalised already.
 
     Source: Pu et al. 2019, "Learning a Domain-Invariant Embedding for Unsupervised Person
-    Re-identification", Eq. 2. Differs from the paper: the mean over the counted anchors instead of
-    the sum over all.
+    Re-identification", Eq. 2.
+    Differs from the paper: the mean over the counted anchors instead of the sum over all.
     """
     embeddings, labels, source = as_float(embeddings), jnp.asarray(labels), jnp.asarray(is_source)
     if normalise:
@@ -156,27 +156,29 @@ def hhl_triplet(
     target_anchors: bool = True,
     normalise: bool = True,
 ) -> Float[jax.Array, '']:
-    """Batch-hard triplet over source and target in which every target image is an identity of its
-    own (DIEN's ablation "Base+TL").
+    """Computes the batch-hard triplet loss with every target image as its own identity.
 
-    Source anchors: as `batch_hard_triplet`, with every target image among the negatives. Target
-    anchors: the image is its own positive, at distance 0, and every labelled source image and every
-    other target image is a negative, so the anchor adds max(0, margin - min D(a, n));
-    `target_anchors=False` leaves them out (the same triplets as CCCDTL, without the centre term).
-    The labels of target samples are not read; a source sample with a label below 0 is left out.
+    Source anchors are those of `batch_hard_triplet`, with all target images among the negatives. A
+    target anchor is its own positive, at distance 0. Its negatives are all labelled source images
+    and all other target images, so it adds max(0, margin - min D(a, n)). The labels of target
+    samples are not read. A source sample with a label below 0 is left out.
+
+    Args:
+      target_anchors: False leaves the target anchors out. The triplets are then those of CCCDTL.
+      normalise: divide the embeddings by their L2 norm first, as DIEN does.
 
     Source: Zhong et al. 2018, "Generalizing a Person Retrieval Model Hetero- and Homogeneously"
-    (domain connectedness), as DIEN uses it (Pu et al. 2019, Table I); that a target image is its
-    own positive is how the authors' published program reads. Differs from the paper: no
-    camera-style copies of a target image as its positives; embeddings are L2-normalised by default,
-    as DIEN's are; a source anchor without another image of its identity is not counted.
+    (domain connectedness), in DIEN's ablation "Base+TL" (Pu et al. 2019, Table I). A target image
+    is its own positive in the authors' published program.
+    Differs from the paper: no camera-style copies of a target image as its positives; a source
+    anchor without another image of its identity is not counted.
     """
     embeddings, labels, source = as_float(embeddings), jnp.asarray(labels), jnp.asarray(is_source)
     itself = jnp.eye(labels.shape[0], dtype=bool)
     labelled = source & (labels >= 0)
     same = labelled[:, None] & labelled[None, :] & (labels[:, None] == labels[None, :])
     takes_part = labelled | ~source
-    # Before the normalisation: its derivative at a NaN that is left out would be NaN.
+    # Before the normalisation, whose derivative at a NaN that is left out would be NaN.
     embeddings = jnp.where(takes_part[:, None], embeddings, 0)
     if normalise:
         embeddings = unit(embeddings)
@@ -185,3 +187,26 @@ def hhl_triplet(
     if not target_anchors:
         positive, negative = positive & labelled[:, None], negative & labelled[:, None]
     return _batch_hard(embeddings, positive, negative, margin=margin)
+
+
+def pair_contrastive(
+    x: Float[AnyArray, 'n d'],
+    y: Float[AnyArray, 'n d'],
+    same: Bool[AnyArray, ' n'] | Int[AnyArray, ' n'] | Float[AnyArray, ' n'],
+    *,
+    margin: Scalar = 1.0,
+) -> Float[jax.Array, '']:
+    """Computes the contrastive loss of pairs.
+
+    The loss is the mean over the pairs of s/2 d^2 + (1 - s)/2 max(0, margin - d)^2 with d = ||x_i -
+    y_i|| and s = same_i, 0 or 1. In MTDnet-cross x and y are the two networks' fc7 responses to a
+    source pair and a target pair, and s is the XNOR of the pairs' labels.
+
+    Source: Hadsell, Chopra & LeCun 2006, Eq. 4; Chen et al. 2017 (MTDnet), Eq. 4.
+    Differs from the paper: no minus sign before the sum, which is a misprint in MTDnet; the mean
+    over the pairs instead of their sum.
+    """
+    similar = as_float(same)
+    squared = paired_squared(x, y)
+    short = jnp.maximum(margin - safe_sqrt(squared), 0)
+    return masked_mean(similar / 2 * squared + (1 - similar) / 2 * jnp.square(short))
