@@ -1,33 +1,33 @@
-"""PTL: proxy task learning for cross-domain person re-identification (Huang, Chen & Huang, ICASSP
-2020).
+"""PTL: proxy task learning for cross-domain person re-identification.
+
+Source: Huang, Chen & Huang, ICASSP 2020. Equation numbers are the paper's; `docs/systems/ptl.md`
+says what was settled where the paper is silent.
 
 While the strong baseline is trained on the labelled source, the same backbone parses people and
-recognises attributes on images of the target (or of the source, or of both). The labels of these
-proxy tasks are what teachers trained on other data say (`jreid.data.teacher_labels`), so the target
-costs no label. Equation numbers are the paper's.
-
-Settled where the paper is silent: attributes are binary, two classes a head, as in the paper's
-figure 3; retrieval uses g and cosine distance, as the strong baseline does; the transposed
-convolution is 3x3 with stride 2; batch-norm statistics are kept a domain (`batch_norm='split'`) or
-common ('joint').
+recognises attributes on images of the target, of the source, or of both. Teachers that were trained
+on other data predict the labels of these proxy tasks (`jreid.data.teacher_labels`), so the target
+costs no label.
 """
-
-from collections.abc import Callable
 
 from flax import linen as nn
 
-from jreid.methods.common import baseline, domains
+from jreid.methods.common import baseline, domains, plans
 from jreid.methods.common.baseline import ATTRIBUTES, IDENTITY, PARSING
+from jreid.methods.common.optimizers import Optimizer
 from jreid.methods.contract import (
     SOURCE,
     TARGET,
     Array,
+    Batch,
+    Context,
+    Forward,
     Method,
-    OptimizerSettings,
+    Outputs,
+    Params,
     Phase,
     Problem,
-    Stream,
-    Tree,
+    State,
+    Term,
 )
 from jreid.methods.settings.ptl import WHERE, Settings, check
 
@@ -35,7 +35,7 @@ from jreid.methods.settings.ptl import WHERE, Settings, check
 def ptl(
     backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9
 ) -> Method:
-    """PTL, its ablations and its baseline as a `Method`.
+    """Builds PTL, one of its ablations or its baseline as a `Method`.
 
     Args:
       backbone: images -> feature map, from `jreid.models`.
@@ -44,13 +44,13 @@ def ptl(
       momentum: of the backbone's batch normalisation.
 
     Raises:
-      ValueError: a setting out of its range, or a proxy task without labels to learn it from.
+      ValueError: see `jreid.methods.settings.ptl.check`.
     """
     check(problem, settings)
     network = build_network(backbone, problem, settings)
 
-    def init(key: Array) -> tuple[Tree, Tree, Tree]:
-        return (*domains.initial(network, key, problem.image_size), {})
+    def init(key: Array) -> tuple[Params, State]:
+        return domains.initial(network, key, problem.image_size)
 
     return Method(
         name='ptl',
@@ -65,12 +65,14 @@ def ptl(
 def build_network(
     backbone: nn.Module, problem: Problem, settings: Settings, *, joint_width: int = 0
 ) -> baseline.Network:
-    """The baseline with the heads of the proxy tasks that are trained."""
-    names = (
-        problem.target_attribute_names
-        if TARGET in WHERE[settings.attributes]
-        else problem.attribute_names
-    )
+    """Builds the baseline's network with the heads of the proxy tasks that are trained.
+
+    Args:
+      joint_width: of the joint embedding that SSG adds.
+    """
+    names = problem.attribute_names
+    if TARGET in WHERE[settings.attributes]:
+        names = problem.target_attribute_names
     return baseline.Network(
         backbone,
         problem.source_identities,
@@ -84,84 +86,71 @@ def build_network(
 
 
 def phase(network: nn.Module, settings: Settings) -> Phase:
-    """The training of source identities with the proxy tasks beside it."""
-    batch = settings.identities_per_batch * settings.images_per_identity
-    parsed = WHERE[settings.parsing]
-    streams = {
-        'source': Stream(SOURCE, 'pxk', batch, settings.images_per_identity, masks=SOURCE in parsed)
-    }
-    if _tasks(settings, TARGET):
-        streams['target'] = Stream(TARGET, 'plain', settings.target_batch, masks=TARGET in parsed)
-    optimizer = OptimizerSettings(
-        settings.optimizer,
-        settings.learning_rate,
-        settings.schedule,
-        settings.warmup,
-        boundaries=tuple(settings.boundaries),
-        weight_decay=settings.weight_decay,
-    )
-    row = 'adapted' if 'target' in streams else 'source_only'
+    """Returns the training on source identities with the proxy tasks beside it."""
+    tasks = {SOURCE: (IDENTITY, *_proxy_tasks(settings, SOURCE))}
+    masks = PARSING in tasks[SOURCE]
+    sizes = settings.identities_per_batch, settings.images_per_identity
+    streams = {'source': plans.pxk(SOURCE, *sizes, masks=masks)}
+    if proxies := _proxy_tasks(settings, TARGET):
+        tasks[TARGET] = proxies
+        masks = PARSING in proxies
+        streams['target'] = plans.plain(TARGET, settings.target_batch, masks=masks)
     return Phase(
-        'source', settings.source_epochs, streams, _objective(network, settings), optimizer, row=row
+        name='source',
+        epochs=settings.source_epochs,
+        streams=streams,
+        forward=_forward(network, tasks, settings.batch_norm),
+        terms=_terms(settings),
+        metrics={'source_accuracy': baseline.source_accuracy},
+        optimizer=Optimizer(
+            settings.optimizer,
+            settings.learning_rate,
+            settings.schedule,
+            settings.warmup,
+            boundaries=tuple(settings.boundaries),
+            weight_decay=settings.weight_decay,
+        ),
+        report_as='adapted' if 'target' in streams else 'source_only',
     )
 
 
-def _tasks(settings: Settings, domain: str) -> tuple[str, ...]:
-    """The proxy tasks that are trained on a domain's images."""
-    return tuple(
-        task
-        for task, where in ((PARSING, settings.parsing), (ATTRIBUTES, settings.attributes))
-        if domain in WHERE[where]
+def _proxy_tasks(settings: Settings, domain: str) -> tuple[str, ...]:
+    """Returns the proxy tasks that are trained on a domain's images."""
+    trained = {PARSING: settings.parsing, ATTRIBUTES: settings.attributes}
+    return tuple(task for task, where in trained.items() if domain in WHERE[where])
+
+
+def _forward(network: nn.Module, tasks: dict[str, tuple[str, ...]], batch_norm: str) -> Forward:
+    def forward(
+        params: Params, state: State, batch: Batch, context: Context
+    ) -> tuple[Outputs, State]:
+        del context
+        outputs = {}
+        for domain, own in tasks.items():
+            images = batch[domain]['image']
+            outputs[domain], state = baseline.forward(
+                network, params, state, images, domain, tasks=own, batch_norm=batch_norm
+            )
+        return outputs, state
+
+    return forward
+
+
+def _terms(settings: Settings) -> dict[str, Term]:
+    """Returns the terms of Eq. 6, weighted."""
+    s = settings
+    terms = baseline.identity_terms(
+        weight_identity=s.weight_identity,
+        weight_triplet=s.weight_triplet,
+        margin=s.margin,
+        label_smoothing=s.label_smoothing,
     )
-
-
-def _objective(network: nn.Module, settings: Settings) -> Callable:
-    """Eq. 6."""
-
-    def proxy_losses(out, batch, domain):
-        losses = {}
-        if 'parsing' in out:
-            losses[f'parsing_{domain}'] = settings.parsing_weight * baseline.parsing_loss(
-                out['parsing'], batch['mask']
+    for domain in (SOURCE, TARGET):
+        proxies = _proxy_tasks(s, domain)
+        if PARSING in proxies:
+            terms[f'parsing_{domain}'] = baseline.parsing_term(domain, weight=s.parsing_weight)
+        if ATTRIBUTES in proxies:
+            terms[f'attributes_{domain}'] = baseline.attribute_term(
+                domain, weight=s.attribute_weight, soft=s.soft_labels
             )
-        if 'attributes' in out:
-            losses[f'attributes_{domain}'] = settings.attribute_weight * baseline.attribute_loss(
-                out['attributes'], batch['attributes'], soft=settings.soft_labels
-            )
-        return losses
-
-    def objective(params, model_state, batch, key, progress, extra):
-        del key, progress, extra
-        source = batch['source']
-        tasks = (IDENTITY, *_tasks(settings, SOURCE))
-        out, model_state = baseline.forward(
-            network,
-            params,
-            model_state,
-            source['image'],
-            SOURCE,
-            tasks=tasks,
-            batch_norm=settings.batch_norm,
-        )
-        losses = {
-            **baseline.identity_losses(out, source['identity'], settings),
-            **proxy_losses(out, source, SOURCE),
-        }
-        if 'target' in batch:
-            target, tasks = batch['target'], _tasks(settings, TARGET)
-            new, model_state = baseline.forward(
-                network,
-                params,
-                model_state,
-                target['image'],
-                TARGET,
-                tasks=tasks,
-                batch_norm=settings.batch_norm,
-            )
-            losses |= proxy_losses(new, target, TARGET)
-        return sum(losses.values()), (
-            model_state,
-            {**losses, 'source_accuracy': baseline.accuracy(out, source['identity'])},
-        )
-
-    return objective
+    return terms

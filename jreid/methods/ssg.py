@@ -1,23 +1,19 @@
-"""SSG: self-similarity grouping (Fu et al., ICCV 2019), from the strong baseline, from PTL (Huang
-et al. 2020, section 4.2) or from any other run.
+"""SSG: self-similarity grouping, from the strong baseline, from PTL or from any other run.
+
+Source: Fu et al., ICCV 2019; SSG-dagger and PTL+SSG: Huang, Chen & Huang, ICASSP 2020, section 4.2.
+`docs/systems/ssg.md` says what was settled where the papers are silent.
 
 The feature map is pooled whole, over its upper and over its lower half. In each round the target's
-images are clustered three times, by each of the three features alone, and the network is trained
-with the triplet loss of each part on that part's clusters, and of a joint embedding on the whole's
-clusters.
+images are clustered three times, by each of the three features alone. Then the network is trained
+with the triplet loss of each part on that part's clusters, and of a joint embedding on the whole's.
 
 SSG-dagger is the PTL paper's simplified form: plain Euclidean distances, without re-ranking and
 without features of the source.
 
-Settled where the papers are silent: a part's noise images are left out of that part's loss only
-(the published program drops them from all); batches are drawn by the whole's clusters; the joint
-embedding is a linear layer and batch normalisation on the three features together; features are
-L2-normalised before distances are taken, in clustering and in retrieval.
-
 Differs from the paper: DBSCAN sees k-reciprocal neighbours alone (all other pairs have the greatest
-Jaccard distance), or the nearest `neighbours` images. Differs from the paper where
-`cluster_centring` is 'camera': features are grouped less the mean of their camera (labels of
-cameras are known, as elsewhere in re-ID); by default they are grouped as they come.
+Jaccard distance), or the nearest `neighbours` images.
+Differs from the paper where `cluster_centring` is 'camera': features are grouped less the mean of
+their camera.
 """
 
 import dataclasses
@@ -26,33 +22,44 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from scipy.sparse import csr_matrix
 
 from jreid.losses import batch_hard_triplet
 from jreid.losses.distances import unit
 from jreid.methods import ptl
-from jreid.methods.common import baseline, domains, grouping
+from jreid.methods.common import baseline, domains, grouping, plans
+from jreid.methods.common.optimizers import Optimizer
 from jreid.methods.contract import (
     SOURCE,
     TARGET,
     Array,
+    Batch,
+    Context,
+    Described,
+    Forward,
     Method,
-    OptimizerSettings,
+    Outputs,
+    Params,
     Phase,
     Problem,
+    RefreshContext,
     Refreshed,
-    Stream,
-    Tree,
+    State,
+    Term,
 )
 from jreid.methods.settings.ssg import Settings, check
 
 PARTS = ('whole', 'upper', 'lower')
+"""The features, in the order of the pseudo labels' columns."""
 
 
 def ssg(
     backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9
 ) -> Method:
-    """SSG as a `Method`: PTL or its baseline first, where `source_epochs` is above 0, then rounds
-    of grouping and training.
+    """Builds SSG as a `Method`.
+
+    PTL or its baseline is trained first, where `source_epochs` is above 0; then come rounds of
+    grouping and training.
 
     Args:
       backbone: images -> feature map, from `jreid.models`.
@@ -61,55 +68,30 @@ def ssg(
       momentum: of the backbone's batch normalisation.
 
     Raises:
-      ValueError: a setting out of its range, or a proxy task without labels to learn it from.
+      ValueError: see `jreid.methods.settings.ssg.check`.
     """
     check(problem, settings)
     network = ptl.build_network(backbone, problem, settings, joint_width=settings.joint_width)
-    first = ptl.phase(network, settings)
-    first = dataclasses.replace(first, row='proxy' if first.row == 'adapted' else first.row)
-    # Statistics of the target that the phase before has tracked are better than those of a pass
-    # over it.
-    fresh = not settings.source_epochs or TARGET not in {
-        stream.domain for stream in first.streams.values()
-    }
-    second = Phase(
-        'group',
-        settings.rounds * settings.round_epochs,
-        {
-            'target': Stream(
-                TARGET,
-                'pseudo',
-                settings.group_identities * settings.group_images,
-                settings.group_images,
-            )
-        },
-        _objective(network, settings),
-        OptimizerSettings(
-            settings.optimizer,
-            settings.group_learning_rate,
-            'constant',
-            weight_decay=settings.weight_decay,
-        ),
-        refresh_every=settings.round_epochs,
-        row='adapted',
-        restart_statistics=fresh,
-    )
 
-    def init(key: Array) -> tuple[Tree, Tree, Tree]:
-        # eps 0: not yet known. It is taken from the first round and kept, in checkpoints too.
-        return (*domains.initial(network, key, problem.image_size), {'eps': jnp.zeros(len(PARTS))})
+    def init(key: Array) -> tuple[Params, State]:
+        # eps 0: not yet known. The first round sets it, and later rounds keep it.
+        memory = {'eps': jnp.zeros(len(PARTS))}
+        return domains.initial(network, key, problem.image_size, memory=memory)
 
-    def parts(variables: Tree, images: Array, domain: str) -> Mapping[str, Array]:
-        out = domains.inference(network, variables, images, domain, tasks=(baseline.PARTS,))
+    def parts(params: Params, state: State, images: Array, domain: str) -> Mapping[str, Array]:
+        tasks = (baseline.PARTS,)
+        out = domains.inference(network, params, state, images, domain, tasks=tasks)
         return {name: unit(out[name]) if settings.normalise else out[name] for name in PARTS}
+
+    def embed(params: Params, state: State, images: Array, domain: str) -> Array:
+        features = parts(params, state, images, domain)
+        return jnp.concatenate([features[name] for name in PARTS], axis=-1)
 
     return Method(
         name='ssg',
-        phases=(first, second) if settings.source_epochs else (second,),
+        phases=_phases(network, settings),
         init=init,
-        embed=lambda variables, images, domain: jnp.concatenate(
-            list(parts(variables, images, domain).values()), axis=-1
-        ),
+        embed=embed,
         statistics=domains.batch_statistics(network, momentum),
         describe=parts,
         refresh=_refresh(settings),
@@ -118,92 +100,108 @@ def ssg(
     )
 
 
-def _objective(network: nn.Module, settings: Settings) -> Callable:
-    """Triplet losses: the joint embedding with the whole's clusters, each part with its own; an
-    image that is noise for a part has label -1 there.
+def _phases(network: nn.Module, settings: Settings) -> tuple[Phase, ...]:
+    first = ptl.phase(network, settings)
+    if first.report_as == 'adapted':
+        first = dataclasses.replace(first, report_as='proxy')
+    # Statistics of the target that the phase before has tracked are better than those of a pass
+    # over it.
+    tracked = TARGET in {stream.domain for stream in first.streams.values()}
+    second = Phase(
+        name='group',
+        epochs=settings.rounds * settings.round_epochs,
+        streams={'target': plans.pseudo(TARGET, settings.group_identities, settings.group_images)},
+        forward=_forward(network, settings.batch_norm),
+        terms=group_terms(settings.group_margin),
+        optimizer=Optimizer(
+            settings.optimizer,
+            settings.group_learning_rate,
+            'constant',
+            weight_decay=settings.weight_decay,
+        ),
+        refresh_every=settings.round_epochs,
+        report_as='adapted',
+        adapt_statistics=not settings.source_epochs or not tracked,
+    )
+    return (first, second) if settings.source_epochs else (second,)
+
+
+def _forward(network: nn.Module, batch_norm: str) -> Forward:
+    def forward(
+        params: Params, state: State, batch: Batch, context: Context
+    ) -> tuple[Outputs, State]:
+        del context
+        images, tasks = batch['target']['image'], (baseline.PARTS,)
+        out, state = baseline.forward(
+            network, params, state, images, TARGET, tasks=tasks, batch_norm=batch_norm
+        )
+        return {'target': out}, state
+
+    return forward
+
+
+def group_terms(margin: float) -> dict[str, Term]:
+    """Returns the triplet losses: of the joint embedding on the whole's clusters, and of each part.
+
+    An image that is noise for a part has the label -1 there.
     """
 
-    def objective(params, model_state, batch, key, progress, extra):
-        del key, progress, extra
-        target = batch['target']
-        out, model_state = baseline.forward(
-            network,
-            params,
-            model_state,
-            target['image'],
-            TARGET,
-            tasks=(baseline.PARTS,),
-            batch_norm=settings.batch_norm,
-        )
-        losses = {
-            'joint': batch_hard_triplet(
-                out['joint'], target['identity'], margin=settings.group_margin
-            )
-        }
-        for column, name in enumerate(PARTS):
-            losses[name] = batch_hard_triplet(
-                out[name], target['identities'][:, column], margin=settings.group_margin
-            )
-        return sum(losses.values()), (model_state, losses)
+    def of(name: str, column: int) -> Term:
+        def triplet(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+            features, label = outputs['target'][name], batch['target']['label'][:, column]
+            return batch_hard_triplet(features, label, margin=margin)
 
-    return objective
+        return triplet
+
+    return {'joint': of('joint', 0), **{name: of(name, i) for i, name in enumerate(PARTS)}}
 
 
 def _refresh(settings: Settings) -> Callable[..., Refreshed]:
-    """A round's grouping, a part at a time."""
+    """Makes the refresh: a round's grouping, one part at a time."""
+    s = settings
+
+    def centred(described: Described, name: str) -> np.ndarray:
+        return grouping.centred(described[name], described['camera'], s.cluster_centring)
+
+    def graph_of(
+        name: str, source: Described | None, target: Described, *, verbose: bool
+    ) -> tuple[csr_matrix, float]:
+        """Returns a part's graph, and the least distance of the pairs that it does not store."""
+        features = centred(target, name)
+        if not s.rerank:
+            graph = grouping.euclidean_graph(features, neighbours=s.neighbours, progress=verbose)
+            return graph, np.inf
+        known = None if source is None else centred(source, name)
+        graph = grouping.reranked_graph(
+            features, known, k1=s.k1, k2=s.k2, source_weight=s.source_weight, progress=verbose
+        )
+        return graph, 1.0 if known is None else 1 - s.source_weight
 
     def refresh(
-        key, params, extra, source, target, source_identity, last, *, progress=False
+        params: Params,
+        state: State,
+        source: Described | None,
+        target: Described | None,
+        context: RefreshContext,
     ) -> Refreshed:
-        del key, source_identity, last
+        assert target is not None
         labels, kept = [], []
         report: dict[str, float] = {}
-        for name, eps in zip(PARTS, np.asarray(extra['eps']), strict=True):
-            features = grouping.centred(
-                np.asarray(target[name]), target['camera'], settings.cluster_centring
+        for name, eps in zip(PARTS, np.asarray(state.memory['eps']), strict=True):
+            graph, limit = graph_of(name, source, target, verbose=context.verbose)
+            groups = grouping.group(
+                graph, eps=float(eps), rho=s.rho, min_samples=s.min_samples, limit=limit
             )
-            if settings.rerank:
-                weight = settings.source_weight
-                known = (
-                    grouping.centred(
-                        np.asarray(source[name]), source['camera'], settings.cluster_centring
-                    )
-                    if source is not None
-                    else None
-                )
-                graph = grouping.reranked_graph(
-                    features,
-                    known,
-                    k1=settings.k1,
-                    k2=settings.k2,
-                    source_weight=weight,
-                    progress=progress,
-                )
-                limit = 1 - weight if known is not None else 1.0
-            else:
-                graph, limit = (
-                    grouping.euclidean_graph(
-                        features, neighbours=settings.neighbours, progress=progress
-                    ),
-                    np.inf,
-                )
-            found = grouping.group(
-                graph,
-                eps=float(eps),
-                rho=settings.rho,
-                min_samples=settings.min_samples,
-                limit=limit,
-            )
-            labels.append(found.labels)
-            kept.append(found.eps)
+            labels.append(groups.labels)
+            kept.append(groups.eps)
             report |= {
-                f'eps_{name}': found.eps,
-                f'clusters_{name}': float(found.clusters),
-                f'noise_{name}': float((found.labels < 0).sum()),
+                f'eps_{name}': groups.eps,
+                f'clusters_{name}': float(groups.clusters),
+                f'noise_{name}': float((groups.labels < 0).sum()),
             }
         report['identities_estimated'] = report[f'clusters_{PARTS[0]}']
-        return Refreshed(
-            np.stack(labels, axis=1), params, {'eps': jnp.asarray(kept, jnp.float32)}, report
-        )
+        memory = {'eps': jnp.asarray(kept, jnp.float32)}
+        columns = np.stack(labels, axis=1)
+        return Refreshed(columns, params, state._replace(memory=memory), report)
 
     return refresh

@@ -1,29 +1,32 @@
-"""Teachers of PTL's proxy tasks: human parsing, or attributes, learnt on a labelled set of their
-own (Huang et al. 2020, section 3.2).
+"""Teachers of PTL's proxy tasks, human parsing and attributes.
 
-A teacher is the strong baseline's backbone with the head that PTL will train on its predictions,
-and no identities. It retrieves nothing: a run is evaluated by mean intersection over union
-(parsing), or by balanced accuracy and F1 (attributes), and `python -m jreid.commands.label` writes
-what it says of other images.
+Source: Huang, Chen & Huang, ICASSP 2020 (PTL), section 3.2.
+
+A teacher learns one task on a labelled set of its own. It is the strong baseline's backbone with
+the head that PTL will train on its predictions, and has no identities. It retrieves nothing: a run
+is evaluated by mean intersection over union (parsing), or by balanced accuracy and F1 (attributes).
+`jreid label` writes its predictions on other images.
 
 Differs from the paper: its teachers are other people's models; these have PTL's own heads.
 """
 
-from collections.abc import Callable
-
 import jax
 from flax import linen as nn
 
-from jreid.methods.common import baseline, domains
+from jreid.methods.common import baseline, domains, plans
+from jreid.methods.common.optimizers import Optimizer
 from jreid.methods.contract import (
     SOURCE,
     Array,
+    Batch,
+    Context,
     Method,
-    OptimizerSettings,
+    Outputs,
+    Params,
     Phase,
     Problem,
-    Stream,
-    Tree,
+    State,
+    Term,
 )
 from jreid.methods.settings.teacher import Settings, check
 
@@ -31,7 +34,7 @@ from jreid.methods.settings.teacher import Settings, check
 def teacher(
     backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9
 ) -> Method:
-    """A teacher as a `Method`.
+    """Builds a teacher as a `Method`.
 
     Args:
       backbone: images -> feature map, from `jreid.models`.
@@ -40,7 +43,7 @@ def teacher(
       momentum: of the backbone's batch normalisation.
 
     Raises:
-      ValueError: no such task, or a set without its labels.
+      ValueError: see `jreid.methods.settings.teacher.check`.
     """
     check(problem, settings)
     parses = settings.task == baseline.PARSING
@@ -52,42 +55,22 @@ def teacher(
         attributes=0 if parses else len(problem.attribute_names),
         attribute_width=settings.attribute_width,
     )
-    optimizer = OptimizerSettings(
-        settings.optimizer,
-        settings.learning_rate,
-        settings.schedule,
-        settings.warmup,
-        boundaries=tuple(settings.boundaries),
-        weight_decay=settings.weight_decay,
-    )
-    streams = {'source': Stream(SOURCE, 'plain', settings.batch, masks=parses)}
 
-    def init(key: Array) -> tuple[Tree, Tree, Tree]:
-        return (*domains.initial(network, key, problem.image_size), {})
+    def init(key: Array) -> tuple[Params, State]:
+        return domains.initial(network, key, problem.image_size)
 
-    def parsing(variables: Tree, images: Array, domain: str) -> Array:
-        return domains.inference(network, variables, images, domain, tasks=(baseline.PARSING,))[
-            'parsing'
-        ]
+    def parsing(params: Params, state: State, images: Array, domain: str) -> Array:
+        tasks = (baseline.PARSING,)
+        return domains.inference(network, params, state, images, domain, tasks=tasks)['parsing']
 
-    def attributes(variables: Tree, images: Array, domain: str) -> Array:
-        logits = domains.inference(
-            network, variables, images, domain, tasks=(baseline.ATTRIBUTES,)
-        )['attributes']
-        return jax.nn.softmax(logits, axis=-1)[..., 1]
+    def attributes(params: Params, state: State, images: Array, domain: str) -> Array:
+        tasks = (baseline.ATTRIBUTES,)
+        out = domains.inference(network, params, state, images, domain, tasks=tasks)
+        return jax.nn.softmax(out['attributes'], axis=-1)[..., 1]
 
     return Method(
         name='teacher',
-        phases=(
-            Phase(
-                'source',
-                settings.source_epochs,
-                streams,
-                _objective(network, parses),
-                optimizer,
-                row='teacher',
-            ),
-        ),
+        phases=(_phase(network, settings, parses=parses),),
         init=init,
         embed=baseline.embedding(network, 'pooled'),
         statistics=domains.batch_statistics(network, momentum),
@@ -97,16 +80,31 @@ def teacher(
     )
 
 
-def _objective(network: nn.Module, parses: bool) -> Callable:
-    def objective(params, model_state, batch, key, progress, extra):
-        del key, progress, extra
-        source = batch['source']
-        out, model_state = domains.forward(network, params, model_state, source['image'], SOURCE)
-        loss = (
-            baseline.parsing_loss(out['parsing'], source['mask'])
-            if parses
-            else baseline.attribute_loss(out['attributes'], source['attributes'])
-        )
-        return loss, (model_state, {})
+def _phase(network: nn.Module, settings: Settings, *, parses: bool) -> Phase:
+    def forward(
+        params: Params, state: State, batch: Batch, context: Context
+    ) -> tuple[Outputs, State]:
+        del context
+        images = batch['source']['image']
+        out, state = domains.forward(network, params, state, images, SOURCE)
+        return {'source': out}, state
 
-    return objective
+    term: Term = baseline.attribute_term('source', weight=1.0)
+    if parses:
+        term = baseline.parsing_term('source', weight=1.0)
+    return Phase(
+        name='source',
+        epochs=settings.source_epochs,
+        streams={'source': plans.plain(SOURCE, settings.batch, masks=parses)},
+        forward=forward,
+        terms={settings.task: term},
+        optimizer=Optimizer(
+            settings.optimizer,
+            settings.learning_rate,
+            settings.schedule,
+            settings.warmup,
+            boundaries=tuple(settings.boundaries),
+            weight_decay=settings.weight_decay,
+        ),
+        report_as='teacher',
+    )

@@ -1,23 +1,16 @@
-"""TJ-AIDL: transferable joint attribute-identity deep learning (Wang, Zhu, Gong & Li, CVPR 2018).
-Equation numbers are the paper's.
+"""TJ-AIDL: transferable joint attribute-identity deep learning.
+
+Source: Wang, Zhu, Gong & Li, CVPR 2018. Equation numbers are the paper's; `docs/systems/tjaidl.md`
+says what was settled where the paper is silent or contradicts itself.
 
 An identity branch learns who is on an image of the source, an attribute branch which attributes the
 person has. Between them stands the identity inferred attribute space (IIA): an auto-encoder of the
-identity feature whose code is drawn to the attribute logits, and they to it. Step I trains the
+identity feature. Its code is drawn to the attribute logits, and they to it. Step I trains the
 identity branch alone, then all three parts. Step II adapts attribute branch and IIA to the target
 with soft attribute labels. Retrieval is by the attribute branch's feature.
 
-Three losses, each the gradient of one part alone, by `stop_gradient` (`routed_losses`): L_id (Eq.
-1) of the identity branch, L_IIA (Eq. 6) of the IIA, which sees the identity feature as a constant,
-and L_att-total (Eq. 7) of the attribute branch. So one optimizer serves.
-
-Settled where the paper is silent or contradicts itself (see the design's methods page): Eq. 4
-compares logits with logits; hidden layers of the IIA have ReLU, its code has none; Eq. 3 and 4 are
-means over a feature's entries (they are called mean square errors), Eq. 2 and 5 sums over
-attributes; the soft labels of step II are the sigmoid outputs of the model as it left step I, for
-the images without random changes, made once by a refresh; in step II the identity branch is frozen
-in whole: parameters, and batch-norm statistics (`frozen_statistics`). The attribute branch's
-statistics are kept a domain. Ablations train each branch for as many iterations as TJ-AIDL does.
+Each of three losses trains one part alone, by `stop_gradient`: L_id (Eq. 1) the identity branch,
+L_IIA (Eq. 6) the IIA, and L_att-total (Eq. 7) the attribute branch. So one optimizer serves.
 """
 
 import dataclasses
@@ -30,101 +23,37 @@ import numpy as np
 from flax import linen as nn
 
 from jreid.losses import binary_cross_entropy, cross_entropy
-from jreid.methods.common import domains
+from jreid.methods.common import domains, plans
+from jreid.methods.common.optimizers import Optimizer
 from jreid.methods.contract import (
     SOURCE,
     TARGET,
     Array,
+    Batch,
+    Context,
+    Described,
+    Forward,
     Method,
-    OptimizerSettings,
+    Outputs,
+    Params,
     Phase,
     Problem,
+    RefreshContext,
     Refreshed,
-    Stream,
-    Tree,
+    State,
+    Term,
 )
 from jreid.methods.settings.tjaidl import Settings, check
-from jreid.models.heads import average_pool
+from jreid.methods.tjaidl_network import BRANCHES, Network
 
-BRANCHES: dict[str, dict[str, tuple[str, ...]]] = {
-    'tjaidl': {'identity_branch': ('identity',), 'attribute_branch': ('attributes',)},
-    'attribute-only': {'attribute_branch': ('attributes',)},
-    'id-only': {'identity_branch': ('identity',)},
-    'independent': {'identity_branch': ('identity',), 'attribute_branch': ('attributes',)},
-    'joint': {'shared_branch': ('identity', 'attributes')},
-}
-"""Form -> backbones and the labels that each one is supervised by (Tables 2 and 3)."""
-
-
-class IIA(nn.Module):
-    """The identity inferred attribute encoder and decoder: feature [B, D] -> (code [B, M],
-    reconstruction [B, D]).
-
-    Attributes:
-      widths: of the encoder's hidden layers; the decoder has them the other way round.
-      attributes: M, the width of the code.
-    """
-
-    widths: tuple[int, ...]
-    attributes: int
-
-    @nn.compact
-    def __call__(self, feature: Array) -> tuple[Array, Array]:
-        x = feature
-        for i, width in enumerate(self.widths):
-            x = nn.relu(nn.Dense(width, name=f'encoder{i}')(x))
-        code = nn.Dense(self.attributes, name='code')(x)
-        x = code
-        for i, width in enumerate(reversed(self.widths)):
-            x = nn.relu(nn.Dense(width, name=f'decoder{i}')(x))
-        return code, nn.Dense(feature.shape[-1], name='reconstruction')(x)
-
-
-class Network(nn.Module):
-    """The branches, their classifiers, and the IIA.
-
-    Attributes:
-      identity_branch, attribute_branch, shared_branch: images -> feature map; those that the form
-        has.
-      form: see `BRANCHES`.
-      identities, attributes: classes of the classifiers.
-      encoder_widths: of the IIA.
-    """
-
-    identity_branch: nn.Module | None
-    attribute_branch: nn.Module | None
-    shared_branch: nn.Module | None
-    form: str
-    identities: int
-    attributes: int
-    encoder_widths: tuple[int, ...]
-
-    @nn.compact
-    def __call__(self, images: Array, *, train: bool, only: str = '') -> dict[str, Array]:
-        """Each branch's feature under its name, logits, the IIA's `code` and `reconstruction`;
-        `only` names the one branch that is run.
-        """
-        out = {}
-        for name, supervision in BRANCHES[self.form].items():
-            if only and name != only:
-                continue
-            feature = out[name] = average_pool(getattr(self, name)(images, train=train))
-            if 'identity' in supervision:
-                out['identity'] = nn.Dense(self.identities, name='identity_classifier')(feature)
-            if 'attributes' in supervision:
-                out['attributes'] = nn.Dense(self.attributes, name='attribute_classifier')(feature)
-        if self.form == 'tjaidl' and 'identity_branch' in out:
-            # "No change is imposed" on the identity branch by the IIA (section 3.1.1).
-            out['code'], out['reconstruction'] = IIA(
-                self.encoder_widths, self.attributes, name='iia'
-            )(jax.lax.stop_gradient(out['identity_branch']))
-        return out
+LOSSES = ('identity', 'iia', 'attributes')
+"""Of the identity branch, the IIA and the attribute branch."""
 
 
 def tjaidl(
     backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9
 ) -> Method:
-    """TJ-AIDL, or one of the forms it is compared with, as a `Method`.
+    """Builds TJ-AIDL, or one of the forms that it is compared with, as a `Method`.
 
     Args:
       backbone: images -> feature map, from `jreid.models`; every branch is one of its kind.
@@ -133,53 +62,37 @@ def tjaidl(
       momentum: of the backbone's batch normalisation.
 
     Raises:
-      ValueError: the form is not known, the source has no attributes where the form learns them, or
-        iterations do not fill epochs.
+      ValueError: see `jreid.methods.settings.tjaidl.check`.
     """
     check(problem, settings)
     supervision = BRANCHES[settings.form]
     attributes = len(problem.attribute_names)
-    branches: dict[str, Any] = {
-        name: backbone.clone() if name in supervision else None
-        for name in ('identity_branch', 'attribute_branch', 'shared_branch')
-    }
-    network = Network(
-        **branches,
-        form=settings.form,
-        identities=problem.source_identities,
-        attributes=attributes,
-        encoder_widths=settings.encoder_widths,
-    )
-    predicts = next((name for name, labels in supervision.items() if 'attributes' in labels), None)
+    network = _network(backbone, problem, settings)
+    predicting = next((name for name, labels in supervision.items() if 'attributes' in labels), '')
     # Table 2: both features for independent supervision, else the last branch's: the attribute
     # branch's wherever there is one.
     retrieval = tuple(supervision) if settings.form == 'independent' else tuple(supervision)[-1:]
     phases = _phases(network, settings)
     adapts = phases[-1].name == 'adapt'
 
-    def init(key: Array) -> tuple[Tree, Tree, Tree]:
-        params, model_state = domains.initial(network, key, problem.image_size)
-        return (
-            params,
-            model_state,
-            {'soft_labels': jnp.zeros((problem.target_images, attributes) if adapts else (1, 1))},
-        )
+    def init(key: Array) -> tuple[Params, State]:
+        labelled = (problem.target_images, attributes) if adapts else (1, 1)
+        memory = {'soft_labels': jnp.zeros(labelled)}
+        return domains.initial(network, key, problem.image_size, memory=memory)
 
-    def embed(variables: Tree, images: Array, domain: str) -> Array:
-        out = domains.inference(
-            network, variables, images, domain, only='' if len(retrieval) > 1 else retrieval[0]
-        )
+    def embed(params: Params, state: State, images: Array, domain: str) -> Array:
+        only = retrieval[0] if len(retrieval) == 1 else ''
+        out = domains.inference(network, params, state, images, domain, only=only)
         return jnp.concatenate([out[name] for name in retrieval], axis=-1)
 
-    def probabilities(variables: Tree, images: Array, domain: str) -> Array:
-        assert predicts is not None
-        return jax.nn.sigmoid(
-            domains.inference(network, variables, images, domain, only=predicts)['attributes']
-        )
+    def probabilities(params: Params, state: State, images: Array, domain: str) -> Array:
+        out = domains.inference(network, params, state, images, domain, only=predicting)
+        return jax.nn.sigmoid(out['attributes'])
 
-    def describe(variables: Tree, images: Array, domain: str) -> Mapping[str, Array]:
+    def describe(params: Params, state: State, images: Array, domain: str) -> Mapping[str, Array]:
         del domain
-        return {'soft_labels': probabilities(variables, images, settings.frozen_statistics)}
+        labels = probabilities(params, state, images, settings.frozen_statistics)
+        return {'soft_labels': labels}
 
     return Method(
         name='tjaidl',
@@ -188,110 +101,168 @@ def tjaidl(
         embed=embed,
         statistics=domains.batch_statistics(network, momentum, backbones=tuple(supervision)),
         describe=describe if adapts else None,
-        refresh=_soft_labels(problem.attribute_names) if adapts else None,
+        refresh=_refresh(problem.attribute_names) if adapts else None,
         refresh_reads=(TARGET,),
         backbones=tuple(supervision),
-        attributes=probabilities if predicts else None,
+        attributes=probabilities if predicting else None,
+    )
+
+
+def _network(backbone: nn.Module, problem: Problem, settings: Settings) -> Network:
+    branches: dict[str, Any] = {
+        name: backbone.clone() if name in BRANCHES[settings.form] else None
+        for name in ('identity_branch', 'attribute_branch', 'shared_branch')
+    }
+    return Network(
+        **branches,
+        form=settings.form,
+        identities=problem.source_identities,
+        attributes=len(problem.attribute_names),
+        encoder_widths=settings.encoder_widths,
     )
 
 
 def _phases(network: Network, settings: Settings) -> tuple[Phase, ...]:
-    """Steps I and II; of a form without them, one phase of the same length."""
-    size = settings.epoch_iterations
-    source, target = (
-        {'source': Stream(SOURCE, 'plain', settings.batch)},
-        {'target': Stream(TARGET, 'plain', settings.batch)},
-    )
-    optimizer = OptimizerSettings(
+    """Returns steps I and II; of a form without them, one phase of the same length."""
+    form, size = settings.form, settings.epoch_iterations
+    optimizer = Optimizer(
         'adam', settings.learning_rate, settings.schedule, b1=settings.b1, b2=settings.b2
     )
 
-    def step_one(name: str, iterations: int, only: str = '', row: str = 'source_only') -> Phase:
+    def step_one(name: str, iterations: int, only: str = '') -> Phase:
+        supervision = BRANCHES[form]
+        labels = supervision[only] if only else sum(supervision.values(), ())
+        losses = LOSSES if form == 'tjaidl' and not only else labels
         return Phase(
-            name,
-            iterations // size,
-            source,
-            _source_objective(network, settings, only),
-            optimizer,
-            steps=size,
-            row=row,
+            name=name,
+            epochs=iterations // size,
+            streams={'source': plans.plain(SOURCE, settings.batch)},
+            forward=_forward_source(network, only),
+            terms=routed_terms(SOURCE, losses, settings),
+            metrics=_metrics(SOURCE, losses),
+            optimizer=optimizer,
+            steps_per_epoch=size,
+            report_as='' if only else 'source_only',
         )
 
     before, together = settings.identity_iterations, settings.joint_iterations
-    if settings.form == 'attribute-only':
+    if form == 'attribute-only':
         return (step_one('attributes', together),)
-    if settings.form in ('id-only', 'joint'):
-        return (step_one('identity' if settings.form == 'id-only' else 'joint', before + together),)
-    phases = [step_one('identity', before, 'identity_branch', '')] if before else []
+    if form in ('id-only', 'joint'):
+        return (step_one('identity' if form == 'id-only' else 'joint', before + together),)
+    phases = [step_one('identity', before, 'identity_branch')] if before else []
     phases += [step_one('joint', together)] if together else []
-    if settings.form == 'tjaidl' and settings.adapt_iterations:
-        epochs = settings.adapt_iterations // size
-        adapt = dataclasses.replace(optimizer, learning_rate=settings.adapt_learning_rate)
-        phases.append(
-            Phase(
-                'adapt',
-                epochs,
-                target,
-                _adapt_objective(network, settings),
-                adapt,
-                steps=size,
-                # once, before the first step: soft labels are those of the model as it left step I
-                refresh_every=epochs,
-                row='adapted',
-                restart_statistics=True,
-            )
-        )
+    if form == 'tjaidl' and settings.adapt_iterations:
+        phases.append(_step_two(network, settings, optimizer))
     return tuple(phases)
 
 
-def routed_losses(
-    out: Mapping[str, Array],
-    identity: Array | None,
-    attributes: Array,
-    *,
-    weight_reconstruction: float,
-    weight_transfer: float,
-) -> dict[str, Array]:
-    """L_id (Eq. 1), L_IIA (Eq. 6) and L_att-total (Eq. 7), those whose outputs are there; each
-    gives a gradient to its own part alone.
+def _step_two(network: Network, settings: Settings, optimizer: Optimizer) -> Phase:
+    epochs, losses = settings.adapt_iterations // settings.epoch_iterations, LOSSES[1:]
+    return Phase(
+        name='adapt',
+        epochs=epochs,
+        streams={'target': plans.plain(TARGET, settings.batch)},
+        forward=_forward_target(network, settings.frozen_statistics),
+        terms=routed_terms(TARGET, losses, settings),
+        metrics=_metrics(TARGET, losses),
+        optimizer=dataclasses.replace(optimizer, learning_rate=settings.adapt_learning_rate),
+        steps_per_epoch=settings.epoch_iterations,
+        # Once, before the first step: the soft labels are those of the model as it left step I.
+        refresh_every=epochs,
+        report_as='adapted',
+        adapt_statistics=True,
+    )
+
+
+def _forward_source(network: Network, only: str) -> Forward:
+    """Makes the pass of step I: all parts, or one branch alone."""
+
+    def forward(
+        params: Params, state: State, batch: Batch, context: Context
+    ) -> tuple[Outputs, State]:
+        del context
+        images = batch['source']['image']
+        out, state = domains.forward(network, params, state, images, SOURCE, only=only)
+        return {'source': out}, state
+
+    return forward
+
+
+def _forward_target(network: Network, frozen_statistics: str) -> Forward:
+    """Makes the pass of step II, in which the identity branch stands still."""
+
+    def forward(
+        params: Params, state: State, batch: Batch, context: Context
+    ) -> tuple[Outputs, State]:
+        del context
+        images = batch['target']['image']
+        frozen = domains.inference(
+            network, params, state, images, frozen_statistics, only='identity_branch'
+        )
+        out, state = domains.forward(
+            network, params, state, images, TARGET, only='attribute_branch'
+        )
+        return {'target': {**frozen, **out}}, state
+
+    return forward
+
+
+def routed_terms(stream: str, losses: tuple[str, ...], settings: Settings) -> dict[str, Term]:
+    """Returns L_id (Eq. 1), L_IIA (Eq. 6) and L_att-total (Eq. 7), each to train one part alone.
 
     Args:
-      out: what `Network` gives: `identity` logits, `attributes` logits, the IIA's `code` and
-        `reconstruction`, and `identity_branch`, the feature.
-      identity: int [B], or None on the target.
-      attributes: float [B, M], labels in 0..1 (soft ones on the target); a row of NaN says that the
-        image has none, and no loss on labels looks at it.
-      weight_reconstruction, weight_transfer: lambda 1 and 2.
-
-    Returns:
-      `identity`, `iia`, `attributes`, those that apply.
+      stream: 'source', whose attribute labels are the batch's, or 'target', whose soft labels the
+        state's memory keeps. No loss on labels looks at an image with NaN among its labels.
+      losses: those of `LOSSES` that the phase has. Eq. 7 without the IIA is Eq. 2.
+      settings: weights lambda 1 and 2, `weight_reconstruction` and `weight_transfer`.
     """
-    losses = {}
-    if 'identity' in out and identity is not None:
-        losses['identity'] = cross_entropy(out['identity'], identity)
-    if 'code' in out and 'attributes' in out:
-        reconstruction = _mean_square(
-            out['reconstruction'], jax.lax.stop_gradient(out['identity_branch'])
-        )
-        transfer = _mean_square(out['code'], jax.lax.stop_gradient(out['attributes']))
-        losses['iia'] = (
-            _attribute_loss(out['code'], attributes)
-            + weight_reconstruction * reconstruction
-            + weight_transfer * transfer
-        )
-    if 'attributes' in out:
-        losses['attributes'] = _attribute_loss(out['attributes'], attributes)
-        if 'code' in out:
-            losses['attributes'] += weight_transfer * _mean_square(
-                jax.lax.stop_gradient(out['code']), out['attributes']
-            )
-    return losses
+    s = settings
+
+    def labels(batch: Batch, state: State) -> Array:
+        if stream == SOURCE:
+            return batch[SOURCE]['attributes']
+        return state.memory['soft_labels'][batch[stream]['row']]
+
+    def identity(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        return cross_entropy(outputs[stream]['identity'], batch[stream]['identity'])
+
+    def iia(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        out, fixed = outputs[stream], jax.lax.stop_gradient(outputs[stream])
+        reconstruction = _mean_square(out['reconstruction'], fixed['identity_branch'])
+        transfer = _mean_square(out['code'], fixed['attributes'])
+        supervised = _attribute_loss(out['code'], labels(batch, state))
+        return supervised + s.weight_reconstruction * reconstruction + s.weight_transfer * transfer
+
+    def attributes(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        out, fixed = outputs[stream], jax.lax.stop_gradient(outputs[stream])
+        loss = _attribute_loss(out['attributes'], labels(batch, state))
+        if 'iia' in losses:
+            loss += s.weight_transfer * _mean_square(fixed['code'], out['attributes'])
+        return loss
+
+    terms: dict[str, Term] = {'identity': identity, 'iia': iia, 'attributes': attributes}
+    return {f'loss_{name}': terms[name] for name in LOSSES if name in losses}
+
+
+def _metrics(stream: str, losses: tuple[str, ...]) -> dict[str, Term]:
+    def accuracy(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        predicted = jnp.argmax(outputs[stream]['identity'], axis=-1)
+        return jnp.mean(predicted == batch[stream]['identity'])
+
+    def consistency(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        return _mean_square(outputs[stream]['code'], outputs[stream]['attributes'])
+
+    metrics: dict[str, Term] = {}
+    if 'identity' in losses:
+        metrics['source_accuracy'] = accuracy
+    if 'iia' in losses:
+        metrics['consistency'] = consistency
+    return metrics
 
 
 def _attribute_loss(logits: Array, labels: Array) -> Array:
-    """Sum over attributes, mean over labelled images, of the sigmoid cross-entropy (Eq. 2 and
-    5).
-    """
+    """Computes Eq. 2 and 5, summed over attributes, as the mean over labelled images."""
     known = ~jnp.isnan(labels).any(axis=-1, keepdims=True)
     return logits.shape[-1] * binary_cross_entropy(logits, labels, where=known)
 
@@ -300,91 +271,28 @@ def _mean_square(x: Array, y: Array) -> Array:
     return jnp.mean(jnp.square(x - y))
 
 
-def _routed(
-    out: Mapping[str, Array], identity: Array | None, attributes: Array, settings: Settings
-) -> dict[str, Array]:
-    return routed_losses(
-        out,
-        identity,
-        attributes,
-        weight_reconstruction=settings.weight_reconstruction,
-        weight_transfer=settings.weight_transfer,
-    )
-
-
-def _source_objective(network: Network, settings: Settings, only: str) -> Callable:
-    """Step I on labelled source images: all parts, or one branch alone."""
-
-    def objective(params, model_state, batch, key, progress, extra):
-        del key, progress, extra
-        source = batch['source']
-        out, model_state = domains.forward(
-            network, params, model_state, source['image'], SOURCE, only=only
-        )
-        losses = _routed(out, source['identity'], source.get('attributes'), settings)
-        metrics = {f'loss_{name}': loss for name, loss in losses.items()}
-        if 'identity' in out:
-            metrics['source_accuracy'] = jnp.mean(
-                jnp.argmax(out['identity'], -1) == source['identity']
-            )
-        if 'code' in out and 'attributes' in out:
-            metrics['consistency'] = _mean_square(out['code'], out['attributes'])
-        return sum(losses.values()), (model_state, metrics)
-
-    return objective
-
-
-def _adapt_objective(network: Network, settings: Settings) -> Callable:
-    """Step II: L_IIA and L_att-total on target images with the soft labels of the model as it
-    left step I.
-    """
-
-    def objective(params, model_state, batch, key, progress, extra):
-        del key, progress
-        target = batch['target']
-        variables = {'params': params, 'model_state': model_state}
-        frozen = domains.inference(
-            network, variables, target['image'], settings.frozen_statistics, only='identity_branch'
-        )
-        out, model_state = domains.forward(
-            network, params, model_state, target['image'], TARGET, only='attribute_branch'
-        )
-        out = {**frozen, **out}
-        losses = _routed(out, None, extra['soft_labels'][target['row']], settings)
-        metrics = {f'loss_{name}': loss for name, loss in losses.items()}
-        return sum(losses.values()), (
-            model_state,
-            {**metrics, 'consistency': _mean_square(out['code'], out['attributes'])},
-        )
-
-    return objective
-
-
-def _soft_labels(names: tuple[str, ...]) -> Callable[..., Refreshed]:
-    """A refresh that keeps what `describe` gave as the target's soft labels; no image gets a
-    pseudo identity.
-    """
+def _refresh(names: tuple[str, ...]) -> Callable[..., Refreshed]:
+    """Makes the refresh, which keeps the soft labels; no image gets a pseudo label."""
 
     def refresh(
-        key, params, extra, source, target, source_identity, last, *, progress=False
+        params: Params,
+        state: State,
+        source: Described | None,
+        target: Described | None,
+        context: RefreshContext,
     ) -> Refreshed:
-        del key, extra, source, source_identity, last, progress
+        del source, context
+        assert target is not None
         soft = np.asarray(target['soft_labels'], np.float32)
-        entropy = -np.mean(
-            soft * np.log(soft.clip(1e-12)) + (1 - soft) * np.log((1 - soft).clip(1e-12))
-        )
-        report = {'soft_label_entropy': float(entropy)}
-        tables = {
-            'soft_attributes': {
-                name: column.round(6) for name, column in zip(names, soft.T, strict=True)
-            }
-        }
+        log_yes, log_no = (np.log(p.clip(1e-12)) for p in (soft, 1 - soft))
+        entropy = -np.mean(soft * log_yes + (1 - soft) * log_no)
+        columns = {name: p.round(6) for name, p in zip(names, soft.T, strict=True)}
         return Refreshed(
             np.full(len(soft), -1, np.int32),
             params,
-            {'soft_labels': jnp.asarray(soft)},
-            report,
-            tables,
+            state._replace(memory={'soft_labels': jnp.asarray(soft)}),
+            report={'soft_label_entropy': float(entropy)},
+            tables={'soft_attributes': columns},
         )
 
     return refresh

@@ -1,21 +1,30 @@
-"""The strong baseline (Luo et al. 2019, arXiv:1903.07071) as PTL and SSG build on it: one network,
-its heads, and the source's losses.
+"""The strong baseline as PTL and SSG build on it: one network, its heads, and the source's terms.
+
+Source: Luo et al. 2019, arXiv:1903.07071.
 
 The backbone's map is pooled to f; batch normalisation without a bias gives g = BN(f). The identity
-loss is taken on g, the triplet loss on f. Heads for human parsing, attributes and body parts sit on
-the same map; none of them is needed for retrieval by f or g.
+loss is taken on g, the triplet loss on f. Heads for human parsing, attributes and body parts stand
+on the same map. Retrieval by f or g needs none of them.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jreid.losses import batch_hard_triplet, cross_entropy, soft_cross_entropy
 from jreid.methods.common import domains
-from jreid.methods.contract import SOURCE, TARGET, Array, Tree
+from jreid.methods.contract import (
+    SOURCE,
+    TARGET,
+    Array,
+    Batch,
+    Context,
+    Outputs,
+    Params,
+    State,
+    Term,
+)
 from jreid.models.heads import POOLINGS, BNNeck, Classifier
 from jreid.models.norm import BatchNorm
 from jreid.models.transposed import TransposedConvolution
@@ -27,8 +36,9 @@ UNLABELLED = 255
 
 
 class ParsingHead(nn.Module):
-    """Transposed convolution (twice the map's height and width), batch norm, ReLU, 1x1
-    convolution: logits [b, 2h, 2w, classes] (PTL, section 3.2).
+    """Head for human parsing: map [B, h, w, C] -> logits [B, 2h, 2w, classes] (PTL, section 3.2).
+
+    Transposed convolution (twice the map's height and width), batch norm, ReLU, 1x1 convolution.
     """
 
     classes: int
@@ -36,17 +46,18 @@ class ParsingHead(nn.Module):
 
     @nn.compact
     def __call__(self, maps: Array, train: bool) -> Array:
-        x = TransposedConvolution(self.width, (3, 3), (2, 2), use_bias=False, name='deconvolution')(
-            maps
+        deconvolution = TransposedConvolution(
+            self.width, (3, 3), (2, 2), use_bias=False, name='deconvolution'
         )
-        return nn.Conv(self.classes, (1, 1), name='classes')(BatchNorm('relu', name='bn')(x, train))
+        x = BatchNorm('relu', name='bn')(deconvolution(maps), train)
+        return nn.Conv(self.classes, (1, 1), name='classes')(x)
 
 
 class AttributeHeads(nn.Module):
-    """One head an attribute: fully connected, batch norm, ReLU, fully connected: logits [b,
-    attributes, 2] of (no, yes) (PTL, section 3.2).
+    """One head per attribute: feature [B, D] -> logits [B, attributes, 2] of no and yes.
 
-    The heads' first layers are columns of one matrix, so that all attributes are one product.
+    Fully connected, batch norm, ReLU, fully connected (PTL, section 3.2). The heads' first layers
+    are columns of one matrix, so that all attributes are one product.
     """
 
     attributes: int
@@ -54,19 +65,16 @@ class AttributeHeads(nn.Module):
 
     @nn.compact
     def __call__(self, pooled: Array, train: bool) -> Array:
-        hidden = BatchNorm('relu', name='bn')(
-            nn.Dense(self.attributes * self.width, use_bias=False, name='hidden')(pooled), train
-        )
+        first = nn.Dense(self.attributes * self.width, use_bias=False, name='hidden')
+        hidden = BatchNorm('relu', name='bn')(first(pooled), train)
         kernel = self.param(
             'kernel',
             nn.initializers.lecun_normal(in_axis=1, out_axis=2, batch_axis=(0,)),
             (self.attributes, self.width, 2),
         )
         bias = self.param('bias', nn.initializers.zeros_init(), (self.attributes, 2))
-        return (
-            jnp.einsum('bmd,mdc->bmc', hidden.reshape(-1, self.attributes, self.width), kernel)
-            + bias
-        )
+        columns = hidden.reshape(-1, self.attributes, self.width)
+        return jnp.einsum('bmd,mdc->bmc', columns, kernel) + bias
 
 
 class Network(nn.Module):
@@ -94,8 +102,10 @@ class Network(nn.Module):
     def __call__(
         self, images: Array, *, train: bool, tasks: tuple[str, ...] = TASKS
     ) -> dict[str, Array]:
-        """`pooled` (f) and `neck` (g) always, beside what `tasks` names: `logits`, `parsing`,
-        `attributes`, or `whole`, `upper`, `lower` and `joint`.
+        """Returns `pooled` (f) and `neck` (g), and what `tasks` names.
+
+        That is `logits` of 'identity', `parsing`, `attributes`, or `whole`, `upper`, `lower` and
+        `joint` of 'parts'.
         """
         maps = self.backbone(images, train=train)
         pool = POOLINGS[self.pooling]
@@ -106,20 +116,15 @@ class Network(nn.Module):
         if self.identities and IDENTITY in tasks:
             out['logits'] = Classifier(self.identities, name='classifier')(out['neck'])
         if self.parsing_classes and PARSING in tasks:
-            out['parsing'] = ParsingHead(self.parsing_classes, self.parsing_width, name='parsing')(
-                maps, train
-            )
+            parsing = ParsingHead(self.parsing_classes, self.parsing_width, name='parsing')
+            out['parsing'] = parsing(maps, train)
         if self.attributes and ATTRIBUTES in tasks:
-            out['attributes'] = AttributeHeads(
-                self.attributes, self.attribute_width, name='attribute_heads'
-            )(jnp.mean(maps, axis=(1, 2)), train)
+            heads = AttributeHeads(self.attributes, self.attribute_width, name='attribute_heads')
+            out['attributes'] = heads(jnp.mean(maps, axis=(1, 2)), train)
         if self.joint_width and PARTS in tasks:
             half = maps.shape[1] // 2
-            parts = {
-                'whole': out['pooled'],
-                'upper': pool(maps[:, :half]),
-                'lower': pool(maps[:, half:]),
-            }
+            upper, lower = pool(maps[:, :half]), pool(maps[:, half:])
+            parts = {'whole': out['pooled'], 'upper': upper, 'lower': lower}
             joint = nn.Dense(self.joint_width, use_bias=False, name='joint')(
                 jnp.concatenate(list(parts.values()), axis=-1)
             )
@@ -127,40 +132,95 @@ class Network(nn.Module):
         return out
 
 
-class IdentitySettings(Protocol):
-    """What the source's losses read of a system's settings."""
-
-    weight_identity: float
-    weight_triplet: float
-    margin: float
-    label_smoothing: float
-
-
-def identity_losses(out: Mapping[str, Array], identity: Array, settings: Any) -> dict[str, Array]:
-    """The identity loss on g (PTL Eq. 1) and the batch-hard triplet loss on f, plain Euclidean (Eq.
-    2 and 3), each with its weight.
+def forward(
+    network: nn.Module,
+    params: Params,
+    state: State,
+    images: Array,
+    domain: str,
+    *,
+    tasks: tuple[str, ...],
+    batch_norm: str,
+) -> tuple[dict[str, Array], State]:
+    """Runs a training pass on one domain's images.
 
     Args:
-      settings: see `IdentitySettings`.
+      tasks: see `Network.__call__`.
+      batch_norm: 'split': running statistics per domain; 'joint': both domains' passes move the
+        same ones, and each is normalised by its own batch, as in a program that feeds one batch
+        after the other.
+
+    Returns:
+      The network's outputs, and the state with new statistics.
     """
-    return {
-        'identity': (
-            settings.weight_identity
-            * cross_entropy(out['logits'], identity, label_smoothing=settings.label_smoothing)
-        ),
-        'triplet': (
-            settings.weight_triplet
-            * batch_hard_triplet(out['pooled'], identity, margin=settings.margin)
-        ),
-    }
+    # From this domain's statistics also where they are common: a phase on the target may begin
+    # with statistics that were estimated anew on it.
+    out, state = domains.forward(network, params, state, images, domain, tasks=tasks)
+    if batch_norm == 'joint':
+        common = state.statistics[domain]
+        state = state._replace(statistics={SOURCE: common, TARGET: common})
+    return out, state
+
+
+def embedding(network: nn.Module, feature: str) -> Callable[[Params, State, Array, str], Array]:
+    """Makes `Method.embed`: 'neck' for g, 'pooled' for f. No head is computed."""
+
+    def embed(params: Params, state: State, images: Array, domain: str) -> Array:
+        return domains.inference(network, params, state, images, domain, tasks=())[feature]
+
+    return embed
+
+
+def identity_terms(
+    *, weight_identity: float, weight_triplet: float, margin: float, label_smoothing: float
+) -> dict[str, Term]:
+    """Returns the source's terms: the identity loss on g (PTL Eq. 1), the triplet loss on f.
+
+    The latter is batch-hard with plain Euclidean distances (PTL Eq. 2 and 3).
+    """
+
+    def identity(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        logits, label = outputs['source']['logits'], batch['source']['identity']
+        return weight_identity * cross_entropy(logits, label, label_smoothing=label_smoothing)
+
+    def triplet(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        pooled, label = outputs['source']['pooled'], batch['source']['identity']
+        return weight_triplet * batch_hard_triplet(pooled, label, margin=margin)
+
+    return {'identity': identity, 'triplet': triplet}
+
+
+def parsing_term(stream: str, *, weight: float) -> Term:
+    """Returns the weighted `parsing_loss` on a stream's `mask`."""
+
+    def parsing(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        return weight * parsing_loss(outputs[stream]['parsing'], batch[stream]['mask'])
+
+    return parsing
+
+
+def attribute_term(stream: str, *, weight: float, soft: bool = True) -> Term:
+    """Returns the weighted `attribute_loss` on a stream's `attributes`."""
+
+    def attributes(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+        logits, labels = outputs[stream]['attributes'], batch[stream]['attributes']
+        return weight * attribute_loss(logits, labels, soft=soft)
+
+    return attributes
+
+
+def source_accuracy(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+    """Returns the share of source images whose identity the classifier gets right."""
+    predicted = jnp.argmax(outputs['source']['logits'], axis=-1)
+    return jnp.mean(predicted == batch['source']['identity'])
 
 
 def parsing_loss(logits: Array, mask: Array) -> Array:
-    """Mean pixel cross-entropy (PTL Eq. 4) against part classes.
+    """Computes the mean pixel cross-entropy against part classes (PTL Eq. 4).
 
     Args:
-      logits: [b, h, w, classes].
-      mask: [b, H, W] integers, taken at the nearest pixel for each of h x w; `UNLABELLED` pixels
+      logits: [B, h, w, classes].
+      mask: [B, H, W] integers, taken at the nearest pixel for each of h x w; `UNLABELLED` pixels
         are left out.
     """
     labels = resize_nearest(mask, (logits.shape[1], logits.shape[2])).astype(jnp.int32)
@@ -168,8 +228,9 @@ def parsing_loss(logits: Array, mask: Array) -> Array:
 
 
 def resize_nearest(mask: Array, size: tuple[int, int]) -> Array:
-    """[b, H, W] -> [b, *size]: each output pixel takes the input pixel that its centre falls
-    into.
+    """Returns label maps [B, H, W] at another size, [B, *size].
+
+    Each output pixel takes the input pixel that its centre falls into.
     """
     rows, columns = (
         ((jnp.arange(new) + 0.5) * old / new).astype(jnp.int32)
@@ -179,11 +240,11 @@ def resize_nearest(mask: Array, size: tuple[int, int]) -> Array:
 
 
 def attribute_loss(logits: Array, attributes: Array, *, soft: bool = True) -> Array:
-    """Mean over images and attributes of the cross-entropy against soft labels (PTL Eq. 5).
+    """Computes the mean cross-entropy of images and attributes against soft labels (PTL Eq. 5).
 
     Args:
-      logits: [b, M, 2].
-      attributes: [b, M] probabilities; NaN where nobody annotated the image, which is left out.
+      logits: [B, M, 2].
+      attributes: [B, M] probabilities; NaN where nobody annotated the image, which is left out.
       soft: False for one-hot labels, the probability's more likely side.
     """
     known = ~jnp.isnan(attributes)
@@ -191,42 +252,3 @@ def attribute_loss(logits: Array, attributes: Array, *, soft: bool = True) -> Ar
     if not soft:
         yes = (yes >= 0.5).astype(jnp.float32)
     return soft_cross_entropy(logits, jnp.stack([1 - yes, yes], axis=-1), where=known)
-
-
-def forward(
-    network: nn.Module,
-    params: Tree,
-    model_state: Tree,
-    images: Array,
-    domain: str,
-    *,
-    tasks: tuple[str, ...],
-    batch_norm: str,
-) -> tuple[dict[str, Array], Tree]:
-    """Training pass of one domain's images.
-
-    Args:
-      batch_norm: 'split': running statistics a domain; 'joint': both domains' passes, each
-        normalised by its own batch, move the same ones, as in a program that feeds one batch after
-        the other.
-    """
-    if batch_norm == 'split':
-        return domains.forward(network, params, model_state, images, domain, tasks=tasks)
-    # From this domain's: a phase on the target may begin with statistics that were estimated anew
-    # on it.
-    out, model_state = domains.forward(network, params, model_state, images, domain, tasks=tasks)
-    return out, {SOURCE: model_state[domain], TARGET: model_state[domain]}
-
-
-def embedding(network: nn.Module, feature: str) -> Callable[[Tree, Array, str], Array]:
-    """The retrieval feature: 'neck' for g, 'pooled' for f. No head is computed."""
-
-    def embed(variables: Tree, images: Array, domain: str) -> Array:
-        return domains.inference(network, variables, images, domain, tasks=())[feature]
-
-    return embed
-
-
-def accuracy(out: Mapping[str, Array], identity: Array) -> Array:
-    """Share of images whose identity the classifier gets right, for the log."""
-    return jnp.mean(jnp.argmax(jax.lax.stop_gradient(out['logits']), axis=-1) == identity)

@@ -1,5 +1,4 @@
-"""Pseudo labels by density: neighbour graph, eps by the rho rule, DBSCAN. What SSG does for each
-part of the body.
+"""Pseudo labels by density, as SSG makes them: neighbour graph, eps by the rho rule, DBSCAN.
 
 Everything is sparse: memory grows with images x neighbours, never with images squared.
 """
@@ -17,8 +16,12 @@ log = logging.getLogger('jreid')
 
 
 class Groups(NamedTuple):
-    """Labels int32 [N] (-1: noise), the eps that they were found with, and the number of
-    clusters.
+    """Clusters of images.
+
+    Attributes:
+      labels: int32 [N]; -1 for noise.
+      eps: what DBSCAN was run with.
+      clusters: number of clusters.
     """
 
     labels: np.ndarray
@@ -29,26 +32,29 @@ class Groups(NamedTuple):
 def group(
     graph: csr_matrix, *, eps: float, rho: float, min_samples: int, limit: float = np.inf
 ) -> Groups:
-    """DBSCAN on a neighbour graph.
+    """Clusters images by DBSCAN on a neighbour graph.
 
     Args:
       eps: greatest distance of neighbours; 0 to take it from this graph by the rho rule.
-      limit: eps stays below this: the least distance of a pair that the graph does not store.
+      rho: see `eps_by_rho`.
+      min_samples: neighbours of a core image, itself included.
+      limit: eps stays below this, the least distance of a pair that the graph does not store.
     """
     if not eps:
-        eps = float(np.float32(eps_by_rho(graph, rho)))  # as it is kept for later rounds
-    # The pairs that are not stored are at `limit` or farther, so with eps below it the graph's
-    # DBSCAN is that of all pairs.
-    eps = min(
-        eps, float(np.nextafter(np.float32(limit), np.float32(0))) if np.isfinite(limit) else eps
-    )
+        # In the precision in which later rounds keep it.
+        eps = float(np.float32(eps_by_rho(graph, rho)))
+    if np.isfinite(limit):
+        # The pairs that are not stored are at `limit` or farther, so with eps below it the graph's
+        # DBSCAN is that of all pairs.
+        eps = min(eps, float(np.nextafter(np.float32(limit), np.float32(0))))
     labels = dbscan(graph, eps=eps, min_samples=min_samples).astype(np.int32)
     return Groups(labels, eps, int(labels.max(initial=-1)) + 1)
 
 
 def eps_by_rho(graph: csr_matrix, rho: float) -> float:
-    """The mean of the smallest share `rho` of the distances between different images that are not 0
-    (Fu et al. 2019, SSG, section 3.3).
+    """Returns the mean of the smallest share `rho` of the positive distances between images.
+
+    Source: Fu et al. 2019 (SSG), section 3.3.
 
     Args:
       graph: distances of the nearest pairs of N images; pairs that are not stored count in the N (N
@@ -61,12 +67,10 @@ def eps_by_rho(graph: csr_matrix, rho: float) -> float:
         raise ValueError(f'rho is {rho}; expected a share of the pairs, above 0 and at most 1')
     edges, n = coo_matrix(graph), graph.shape[0]
     between = edges.row != edges.col
-    low, high = (
-        np.minimum(edges.row, edges.col)[between].astype(np.int64),
-        np.maximum(edges.row, edges.col)[between],
-    )
+    row, column = edges.row[between].astype(np.int64), edges.col[between]
     # A pair may be stored from one side or from both.
-    _, first = np.unique(low * n + high, return_index=True)
+    pairs = np.minimum(row, column) * n + np.maximum(row, column)
+    _, first = np.unique(pairs, return_index=True)
     distances = edges.data[between][first]
     positive = distances[distances > 0]
     if not len(positive):
@@ -74,7 +78,8 @@ def eps_by_rho(graph: csr_matrix, rho: float) -> float:
             f'all {len(distances):,} neighbouring pairs of {n:,} images have distance 0: the'
             ' features are the same for all images'
         )
-    count = max(round(rho * (n * (n - 1) // 2 - (len(distances) - len(positive)))), 1)
+    zeros = len(distances) - len(positive)
+    count = max(round(rho * (n * (n - 1) // 2 - zeros)), 1)
     if count > len(positive):
         log.warning(
             'rho %g asks for the %d nearest pairs, the neighbour graph has %d; eps is their mean',
@@ -87,15 +92,14 @@ def eps_by_rho(graph: csr_matrix, rho: float) -> float:
 
 
 def euclidean_graph(features: np.ndarray, *, neighbours: int, progress: bool = False) -> csr_matrix:
-    """Euclidean distances to each image's nearest `neighbours` others; a pair is stored from
-    either side that lists it.
+    """Returns Euclidean distances to each image's nearest `neighbours` others.
+
+    A pair is stored from either side that lists it.
     """
-    found = nearest(features, features, k=neighbours + 1, progress=progress)
-    n, width = found.index.shape
-    return csr_matrix(
-        (np.sqrt(found.squared).ravel(), found.index.ravel(), np.arange(n + 1) * width),
-        shape=(n, n),
-    )
+    near = nearest(features, features, k=neighbours + 1, progress=progress)
+    n, width = near.index.shape
+    entries = np.sqrt(near.squared).ravel(), near.index.ravel(), np.arange(n + 1) * width
+    return csr_matrix(entries, shape=(n, n))
 
 
 def reranked_graph(
@@ -107,10 +111,15 @@ def reranked_graph(
     source_weight: float,
     progress: bool = False,
 ) -> csr_matrix:
-    """(1 - w) Jaccard distance of k-reciprocal neighbourhoods + w (s_i + s_j), s from
-    `source_distances` (Song et al. 2018, as SSG uses it).
+    """Returns (1 - w) Jaccard distance of k-reciprocal neighbourhoods + w (s_i + s_j).
 
-    Pairs that are not stored have Jaccard distance 1 and so are at 1 - w or farther.
+    s is from `source_distances` (Song et al. 2018, as SSG uses it). Pairs that are not stored have
+    Jaccard distance 1 and so are at 1 - w or farther.
+
+    Args:
+      source: features of the source; None for w = 0.
+      k1, k2: see `jreid.retrieval.jaccard`.
+      source_weight: w.
     """
     graph = jaccard(features, k1=k1, k2=k2, progress=progress)
     if source is None or not source_weight:
@@ -118,16 +127,16 @@ def reranked_graph(
     s = source_distances(features, source, progress=progress)
     row = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
     distances = (1 - source_weight) * graph.data + source_weight * (s[row] + s[graph.indices])
-    return csr_matrix(
-        (distances.astype(np.float32), graph.indices, graph.indptr), shape=graph.shape
-    )
+    entries = distances.astype(np.float32), graph.indices, graph.indptr
+    return csr_matrix(entries, shape=graph.shape)
 
 
 def source_distances(
     features: np.ndarray, source: np.ndarray, *, progress: bool = False
 ) -> np.ndarray:
-    """How far each target image is from the source, float32 [N] in 0..1: min over source images
-    of 1 - exp(-||t - s||^2), divided by the largest.
+    """Returns how far each target image is from the source, float32 [N] in 0..1.
+
+    The minimum over source images of 1 - exp(-||t - s||^2), divided by the largest.
     """
     squared = nearest(features, source, k=1, progress=progress).squared[:, 0]
     distance = -np.expm1(-squared.astype(np.float64))
@@ -135,16 +144,15 @@ def source_distances(
 
 
 def cluster_means(features: np.ndarray, clusters: np.ndarray, largest: int) -> np.ndarray:
-    """Mean feature of each cluster, float32 [largest, D]; 0 where a cluster is empty."""
+    """Returns the mean feature of each cluster, float32 [largest, D]; 0 where one is empty."""
     totals = np.zeros((largest, features.shape[1]), np.float64)
     np.add.at(totals, clusters, features)
-    return (totals / np.maximum(np.bincount(clusters, minlength=largest), 1)[:, None]).astype(
-        np.float32
-    )
+    sizes = np.bincount(clusters, minlength=largest)
+    return (totals / np.maximum(sizes, 1)[:, None]).astype(np.float32)
 
 
 def centred(features: np.ndarray, camera: np.ndarray, centring: str) -> np.ndarray:
-    """The features less the mean of their camera ('camera'), or as they are ('none').
+    """Returns the features less the mean of their camera ('camera'), or unchanged ('none').
 
     What a camera adds to all its images (light, colour, background) is no part of an identity, yet
     it can be most of what k-means finds.
