@@ -62,9 +62,7 @@ def run(term, parts, statistics=None, **options):
     context = Context(jax.random.key(0), jnp.float32(0))
     begun = State(statistics or {}, {})
     given = (forward, {'term': term}, {'first': first}, WEIGHTS, begun, BATCH, context)
-    return jax.jit(
-        lambda: accumulation.value_and_gradient(*given, parts=parts, **options)
-    )()
+    return jax.jit(lambda: accumulation.value_and_gradient(*given, parts=parts, **options))()
 
 
 @pytest.mark.parametrize('parts', [2, 4])

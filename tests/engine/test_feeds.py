@@ -50,8 +50,7 @@ def test_draws_of_runs_phases_and_streams_never_coincide():
         for epoch in (0, 1)
     ]
     drawn = {
-        feeds.plan(STREAMS['plain'], images, labels, steps=5, seed=seed).tobytes()
-        for seed in seeds
+        feeds.plan(STREAMS['plain'], images, labels, steps=5, seed=seed).tobytes() for seed in seeds
     }
     assert len(drawn) == len(seeds)
 
