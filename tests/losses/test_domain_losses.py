@@ -1,19 +1,23 @@
 """Student-t assignment, divergences, MMD and distances, at real sizes and at their edges."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import loss_references as reference
 import numpy as np
 import pytest
+from loss_cases import QUICK
 
 from jreid.losses import distances, linear_mmd, rbf_mmd, student_t_assignment, symmetric_kl
 from jreid.losses.distances import cross_squared, safe_sqrt, unit
 
-assign, divergence = jax.jit(student_t_assignment), jax.jit(symmetric_kl)
+jit = functools.partial(jax.jit, compiler_options=QUICK)
+assign, divergence = jit(student_t_assignment), jit(symmetric_kl)
 
 
 def temporary_bytes(function, *arrays):
-    return jax.jit(function).lower(*arrays).compile().memory_analysis().temp_size_in_bytes
+    return jit(function).lower(*arrays).compile().memory_analysis().temp_size_in_bytes
 
 
 def test_student_t_with_10000_centroids():
@@ -27,9 +31,7 @@ def test_student_t_with_10000_centroids():
         log_q = student_t_assignment(f, c)
         return jnp.sum(jnp.max(log_q, axis=1)), log_q
 
-    gradient, found = jax.jit(jax.grad(confidence, argnums=(0, 1), has_aux=True))(
-        features, centroids
-    )
+    gradient, found = jit(jax.grad(confidence, argnums=(0, 1), has_aux=True))(features, centroids)
     np.testing.assert_allclose(
         found,
         reference.student_t(features.astype(np.float64), centroids.astype(np.float64)),
@@ -65,7 +67,7 @@ def test_student_t_with_padded_centroids_is_that_without():
     found = np.asarray(assign(features, padded, where=where))
     np.testing.assert_allclose(found[:, :4], assign(features, centroids), rtol=1e-6)
     assert np.isneginf(found[:, 4:]).all()
-    slope = jax.jit(jax.grad(confidence, argnums=(0, 1)))
+    slope = jit(jax.grad(confidence, argnums=(0, 1)))
     plain, masked = slope(features, centroids), slope(features, padded, where)
     np.testing.assert_allclose(masked[0], plain[0], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(
@@ -80,7 +82,7 @@ def test_student_t_without_any_centroid_left():
         log_q = student_t_assignment(f, centroids, where=np.zeros(4, bool))
         return jnp.sum(jnp.exp(log_q)), log_q
 
-    gradient, log_q = jax.jit(jax.grad(total, has_aux=True))(features)
+    gradient, log_q = jit(jax.grad(total, has_aux=True))(features)
     assert np.isneginf(log_q).all()
     assert not gradient.any()
 
@@ -97,7 +99,7 @@ def test_student_t_follows_the_order_of_the_centroids():
 def test_symmetric_kl_ignores_what_neither_supports():
     log_p = jnp.log(jnp.array([0.5, 0.5, 0.0]))
     log_q = jnp.log(jnp.array([0.2, 0.8, 0.0]))
-    both = jax.jit(jax.value_and_grad(symmetric_kl, argnums=(0, 1)))
+    both = jit(jax.value_and_grad(symmetric_kl, argnums=(0, 1)))
     value, gradients = both(log_p, log_q)
     np.testing.assert_allclose(
         value, (0.5 - 0.2) * np.log(2.5) + (0.5 - 0.8) * np.log(0.625), rtol=1e-6
@@ -131,7 +133,7 @@ def test_unbiased_mmd_is_zero_on_average_where_the_biased_is_not():
         x, y = jax.random.normal(key, (2, 6, 3))
         return rbf_mmd(x, y, bandwidths=(1.0,)), rbf_mmd(x, y, bandwidths=(1.0,), unbiased=True)
 
-    biased, unbiased = jax.jit(jax.vmap(both))(jax.random.split(jax.random.key(0), 4000))
+    biased, unbiased = jit(jax.vmap(both))(jax.random.split(jax.random.key(0), 4000))
     error = jnp.std(unbiased) / np.sqrt(4000)
     assert abs(unbiased.mean()) < 4 * error
     assert biased.mean() > 100 * error
@@ -154,14 +156,14 @@ def test_default_bandwidths_give_no_gradient():
     )
     both = np.concatenate([x, y])
     spread = sum(np.sum((a - b) ** 2) for a in both for b in both) / (9 * 8)
-    fixed = jax.jit(
+    fixed = jit(
         jax.grad(
             lambda a: rbf_mmd(
                 a, y, bandwidths=tuple(np.sqrt(spread * f / 2) for f in (0.25, 0.5, 1, 2, 4))
             )
         )
     )(x)
-    np.testing.assert_allclose(jax.jit(jax.grad(rbf_mmd))(x, y), fixed, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(jit(jax.grad(rbf_mmd))(x, y), fixed, rtol=1e-5, atol=1e-7)
 
 
 def test_mmd_names_what_is_wrong():
@@ -194,7 +196,7 @@ def test_distances_have_right_derivatives_of_both_orders():
     def derivatives(f, x, y):
         return [derivative(f, (0, 1))(x, y) for derivative in (jax.grad, jax.jacfwd, jax.hessian)]
 
-    found, expected = (jax.jit(derivatives, static_argnums=0)(f, x, y) for f in (ours, exact))
+    found, expected = (jit(derivatives, static_argnums=0)(f, x, y) for f in (ours, exact))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
@@ -221,7 +223,7 @@ def test_no_array_of_all_differences_is_allocated():
 
 def test_root_and_unit_at_their_edges():
     assert safe_sqrt(jnp.array([4.0, 0.0, 1e-45])).tolist() == [2, 0, 0]
-    slope = jax.jit(jax.grad(lambda x: jnp.sum(safe_sqrt(x))))
+    slope = jit(jax.grad(lambda x: jnp.sum(safe_sqrt(x))))
     assert slope(jnp.array([4.0, 0.0])).tolist() == [0.25, 0]
     assert jnp.isnan(safe_sqrt(jnp.array(jnp.nan)))
     np.testing.assert_allclose(

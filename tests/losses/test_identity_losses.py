@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from loss_cases import QUICK
 
 from jreid import losses
 
@@ -17,11 +18,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LABELS = np.array([0, 0, 1, 1, 2, 2], np.int32)
 E = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 
+jit = functools.partial(jax.jit, compiler_options=QUICK)
+
 
 @functools.cache
 def compiled(loss, **static):
     """Compiles a loss once per set of static options; eager losses cost seconds of dispatch."""
-    return jax.jit(functools.partial(loss, **static))
+    return jit(functools.partial(loss, **static))
 
 
 cccdtl = functools.partial(compiled, losses.centering_constrained_triplet)
@@ -37,7 +40,7 @@ def test_unlabelled_samples_change_nothing():
         values = [losses.batch_hard_triplet(x, labels, **options) for options in kinds]
         return values[0], values
 
-    both = jax.jit(jax.grad(every_kind, has_aux=True))
+    both = jit(jax.grad(every_kind, has_aux=True))
     (gradient, values), (_, expected) = both(noise, labels), both(E, LABELS)
     np.testing.assert_allclose(values, expected, rtol=1e-6)
     assert not gradient[6:].any()
@@ -65,7 +68,7 @@ def test_triplet_is_torch_on_the_mined_triplets():
     )
     expected.backward()
     loss = functools.partial(losses.batch_hard_triplet, margin=2.0)
-    value, gradient = jax.jit(jax.value_and_grad(loss))(E, LABELS)
+    value, gradient = jit(jax.value_and_grad(loss))(E, LABELS)
     np.testing.assert_allclose(value, expected.item(), rtol=1e-5)
     np.testing.assert_allclose(gradient, x.grad.numpy(), rtol=1e-4, atol=1e-6)
 
@@ -89,7 +92,7 @@ def test_centre_term_at_coinciding_means():
     def centre(x):
         return losses.centering_constrained_triplet(x, np.array([0, 1, -1, -1]), source)
 
-    value, gradient = jax.jit(jax.value_and_grad(centre))(x)
+    value, gradient = jit(jax.value_and_grad(centre))(x)
     assert value == 0
     assert not gradient.any()
 
@@ -165,7 +168,7 @@ def test_a_padded_classifier_is_the_narrow_one():
     def loss(logits, valid=None):
         return losses.cross_entropy(logits, LABELS, label_smoothing=0.1, valid=valid)
 
-    both = jax.jit(jax.value_and_grad(loss))
+    both = jit(jax.value_and_grad(loss))
     (found, gradient), (expected, slope) = both(padded, valid), both(narrow)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     np.testing.assert_allclose(gradient, np.pad(slope, ((0, 0), (0, 4))), rtol=1e-5, atol=1e-8)
@@ -174,7 +177,7 @@ def test_a_padded_classifier_is_the_narrow_one():
 def test_labels_that_cannot_be_are_visible():
     logits = jnp.zeros((2, 3))
     assert jnp.isnan(compiled(losses.cross_entropy)(logits, np.array([0, 3])))
-    value, gradient = jax.jit(jax.value_and_grad(losses.cross_entropy))(
+    value, gradient = jit(jax.value_and_grad(losses.cross_entropy))(
         logits, np.array([0, 2]), valid=np.array([True, True, False])
     )
     assert value == jnp.inf
@@ -230,7 +233,8 @@ assert len(jax.devices()) == 2
 
 def test_two_devices_give_the_loss_of_one():
     environment = os.environ | {
-        'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count=2',
+        'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_backend_optimization_level=0'
+        ' --xla_force_host_platform_device_count=2',
         'JAX_PLATFORMS': 'cpu',
         'PYTHONPATH': str(ROOT),
     }
@@ -262,7 +266,7 @@ def test_the_example_of_the_page_runs_and_keeps_the_rules():
         jnp.array([[1.0, 0.0], [jnp.nan, 0.0], [0.0, 4.0]]),
         jnp.array([[0.0, 0.0], [0.0, 1.0]]),
     )
-    center_loss = jax.jit(jax.value_and_grad(names['center_loss']))
+    center_loss = jit(jax.value_and_grad(names['center_loss']))
     value, gradient = center_loss(x, jnp.array([0, -1, 1]), centers)
     assert value == (1 / 2 + 9 / 2) / 2
     assert gradient.tolist() == [[0.5, 0], [0, 0], [0, 1.5]]

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_cases import CASES, Case
+from loss_cases import CASES, QUICK, Case
 
 from jreid import losses
 
+jit = functools.partial(jax.jit, compiler_options=QUICK)
 every_loss = pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
 
 
@@ -35,7 +36,7 @@ def compiled(case: Case) -> Callable:
         return scalar(case, value), value
 
     gradient = jax.grad(both, argnums=case.floats, has_aux=True)
-    return jax.jit(lambda *arrays: gradient(*arrays)[::-1])
+    return jit(lambda *arrays: gradient(*arrays)[::-1])
 
 
 def value_of(case: Case, arrays) -> jax.Array:
@@ -63,7 +64,7 @@ def test_every_public_name_is_in_the_table():
 def test_hand_value(case):
     arrays, expected = case.hand
     np.testing.assert_allclose(
-        np.asarray(jax.jit(case.loss)(*arrays)).squeeze(),
+        np.asarray(jit(case.loss)(*arrays)).squeeze(),
         np.squeeze(expected),
         rtol=2e-6,
         atol=1e-6,
@@ -116,7 +117,7 @@ def test_vmap_is_a_loop(case):
     batches = [changed(case, lambda a, shift=shift: a * (1 - 0.3 * shift)) for shift in range(3)]
     stacked = [jnp.stack(same) for same in zip(*batches, strict=True)]
     np.testing.assert_allclose(
-        jax.jit(jax.vmap(case.loss))(*stacked),
+        jit(jax.vmap(case.loss))(*stacked),
         jnp.stack([value_of(case, b) for b in batches]),
         rtol=2e-5,
         atol=2e-6,
@@ -144,7 +145,7 @@ def test_order_of_the_batch_does_not_matter(case):
 def test_nothing_to_average_is_zero(case):
     if case.rowwise:
         empty = [a[:0] if group else a for group, a in zip(case.rows, case.arrays, strict=True)]
-        assert jax.jit(case.loss)(*empty).shape[0] == 0
+        assert jit(case.loss)(*empty).shape[0] == 0
     for arrays in case.nothing:
         assert value_of(case, arrays) == 0
         for gradient in gradients(case, arrays):
