@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from toy import toy
 
 from jreid.commands import evaluate
 from jreid.data import Index
@@ -102,7 +103,7 @@ def test_a_system_that_compares_pairs_is_ranked_by_pairs(tiny_config, tmp_path):
         'initial': 'he',
     }
     config = tiny_config(
-        'mtdnet', **small, source_iterations=6, target_iterations=6, epoch_iterations=6
+        'mtdnet', **small, source_iterations=0, target_iterations=6, epoch_iterations=6
     )
     (
         config.evaluation.pairs,
@@ -123,4 +124,10 @@ def test_a_system_that_compares_pairs_is_ranked_by_pairs(tiny_config, tmp_path):
             summary['supervised']['mAP'], abs=1e-3
         )
     assert ((kept.distances >= 0) & (kept.distances <= 1)).all()  # probabilities
-    assert summary['images_seen'] == 2 * 6 * 4 * (2 + 3)
+    assert summary['images_seen'] == 6 * 4 * (2 + 3)
+
+
+def test_summary_counts_the_images_of_all_phases(tiny_config, tmp_path):
+    summary = train.train(tiny_config(), tmp_path, edit=toy)
+    # Six steps per epoch: two epochs with 16 images per step, then three with 16 of each domain.
+    assert summary['images_seen'] == 2 * 6 * 16 + 3 * 6 * (16 + 16)
