@@ -1,6 +1,4 @@
-"""MTDnet's network: layers shared by all images, a fully connected layer for ranking, and a part
-that looks at two images at once.
-"""
+"""MTDnet's network: shared layers, a layer that ranks, and a part that compares two images."""
 
 from typing import Literal
 
@@ -18,11 +16,10 @@ SIDES = ('query', 'gallery')
 
 
 class SharedConv(nn.Module):
-    """conv3 of two images' maps joined along the channels, as two shares: one of the first image,
-    one of the second; their sum is the convolution.
+    """conv3 of two images' maps, joined along the channels, as one share per image.
 
-    So an image that is in many pairs is convolved once. `kernel` [3, 3, 2 channels, features] has
-    the first image's channels first.
+    The sum of the two shares is the convolution, so an image that is in many pairs is convolved
+    once. `kernel` [3, 3, 2 channels, features] has the first image's channels first.
     """
 
     features: int
@@ -31,9 +28,8 @@ class SharedConv(nn.Module):
     @nn.compact
     def __call__(self, maps: Array, side: str) -> Array:
         inits, channels = initial('conv3', self.initial), maps.shape[-1]
-        kernel = self.param(
-            'kernel', inits['kernel_init'], (3, 3, 2 * channels, self.features), jnp.float32
-        )
+        shape = (3, 3, 2 * channels, self.features)
+        kernel = self.param('kernel', inits['kernel_init'], shape, jnp.float32)
         bias = self.param('bias', inits['bias_init'], (self.features,), jnp.float32)
         first = side == SIDES[0]
         own = kernel[:, :, :channels] if first else kernel[:, :, channels:]
@@ -44,7 +40,7 @@ class SharedConv(nn.Module):
 
 
 class Network(nn.Module):
-    """The shared layers, and what the form has of the two tasks.
+    """The shared layers, and the parts of the two tasks that the form has.
 
     Attributes:
       backbone: images -> the shared map, by its `stem_to_stage3` (AlexNet: conv1 and conv2).
@@ -72,21 +68,23 @@ class Network(nn.Module):
             self.conv3 = SharedConv(self.widths[0], self.initial)
             self.trunk = AlexNetTrunk(tuple(self.widths[1:]), self.initial)
         self.dense = AlexNetDense(self.dense_width, self.dropout, self.initial)
-        self.fc8 = nn.Dense(
-            self.feature_width if self.form == 'ranking' else 2, **initial('fc8', self.initial)
-        )
+        outputs = self.feature_width if self.form == 'ranking' else 2
+        self.fc8 = nn.Dense(outputs, **initial('fc8', self.initial))
         self.drop7 = nn.Dropout(self.dropout, deterministic=not self.has_rng('dropout'))
         if self.form == 'multi':
             self.ranking = nn.Dense(self.feature_width)
 
     def __call__(self, images: Array, *, train: bool, group: int = 1) -> dict[str, Array]:
-        """Features of all images and logits of the pairs in groups of `group` images: the first one
-        of a group with each of the others.
+        """Computes features of all images, and logits of the pairs within groups.
+
+        Args:
+          group: images per group; its first image makes a pair with each of the others, with
+            itself where it is alone.
 
         Returns:
           `feature` [B, feature_width] where the form ranks; `responses` [B / group * (group - 1),
           dense_width] (fc7's) and `logits` [.., 2] (another person, same person) where it
-          classifies. With `group` 1 every image is paired with itself.
+          classifies.
         """
         maps = self.backbone.stem_to_stage3(images, train)
         out = {} if self.form == 'classification' else {'feature': self._feature(maps)}
@@ -94,34 +92,35 @@ class Network(nn.Module):
             grouped = maps.reshape(-1, group, *maps.shape[1:])
             others = grouped[:, 1:] if group > 1 else grouped
             first = self.conv3(grouped[:, 0], SIDES[0])
-            second = self.conv3(others.reshape(-1, *maps.shape[1:]), SIDES[1]).reshape(
-                *others.shape[:2], *first.shape[1:]
-            )
+            second = self.conv3(others.reshape(-1, *maps.shape[1:]), SIDES[1])
+            second = second.reshape(*others.shape[:2], *first.shape[1:])
             joint = nn.relu(first[:, None] + second)
             out['responses'], out['logits'] = self._classify(joint.reshape(-1, *joint.shape[2:]))
         return out
 
     def shared(self, images: Array) -> Array:
-        """The map that both tasks start from, [B, h, w, channels]."""
+        """Returns the map that both tasks start from, [B, h, w, channels]."""
         return self.backbone.stem_to_stage3(images, False)
 
     def feature(self, maps: Array) -> Array:
-        """The ranking feature [B, feature_width] of shared maps; of a form without one the mean
-        of the map, [B, channels], for figures alone.
+        """Returns the ranking feature [B, feature_width] of shared maps.
+
+        A form without one gives the map's mean [B, channels], for figures alone.
         """
         return jnp.mean(maps, axis=(1, 2)) if self.form == 'classification' else self._feature(maps)
 
     def share(self, images: Array, side: str) -> Array:
-        """What the pairs' part needs of an image on that side of a pair: its share of conv3, [B,
-        h, w, widths[0]].
-        """
+        """Returns the share of conv3 [B, h, w, widths[0]] of images on that side of a pair."""
         return self.conv3(self.shared(images), side)
 
     def compare(self, query: Array, gallery: Array) -> Array:
-        """Log-odds [g, q] that two images show the same person, from their shares [q, h, w, c] and
-        [g, h, w, c].
+        """Returns the log-odds [g, q] that two images show the same person, from their shares.
 
         Gallery rows come first, so that pairs lie on the device that has their gallery image.
+
+        Args:
+          query: shares [q, h, w, c].
+          gallery: shares [g, h, w, c].
         """
         joint = nn.relu(gallery[:, None] + query[None])
         _, logits = self._classify(joint.reshape(-1, *joint.shape[2:]))

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from phases import evaluate
 
 from jreid import methods
 from jreid.configs import variants
-from jreid.methods import dien
+from jreid.methods import dien, dien_network
 from jreid.methods.common import domains
-from jreid.methods.common import optimizers as optim
-from jreid.methods.contract import SOURCE, TARGET, Problem
+from jreid.methods.contract import SOURCE, TARGET, Context, Problem, State
 from jreid.models import BACKBONES
+from jreid.models.top_down import TopDownAttention
 from jreid.training import loop as train
 
 SIZE = (32, 16)
@@ -38,15 +39,16 @@ def settings(variant='dien', **edits):
 
 
 def build(variant='dien', **edits):
-    """(settings, network, method, params, model_state) with random statistics, so that no pass
-    looks like another by chance.
+    """(settings, network, method, params, state) with random statistics.
+
+    So no pass looks like another by chance.
     """
     s = settings(variant, **edits)
     network = dien.Network(BACKBONES['tiny_cnn'].constructor(), PROBLEM.source_identities, s)
-    params, model_state = domains.initial(network, jax.random.key(0), SIZE)
-    leaves, tree = jax.tree.flatten(model_state)
+    params, state = domains.initial(network, jax.random.key(0), SIZE)
+    leaves, tree = jax.tree.flatten(state.statistics)
     keys = jax.random.split(jax.random.key(1), len(leaves))
-    model_state = jax.tree.unflatten(
+    statistics = jax.tree.unflatten(
         tree, [x + 0.2 * jax.random.uniform(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
     )
     return (
@@ -54,7 +56,7 @@ def build(variant='dien', **edits):
         network,
         dien.dien(BACKBONES['tiny_cnn'].constructor(), PROBLEM, s),
         params,
-        model_state,
+        State(statistics, {}),
     )
 
 
@@ -63,7 +65,7 @@ def images(seed, count=8):
 
 
 def batch(count=16):
-    target = {'image': images(4, count) + 0.5, 'identity': jnp.full(count, -1)}
+    target = {'image': images(4, count) + 0.5, 'label': jnp.full(count, -1)}
     return {
         'source': {'image': images(3, count), 'identity': jnp.repeat(jnp.arange(count // 4), 4)},
         'target': target,
@@ -84,9 +86,9 @@ def by_hand(params, statistics, maps):
 
 @pytest.mark.parametrize('stage', [3, 4])
 def test_no_passes_is_the_base_network_exactly(stage):
-    _, base, _, params, model_state = build('dien-base')
-    x, state = images(2), model_state[TARGET]
-    expected = domains.inference(base, {'params': params, 'model_state': model_state}, x, TARGET)
+    _, base, _, params, both = build('dien-base')
+    x, state = images(2), both.statistics[TARGET]
+    expected = domains.inference(base, params, both, x, TARGET)
     np.testing.assert_allclose(
         expected['die'],
         by_hand(
@@ -103,26 +105,25 @@ def test_no_passes_is_the_base_network_exactly(stage):
     # inference and in training.
     _, other, _, fresh, _ = build('dien', passes=0, attend_stage=stage, domain_classifier=False)
     assert jax.tree.structure(fresh) == jax.tree.structure(params)
-    found = domains.inference(other, {'params': params, 'model_state': model_state}, x, TARGET)
-    trained = [
-        domains.forward(network, params, model_state, x, SOURCE) for network in (base, other)
-    ]
+    found = domains.inference(other, params, both, x, TARGET)
+    trained = [domains.forward(network, params, both, x, SOURCE) for network in (base, other)]
     for one, two in ((expected, found), *[tuple(trained)]):
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
 def test_first_pass_of_three_is_the_base_network():
-    _, network, _, params, model_state = build()
+    _, network, _, params, both = build()
     shared = {
         name: value
         for name, value in params.items()
         if name not in ('attention', 'fusion', 'domain_classifier')
     }
-    state = {name: value for name, value in model_state[TARGET].items() if name != 'passes'}
+    statistics = both.statistics[TARGET]
+    state = {name: value for name, value in statistics.items() if name != 'passes'}
     _, base, _, _, _ = build('dien-base')
     first = network.apply(
-        {'params': params, 'batch_stats': model_state[TARGET]}, images(2), method='glimpses'
+        {'params': params, 'batch_stats': statistics}, images(2), method='glimpses'
     )[0][0]
     np.testing.assert_array_equal(
         first,
@@ -133,7 +134,7 @@ def test_first_pass_of_three_is_the_base_network():
 def test_fusion_starts_as_the_mean_of_the_passes():
     _, network, _, params, model_state = build(passes=4)
     np.testing.assert_allclose(params['fusion'], np.full(5, 1 / 5))
-    bound = {'params': params, 'batch_stats': model_state[SOURCE]}
+    bound = {'params': params, 'batch_stats': model_state.statistics[SOURCE]}
     passes = network.apply(bound, images(2), method='glimpses')[0]
     assert passes.shape == (5, 8, 16)
     np.testing.assert_allclose(
@@ -145,17 +146,19 @@ def test_fusion_starts_as_the_mean_of_the_passes():
 def test_masks_are_in_the_open_interval_and_have_the_maps_shape(stage):
     _, network, method, params, model_state = build(attend_stage=stage)
     _, maps, spatial, channel = network.apply(
-        {'params': params, 'batch_stats': model_state[TARGET]}, 3 * images(2), method='glimpses'
+        {'params': params, 'batch_stats': model_state.statistics[TARGET]},
+        3 * images(2),
+        method='glimpses',
     )
     assert maps.shape == (8, 8, 4, 16 if stage == 3 else 32)
-    mask = dien.mask_of(spatial, channel)
+    mask = dien_network.mask_of(spatial, channel)
     assert mask.shape == (3, *maps.shape)
     assert 0 < mask.min() < mask.max() < 1
     # An outer product: a position's weight does not depend on the channel.
     np.testing.assert_allclose(
         mask[1, 2, 3, 1, 5], spatial[1, 2, 3, 1] * channel[1, 2, 5], rtol=1e-6
     )
-    shown = method.maps({'params': params, 'model_state': model_state}, 3 * images(2), TARGET)
+    shown = method.maps(params, model_state, 3 * images(2), TARGET)
     assert list(shown) == ['T = 0', 'T = 1', 'T = 2', 'T = 3']
     assert shown['T = 0'].mask is None
     np.testing.assert_allclose(shown['T = 2'].map, maps * mask[1], rtol=1e-5)
@@ -166,7 +169,7 @@ def test_masks_are_in_the_open_interval_and_have_the_maps_shape(stage):
 
 @pytest.mark.parametrize('size', [(1, 1), (5, 3), (9, 2)])
 def test_weights_fit_maps_of_any_size(size):
-    attention = dien.TopDownAttention(8)
+    attention = TopDownAttention(8)
     spatial, channel = attention.init_with_output(
         jax.random.key(0), jax.random.normal(jax.random.key(1), (2, 16)), (*size, 12)
     )[0]
@@ -182,7 +185,7 @@ def unrolled(network, params, statistics, x, *, stage, accumulate):
         if stage == 3
         else network.backbone.apply(backbone, x)
     )
-    attention = dien.TopDownAttention(network.settings.attention_width)
+    attention = TopDownAttention(network.settings.attention_width)
     die = by_hand(params, statistics['embedding'], network.backbone.apply(backbone, x))
     features, current = [die], maps
     for number in range(network.settings.passes):
@@ -208,19 +211,24 @@ def unrolled(network, params, statistics, x, *, stage, accumulate):
 def test_scan_is_the_unrolled_loop(stage, accumulate):
     _, network, method, params, model_state = build(attend_stage=stage, accumulate_masks=accumulate)
     found = network.apply(
-        {'params': params, 'batch_stats': model_state[TARGET]}, images(2), method='glimpses'
+        {'params': params, 'batch_stats': model_state.statistics[TARGET]},
+        images(2),
+        method='glimpses',
     )[0]
     expected = unrolled(
-        network, params, model_state[TARGET], images(2), stage=stage, accumulate=accumulate
+        network,
+        params,
+        model_state.statistics[TARGET],
+        images(2),
+        stage=stage,
+        accumulate=accumulate,
     )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert float(jnp.abs(found[1] - found[3]).max()) > 1e-3, (
         'the passes are all the same: nothing was tested'
     )
     # What the figures show is what the network computes.
-    for number, shown in enumerate(
-        method.maps({'params': params, 'model_state': model_state}, images(2), TARGET).values()
-    ):
+    for number, shown in enumerate(method.maps(params, model_state, images(2), TARGET).values()):
         np.testing.assert_allclose(shown.head(shown.map), found[number], rtol=1e-4, atol=1e-5)
 
 
@@ -233,12 +241,16 @@ def test_gradient_of_the_scan_is_that_of_the_unrolled_loop():
     scanned = jax.grad(total)(
         params,
         lambda p: network.apply(
-            {'params': p, 'batch_stats': model_state[TARGET]}, images(2), method='glimpses'
+            {'params': p, 'batch_stats': model_state.statistics[TARGET]},
+            images(2),
+            method='glimpses',
         )[0],
     )
     looped = jax.grad(total)(
         params,
-        lambda p: unrolled(network, p, model_state[TARGET], images(2), stage=4, accumulate=False),
+        lambda p: unrolled(
+            network, p, model_state.statistics[TARGET], images(2), stage=4, accumulate=False
+        ),
     )
     for a, b in zip(jax.tree.leaves(scanned), jax.tree.leaves(looped), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4 * float(jnp.abs(b).max()) + 1e-6)
@@ -250,8 +262,8 @@ def test_each_pass_moves_its_own_statistics():
     _, moved = domains.forward(network, params, model_state, images(2), SOURCE)
     change = jax.tree.map(
         lambda a, b: jnp.abs(a - b).max(axis=-1),
-        model_state[SOURCE]['passes'],
-        moved[SOURCE]['passes'],
+        model_state.statistics[SOURCE]['passes'],
+        moved.statistics[SOURCE]['passes'],
     )
     for leaf in jax.tree.leaves(change):
         assert leaf.shape == (2,)
@@ -275,7 +287,11 @@ def hand_case(target, **edits):
         'domain': jnp.asarray([-1.0, -2.0, 0.5, 0.0]),
     }
     new = {'die': at(target), 'logits': jnp.zeros((1, 8)), 'domain': jnp.asarray([1.5])}
-    return dien.losses(source, new, jnp.asarray([0, 0, 1, 1]), settings(**edits))
+    outputs = {'source': source, 'target': new}
+    batch = {'source': {'identity': jnp.asarray([0, 0, 1, 1])}}
+    terms = dien.weighted_terms(settings(**edits))
+    context = Context(jax.random.key(0), jnp.float32(0))
+    return {name: term(outputs, batch, State({}, {}), context) for name, term in terms.items()}
 
 
 def chord(degrees):
@@ -334,8 +350,8 @@ def test_domain_loss_drives_backbone_up_and_classifier_down(monkeypatch):
 
     def reversed_gradient(f, w):
         classifier = {'params': {'logit': {'kernel': w[None, None], 'bias': jnp.zeros(1)}}}
-        logit = dien.DomainClassifier(0).apply(
-            classifier, dien.gradient_reversal(jnp.reshape(f, (1, 1)))
+        logit = dien_network.DomainClassifier(0).apply(
+            classifier, dien_network.gradient_reversal(jnp.reshape(f, (1, 1)))
         )
         return jax.nn.softplus(-logit[0])
 
@@ -343,24 +359,22 @@ def test_domain_loss_drives_backbone_up_and_classifier_down(monkeypatch):
     to_f, to_w = jax.grad(reversed_gradient, argnums=(0, 1))(f, w)
     np.testing.assert_allclose([to_f, to_w], [0.5 / (1 + np.e), -2 / (1 + np.e)], rtol=1e-5)
 
-    def gradients(objective):
-        return jax.grad(
-            lambda p: objective(p, model_state, batch(), jax.random.key(0), 0.0, {})[0]
-        )(params)
+    def gradients(phase):
+        return evaluate(phase, params, model_state, batch()).gradients
 
     def domain_loss(params):
         out, new, _ = domains.forward_jointly(
             network, params, model_state, batch()['source']['image'], batch()['target']['image']
         )
-        return dien.losses(out, new, batch()['source']['identity'], method_settings)['domain']
+        term = method.phases[0].terms['domain']
+        return term({'source': out, 'target': new}, batch(), model_state, None)
 
-    method_settings = settings('dien-base-dc', domain_width=0, dropout=0.0)
-    whole = gradients(method.phases[0].objective)
+    whole = gradients(method.phases[0])
     without = gradients(
-        build('dien-base-dc', domain_width=0, dropout=0.0, weight_domain=0.0)[2].phases[0].objective
+        build('dien-base-dc', domain_width=0, dropout=0.0, weight_domain=0.0)[2].phases[0]
     )
     of_domain = jax.tree.map(lambda a, b: a - b, whole, without)
-    monkeypatch.setattr(dien, 'gradient_reversal', lambda x, scale: x)
+    monkeypatch.setattr(dien_network, 'gradient_reversal', lambda x, scale: x)
     plain = jax.grad(domain_loss)(params)
     for name, sign in (('backbone', -1), ('embedding', -1), ('domain_classifier', 1)):
         for a, b in zip(
@@ -379,7 +393,7 @@ def test_domain_loss_drives_backbone_up_and_classifier_down(monkeypatch):
 
 def test_each_group_moves_at_its_own_rate():
     s, _, method, params, model_state = build(weight_decay=0.0, clip=0.0)
-    optimizer = optim.make(method.phases[0].optimizer, 100, method.group)
+    optimizer = method.phases[0].optimizer(100)
     gradients = jax.tree.map(jnp.ones_like, params)
     updates, state = optimizer.update(gradients, optimizer.init(params), params)
     rates = {
@@ -405,7 +419,7 @@ def test_each_group_moves_at_its_own_rate():
             np.testing.assert_allclose(second, -rate * 1.9, rtol=1e-5)  # momentum 0.9
     # After two thirds of the phase all rates fall to a tenth.
     np.testing.assert_allclose(
-        [optim.learning_rate(method.phases[0].optimizer, 300)(step) for step in (199, 201)],
+        [method.phases[0].optimizer.schedule_over(300)(step) for step in (199, 201)],
         [0.1, 0.01],
         rtol=1e-5,
     )
@@ -417,16 +431,16 @@ def test_labels_of_the_target_are_not_read(variant, norm):
     _, _, method, params, model_state = build(
         variant, passes=min(1, settings(variant).passes), batch_norm=norm
     )
-    step = jax.jit(jax.value_and_grad(method.phases[0].objective, has_aux=True))
     without = batch()
-    with_labels = {**without, 'target': {**without['target'], 'identity': jnp.arange(16) % 3}}
+    with_labels = {**without, 'target': {**without['target'], 'label': jnp.arange(16) % 3}}
     one, two = (
-        step(params, model_state, b, jax.random.key(0), 0.5, {}) for b in (without, with_labels)
+        evaluate(method.phases[0], params, model_state, b, progress=0.5)
+        for b in (without, with_labels)
     )
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_array_equal(a, b)
         assert np.isfinite(np.asarray(a)).all()
-    state = one[0][1][0]
+    state = one.state.statistics
     same = [
         bool(jnp.array_equal(a, b))
         for a, b in zip(jax.tree.leaves(state[SOURCE]), jax.tree.leaves(state[TARGET]), strict=True)
@@ -438,7 +452,7 @@ def test_dropout_is_for_the_identity_classifier_alone():
     _, _, method, params, model_state = build('dien-base-cccdtl-dc', dropout=0.9)
     keys = [jax.random.key(k) for k in (1, 2)]
     one, two = (
-        method.phases[0].objective(params, model_state, batch(), key, 0.0, {})[1][1] for key in keys
+        evaluate(method.phases[0], params, model_state, batch(), key=key).scalars for key in keys
     )
     assert one['identity'] != two['identity']
     for name in ('triplet', 'domain', 'centre_distance', 'domain_accuracy'):
@@ -451,11 +465,7 @@ def test_reversal_can_grow_with_the_training():
     )
 
     def gradient(progress):
-        return jax.grad(
-            lambda p: method.phases[0].objective(
-                p, model_state, batch(), jax.random.key(0), progress, {}
-            )[0]
-        )(params)
+        return evaluate(method.phases[0], params, model_state, batch(), progress=progress).gradients
 
     start, end = gradient(0.0), gradient(1.0)
     np.testing.assert_allclose(
@@ -531,20 +541,22 @@ def test_every_pair_takes_every_variant(pair):
 def test_identity_epochs_come_first_and_see_the_identity_loss_alone():
     _, _, method, params, model_state = build(identity_epochs=2, joint_epochs=3)
     first, joint = method.phases
-    assert (first.epochs, first.row, list(first.streams)) == (2, 'source_only', ['source'])
-    assert (joint.epochs, joint.row, list(joint.streams)) == (3, 'adapted', ['source', 'target'])
-    # Plain rates before, the paper's fall in the joint phase only.
-    assert [
-        optim.learning_rate(phase.optimizer, 300)(299) for phase in (first, joint)
-    ] == pytest.approx([0.1, 0.01])
-    source = {'image': images(0), 'identity': jnp.arange(8) % PROBLEM.source_identities}
-    _, (_, metrics) = first.objective(
-        params, model_state, {'source': source}, jax.random.key(0), 0.0, {}
+    assert (first.epochs, first.report_as, list(first.streams)) == (2, 'source_only', ['source'])
+    assert (joint.epochs, joint.report_as, list(joint.streams)) == (
+        3,
+        'adapted',
+        ['source', 'target'],
     )
+    # Plain rates before, the paper's fall in the joint phase only.
+    assert [phase.optimizer.schedule_over(300)(299) for phase in (first, joint)] == pytest.approx(
+        [0.1, 0.01]
+    )
+    source = {'image': images(0), 'identity': jnp.arange(8) % PROBLEM.source_identities}
+    metrics = evaluate(first, params, model_state, {'source': source}).scalars
     assert {'triplet', 'domain'}.isdisjoint(metrics)
     assert metrics['identity'] > 0
     alone = build('dien-base', identity_epochs=2, joint_epochs=3)[2]
-    assert [(phase.epochs, phase.row) for phase in alone.phases] == [(5, 'source_only')]
+    assert [(phase.epochs, phase.report_as) for phase in alone.phases] == [(5, 'source_only')]
 
 
 @pytest.mark.parametrize(
@@ -601,7 +613,7 @@ def test_run_of_each_kind(variant, tiny_config, tmp_path):
 def test_a_large_gradient_is_clipped_and_the_groups_keep_their_ratios():
     s, _, method, params, _ = build(weight_decay=0.0)
     assert s.clip == 10
-    optimizer = optim.make(method.phases[0].optimizer, 100, method.group)
+    optimizer = method.phases[0].optimizer(100)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     for size, expected in (
         (1.0, 10 / np.sqrt(count)),

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from phases import evaluate
 from sklearn.metrics import pairwise_distances
 
 from jreid import methods
 from jreid.clustering import estimate_identities
 from jreid.configs import variants
 from jreid.methods import dmtnet
-from jreid.methods.contract import SOURCE, TARGET, Problem
+from jreid.methods.contract import SOURCE, TARGET, Problem, RefreshContext
 
 SIZE = (16, 8)
 PROBLEM = Problem(
@@ -86,7 +87,7 @@ def batch():
         'identity': np.repeat([0, 2, 3, 5], 2).astype(np.int32),
         'attributes': rng.integers(0, 2, (8, 3)).astype(np.float32),
     }
-    target = {'image': images[1], 'identity': np.array([1, 1, 7, 7, 8, 8, -1, -1], np.int32)}
+    target = {'image': images[1], 'label': np.array([1, 1, 7, 7, 8, 8, -1, -1], np.int32)}
     return jax.tree.map(jnp.asarray, {'source': source, 'target': target})
 
 
@@ -105,13 +106,10 @@ def batch():
 def test_matching_feature_has_the_parts_that_the_variant_keeps(variant, width, attention):
     problem = dataclasses.replace(PROBLEM, target_identities=5)
     method = build(variant, problem)
-    params, model_state, _ = jax.eval_shape(method.init, jax.random.key(0))
-    variables = {'params': params, 'model_state': model_state}
+    params, state = jax.eval_shape(method.init, jax.random.key(0))
     images = jax.ShapeDtypeStruct((3, *SIZE, 3), jnp.float32)
-    assert jax.eval_shape(lambda v, x: method.embed(v, x, TARGET), variables, images).shape == (
-        3,
-        width,
-    )
+    embedded = jax.eval_shape(lambda p, s, x: method.embed(p, s, x, TARGET), params, state, images)
+    assert embedded.shape == (3, width)
     assert ('attention' in params) == attention
     assert ('identification' in params) == (variant != 'mtwinet')
     assert params['attributes']['kernel'].shape == (10, 4 * 3)
@@ -119,13 +117,13 @@ def test_matching_feature_has_the_parts_that_the_variant_keeps(variant, width, a
 
 def test_source_without_attributes_has_no_attribute_head_and_f_id_takes_its_width():
     method = build(problem=dataclasses.replace(PROBLEM, attribute_names=()))
-    params, _, _ = jax.eval_shape(method.init, jax.random.key(0))
+    params, _ = jax.eval_shape(method.init, jax.random.key(0))
     assert not {'attributes', 'attention'} & set(params)
     assert params['identification']['kernel'].shape == (10, 32 - 8)
 
 
 def test_attention_is_equation_4_and_its_loss_equation_3(ready, batch):
-    method, params, state, extra = ready
+    method, params, state = ready
     images, labels = batch['source']['image'], np.asarray(batch['source']['attributes'])
     out = jax.tree.map(np.asarray, network().apply({'params': params}, images, train=False))
     assert out['base'].shape == (8, 10)
@@ -149,30 +147,25 @@ def test_attention_is_equation_4_and_its_loss_equation_3(ready, batch):
         rtol=1e-4,
         atol=1e-5,
     )
-    _, (_, metrics) = jax.jit(method.phases[0].objective)(
-        params, state, {'source': batch['source']}, jax.random.key(0), 0.0, extra
-    )
-    np.testing.assert_allclose(metrics['attributes'], frobenius.mean(), rtol=1e-4)
+    result = evaluate(method.phases[0], params, state, {'source': batch['source']})
+    np.testing.assert_allclose(result.scalars['attributes'], frobenius.mean(), rtol=1e-4)
 
 
 def test_images_that_nobody_annotated_do_not_count_in_equation_3(ready, batch):
-    method, params, state, extra = ready
+    method, params, state = ready
     source = {
         **batch['source'],
         'attributes': batch['source']['attributes'].at[jnp.array([1, 6])].set(jnp.nan),
     }
-    objective = jax.jit(jax.value_and_grad(method.phases[0].objective, has_aux=True))
-    (_, (_, metrics)), gradient = objective(
-        params, state, {'source': source}, jax.random.key(0), 0.0, extra
-    )
+    result = evaluate(method.phases[0], params, state, {'source': source})
     kept = np.array([0, 2, 3, 4, 5, 7])
     out = network().apply({'params': params}, batch['source']['image'], train=False)
     expected = np.linalg.norm(
         np.asarray(out['attention'] - batch['source']['attributes'][:, :, None]).reshape(8, -1),
         axis=1,
     )[kept].mean()
-    np.testing.assert_allclose(metrics['attributes'], expected, rtol=1e-4)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    np.testing.assert_allclose(result.scalars['attributes'], expected, rtol=1e-4)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.gradients))
 
 
 def log_softmax(x):
@@ -201,20 +194,22 @@ def mean_assignment(features, centroids):
 
 
 def test_every_term_of_the_adaptation_by_hand(ready, batch):
-    method, params, state, _ = ready
+    method, params, state = ready
     rng = np.random.default_rng(2)
     valid = np.arange(16) < 9
     centroids = rng.normal(size=(16, 8)).astype(np.float32)
-    extra = {'centroids': jnp.asarray(centroids), 'valid': jnp.asarray(valid)}
-    value, (_, terms) = jax.jit(method.phases[1].objective)(
-        params, state, batch, jax.random.key(0), 0.0, extra
-    )
+    memory = {'centroids': jnp.asarray(centroids), 'valid': jnp.asarray(valid)}
+    result = evaluate(method.phases[1], params, state._replace(memory=memory), batch)
+    terms = {name: result.scalars[name] for name in method.phases[1].terms}
     net = network()
     source, target = (
         jax.tree.map(np.asarray, net.apply({'params': params}, batch[d]['image'], train=False))
         for d in ('source', 'target')
     )
-    labels, pseudo = (np.asarray(batch[d]['identity']) for d in ('source', 'target'))
+    labels, pseudo = (
+        np.asarray(batch['source']['identity']),
+        np.asarray(batch['target']['label']),
+    )
     labelled = pseudo >= 0
     p, q = (
         mean_assignment(source['classification'], centroids[valid]),
@@ -246,22 +241,20 @@ def test_every_term_of_the_adaptation_by_hand(ready, batch):
     assert set(terms) == set(expected)
     for name, number in expected.items():
         np.testing.assert_allclose(terms[name], number, rtol=2e-4, err_msg=name)
-    np.testing.assert_allclose(value, sum(expected.values()), rtol=2e-4)
+    np.testing.assert_allclose(result.loss, sum(expected.values()), rtol=2e-4)
 
 
 def test_image_without_pseudo_label_reaches_mmd_and_kl_only(ready, batch):
-    method, params, state, _ = ready
+    method, params, state = ready
     rng = np.random.default_rng(3)
-    extra = {
+    memory = {
         'centroids': jnp.asarray(rng.normal(size=(16, 8)), jnp.float32),
         'valid': jnp.arange(16) < 9,
     }
-    objective = jax.jit(method.phases[1].objective)
+    state = state._replace(memory=memory)
 
     def terms(target):
-        return objective(params, state, {**batch, 'target': target}, jax.random.key(0), 0.0, extra)[
-            1
-        ][1]
+        return evaluate(method.phases[1], params, state, {**batch, 'target': target}).scalars
 
     plain = terms(batch['target'])
     other_image = terms({**batch['target'], 'image': batch['target']['image'].at[7].set(2.0)})
@@ -270,7 +263,7 @@ def test_image_without_pseudo_label_reaches_mmd_and_kl_only(ready, batch):
     for name in ('mmd', 'kl'):
         assert abs(other_image[name] - plain[name]) > 1e-4 * abs(plain[name]), name
     other_labels = terms(
-        {**batch['target'], 'identity': jnp.array([3, 3, 3, -1, 4, 4, 0, 0], jnp.int32)}
+        {**batch['target'], 'label': jnp.array([3, 3, 3, -1, 4, 4, 0, 0], jnp.int32)}
     )
     for name in ('mmd', 'kl'):
         np.testing.assert_allclose(other_labels[name], plain[name], rtol=1e-6, err_msg=name)
@@ -280,20 +273,20 @@ def test_image_without_pseudo_label_reaches_mmd_and_kl_only(ready, batch):
 @pytest.mark.parametrize('labels', [[-1] * 8, [1, 1, 1, 1, 1, 1, 1, -1]])
 def test_gradients_are_finite_with_masked_centroids_and_hardly_a_label(labels, ready, batch):
     """Masked centroids may hold anything; a batch may have no pseudo label at all."""
-    method, params, state, _ = ready
-    extra = {'centroids': jnp.zeros((16, 8)).at[9:].set(jnp.inf), 'valid': jnp.arange(16) < 9}
-    batch = {**batch, 'target': {**batch['target'], 'identity': jnp.array(labels, jnp.int32)}}
-    gradient = jax.jit(jax.value_and_grad(method.phases[1].objective, has_aux=True))
-    (value, (_, terms)), gradients = gradient(params, state, batch, jax.random.key(0), 0.0, extra)
-    assert np.isfinite(value)
-    assert terms['target_matching'] == 0
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+    method, params, state = ready
+    memory = {'centroids': jnp.zeros((16, 8)).at[9:].set(jnp.inf), 'valid': jnp.arange(16) < 9}
+    batch = {**batch, 'target': {**batch['target'], 'label': jnp.array(labels, jnp.int32)}}
+    result = evaluate(method.phases[1], params, state._replace(memory=memory), batch)
+    assert np.isfinite(result.loss)
+    assert result.scalars['target_matching'] == 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.gradients))
 
 
 def test_common_statistics_are_those_of_both_domains_as_one_batch(batch):
     method = build(batch_norm='joint', neck=True)
-    params, state, extra = method.init(jax.random.key(0))
-    extra = {**extra, 'valid': jnp.arange(len(extra['valid'])) < 9}
+    params, state = method.init(jax.random.key(0))
+    valid = jnp.arange(len(state.memory['valid'])) < 9
+    state = state._replace(memory={**state.memory, 'valid': valid})
     base = nn.relu(
         nn.Conv(10, (3, 3), strides=(4, 4)).apply(
             {'params': params['backbone']['Conv_0']},
@@ -301,9 +294,7 @@ def test_common_statistics_are_those_of_both_domains_as_one_batch(batch):
         )
     )
     mean = 0.1 * np.asarray(base).mean((1, 2)).mean(0)
-    _, (moved, _) = jax.jit(method.phases[1].objective)(
-        params, state, batch, jax.random.key(0), 0.0, extra
-    )
+    moved = evaluate(method.phases[1], params, state, batch).state.statistics
     for domain in (SOURCE, TARGET):
         np.testing.assert_allclose(moved[domain]['neck']['bn']['mean'], mean, rtol=1e-4, atol=1e-6)
 
@@ -330,18 +321,17 @@ def described(features, camera=None):
     }
 
 
-def refreshed(method, params, extra, sizes, *, last=False, key=0, camera=None, features=None):
+def refreshed(method, params, state, sizes, *, last=False, key=0, camera=None, features=None):
     source, identity = blobs([8] * 6)
     target, truth = blobs(sizes, seed=1, first=10)
     target = target if features is None else features
+    before = np.full(len(target), -1, np.int32)
     found = method.refresh(
-        jax.random.key(key),
         params,
-        extra,
-        described(source),
+        state,
+        {**described(source), 'identity': identity},
         described(target, camera),
-        identity,
-        last,
+        RefreshContext(jax.random.key(key), before, last),
     )
     return found, target, truth
 
@@ -349,8 +339,8 @@ def refreshed(method, params, extra, sizes, *, last=False, key=0, camera=None, f
 def test_refresh_gives_clusters_as_labels_and_leaves_small_ones_out():
     problem = dataclasses.replace(PROBLEM, target_images=37, target_identities=5)
     method = build('mtwnnet', problem, images_per_identity=3)
-    params, _, extra = method.init(jax.random.key(0))
-    found, features, truth = refreshed(method, params, extra, [9, 9, 8, 9, 2])
+    params, state = method.init(jax.random.key(0))
+    found, features, truth = refreshed(method, params, state, [9, 9, 8, 9, 2])
     assert found.labels.dtype == np.int32
     np.testing.assert_array_equal(found.labels[truth == 4], [-1, -1])
     kept = found.labels[truth < 4]
@@ -364,19 +354,19 @@ def test_refresh_gives_clusters_as_labels_and_leaves_small_ones_out():
     }
     assert not found.tables  # the true number was given: there is no sweep
     # The shapes are those of `init`, or the compiled step could not take them.
-    assert jax.tree.map(np.shape, found.extra) == jax.tree.map(np.shape, extra)
+    assert jax.tree.map(np.shape, found.state) == jax.tree.map(np.shape, state)
     assert jax.tree.map(np.shape, found.params) == jax.tree.map(np.shape, params)
-    assert int(found.extra['valid'].sum()) == 11
+    assert int(found.state.memory['valid'].sum()) == 11
     cluster = kept[truth[truth < 4] == 0][0]
     np.testing.assert_allclose(
-        found.extra['centroids'][cluster], features[truth == 0].mean(0), rtol=1e-4, atol=1e-4
+        found.state.memory['centroids'][cluster], features[truth == 0].mean(0), rtol=1e-4, atol=1e-4
     )
 
 
 @pytest.mark.parametrize('offset', [0.0, 40.0])
 def test_classifier_of_the_target_predicts_the_nearest_mean(offset, ready):
     """Wherever the features lie, no cluster without an image of the target is predicted."""
-    _, params, _, _ = ready
+    _, params, _ = ready
     rng = np.random.default_rng(4)
     features = (offset + rng.normal(size=(60, 8))).astype(np.float32)
     clusters = rng.choice([7, 8, 11, 12], 60)
@@ -396,29 +386,29 @@ def test_total_is_estimated_again_only_when_asked_for_or_last():
     method = build(
         estimate_every_refresh=False, problem=dataclasses.replace(PROBLEM, target_images=40)
     )
-    params, _, extra = method.init(jax.random.key(0))
-    first, _, _ = refreshed(method, params, extra, [8] * 5)
+    params, state = method.init(jax.random.key(0))
+    first, _, _ = refreshed(method, params, state, [8] * 5)
     assert set(first.tables['niec']) == {'total', 'accuracy', 'silhouette'}
     # Other images, of fewer identities: the total of before is kept until the last refresh.
-    second, _, _ = refreshed(method, first.params, first.extra, [14, 13, 13])
+    second, _, _ = refreshed(method, first.params, first.state, [14, 13, 13])
     assert not second.tables
     assert (
         second.report['clusters']
         == first.report['clusters']
         == 6 + first.report['identities_estimated']
     )
-    third, _, _ = refreshed(method, second.params, second.extra, [14, 13, 13], last=True)
+    third, _, _ = refreshed(method, second.params, second.state, [14, 13, 13], last=True)
     assert third.tables
     assert third.report['identities_estimated'] < first.report['identities_estimated']
     each = build(problem=dataclasses.replace(PROBLEM, target_images=40))
-    again, _, _ = refreshed(each, first.params, first.extra, [14, 13, 13])
+    again, _, _ = refreshed(each, first.params, first.state, [14, 13, 13])
     assert again.tables
 
 
 def test_sweep_is_that_of_the_clustering_room():
     method = build(problem=dataclasses.replace(PROBLEM, target_images=40))
-    params, _, extra = method.init(jax.random.key(0))
-    found, target, _ = refreshed(method, params, extra, [8] * 5, key=3)
+    params, state = method.init(jax.random.key(0))
+    found, target, _ = refreshed(method, params, state, [8] * 5, key=3)
     source, identity = blobs([8] * 6)
     s = settings()
     alone = estimate_identities(
@@ -437,14 +427,14 @@ def test_centring_takes_out_what_a_camera_adds():
     pure = {}
     for centring in ('none', 'camera'):
         method = build('mtwnnet', problem, cluster_centring=centring)
-        params, _, extra = method.init(jax.random.key(0))
-        found, _, _ = refreshed(method, params, extra, [8] * 5, camera=camera, features=shifted)
+        params, state = method.init(jax.random.key(0))
+        found, _, _ = refreshed(method, params, state, [8] * 5, camera=camera, features=shifted)
         pure[centring] = all(len(set(found.labels[truth == c])) == 1 for c in range(5))
         some = found.labels.max()
         assert some >= 6  # a cluster that no source image is in
-        # Centroids of L_KL are means of the features as they come.
+        # Centroids of L_KL are means of features without centring.
         np.testing.assert_allclose(
-            found.extra['centroids'][some],
+            found.state.memory['centroids'][some],
             shifted[found.labels == some].mean(0),
             rtol=1e-4,
             atol=1e-3,
@@ -532,7 +522,7 @@ def test_settings_that_cannot_work_are_refused_before_training(edits, problem, m
 
 
 def test_width_of_one_beside_the_other_parts_is_enough():
-    params, _, _ = jax.eval_shape(build(matching_width=13).init, jax.random.key(0))
+    params, _ = jax.eval_shape(build(matching_width=13).init, jax.random.key(0))
     assert params['identification']['kernel'].shape == (10, 1)
 
 
