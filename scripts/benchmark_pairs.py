@@ -1,4 +1,4 @@
-"""Pairs of images compared a second: MTDnet's blocks (`jreid.evaluation.pairs`) beside the naive
+"""Measures pairs of images compared per second: MTDnet's blocks beside the naive way.
 way, both images of each pair through the whole network.
 
     python scripts/benchmark_pairs.py [--queries 100 --gallery 100 --naive 64 --repeats 3] [--small]
@@ -23,8 +23,8 @@ from jreid import methods
 from jreid.configs import base, demo
 from jreid.data import Index
 from jreid.engine import sharding, steps
-from jreid.engine.augment import normalise
-from jreid.evaluation.pairs import pair_distances, pair_steps
+from jreid.engine.functions import Functions
+from jreid.evaluation.pairs import pair_distances
 from jreid.methods.contract import Problem
 from jreid.models.backbones import build
 
@@ -62,18 +62,18 @@ def main() -> None:
     module, record = build(config.model.backbone, config.model.options)
     method = methods.build(config.method, module, Problem(size, 2, 2, 2, target_labelled=True))
     preparation = steps.preparation(record, config.augment)
-    params, model_state, _ = method.init(jax.random.key(0))
-    variables = {'params': params, 'model_state': model_state}
+    params, state = method.init(jax.random.key(0))
     query, gallery = images_of(given.queries, size, 0), images_of(given.gallery, size, 1)
-    mesh, compiled = sharding.make_mesh(), pair_steps(method, preparation, 'target')
+    mesh, functions = sharding.make_mesh(), Functions(method, preparation).pairs('target')
     assert method.pair_input is not None
     assert method.score is not None
     pair_input, score = method.pair_input, method.score
 
     def blocks() -> np.ndarray:
         return pair_distances(
-            compiled,
-            variables,
+            functions,
+            params,
+            state,
             query,
             gallery,
             mesh=mesh,
@@ -83,13 +83,13 @@ def main() -> None:
         )
 
     @jax.jit
-    def compare(variables, first, second):
-        ready = (normalise(x, preparation.mean, preparation.std) for x in (first, second))
+    def compare(params, state, first, second):
+        ready = (preparation.fixed(x) for x in (first, second))
         sides = [
-            pair_input(variables, x, 'target', side)
+            pair_input(params, state, x, 'target', side)
             for x, side in zip(ready, ('query', 'gallery'), strict=True)
         ]
-        one = jax.vmap(lambda a, b: score(variables, a[None], b[None])[0, 0])
+        one = jax.vmap(lambda a, b: score(params, state, a[None], b[None])[0, 0])
         return jax.nn.sigmoid(-one(*sides))
 
     count = min(given.naive, given.queries * given.gallery) // given.naive_batch * given.naive_batch
@@ -101,7 +101,8 @@ def main() -> None:
             [
                 np.asarray(
                     compare(
-                        variables,
+                        params,
+                        state,
                         jnp.asarray(query.pixels[rows[p]]),
                         jnp.asarray(gallery.pixels[columns[p]]),
                     )

@@ -26,7 +26,6 @@ import os
 import pathlib
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -40,10 +39,11 @@ from PIL import Image
 
 from jreid.commands import allocation
 from jreid.configs import base
-from jreid.engine import sharding, state, steps
-from jreid.engine.feeds import Feed, part
+from jreid.engine import feeds, sharding, state, steps
+from jreid.engine.feeds import Feed
 from jreid.losses import batch_hard_triplet, cross_entropy
-from jreid.methods.contract import Phase, Stream
+from jreid.methods.common import plans
+from jreid.methods.contract import Phase, State
 from jreid.models import BACKBONES
 from jreid.models.backbones import build
 from jreid.training.data import open_data
@@ -88,26 +88,35 @@ def write_set(folder: pathlib.Path) -> None:
                 )
 
 
-def objective(module: Any) -> Callable[..., Any]:
-    """Cross-entropy and triplet loss of the pooled map."""
+def system(module: Any, options: argparse.Namespace, *, augment: bool) -> Phase:
+    """Cross-entropy and triplet loss of the pooled map, as a phase."""
 
-    def loss(params, model_state, batch, key, progress, extra):
-        part = batch['source']
+    def forward(params, state, batch, context):
         maps, moved = module.apply(
-            {'params': params['backbone'], **model_state},
-            part['image'],
+            {'params': params['backbone'], **state.statistics},
+            batch['source']['image'],
             train=True,
             mutable=['batch_stats'],
         )
         features = jnp.mean(maps, axis=(1, 2))
-        classification = cross_entropy(features @ params['classifier'], part['identity'])
-        triplet = batch_hard_triplet(features, part['identity'], margin=0.3)
-        return classification + triplet, (
-            dict(moved),
-            {'classification': classification, 'triplet': triplet},
-        )
+        out = {'feature': features, 'logits': features @ params['classifier']}
+        return {'source': out}, state._replace(statistics=dict(moved))
 
-    return loss
+    def classification(outputs, batch, state, context):
+        return cross_entropy(outputs['source']['logits'], batch['source']['identity'])
+
+    def triplet(outputs, batch, state, context):
+        identity = batch['source']['identity']
+        return batch_hard_triplet(outputs['source']['feature'], identity, margin=0.3)
+
+    return Phase(
+        name='source',
+        epochs=1,
+        streams={'source': plans.pxk('source', options.batch // 4, 4, augment=augment)},
+        forward=forward,
+        terms={'classification': classification, 'triplet': triplet},
+        optimizer=lambda steps: optax.adam(3e-4),
+    )
 
 
 def training(
@@ -121,18 +130,16 @@ def training(
         lambda: module.init(jax.random.key(0), jnp.zeros((1, *options.size, 3)), train=False)
     )()
     classifier = jax.random.normal(jax.random.key(1), (record.features, classes)) * 0.01
-    params, model_state = (
-        {'backbone': variables['params'], 'classifier': classifier},
-        {'batch_stats': variables.get('batch_stats', {})},
-    )
-    optimizer = optax.adam(3e-4)
-    stream = Stream('source', 'pxk', options.batch, 4, augment=augment)
+    params = {'backbone': variables['params'], 'classifier': classifier}
+    begun = State({'batch_stats': variables.get('batch_stats', {})}, {})
+    phase = system(module, options, augment=augment)
+    optimizer = phase.optimizer(1000)
     prepared = steps.Preparation(
         mean=tuple(m / 255 for m in record.mean), std=tuple(s / 255 for s in record.std)
     )
     mesh = sharding.make_mesh()
     step = steps.train_step(
-        Phase('source', 1, {'source': stream}, objective(module)),
+        phase,
         optimizer,
         prepared,
         start=0,
@@ -140,11 +147,7 @@ def training(
         parts=options.accumulate,
         mesh=mesh,
     )
-    return (
-        sharding.replicate(mesh, state.create(params, model_state, {}, optimizer)),
-        step,
-        prepared,
-    )
+    return sharding.replicate(mesh, state.create(params, begun, optimizer)), step.run, prepared
 
 
 def data_table(options: argparse.Namespace) -> None:
@@ -180,16 +183,14 @@ def data_table(options: argparse.Namespace) -> None:
             }
             try:
                 feed = open_data(settings, select_on_source=False).source_train
-                plan_of = lambda epoch, feed=feed: plan(
-                    Stream('source', 'pxk', options.batch, 4),
+                plan = feeds.plan(
+                    plans.pxk('source', options.batch // 4, 4),
                     feed.index,
                     feed.index.identity,
                     steps=options.steps + 2,
-                    seed=0,
-                    epoch=epoch,
+                    seed=(0,),
                 )
-                waiting, whole = loop(options, feed, plan_of(0), feed.for_steps(plan_of(0)))
-                plan = plan_of(0)
+                waiting, whole = loop(options, feed, plan, feed.for_steps(plan))
                 images = next(feed.images(plan)) if feed.pool is None else None
                 _, alone = loop(
                     options,
@@ -211,7 +212,7 @@ def loop(
     options: argparse.Namespace, feed: Feed, plan: np.ndarray, images: Iterator[Any]
 ) -> tuple[float, float]:
     """(mean seconds waiting for data, mean seconds) of a step; the first two steps do not count."""
-    stream, mesh = Stream('source', 'pxk', options.batch, 4), sharding.make_mesh()
+    stream, mesh = plans.pxk('source', options.batch // 4, 4), sharding.make_mesh()
     now, step, _ = training(options, classes=IDENTITIES, augment=True)
     pools = {} if feed.pool is None else {'source': feed.pool}
     waited, pending, start = 0.0, None, 0.0
@@ -222,11 +223,11 @@ def loop(
         asked = time.perf_counter()
         batch = next(images)
         waited += time.perf_counter() - asked
-        part = {'source': part(stream, feed, feed.index.identity, rows, batch)}
-        now, metrics = step(now, sharding.spread(mesh, part), jax.random.key(0), pools)
+        read = {'source': feeds.part(stream, feed, feed.index.identity, rows, batch)}
+        now, scalars = step(now, sharding.spread(mesh, read), jax.random.key(0), pools)
         if pending is not None:
-            float(pending['loss'])
-        pending = metrics
+            np.asarray(pending)
+        pending = scalars
     jax.block_until_ready(now)
     return waited / (len(plan) - 2), (time.perf_counter() - start) / (len(plan) - 2)
 
@@ -426,5 +427,5 @@ def main() -> None:
 
 if __name__ == '__main__':
     # as the trainer does; PyTorch takes its turns in the same process
-    allocation.start_again(sys.argv)
+    allocation.start_again()
     main()

@@ -9,9 +9,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jreid.models.convolution import Conv, Writing
+from jreid.models.convolution import Conv
 from jreid.models.norm import BatchNorm
 from jreid.models.remat import block
+from jreid.models.writings import Writing
 
 Maps = Float[Array, 'b h w c']
 

@@ -9,7 +9,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import zero_from_primal
 from jaxtyping import Array, Float
+
+from jreid.models.writings import perturbed
 
 Activation = Literal['none', 'relu', 'relu6']
 Channels = Float[Array, ' c']
@@ -29,7 +32,7 @@ def _activate(z: Float[Array, '... c'], activation: Activation) -> Float[Array, 
     return z if activation == 'none' else jnp.clip(z, *_LIMITS[activation])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
 def normalise(
     x: Float[Array, '... c'],
     scale: Channels,
@@ -38,47 +41,64 @@ def normalise(
     activation: Activation,
     dtype: Any,
 ) -> tuple[Float[Array, '... c'], Channels, Channels]:
-    """activation(scale (x - mean) / sqrt(var + epsilon) + bias) with the batch's own mean and
-    biased variance over all axes but the last.
+    """Computes activation(scale (x - mean) / sqrt(var + epsilon) + bias).
 
-    Returns (the result in `dtype`, mean, variance), the statistics for the running averages: no
-    gradient flows through those two. The backward pass keeps x alone and recomputes the rest, 2
-    passes over memory: a training step is bound by memory, not by arithmetic.
+    The mean and the biased variance are the batch's own, over all axes but the last. Returns (the
+    result in `dtype`, mean, variance), the statistics for the running averages: no gradient flows
+    through those two. The backward pass keeps x alone and recomputes the rest, 2 passes over
+    memory: a training step is bound by memory, not by arithmetic.
     """
-    return _normalise_forward(x, scale, bias, epsilon, activation, dtype)[0]
-
-
-def _normalise_forward(
-    x: Array, scale: Array, bias: Array, epsilon: float, activation: Activation, dtype: Any
-) -> tuple[Any, Any]:
     wide = x.astype(jnp.float32)
     count = x.size // x.shape[-1]
     mean = _channel_sum(wide) / count
     variance = jnp.maximum(_channel_sum(wide * wide) / count - mean * mean, 0.0)
-    inverse = lax.rsqrt(variance + epsilon)
-    gain = scale * inverse
+    gain = scale * lax.rsqrt(variance + epsilon)
     out = _activate(wide * gain + (bias - mean * gain), activation).astype(dtype)
-    return (out, mean, variance), (x, scale, bias, mean, inverse)
+    return out, mean, variance
 
 
-def _normalise_backward(
-    epsilon: float, activation: Activation, dtype: Any, residuals: Any, cotangents: Any
-) -> tuple[Array, Array, Array]:
-    x, scale, bias, mean, inverse = residuals
-    wide, cotangent = x.astype(jnp.float32), cotangents[0].astype(jnp.float32)
+@partial(normalise.defjvp, symbolic_zeros=True)
+def _normalise_jvp(
+    epsilon: float, activation: Activation, dtype: Any, primals: Any, tangents: Any
+) -> tuple[Any, Any]:
+    x, scale, bias = primals
+    out, mean, variance = normalise(x, scale, bias, epsilon, activation, dtype)
+    inverse = lax.rsqrt(variance + epsilon)
+    dots = tuple(map(perturbed, tangents))
+    tangent = _tangent(x, scale, bias, mean, inverse, dots, activation).astype(dtype)
+    return (out, mean, variance), (tangent, zero_from_primal(mean), zero_from_primal(variance))
+
+
+@partial(jax.checkpoint, prevent_cse=False, static_argnums=(6,))
+def _tangent(
+    x: Array, scale: Array, bias: Array, mean: Array, inverse: Array, dots: Any, activation: Any
+) -> Array:
+    """Computes the result's tangent; its transpose takes two passes over x and the cotangent."""
+    wide = x.astype(jnp.float32)
     count = x.size // x.shape[-1]
     gain = scale * inverse
+    x_dot, scale_dot, bias_dot = dots
+    slope, offset = jnp.zeros_like(gain), jnp.zeros_like(gain)
+    if scale_dot is not None:
+        slope += scale_dot * inverse
+    if bias_dot is not None:
+        offset += bias_dot
+    if x_dot is not None:
+        x_dot = x_dot.astype(jnp.float32)
+        total = _channel_sum(x_dot)
+        # Not the sum of x_dot (x - mean): the transpose would need x - mean twice, and XLA would
+        # keep it in memory beside x.
+        moment = _channel_sum(x_dot * wide) - mean * total
+        offset -= gain * total / count
+        slope -= gain * inverse * inverse * moment / count
+    tangent = slope * (wide - mean) + offset
+    if x_dot is not None:
+        tangent = gain * x_dot + tangent
     if activation != 'none':
         low, high = _LIMITS[activation]
         z = wide * gain + (bias - mean * gain)
-        cotangent = jnp.where((z > low) & (z < high), cotangent, 0.0)
-    total, moment = _channel_sum(cotangent), _channel_sum(cotangent * (wide - mean))
-    slope = -gain * inverse * inverse * moment / count
-    x_gradient = gain * cotangent + (slope * wide - (gain * total / count + slope * mean))
-    return x_gradient.astype(x.dtype), moment * inverse, total
-
-
-normalise.defvjp(_normalise_forward, _normalise_backward)
+        tangent = jnp.where((z > low) & (z < high), tangent, 0.0)
+    return tangent
 
 
 class BatchNorm(nn.Module):

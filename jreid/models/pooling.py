@@ -1,7 +1,7 @@
 """Max pooling with a backward pass that XLA runs fast on a CPU."""
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jreid.models.convolution import Pads, gather, taps
+from jreid.models.writings import Pads, spread, taps
 
 Writing = Literal['auto', 'windows', 'shifted']
 
@@ -22,15 +22,25 @@ def max_pool(
     pads: Pads = ((0, 0), (0, 0)),
     writing: Writing = 'auto',
 ) -> Float[Array, 'b i j c']:
-    """Largest value of each size x size window, -inf beyond the edges; the gradient goes to the
-    first of equal values, as in PyTorch.
+    """Returns the largest value of each size x size window, -inf beyond the edges.
+
+    The gradient goes to the first of equal values, as in PyTorch.
 
     Args:
       writing: 'windows' (XLA's reduction over windows), 'shifted' (`max_pool_shifted`) or 'auto'
-        (shifted on a CPU, windows elsewhere).
+        (shifted on a CPU, windows elsewhere, chosen for the platform that the computation is
+        lowered for).
     """
-    if writing == 'shifted' or (writing == 'auto' and jax.default_backend() == 'cpu'):
-        return max_pool_shifted(x, size, stride, pads)
+    shifted, windows = (
+        partial(pool, size=size, stride=stride, pads=pads)
+        for pool in (max_pool_shifted, _max_pool_windows)
+    )
+    if writing == 'auto':
+        return lax.platform_dependent(x, cpu=shifted, default=windows)
+    return (shifted if writing == 'shifted' else windows)(x)
+
+
+def _max_pool_windows(x: Array, size: int, stride: int, pads: Pads) -> Array:
     # A traced start value would make it a reduction that has no derivative.
     return lax.reduce_window(
         x,
@@ -42,26 +52,20 @@ def max_pool(
     )
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
 def max_pool_shifted(
     x: Float[Array, 'b h w c'], size: int, stride: int, pads: Pads
 ) -> Float[Array, 'b i j c']:
-    """Max pooling as the largest of size*size shifted images; the backward pass keeps one byte a
-    window, the place of its largest value.
+    """Returns max pooling as the largest of size*size shifted images.
 
-    XLA's CPU scatters the gradient window by window: after ResNet's stem (256x128, batch 8) both
-    passes take a tenth of the time this way.
+    The backward pass keeps one byte per window, the place of its largest value. XLA's CPU scatters
+    the gradient window by window: after ResNet's stem (256x128, batch 8) both passes take a tenth
+    of the time this way.
     """
-    return _pool(x, size, stride, pads, x.shape)
+    return _largest(x, size, stride, pads)[0]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
-def _pool(x: Array, size: int, stride: int, pads: Pads, shape: tuple[int, ...]) -> Array:
-    return _pool_forward(x, size, stride, pads, shape)[0]
-
-
-def _pool_forward(
-    x: Array, size: int, stride: int, pads: Pads, shape: tuple[int, ...]
-) -> tuple[Array, Array]:
+def _largest(x: Array, size: int, stride: int, pads: Pads) -> tuple[Array, Array]:
     views = taps(x, (size, size), stride, pads, fill=-np.inf)
     largest, place = views[0], jnp.zeros(views[0].shape, jnp.uint8)
     for i, view in enumerate(views[1:], start=1):
@@ -70,19 +74,23 @@ def _pool_forward(
     return largest, place
 
 
-def _pool_backward(
-    size: int, stride: int, pads: Pads, shape: tuple[int, ...], place: Array, cotangent: Array
-) -> tuple[Array]:
-    return (
-        gather(
-            lambda m, n, part, where: jnp.where(where == m * size + n, part, 0),
-            (cotangent, place),
-            shape,
-            size,
-            stride,
-            pads,
-        ),
+@max_pool_shifted.defjvp
+def _max_pool_jvp(
+    size: int, stride: int, pads: Pads, primals: Any, tangents: Any
+) -> tuple[Array, Array]:
+    largest, place = _largest(*primals, size, stride, pads)
+    return largest, _picked(*tangents, place, size, stride, pads)
+
+
+@partial(jax.checkpoint, prevent_cse=False, static_argnums=(2, 3, 4))
+def _picked(x: Array, place: Array, size: int, stride: int, pads: Pads) -> Array:
+    """Returns the value of x at each window's place."""
+    return spread(
+        lambda m, n, part, where: jnp.where(where == m * size + n, part, 0),
+        x,
+        (place,),
+        place.shape[1:3],
+        size,
+        stride,
+        pads,
     )
-
-
-_pool.defvjp(_pool_forward, _pool_backward)

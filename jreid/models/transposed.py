@@ -4,12 +4,11 @@ import math
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jreid.models.convolution import convolve, convolve_unrolled
+from jreid.models.writings import convolve_unrolled
 
 
 class TransposedConvolution(nn.Module):
@@ -63,8 +62,7 @@ class TransposedConvolution(nn.Module):
             pads.append((-first, positions + first + table.shape[1] - 1 - length))
             outs.append((positions, out))
         flat = kernel.reshape(*kernel.shape[:3], -1)
-        convolution = convolve_unrolled if jax.default_backend() == 'cpu' else convolve
-        y = convolution(x, flat, 1, (pads[0], pads[1]))
+        y = convolve_unrolled(x, flat, 1, (pads[0], pads[1]), 'auto')
         y = y.reshape(len(x), outs[0][0], outs[1][0], *self.strides, self.features).transpose(
             0, 1, 3, 2, 4, 5
         )

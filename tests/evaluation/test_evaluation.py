@@ -11,7 +11,11 @@ from sklearn.metrics.cluster import contingency_matrix
 from jreid import retrieval
 from jreid.data import Index
 from jreid.engine import sharding
+from jreid.engine.functions import Functions
+from jreid.engine.steps import Preparation
 from jreid.evaluation import evaluator, features, pseudo_labels
+from jreid.evaluation.evaluator import Evaluator
+from jreid.methods.contract import Method, State
 
 
 def feed(images, identity=None, camera=None):
@@ -36,13 +40,14 @@ def test_features_are_those_of_all_images_in_order_whatever_the_batch(n):
     images = np.random.default_rng(0).integers(0, 256, (n, 4, 2, 3), dtype=np.uint8)
     sizes = []
 
-    def step(variables, batch):
+    def function(params, state, batch):
         sizes.append(len(batch))
         pooled = batch.astype(jnp.float32).mean((1, 2))
-        return {'mean': variables['scale'] * pooled, 'first': batch[:, 0, 0, 0]}
+        return {'mean': params['scale'] * pooled, 'first': batch[:, 0, 0, 0]}
 
     source = feed(images)
-    found = features.extract(step, {'scale': 2.0}, source, batch=4, mesh=sharding.make_mesh())
+    options = {'batch': 4, 'mesh': sharding.make_mesh()}
+    found = features.extract(function, {'scale': 2.0}, State({}, {}), source, **options)
     np.testing.assert_allclose(found['mean'], 2 * images.astype(np.float32).mean((1, 2)), rtol=1e-6)
     np.testing.assert_array_equal(found['first'], images[:, 0, 0, 0])
     assert set(sizes) == {4}
@@ -58,16 +63,40 @@ def cases(n=30, seed=0):
     return features.astype(np.float32), feed(np.zeros((n, 1)), identity, camera)
 
 
+class Given(Evaluator):
+    """An evaluator of features that the feeds bring with them."""
+
+    def features(self, params, state, domain, feed, *, description):
+        return feed.features
+
+
+def measure(q, g, query, gallery, *, normalise=False, has_cameras=True, rerank=False, **options):
+    """Returns what the evaluator measures of features q and g."""
+    for feed_of, values in ((query, q), (gallery, g)):
+        feed_of.features = values
+    method = Method(
+        name='given',
+        phases=(),
+        init=lambda key: ({}, State({}, {})),
+        embed=lambda *_: None,
+        normalise=normalise,
+    )
+    functions = Functions(method, Preparation(mean=(0, 0, 0), std=(1, 1, 1)))
+    evaluator = Given(functions, sharding.make_mesh(), **options)
+    return evaluator.measure(
+        {}, State({}, {}), 'target', query, gallery, has_cameras=has_cameras, rerank=rerank
+    )
+
+
 def test_metrics_are_those_of_the_retrieval_room():
     (q, query), (g, gallery) = cases(10, 1), cases(40, 2)
     labels = (query.index.identity, gallery.index.identity)
     cameras = (query.index.camera, gallery.index.camera)
-    options = {'average_precision': 'rank', 'has_cameras': True}
-    found = evaluator.metrics_of(q, g, query, gallery, normalise=False, **options)
+    found = measure(q, g, query, gallery).metrics
     expected = retrieval.evaluate(q, g, *labels, *cameras)
     assert found.mAP == expected.mAP
     # L2 normalisation changes the order here.
-    unit = evaluator.metrics_of(q, g, query, gallery, normalise=True, **options)
+    unit = measure(q, g, query, gallery, normalise=True).metrics
     expected = retrieval.evaluate(
         q / np.linalg.norm(q, axis=1)[:, None],
         g / np.linalg.norm(g, axis=1)[:, None],
@@ -77,24 +106,18 @@ def test_metrics_are_those_of_the_retrieval_room():
     assert float(unit.mAP) == pytest.approx(float(expected.mAP), rel=1e-6)
     assert float(unit.mAP) != float(found.mAP)
     # Without cameras nothing of the gallery is left out.
-    without = evaluator.metrics_of(
-        q, g, query, gallery, normalise=False, average_precision='rank', has_cameras=False
-    )
+    without = measure(q, g, query, gallery, has_cameras=False).metrics
     assert without.mAP == retrieval.evaluate(q, g, *labels, None, None).mAP
     assert without.mAP != found.mAP
-    trapezoid = evaluator.metrics_of(
-        q, g, query, gallery, normalise=False, average_precision='trapezoid', has_cameras=True
-    )
+    trapezoid = measure(q, g, query, gallery, average_precision='trapezoid').metrics
     assert trapezoid.mAP != found.mAP
 
 
 def test_reranked_metrics_are_those_of_reranked_distances():
     (q, query), (g, gallery) = cases(10, 1), cases(40, 2)
-    k = {'k1': 6, 'k2': 2, 'lambda_value': 0.4}
-    found = evaluator.reranked(
-        q, g, query, gallery, normalise=False, average_precision='rank', has_cameras=True, **k
-    )
-    distances = retrieval.rerank(q, g, **k)
+    options = {'rerank_k1': 6, 'rerank_k2': 2, 'rerank_lambda': 0.4}
+    found = measure(q, g, query, gallery, rerank=True, **options).reranked
+    distances = retrieval.rerank(q, g, k1=6, k2=2, lambda_value=0.4)
     labels = (
         query.index.identity,
         gallery.index.identity,
@@ -102,15 +125,13 @@ def test_reranked_metrics_are_those_of_reranked_distances():
         gallery.index.camera,
     )
     assert found.mAP == retrieval.evaluate_distances(distances, *labels).mAP
+    assert measure(q, g, query, gallery).reranked is None
 
 
 def test_feature_of_zeros_stays_finite_under_normalisation():
     (q, query), (g, gallery) = cases(10, 1), cases(40, 2)
     q[3] = 0
-    found = evaluator.metrics_of(
-        q, g, query, gallery, normalise=True, average_precision='rank', has_cameras=True
-    )
-    assert np.isfinite(float(found.mAP))
+    assert np.isfinite(float(measure(q, g, query, gallery, normalise=True).metrics.mAP))
 
 
 def test_row_is_in_percent_and_plain():

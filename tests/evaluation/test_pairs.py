@@ -1,8 +1,7 @@
-"""Pair distances: equal to each pair by itself, in any blocks, views and number of devices; in
-bounded memory.
-"""
+"""Pair distances: equal to each pair by itself, in any blocks, views and number of devices."""
 
 import dataclasses
+import functools
 import io
 import os
 import pathlib
@@ -19,10 +18,13 @@ from jreid import methods
 from jreid.configs import variants
 from jreid.data import Index
 from jreid.engine import sharding, steps
-from jreid.evaluation import evaluator as ranking
+from jreid.engine.functions import Functions
 from jreid.evaluation import pairs
-from jreid.methods.contract import Problem
+from jreid.evaluation.evaluator import Evaluator
+from jreid.methods.contract import Method, Problem, State
+from jreid.methods.mtdnet_network import Network
 from jreid.models import backbones
+from jreid.retrieval import evaluate_distances, single_shot_cmc_distances
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIZE = (64, 32)
@@ -39,8 +41,9 @@ def feed(n, seed):
     )
 
 
+@functools.cache
 def system():
-    """A small AlexNet form of MTDnet: (method, preparation, variables)."""
+    """A small AlexNet form of MTDnet: (method, preparation, (params, state))."""
     settings = variants.method_settings('mtdnet')
     settings.update(
         {'pair_widths': (8, 8, 4), 'dense_width': 16, 'feature_width': 8, 'initial': 'he'}
@@ -49,39 +52,50 @@ def system():
         'alexnet', {'widths': (8, 8, 8, 8, 8), 'first_stride': 2, 'initial': 'he'}
     )
     method = methods.build(settings, module, Problem(SIZE, 8, 30, 10, target_labelled=True))
-    params, model_state, _ = method.init(jax.random.key(0))
     return (
         method,
         steps.Preparation(
             mean=tuple(m / 255 for m in record.mean), std=tuple(s / 255 for s in record.std)
         ),
-        {'params': params, 'model_state': model_state},
+        method.init(jax.random.key(0)),
     )
 
 
 def distances(query, gallery, **options):
-    method, preparation, variables = system()
+    _, _, trained = system()
     options = {'batch': 4, 'pairs': 12, **options}
-    compiled = pairs.pair_steps(method, preparation, 'target', mirror=options.get('mirror', False))
     return pairs.pair_distances(
-        compiled, variables, query, gallery, mesh=sharding.make_mesh(), progress=False, **options
+        functions(options.get('mirror', False)),
+        *trained,
+        query,
+        gallery,
+        mesh=sharding.make_mesh(),
+        progress=False,
+        **options,
     )
+
+
+@functools.cache
+def functions(mirror=False):
+    """The jitted functions of pairs, made once for all tests."""
+    method, preparation, _ = system()
+    return Functions(method, preparation, mirror=mirror).pairs('target')
 
 
 def one_by_one(query, gallery, mirror):
     """Both images of every pair through the whole network, in a training pass of one group."""
-    method, preparation, variables = system()
-    network = method.phases[0].objective.__closure__
-    network = next(cell.cell_contents for cell in network if hasattr(cell.cell_contents, 'form'))
+    _, preparation, (params, _) = system()
+    module, _ = backbones.build(
+        'alexnet', {'widths': (8, 8, 8, 8, 8), 'first_stride': 2, 'initial': 'he'}
+    )
+    network = Network(module, 'multi', (8, 8, 4), 16, 8, 0.0, 'he')
 
     @jax.jit
     def different(two):
         ready = (two.astype(jnp.float32) / 255 - jnp.asarray(preparation.mean)) / jnp.asarray(
             preparation.std
         )
-        logits = network.apply({'params': variables['params']}, ready, train=False, group=2)[
-            'logits'
-        ]
+        logits = network.apply({'params': params}, ready, train=False, group=2)['logits']
         return jax.nn.softmax(logits)[0, 0]
 
     views = (slice(None), slice(None, None, -1)) if mirror else (slice(None),)
@@ -125,21 +139,20 @@ def test_each_image_goes_through_the_shared_layers_once():
     """Of 5 queries and 7 gallery images, each of which the blocks meet many times; padding
     apart.
     """
-    method, preparation, variables = system()
+    method, preparation, trained = system()
     seen = {'query': 0, 'gallery': 0}
 
-    def counting(variables, images, domain, side):
+    def counting(params, state, images, domain, side):
         def add(n):
             seen[side] += int(n)
 
         jax.debug.callback(add, images.shape[0])
-        return method.pair_input(variables, images, domain, side)
+        return method.pair_input(params, state, images, domain, side)
 
     counted = dataclasses.replace(method, pair_input=counting)
-    compiled = pairs.pair_steps(counted, preparation, 'target')
     pairs.pair_distances(
-        compiled,
-        variables,
+        Functions(counted, preparation).pairs('target'),
+        *trained,
         feed(6, 0),
         feed(8, 1),
         batch=2,
@@ -154,13 +167,13 @@ def test_each_image_goes_through_the_shared_layers_once():
 @pytest.mark.parametrize('images', [8, 64])
 def test_blocks_on_the_device_do_not_grow_with_the_gallery(images, monkeypatch):
     """And the bar counts every pair once, padding and the overlap of the last block apart."""
-    method, preparation, variables = system()
-    compiled = pairs.pair_steps(method, preparation, 'target')
+    _, _, trained = system()
+    compiled = functions()
     shapes, bars = set(), []
 
-    def compare(variables, query, gallery):
+    def compare(params, state, query, gallery):
         shapes.add((query.shape[0], gallery.shape[0]))
-        return compiled.compare(variables, query, gallery)
+        return compiled.compare(params, state, query, gallery)
 
     class Bar(pairs.tqdm):
         def __init__(self, **options):
@@ -171,7 +184,7 @@ def test_blocks_on_the_device_do_not_grow_with_the_gallery(images, monkeypatch):
     gallery = feed(images - 1, 1)
     found = pairs.pair_distances(
         compiled._replace(compare=compare),
-        variables,
+        *trained,
         feed(5, 0),
         gallery,
         batch=4,
@@ -192,25 +205,23 @@ def test_close_scores_of_sure_matches_keep_their_order():
     """Probabilities above 1 - 1e-7 are all 1 in float32; those of different people are not all
     0.
     """
-    method = SimpleNamespace(score=lambda variables, query, gallery: query + gallery.T)
+    method = Method(
+        name='sums',
+        phases=(),
+        init=lambda key: ({}, State({}, {})),
+        embed=lambda *_: None,
+        pair_input=lambda *_: None,
+        score=lambda params, state, query, gallery: query + gallery.T,
+    )
+    compare = Functions(method, system()[1]).pairs('target').compare
     odds = jnp.asarray([[20.0], [25.0], [30.0]])
-    found = np.asarray(steps.pair_distance_step(method)(None, jnp.zeros((1, 1, 1)), odds[:, None]))[
-        :, 0
-    ]
+    found = np.asarray(compare({}, State({}, {}), jnp.zeros((1, 1, 1)), odds[:, None]))[:, 0]
     assert found[0] > found[1] > found[2] > 0
 
 
 def test_measured_by_pairs_and_by_features_with_single_shots():
-    method, preparation, variables = system()
-    settings = {
-        'batch': 4,
-        'pairs': 12,
-        'mirror': False,
-        'rerank': False,
-        'average_precision': 'rank',
-        'single_shot': 'repeats',
-        'single_shot_repeats': 5,
-    }
+    method, preparation, trained = system()
+    settings = {'batch': 4, 'pairs': 12, 'single_shot': 'repeats', 'single_shot_repeats': 5}
     settings |= {'rerank_k1': 4, 'rerank_k2': 2, 'rerank_lambda': 0.3}
     query, gallery = feed(5, 0), feed(12, 1)
     labels = (
@@ -219,22 +230,25 @@ def test_measured_by_pairs_and_by_features_with_single_shots():
         query.index.camera,
         gallery.index.camera,
     )
-    by_pairs = ranking.Ranker(method, preparation, settings, sharding.make_mesh(), 3).measure(
-        variables, 'target', query, gallery, has_cameras=True
+    mesh = sharding.make_mesh()
+    by_pairs = Evaluator(Functions(method, preparation), mesh, 3, **settings).measure(
+        *trained, 'target', query, gallery, has_cameras=True
     )
-    expected = ranking.evaluate_distances(distances(query, gallery), *labels)
+    expected = evaluate_distances(distances(query, gallery), *labels)
     assert by_pairs.metrics.mAP == expected.mAP
     row = by_pairs.row()
-    shots = ranking.single_shot_cmc_distances(distances(query, gallery), *labels, repeats=5, seed=3)
+    shots = single_shot_cmc_distances(distances(query, gallery), *labels, repeats=5, seed=3)
     assert row['single_shot'] == {
         **{f'rank{k}': round(100 * shots.rank(k), 4) for k in (1, 5, 10, 20)},
         'repeats': 5,
     }
     plain = dataclasses.replace(method, score=None, pair_input=None)
-    ranker = ranking.Ranker(
-        plain, preparation, {**settings, 'single_shot': 'exact'}, sharding.make_mesh(), 3
+    evaluator = Evaluator(
+        Functions(plain, preparation), mesh, 3, **{**settings, 'single_shot': 'exact'}
     )
-    by_features = ranker.measure(variables, 'target', query, gallery, has_cameras=True, rerank=True)
+    by_features = evaluator.measure(
+        *trained, 'target', query, gallery, has_cameras=True, rerank=True
+    )
     assert by_features.single_shot.repeats is None
     assert by_features.reranked is not None
     assert by_features.metrics.mAP != by_pairs.metrics.mAP
@@ -279,8 +293,8 @@ def split_over_four(compiled):
     block.
     """
 
-    def compare(variables, query, gallery):
-        found = compiled.compare(variables, query, gallery)
+    def compare(params, state, query, gallery):
+        found = compiled.compare(params, state, query, gallery)
         for array in (gallery, found):
             assert {shard.data.shape[0] for shard in array.addressable_shards} == {
                 array.shape[0] // 4
@@ -292,6 +306,6 @@ def split_over_four(compiled):
 
 if __name__ == '__main__':
     assert jax.device_count() == 4
-    made = pairs.pair_steps
-    pairs.pair_steps = lambda *arguments, **options: split_over_four(made(*arguments, **options))
+    made = functions
+    functions = lambda mirror: split_over_four(made(mirror))  # noqa: E731
     np.save(sys.argv[1], distances(feed(5, 0), feed(7, 1)))

@@ -299,8 +299,7 @@ def test_common_statistics_are_those_of_both_domains_as_one_batch(batch):
         np.testing.assert_allclose(moved[domain]['neck']['bn']['mean'], mean, rtol=1e-4, atol=1e-6)
 
 
-# -- refresh
-# --------------------------------------------------------------------------------------------------------------------------------------
+# -- refresh ------------------------------------------------------------------------------------
 
 
 def blobs(sizes, seed=0, first=0):
@@ -412,9 +411,20 @@ def test_sweep_is_that_of_the_clustering_room():
     source, identity = blobs([8] * 6)
     s = settings()
     alone = estimate_identities(
-        jax.random.key(3), source, identity, target, images_per_identity=s.niec_images_per_identity, coarse=4, refine=1,
-        refinements=s.niec_refinements, rule=s.niec_rule, probe_fraction=0.2, silhouette_sample=5000, n_init=1, max_iterations=100,
-    )  # fmt: skip
+        jax.random.key(3),
+        source,
+        identity,
+        target,
+        images_per_identity=s.niec_images_per_identity,
+        coarse=4,
+        refine=1,
+        refinements=s.niec_refinements,
+        rule=s.niec_rule,
+        probe_fraction=0.2,
+        silhouette_sample=5000,
+        n_init=1,
+        max_iterations=100,
+    )
     np.testing.assert_array_equal(found.labels, alone.labels)
     np.testing.assert_array_equal(found.tables['niec']['total'], alone.curve.total)
 
@@ -442,8 +452,7 @@ def test_centring_takes_out_what_a_camera_adds():
     assert pure == {'none': False, 'camera': True}
 
 
-# -- errors
-# ---------------------------------------------------------------------------------------------------------------------------------------
+# -- errors -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,17 @@ import jreid
 from jreid import methods
 from jreid.configs import demo, pku2ward, variants
 from jreid.data.datasets import LOADERS
-from jreid.data.pack import decode
-from jreid.methods import mtdnet
+from jreid.data.decoding import decode
+from jreid.methods import mtdnet, mtdnet_terms
 from jreid.methods.common.maps import spatial_maps
-from jreid.methods.contract import Problem
+from jreid.methods.contract import Context, Problem
 from jreid.methods.mtdnet_network import SharedConv
 from jreid.models import backbones
 from jreid.run.checkpoints import Checkpoints
 from jreid.run.loading import load_model
 from jreid.training import loop as train
+from jreid.training.data import open_test
+from jreid.training.progress import Progress
 
 VARIANTS = [name for name in variants.VARIANTS if name.startswith('mtdnet')]
 SMALL = {
@@ -55,8 +57,7 @@ def images_of(n, size=SIZE, seed=0):
     return np.random.default_rng(seed).normal(size=(n, *size, 3)).astype(np.float32)
 
 
-# -- network
-# ----------------------------------------------------------------------------------------------------------------------------------------
+# -- network ------------------------------------------------------------------------------------
 
 
 def test_shares_of_conv3_sum_to_the_convolution_of_the_joined_maps():
@@ -85,20 +86,20 @@ def test_alexnet_of_the_paper_has_its_sizes():
     method = methods.build(
         settings, module, Problem((224, 224), 1160, 10000, 600, target_labelled=True)
     )
-    params, model_state, _ = jax.eval_shape(method.init, jax.random.key(0))
+    params, state = jax.eval_shape(method.init, jax.random.key(0))
     shapes = {name: params[name]['kernel'].shape for name in ('conv3', 'fc8', 'ranking')}
     assert shapes == {'conv3': (3, 3, 512, 384), 'fc8': (4096, 2), 'ranking': (13 * 13 * 256, 512)}
     assert params['trunk']['conv4']['kernel'].shape == (3, 3, 192, 384)
     assert params['trunk']['conv5']['kernel'].shape == (3, 3, 192, 256)
     assert params['dense']['fc6']['kernel'].shape == (6 * 6 * 256, 4096)
     assert set(params['backbone']) == {'stem'}
-    assert not jax.tree.leaves(model_state)
+    assert not jax.tree.leaves(state)
     rank = methods.build(
         variants.method_settings('mtdnet-rnk'),
         module,
         Problem((224, 224), 1160, 10000, 600, target_labelled=True),
     )
-    params, _, _ = jax.eval_shape(rank.init, jax.random.key(0))
+    params, _ = jax.eval_shape(rank.init, jax.random.key(0))
     assert params['trunk']['conv3']['kernel'].shape == (3, 3, 256, 384)
     assert params['fc8']['kernel'].shape == (4096, 512)
 
@@ -112,8 +113,8 @@ def test_pairs_of_a_batch_are_the_first_image_of_a_group_with_each_other():
         name='alexnet',
         options={'widths': (8, 8, 8, 8, 8), 'first_stride': 2, 'initial': 'he'},
     )
-    params, model_state, _ = method.init(jax.random.key(0))
-    images, variables = images_of(10, (64, 32)), {'params': params, 'model_state': model_state}
+    params, state = method.init(jax.random.key(0))
+    images = images_of(10, (64, 32))
     network = mtdnet.Network(
         backbones.build('alexnet', {'widths': (8, 8, 8, 8, 8), 'first_stride': 2})[0],
         'multi',
@@ -126,24 +127,24 @@ def test_pairs_of_a_batch_are_the_first_image_of_a_group_with_each_other():
     out = jax.jit(lambda p, x: network.apply({'params': p}, x, train=True, group=5))(params, images)
     assert out['responses'].shape == (8, 24)
     inputs = {
-        side: jax.jit(lambda v, x, side=side: method.pair_input(v, x, 'target', side))(
-            variables, images
+        side: jax.jit(lambda p, s, x, side=side: method.pair_input(p, s, x, 'target', side))(
+            params, state, images
         )
         for side in ('query', 'gallery')
     }
-    scores = np.asarray(jax.jit(method.score)(variables, inputs['query'], inputs['gallery']))
+    score = jax.jit(method.score)
+    scores = np.asarray(score(params, state, inputs['query'], inputs['gallery']))
     odds = np.asarray(out['logits'][:, 1] - out['logits'][:, 0]).reshape(2, 4)
     np.testing.assert_allclose(odds, [scores[0, 1:5], scores[5, 6:10]], rtol=1e-4, atol=1e-5)
     # the first image is the query: the other way round is another pair
     assert np.abs(scores - scores.T).max() > 1e-4
 
 
-# -- losses
-# -----------------------------------------------------------------------------------------------------------------------------------------
+# -- losses -------------------------------------------------------------------------------------
 
 
 def test_counted_pairs_balance_positives_and_negatives():
-    rows, same = mtdnet.counted_pairs(2, 3)
+    rows, same = mtdnet_terms.counted_pairs(2, 3)
     assert rows.tolist() == [0, 0, 0, 1, 2, 3, 4, 4, 4, 5, 6, 7]
     assert same.tolist() == [True] * 3 + [False] * 3 + [True] * 3 + [False] * 3
 
@@ -167,7 +168,13 @@ def test_losses_by_hand(reduction):
         'weight_classification': 3.0,
     }
     settings = mtdnet.Settings(**values)
-    losses, metrics = mtdnet.task_losses(out, settings)
+    terms = mtdnet_terms.task_terms(settings, 'target')
+    metrics = mtdnet_terms.task_metrics(settings, 'target')
+
+    def losses_of(out):
+        return {name: term({'target': out}, {}, None, None) for name, term in terms.items()}
+
+    losses = losses_of(out)
     unit = out['feature'] / np.linalg.norm(out['feature'], axis=1, keepdims=True)
     triplets, pairs = [], []
     for group in (0, 1):
@@ -181,10 +188,11 @@ def test_losses_by_hand(reduction):
         2 * (np.sum if reduction == 'sum' else np.mean)(triplets), rel=1e-5
     )
     assert float(losses['pairs']) == pytest.approx(3 * np.mean(pairs), rel=1e-5)
-    assert 0 < float(metrics['triplets_in_order']) < 1
-    gradients = jax.grad(
-        lambda x: sum(mtdnet.task_losses({**out, 'feature': x}, settings)[0].values())
-    )(jnp.zeros((10, 6)))
+    in_order = metrics['triplets_in_order']({'target': out}, {}, None, None)
+    assert 0 < float(in_order) < 1
+    gradients = jax.grad(lambda x: sum(losses_of({**out, 'feature': x}).values()))(
+        jnp.zeros((10, 6))
+    )
     assert np.isfinite(gradients).all()
 
 
@@ -195,7 +203,7 @@ def test_coupling_draws_pairs_that_agree_together_and_others_apart():
     positive, negative = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
     rows = np.stack([positive, negative, negative, positive, negative, negative]).astype(np.float32)
     assert float(
-        mtdnet.coupling(jax.random.key(0), rows, 5 * rows, negatives=2, margin=1.0)
+        mtdnet_terms.coupling(jax.random.key(0), rows, 5 * rows, negatives=2, margin=1.0)
     ) == pytest.approx(0, abs=1e-6)
     # With the target's roles exchanged, those that agree lie 2 ** 0.5 apart, the others together:
     # 1/2 d^2 = 1 or 1/2 m^2 = 1/2 each.
@@ -203,7 +211,7 @@ def test_coupling_draws_pairs_that_agree_together_and_others_apart():
         np.float32
     )
     found = [
-        float(mtdnet.coupling(jax.random.key(i), rows, swapped, negatives=2, margin=1.0))
+        float(mtdnet_terms.coupling(jax.random.key(i), rows, swapped, negatives=2, margin=1.0))
         for i in range(4)
     ]
     assert all(0.5 <= value <= 1 for value in found)
@@ -212,11 +220,13 @@ def test_coupling_draws_pairs_that_agree_together_and_others_apart():
 
 def test_both_copies_learn_and_the_contrastive_loss_reaches_both():
     method = method_of('mtdnet-cross')
-    params, model_state, _ = method.init(jax.random.key(0))
+    params, state = method.init(jax.random.key(0))
     phase = method.phases[-1]
-    params = jax.tree.map(jnp.asarray, phase.start(params))
+    params, _ = phase.start(params, state)
     for own, copy in zip(
-        jax.tree.leaves(mtdnet._own(params)), jax.tree.leaves(params[mtdnet.COPY]), strict=True
+        jax.tree.leaves(mtdnet.own_network(params)),
+        jax.tree.leaves(params[mtdnet.COPY]),
+        strict=True,
     ):
         np.testing.assert_array_equal(own, copy)
     batch = {
@@ -225,7 +235,9 @@ def test_both_copies_learn_and_the_contrastive_loss_reaches_both():
 
     @jax.jit
     def terms(params):
-        return phase.objective(params, model_state, batch, jax.random.key(1), 0.0, {})[1][1]
+        context = Context(jax.random.key(1), jnp.float32(0))
+        outputs, _ = phase.forward(params, state, batch, context)
+        return {name: term(outputs, batch, state, context) for name, term in phase.terms.items()}
 
     values, pull = jax.vjp(terms, params)
 
@@ -233,7 +245,10 @@ def test_both_copies_learn_and_the_contrastive_loss_reaches_both():
         (gradient,) = pull({name: jnp.float32(name == term) for name in values})
         return {
             side: any(np.abs(x).max() > 0 for x in jax.tree.leaves(tree))
-            for side, tree in (('copy', gradient[mtdnet.COPY]), ('own', mtdnet._own(gradient)))
+            for side, tree in (
+                ('copy', gradient[mtdnet.COPY]),
+                ('own', mtdnet.own_network(gradient)),
+            )
         }
 
     assert reached('contrastive') == {'copy': True, 'own': True}
@@ -262,8 +277,7 @@ def test_streams_of_the_second_phase(variant, streams):
     assert (optimizer.name, optimizer.b1, optimizer.multipliers['copy']) == ('sgd', 0.9, 0.0)
 
 
-# -- what is refused
-# --------------------------------------------------------------------------------------------------------------------------------
+# -- what is refused ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -352,8 +366,7 @@ def test_papers_pairs(pair):
     )
 
 
-# -- runs
-# -------------------------------------------------------------------------------------------------------------------------------------------
+# -- runs ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -401,18 +414,15 @@ def test_scores_and_maps_of_a_finished_run(configured, people, tmp_path):
     assert ((found > 0) & (found < 1)).all()
     arrays = [np.stack([decode(str(path), SIZE) for path in paths]) for paths in (query, gallery)]
     np.testing.assert_allclose(score(*arrays), found, rtol=1e-5)
-    run = train.Run(config, tmp_path)
-    variables, data = run.state.variables, run.data
-    distances = run.ranker.pair_distances(
-        variables, 'target', data.target_query, data.target_gallery
-    )
-    run.close()
-    np.testing.assert_allclose(1 - found, distances[:5, :5], rtol=1e-4, atol=1e-6)
     model = load_model(tmp_path)
+    trained = (model.params, model.state)
+    _, *feeds = open_test(config.data, 'target')
+    distances = model.system.evaluator.pair_distances(*trained, 'target', *feeds)
+    np.testing.assert_allclose(1 - found, distances[:5, :5], rtol=1e-4, atol=1e-6)
     images = jnp.asarray(images_of(2))
-    (spatial,) = spatial_maps(model.method, model.variables, images, 'target').values()
+    (spatial,) = spatial_maps(model.method, *trained, images, 'target').values()
     np.testing.assert_allclose(
-        spatial.head(spatial.map), model.method.embed(model.variables, images, 'target'), rtol=1e-5
+        spatial.head(spatial.map), model.method.embed(*trained, images, 'target'), rtol=1e-5
     )
     with pytest.raises(ValueError, match='expected uint8'):
         score(arrays[0][:, :16], arrays[1])
@@ -434,7 +444,7 @@ def test_killed_as_the_copies_part_and_resumed(configured, tmp_path, monkeypatch
     )
     config.evaluation.single_shot, config.evaluation.mirror = 'repeats', False
     train.train(config, tmp_path / 'through')
-    original, count = train.Run.save, 0
+    original, count = Progress.save, 0
 
     def dies(self, **options):
         nonlocal count
@@ -444,14 +454,14 @@ def test_killed_as_the_copies_part_and_resumed(configured, tmp_path, monkeypatch
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Run, 'save', dies)
+        patch.setattr(Progress, 'save', dies)
         with pytest.raises(Killed):
             train.train(config, tmp_path / 'killed')
     train.train(config, tmp_path / 'killed')
     one, two = (restored(tmp_path / name) for name in ('through', 'killed'))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_array_equal(a, b)
-    copy, own = one['params'][mtdnet.COPY], mtdnet._own(one['params'])
+    copy, own = one['params'][mtdnet.COPY], mtdnet.own_network(one['params'])
     assert any(
         (a != b).any() for a, b in zip(jax.tree.leaves(copy), jax.tree.leaves(own), strict=True)
     )
@@ -472,7 +482,7 @@ def test_source_trained_run_serves_every_second_phase(configured, tmp_path):
     config.init.run = str(tmp_path / 'first')
     train.train(config, tmp_path / 'second')
     first, second = (restored(tmp_path / name)['params'] for name in ('first', 'second'))
-    for tree in (second[mtdnet.COPY], mtdnet._own(second)):
+    for tree in (second[mtdnet.COPY], mtdnet.own_network(second)):
         for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(tree), strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-20)
 

@@ -50,9 +50,7 @@ def test_learning_rate_at_chosen_steps(settings, values):
 @pytest.mark.parametrize('steps', [0, 1, 2])
 @pytest.mark.parametrize('warmup', [0.0, 0.5, 1.0])
 def test_shortest_phases_have_a_positive_rate_at_their_first_step(schedule, steps, warmup):
-    optimizer = Optimizer(
-        learning_rate=0.5, schedule=schedule, warmup=warmup, boundaries=(0.5,)
-    )
+    optimizer = Optimizer(learning_rate=0.5, schedule=schedule, warmup=warmup, boundaries=(0.5,))
     rate = optimizer.schedule_over(steps)
     assert 0.05 <= float(rate(0)) <= 0.5 + 1e-6
     assert np.isfinite([float(rate(i)) for i in range(5)]).all()
@@ -89,9 +87,7 @@ def test_sgd_with_momentum_and_decay_by_hand():
 
 @pytest.mark.parametrize(('name', 'decoupled'), [('adam', False), ('adamw', True)])
 def test_adam_by_hand_with_both_kinds_of_decay(name, decoupled):
-    params = moves(
-        Optimizer(name, 0.1, 'constant', b1=0.8, b2=0.9, weight_decay=0.3), steps=3
-    )
+    params = moves(Optimizer(name, 0.1, 'constant', b1=0.8, b2=0.9, weight_decay=0.3), steps=3)
     w, m, v = np.array([3.0, -4.0]), 0.0, 0.0
     for t in range(1, 4):
         g = np.array([1.0, 2.0]) + (0 if decoupled else 0.3 * w)

@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jreid.models.convolution import (
-    Conv,
-    convolve_unrolled,
-    depthwise_shifted,
-    pointwise,
-    resolve_padding,
-)
+from jreid.models.convolution import Conv, resolve_padding
+from jreid.models.writings import convolve_unrolled, depthwise_shifted, pointwise
 
 
 def normal(seed, *shape):
@@ -62,9 +57,9 @@ def test_pointwise_equals_the_convolution():
 def test_turned_pointwise_has_the_convolutions_gradients(channels):
     x, kernel = normal(0, 3, 5, 4, channels[0]), normal(1, 1, 1, *channels)
     expected, expected_pull = jax.vjp(lambda x, w: convolve(x, w, 1, 'SAME', 1), x, kernel)
-    found, pull = jax.jit(lambda x, w: jax.vjp(lambda x, w: pointwise(x, w, turned=True), x, w))(
-        x, kernel
-    )
+    found, pull = jax.jit(
+        lambda x, w: jax.vjp(lambda x, w: pointwise(x, w, writing='shifted'), x, w)
+    )(x, kernel)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     cotangent = normal(2, *expected.shape)
     for ours, theirs in zip(pull(cotangent), expected_pull(cotangent), strict=True):

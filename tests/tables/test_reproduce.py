@@ -146,7 +146,7 @@ def test_a_folder_with_a_run_of_another_config_is_refused(stand_in, capsys):
         'holds a finished run of another config (method.momentum: 0.9 there, 0.5 now)'
         in capsys.readouterr().err
     )
-    # it is counted, and the row says what it is
+    # The run counts, and the note names the difference.
     assert run([*arguments, '--config.method.momentum=0.5', '--collect']) == 0
     row = read_csv(workdir / 'tables' / 'dien-1-demo.csv')['Base']
     assert (row['runs'], row['note']) == (

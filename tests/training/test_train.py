@@ -192,7 +192,7 @@ def opened(config, workdir, edit=toy):
 
 
 def test_batch_of_the_evaluation_is_no_part_of_the_training(toy_config, tmp_path):
-    """It may change when a run goes on, so the adaptation's first statistics must not depend on it."""
+    """It may change when a run goes on, so the first statistics must not depend on it."""
     found = []
     for batch in (16, 7):
         toy_config.evaluation.batch = batch

@@ -16,9 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toy import toy
 
+from jreid.methods.contract import State
 from jreid.run.checkpoints import CheckpointError, Checkpoints
 from jreid.training import loop as trainer
+from jreid.training.progress import Progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -42,7 +45,7 @@ def tree(value):
     return {
         'state': {
             'params': {'w': jnp.full((40, 50), float(value)), 'b': jnp.arange(3) + value},
-            'model_state': {},
+            'state': State({}, {'bank': jnp.full(7, float(value))}),
         },
         'labels': np.full(5, value, np.int32),
     }
@@ -247,7 +250,8 @@ LIMITED = """
     from jreid.run.checkpoints import CheckpointError, Checkpoints
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     checkpoints = Checkpoints(sys.argv[1])
-    small, large = {'w': jnp.ones(10)}, {'w': jnp.asarray(np.random.default_rng(0).normal(size=300_000))}
+    rng = np.random.default_rng(0)
+    small, large = {'w': jnp.ones(10)}, {'w': jnp.asarray(rng.normal(size=300_000))}
     checkpoints.save(1, small, {})
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
@@ -258,7 +262,8 @@ LIMITED = """
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     print(checkpoints.numbers())
     checkpoints.save(2, large, {})
-    print(checkpoints.numbers(), np.array_equal(checkpoints.restore(lambda meta: large).tree['w'], large['w']))
+    restored = checkpoints.restore(lambda meta: large).tree['w']
+    print(checkpoints.numbers(), np.array_equal(restored, large['w']))
 """
 
 
@@ -279,8 +284,7 @@ def test_write_that_the_system_refuses_half_way_leaves_the_last_checkpoint(tmp_p
     assert (after, last) == ('[1]', '[1, 2] True')
 
 
-# -- a run
-# ----------------------------------------------------------------------------------------------------------------------------------------
+# -- a run --------------------------------------------------------------------------------------
 
 
 def leaves(workdir):
@@ -294,12 +298,12 @@ def test_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_ends_the_same(
     how, tiny_config, tmp_path, monkeypatch
 ):
     config = tiny_config(source_epochs=2, adapt_epochs=2)
-    trainer.train(config, tmp_path / 'through')
+    trainer.train(config, tmp_path / 'through', edit=toy)
 
     class Killed(BaseException):
         """Stands for a SIGKILL."""
 
-    original = trainer.Run.save
+    original = Progress.save
     count = 0
 
     def save(self, **options):
@@ -311,13 +315,13 @@ def test_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_ends_the_same(
 
     workdir = tmp_path / 'damaged'
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.Run, 'save', save)
+        patch.setattr(Progress, 'save', save)
         with pytest.raises(Killed):
-            trainer.train(config, workdir)
+            trainer.train(config, workdir, edit=toy)
     numbers = sorted((workdir / 'checkpoints').iterdir(), key=lambda path: int(path.name))
     damage(numbers[-1], how)
     with pytest.warns(UserWarning, match=f'checkpoint {numbers[-1].name}'):
-        trainer.train(config, workdir)
+        trainer.train(config, workdir, edit=toy)
     for a, b in zip(leaves(tmp_path / 'through'), leaves(workdir), strict=True):
         np.testing.assert_array_equal(a, b)
     assert (tmp_path / 'through' / 'metrics.jsonl').read_bytes() == (
