@@ -1,5 +1,5 @@
 """Measures pairs of images compared per second: MTDnet's blocks beside the naive way.
-way, both images of each pair through the whole network.
+The naive way runs both images of each pair through the whole network.
 
     python scripts/benchmark_pairs.py [--queries 100 --gallery 100 --naive 64 --repeats 3] [--small]
 

@@ -36,7 +36,7 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     data.source = 'dukemtmc'
     data.target = 'market1501'  # set to adapt to; its labels are read in evaluation only
     data.source_root = data.target_root = ''  # where one of them lies elsewhere than under root
-    # folders of a teacher's labels of the images (`python -m jreid.commands.label`): masks/,
+    # folders of a teacher's labels of the images (`jreid label`): masks/,
     # attributes.npz
     data.source_teacher = data.target_teacher = ''
     # options of the source's loader, see `jreid/data/datasets/<name>.py`

@@ -36,7 +36,7 @@ def added(index: Index, folder: str | os.PathLike) -> Index:
     if not (place / MASKS).is_dir() and not (place / ATTRIBUTES).is_file():
         raise FileNotFoundError(
             f'{place} holds no labels of a teacher: expected {MASKS}/<image path>.png or'
-            f' {ATTRIBUTES}; write them with python -m jreid.commands.label'
+            f' {ATTRIBUTES}; write them with jreid label'
         )
     if (place / MASKS).is_dir():
         files = sorted(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jreid import methods
-from jreid.commands import train as main
+from jreid.commands.fields import field_names
 from jreid.configs import variants
 from jreid.engine.accumulation import value_and_gradient
 from jreid.methods.contract import Context, Problem
@@ -86,7 +86,7 @@ def test_commands_name_configs_variants_and_fields_that_exist(command):
     assert (ROOT / file).is_file()
     module = importlib.import_module(file.removesuffix('.py').replace('/', '.'))
     config = module.get_config(variant) if variant else module.get_config()
-    known = main.fields(config)
+    known = field_names(config)
     for field in re.findall(r'--config\.([\w.]+)=', command):
         # A whole group may be given, too: --config.data.target_options={}.
         assert field in known or any(name.startswith(f'{field}.') for name in known), field

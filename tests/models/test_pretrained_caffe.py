@@ -19,6 +19,7 @@ from jreid.methods.contract import Problem
 from jreid.models import backbones
 from jreid.models.weights.caffe import read_caffemodel
 from jreid.models.weights.loading import WeightsError, read_weights
+from jreid.training import initialisation
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPES = {
@@ -247,7 +248,7 @@ def test_files_of_caffes_arrays(suffix, names, tmp_path):
     params, state = (
         jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree) for tree in shapes[:2]
     )
-    loaded, _ = backbones.load_weights(
+    loaded, _ = initialisation.load_weights(
         str(tmp_path / f'w.{suffix}'), 'alexnet', method, params, state
     )
     stem = loaded['backbone']['stem']

@@ -54,7 +54,8 @@ def test_every_block_of_every_backbone_is_recomputed_and_no_parameter_is_renamed
         shapes.append(variables)
         statistics = variables.get('batch_stats', {})
         text = str(jax.make_jaxpr(loss_of(module))(variables['params'], statistics, image))
-        counts.append(text.count('remat2[') + text.count('checkpoint['))
+        # Tangents of the layers are recomputed as well, by calls that let XLA join them.
+        counts.append(text.count('prevent_cse=True'))
     assert jax.tree.map(lambda x: (x.shape, x.dtype), shapes[0]) == jax.tree.map(
         lambda x: (x.shape, x.dtype), shapes[1]
     )

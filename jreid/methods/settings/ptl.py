@@ -86,7 +86,7 @@ def check(problem: 'Problem', settings: Settings) -> None:
         if domain not in problem.mask_domains:
             raise ValueError(
                 f'human parsing on the {domain} needs label maps of its images: write them with'
-                f' python -m jreid.commands.label and name data.{domain}_teacher'
+                f' jreid label and name data.{domain}_teacher'
             )
     for domain in WHERE[settings.attributes]:
         if not names[domain]:
