@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -82,9 +83,11 @@ def replicate(mesh: Mesh, tree: Tree) -> Tree:
     """
     sharding = NamedSharding(mesh, PartitionSpec())
     if jax.process_count() == 1:
-        return jax.device_put(tree, sharding, may_alias=False)
+        # `may_alias=False` alone lets the devices of one host share a buffer, which a donating step
+        # then frees for all of them: a crash of the process with 4 CPU devices (jax 0.10.2).
+        return jax.device_put(jax.tree.map(lambda x: jnp.array(x, copy=True), tree), sharding)
     return jax.tree.map(
-        lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x), np.shape(x)), tree
+        lambda x: jax.make_array_from_process_local_data(sharding, np.array(x), np.shape(x)), tree
     )
 
 
