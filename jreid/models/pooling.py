@@ -78,8 +78,9 @@ def _largest(x: Array, size: int, stride: int, pads: Pads) -> tuple[Array, Array
 def _max_pool_jvp(
     size: int, stride: int, pads: Pads, primals: Any, tangents: Any
 ) -> tuple[Array, Array]:
-    largest, place = _largest(*primals, size, stride, pads)
-    return largest, _picked(*tangents, place, size, stride, pads)
+    (x,), (tangent,) = primals, tangents
+    largest, place = _largest(x, size, stride, pads)
+    return largest, _picked(tangent, place, size, stride, pads)
 
 
 @partial(jax.checkpoint, prevent_cse=False, static_argnums=(2, 3, 4))
@@ -89,7 +90,7 @@ def _picked(x: Array, place: Array, size: int, stride: int, pads: Pads) -> Array
         lambda m, n, part, where: jnp.where(where == m * size + n, part, 0),
         x,
         (place,),
-        place.shape[1:3],
+        (place.shape[1], place.shape[2]),
         size,
         stride,
         pads,
