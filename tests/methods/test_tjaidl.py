@@ -37,7 +37,7 @@ PARTS = {
 def method_of(variant='tjaidl', **changes):
     settings = variants.method_settings(variant)
     settings.update({'encoder_widths': (64, 48), **changes})
-    module, _ = backbones.build('tiny_cnn', {'widths': (8, 16)})
+    module, _ = backbones.build('tiny_cnn', {'widths': (16,)})
     return methods.build(settings, module, Problem(SIZE, 5, 20, 12, NAMES))
 
 
@@ -56,11 +56,15 @@ def batch_of(n=6):
 
 
 def begun(method):
-    """Returns parameters and state, with random soft labels."""
-    params, state = method.init(jax.random.key(1))
+    """Returns random parameters and a random state; `init` would compile for a second."""
     rng = np.random.default_rng(3)
-    soft = rng.random(state.memory['soft_labels'].shape).astype(np.float32)
-    return params, state._replace(memory={'soft_labels': soft})
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    # Positive, since running variances and soft labels are.
+    state = jax.tree.map(lambda x: rng.random(x.shape).astype(np.float32), shapes[1])
+    params = jax.tree.map(
+        lambda x: (0.3 * rng.standard_normal(x.shape)).astype(np.float32), shapes[0]
+    )
+    return params, state
 
 
 @pytest.fixture(scope='module')
@@ -224,7 +228,7 @@ def test_only_the_attribute_feature_retrieves(method, fresh):
     params, state = fresh
     images = batch_of()['source']['image']
     feature = jax.jit(lambda *a: method.embed(*a, 'source'))(params, state, images)
-    module, _ = backbones.build('tiny_cnn', {'widths': (8, 16)})
+    module, _ = backbones.build('tiny_cnn', {'widths': (16,)})
     variables = {
         'params': params['attribute_branch'],
         'batch_stats': state.statistics['source']['attribute_branch'],
@@ -353,6 +357,9 @@ def configured(tiny_config, annotations):
         config.data.source_options = {'attributes': str(annotations / 'one.mat'), 'expected': False}
         config.data.target_options = {'attributes': str(annotations / 'two.mat'), 'expected': False}
         config.checkpoint.keep = 20
+        # Little to compile.
+        config.model.options = {'widths': (16,)}
+        config.augment.erase_probability = 0.0
         return config
 
     return make
@@ -460,11 +467,12 @@ def test_step_two_begins_with_a_run_of_step_one(step_one, run, configured):
     names = tuple('abcdef')
     method = methods.build(config.method, module, Problem((32, 16), 8, 96, 96, names))
     assert [(phase.name, phase.report_as) for phase in method.phases] == [('adapt', 'adapted')]
-    params, state = from_run(step_one, method, *method.init(jax.random.key(9)))
+    fresh = begun(method)
+    params, state = from_run(step_one, method, *fresh)
     before = restored(run, STEP_ONE)
     assert same(params, before['params'])
     assert same(state.statistics, before['state'].statistics)
-    assert not np.any(state.memory['soft_labels'])
+    assert same(state.memory, fresh[1].memory)
 
 
 # -- runs that take longer -------------------------------------------------------------------------
