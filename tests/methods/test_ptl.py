@@ -1,7 +1,6 @@
-"""PTL through the trainer, from a teacher's run over its label files to proxy tasks on the
-target.
-"""
+"""Tests PTL through the trainer, from teachers' runs over label files to proxy tasks."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -15,11 +14,12 @@ from PIL import Image
 from jreid import methods
 from jreid.commands import evaluate, label
 from jreid.configs import variants
-from jreid.methods.contract import SOURCE, Problem
+from jreid.engine import feeds
+from jreid.methods.contract import SOURCE, TARGET, Problem
 from jreid.models import BACKBONES
 from jreid.run.loading import load_model
 from jreid.training import data as opening
-from jreid.training import loop as trainer
+from jreid.training import loop
 
 SMALL = {
     'source_epochs': 2,
@@ -28,6 +28,25 @@ SMALL = {
     'parsing_width': 8,
     'attribute_width': 4,
 }
+PROBLEM = Problem((32, 16), 20, 100, 100)
+TEACHERS = {'teacher-parsing': 'parsing', 'teacher-attributes': 'attributes'}
+
+
+def build(variant, problem):
+    module = BACKBONES['tiny_cnn'].constructor()
+    return methods.build(variants.method_settings(variant), module, problem)
+
+
+@pytest.fixture
+def config_of(tiny_config):
+    def make(variant, **method):
+        config = tiny_config(variant, **SMALL, **method)
+        # Little to compile.
+        config.model.options = {'widths': (16,)}
+        config.augment.erase_probability = 0.0
+        return config
+
+    return make
 
 
 def losses_of(workdir):
@@ -37,18 +56,18 @@ def losses_of(workdir):
 
 @pytest.fixture(scope='module')
 def taught(people, tmp_path_factory):
-    """Label files for both domains as another program may write them: the image's halves are its
-    two parts, two attributes by number.
+    """Label files for both domains as another program may write them.
+
+    The image's halves are its two parts; two attributes follow from the number of the person.
     """
     root = tmp_path_factory.mktemp('taught')
+    halves = np.repeat(np.uint8([1, 5]), 32)[:, None].repeat(32, axis=1)
     for domain in ('one', 'two'):
         images = sorted((people / domain).rglob('*.jpg'))
         for path in images:
-            target = root / domain / 'masks' / path.parent.name / f'{path.stem}.png'
-            target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.repeat(np.uint8([1, 5]), 32)[:, None].repeat(32, axis=1)).save(
-                target
-            )
+            mask = root / domain / 'masks' / path.parent.name / f'{path.stem}.png'
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(halves).save(mask)
         numbers = np.asarray([int(path.name[:4]) for path in images])
         values = np.stack([numbers % 2, numbers % 3 / 2], 1).clip(0.05, 0.95)
         np.savez(
@@ -60,13 +79,11 @@ def taught(people, tmp_path_factory):
     return root
 
 
-def test_both_tasks_on_both_domains(tiny_config, taught, tmp_path):
-    config = tiny_config('ptl', **SMALL, parsing='both', attributes='both', target_batch=8)
-    config.data.source_teacher, config.data.target_teacher = (
-        str(taught / 'one'),
-        str(taught / 'two'),
-    )
-    summary = trainer.train(config, tmp_path)
+def test_both_tasks_on_both_domains(config_of, taught, tmp_path):
+    config = config_of('ptl', parsing='both', attributes='both', target_batch=8)
+    config.data.source_teacher = str(taught / 'one')
+    config.data.target_teacher = str(taught / 'two')
+    summary = loop.train(config, tmp_path)
     assert summary['adapted']['queries'] == 12
     losses = losses_of(tmp_path)
     assert {
@@ -80,17 +97,19 @@ def test_both_tasks_on_both_domains(tiny_config, taught, tmp_path):
     # Halves of the image are easy: within a few steps the loss (its weight is 0.1) falls, to below
     # ln 8, that of chance.
     assert losses[-1]['parsing_target'] < min(0.8 * losses[0]['parsing_target'], 0.1 * np.log(8))
-
-
-def test_baseline_reads_nothing_of_the_target_and_is_no_teacher(tiny_config, tmp_path):
-    config = tiny_config('ptl-bl', **{**SMALL, 'source_epochs': 1})
-    summary = trainer.train(config, tmp_path)
-    assert {'source_only', 'adabn'} <= set(summary)
-    assert not {name for name in losses_of(tmp_path)[-1] if name.endswith('_target')}
     model = load_model(tmp_path)
-    assert model.domain == SOURCE
+    assert model.domain == TARGET
     with pytest.raises(ValueError, match='predicts neither parts nor attributes'):
         label.label(model, config, tmp_path / 'out')
+
+
+def test_baseline_reads_nothing_of_the_target():
+    method = build('ptl-bl', PROBLEM)
+    (phase,) = method.phases
+    assert [stream.domain for stream in phase.streams.values()] == [SOURCE]
+    assert list(phase.terms) == ['identity', 'triplet']
+    assert phase.report_as == 'source_only'
+    assert method.statistics is not None  # for the row of AdaBN
 
 
 @pytest.mark.parametrize(
@@ -104,26 +123,21 @@ def test_baseline_reads_nothing_of_the_target_and_is_no_teacher(tiny_config, tmp
     ],
 )
 def test_tasks_without_labels_are_refused(variant, message):
-    problem = Problem((32, 16), 20, 100, 100)
     with pytest.raises(ValueError, match=message):
-        methods.build(
-            variants.method_settings(variant), BACKBONES['tiny_cnn'].constructor(), problem
-        )
+        build(variant, PROBLEM)
 
 
 def test_two_teachers_with_other_attributes_are_refused():
-    problem = Problem(
-        (32, 16), 20, 100, 100, attribute_names=('a', 'b'), target_attribute_names=('a', 'c')
+    problem = dataclasses.replace(
+        PROBLEM, attribute_names=('a', 'b'), target_attribute_names=('a', 'c')
     )
     with pytest.raises(ValueError, match='label both with one teacher'):
-        methods.build(
-            variants.method_settings('ptl-attr-st'), BACKBONES['tiny_cnn'].constructor(), problem
-        )
+        build('ptl-attr-st', problem)
 
 
-def teacher_config(tiny_config, variant):
-    """A teacher on a tiny synthetic set; its target is another domain of it."""
-    config = tiny_config(variant, **SMALL, batch=16)
+def teacher_config(config_of, variant):
+    """Returns a teacher's config on a tiny synthetic set; its target is another domain of it."""
+    config = config_of(variant, batch=16)
     config.data.source = config.data.target = 'synthetic'
     config.data.source_root = config.data.target_root = ''
     tiny = {
@@ -135,86 +149,111 @@ def teacher_config(tiny_config, variant):
         'junk': 0,
         'size': (32, 16),
     }
-    config.data.source_options, config.data.target_options = (
-        {'domain': 'station', **tiny},
-        {'domain': 'campus', **tiny},
-    )
+    config.data.source_options = {'domain': 'station', **tiny}
+    config.data.target_options = {'domain': 'campus', **tiny}
     return config
 
 
-def test_teachers_from_training_to_label_files(tiny_config, tmp_path):
-    config = tiny_config('ptl', **SMALL, target_batch=8)
-    out = tmp_path / 'labels'
-    for variant, said in (('teacher-parsing', 'parsing'), ('teacher-attributes', 'attributes')):
-        summary = trainer.train(teacher_config(tiny_config, variant), tmp_path / variant)
-        assert set(summary['teacher']) == {said}
-        assert set(summary['teacher'][said]) == {'source', 'target'}
-        model = load_model(tmp_path / variant)
-        label.label(model, config, out)
-    assert (
-        0
-        < json.loads((tmp_path / 'teacher-parsing' / 'summary.json').read_text())['teacher'][
-            'parsing'
-        ]['source']['miou']
-        <= 100
-    )
-    assert (
-        'parsing on the target: mean IoU'
-        in (tmp_path / 'teacher-parsing' / 'summary.txt').read_text()
-    )
-    for variant, said in (('teacher-parsing', 'parsing'), ('teacher-attributes', 'attributes')):
-        kept = json.loads((tmp_path / variant / 'summary.json').read_text())['teacher'][said]
-        assert evaluate.evaluate_run(tmp_path / variant, role='source')['evaluated'] == {
-            said: {'source': kept['source']}
-        }
-    files = sorted((out / 'masks').rglob('*.png'))
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('teachers')
+
+
+@pytest.fixture
+def teachers(folder, config_of):
+    """Variant -> (folder of the run, summary) of both teachers."""
+    runs = {}
+    for variant in TEACHERS:
+        if not (folder / variant / 'summary.json').exists():
+            loop.train(teacher_config(config_of, variant), folder / variant)
+        summary = json.loads((folder / variant / 'summary.json').read_text())
+        runs[variant] = folder / variant, summary
+    return runs
+
+
+@pytest.fixture
+def labels(folder, teachers, config_of):
+    """The folder of both teachers' labels of the target."""
+    if not (folder / 'labels').exists():
+        for run, _ in teachers.values():
+            label.label(load_model(run), config_of('ptl'), folder / 'labels')
+    return folder / 'labels'
+
+
+@pytest.mark.parametrize(('variant', 'task'), TEACHERS.items())
+def test_teachers_are_scored_by_their_predictions(variant, task, teachers):
+    run, summary = teachers[variant]
+    assert set(summary['teacher']) == {task}
+    assert set(summary['teacher'][task]) == {'source', 'target'}
+    source = summary['teacher'][task]['source']
+    assert evaluate.evaluate_run(run, role='source')['evaluated'] == {task: {'source': source}}
+    assert load_model(run).domain == SOURCE
+    if task == 'parsing':
+        assert 0 < source['miou'] <= 100
+        assert 'parsing on the target: mean IoU' in (run / 'summary.txt').read_text()
+
+
+def test_labels_of_teachers_are_what_ptl_reads(labels, config_of):
+    files = sorted((labels / 'masks').rglob('*.png'))
     assert len(files) == 96
     assert np.asarray(Image.open(files[0])).shape == (32, 16)
     # Soft labels in 0..1, and not those of another image: images of one person differ.
-    with np.load(out / 'attributes.npz') as found:
-        assert found['attributes'].shape == (96, 27)
-        assert (found['attributes'] > 0).all()
-        assert (found['attributes'] < 1).all()
-        assert found['attributes'].std(axis=0).min() > 0
-    command_writes_the_same(tmp_path / 'teacher-attributes', config, out, tmp_path / 'command')
-    config.data.target_teacher = str(out)
-    assert 'adapted' in trainer.train(config, tmp_path / 'ptl')
+    with np.load(labels / 'attributes.npz') as written:
+        attributes, paths = written['attributes'], written['path']
+    assert attributes.shape == (96, 27)
+    assert (attributes > 0).all()
+    assert (attributes < 1).all()
+    assert attributes.std(axis=0).min() > 0
+    config = config_of('ptl')
+    config.data.target_teacher = str(labels)
+    data = opening.open_data(config.data, select_on_source=False)
+    problem = data.problem((32, 16), given_identities=False)
+    assert problem.mask_domains == (TARGET,)
+    assert len(problem.target_attribute_names) == 27
+    method = methods.build(config.method, BACKBONES['tiny_cnn'].constructor(), problem)
+    stream = method.phases[0].streams['target']
+    rows = np.random.default_rng(0).permutation(96)[: stream.batch]
+    batch = feeds.part(stream, data.target_train, np.full(96, -1), rows, None)
+    stems = [pathlib.Path(data.target_train.index.path[row]).stem for row in rows]
+    mask_of = {path.stem: path for path in files}
+    masks = np.stack([np.asarray(Image.open(mask_of[stem])) for stem in stems])
+    np.testing.assert_array_equal(batch['mask'], masks)
+    row_of = {pathlib.Path(path).stem: i for i, path in enumerate(paths)}
+    own = attributes[[row_of[stem] for stem in stems]]
+    np.testing.assert_allclose(batch['attributes'], own)
 
 
-def command_writes_the_same(teacher, config, folder, place):
+def test_command_writes_the_same(teachers, labels, config_of, tmp_path):
     """`python -m jreid.commands.label`, in a process of its own with a config file of one's own."""
-    place.mkdir()
-    (place / 'pair.py').write_text(
+    (tmp_path / 'pair.py').write_text(
         'import json\n\nfrom jreid.run.config import to_config\n\n\ndef get_config():\n    return'
-        f' to_config(json.loads({config.to_json()!r}))\n'
+        f' to_config(json.loads({config_of("ptl").to_json()!r}))\n'
     )
     words = [
         sys.executable,
         '-m',
         'jreid.commands.label',
-        f'--teacher={teacher}',
-        f'--config={place / "pair.py"}',
-        f'--out={place / "labels"}',
+        f'--teacher={teachers["teacher-attributes"][0]}',
+        f'--config={tmp_path / "pair.py"}',
+        f'--out={tmp_path / "labels"}',
     ]
     root = pathlib.Path(label.__file__).parent.parent
-    done = subprocess.run(
-        words, cwd=root, env={**os.environ, 'JAX_PLATFORMS': 'cpu'}, capture_output=True, text=True
-    )
+    environment = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
+    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 'attributes: labels of the 96 training images of the target' in done.stderr
     with (
-        np.load(place / 'labels' / 'attributes.npz') as found,
-        np.load(folder / 'attributes.npz') as expected,
+        np.load(tmp_path / 'labels' / 'attributes.npz') as written,
+        np.load(labels / 'attributes.npz') as expected,
     ):
-        np.testing.assert_array_equal(found['path'], expected['path'])
-        np.testing.assert_array_equal(found['names'], expected['names'])
-        np.testing.assert_allclose(found['attributes'], expected['attributes'], atol=1e-4)
+        np.testing.assert_array_equal(written['path'], expected['path'])
+        np.testing.assert_array_equal(written['names'], expected['names'])
+        np.testing.assert_allclose(written['attributes'], expected['attributes'], atol=1e-4)
 
 
-def test_true_masks_and_attributes_of_the_target_are_not_seen(tiny_config):
-    data = opening.open_data(
-        teacher_config(tiny_config, 'teacher-parsing').data, select_on_source=False
-    )
+def test_true_masks_and_attributes_of_the_target_are_not_seen(config_of):
+    config = teacher_config(config_of, 'teacher-parsing')
+    data = opening.open_data(config.data, select_on_source=False)
     assert data.target.train.mask_path is not None
     assert data.target.train.attributes is not None
     assert data.target_train.index.mask_path is None
