@@ -1,15 +1,23 @@
-"""SSG through the trainer: several labels an image, eps that is kept, resuming, starting from
-another run.
-"""
+"""Tests SSG: several labels per image, eps that is kept, and the start from another run."""
 
+import contextlib
 import json
 
 import jax
 import numpy as np
+import optax
 import pytest
 
+from jreid import methods
+from jreid.configs import variants
+from jreid.engine import sharding
+from jreid.engine.state import create
+from jreid.methods.contract import Problem, RefreshContext, State
+from jreid.models import BACKBONES
 from jreid.run.checkpoints import Checkpoints
-from jreid.training import loop as trainer
+from jreid.run.system import build_system
+from jreid.training import loop
+from jreid.training.data import open_data
 
 SMALL = {
     'rounds': 2,
@@ -22,9 +30,10 @@ SMALL = {
     'k2': 3,
     'rho': 0.05,
 }
+PARTS = ('whole', 'upper', 'lower')
 
 
-def state(workdir):
+def restored(workdir):
     found = Checkpoints(workdir / 'checkpoints', read_only=True).restore_model()
     assert found is not None
     return found.tree
@@ -35,6 +44,17 @@ def records(workdir, kind):
     return [line for line in lines if line['kind'] == kind]
 
 
+def same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def light(config):
+    """Leaves little to compile."""
+    config.model.options = {'widths': (16,)}
+    config.augment.erase_probability = 0.0
+    return config
+
+
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('ssg')
@@ -43,17 +63,9 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def config_of(tiny_config):
     def make(variant, **method):
-        config = tiny_config(
-            variant,
-            **{
-                **SMALL,
-                'source_epochs': 2 if variant == 'bl-ssg' else 0,
-                'cluster_centring': 'none',
-                **method,
-            },
-        )
-        config.checkpoint.every_steps = 1
-        return config
+        epochs = 2 if variant == 'bl-ssg' else 0
+        settings = {**SMALL, 'source_epochs': epochs, 'cluster_centring': 'none', **method}
+        return light(tiny_config(variant, **settings))
 
     return make
 
@@ -61,7 +73,7 @@ def config_of(tiny_config):
 @pytest.fixture
 def finished(folder, config_of):
     if not (folder / 'summary.json').exists():
-        trainer.train(config_of('bl-ssg'), folder)
+        loop.train(config_of('bl-ssg'), folder)
     return folder
 
 
@@ -70,7 +82,7 @@ def test_rounds_with_three_label_sets_and_one_eps(finished):
     assert set(summary) >= {'source_only', 'adabn', 'adapted', 'identities_estimated'}
     rounds = records(finished, 'refresh')
     assert len(rounds) == 2
-    for part in ('whole', 'upper', 'lower'):
+    for part in PARTS:
         assert 0 < rounds[0][f'eps_{part}'] < 0.9
         assert rounds[0][f'eps_{part}'] == rounds[1][f'eps_{part}']
     assert rounds[0]['eps_upper'] != rounds[0]['eps_lower']
@@ -78,19 +90,27 @@ def test_rounds_with_three_label_sets_and_one_eps(finished):
         finished / 'labels' / 'target_001.csv', delimiter=',', names=True, dtype=None, encoding=None
     )
     assert table.dtype.names == ('image', 'label', 'label_2', 'label_3')
-    assert (
-        len(np.unique(table['label'])) - (table['label'] < 0).any() == rounds[1]['clusters_whole']
-    )
+    clusters = len(np.unique(table['label'])) - (table['label'] < 0).any()
+    assert clusters == rounds[1]['clusters_whole']
     assert (table['label_3'] < 0).sum() == rounds[1]['noise_lower']
-    assert {'joint', 'whole', 'upper', 'lower'} <= set(records(finished, 'train')[-1])
+    assert {'joint', *PARTS} <= set(records(finished, 'train')[-1])
+
+
+def test_checkpoint_keeps_eps_for_the_rounds_that_follow(finished):
+    eps = restored(finished)['state'].memory['eps']
+    first = records(finished, 'refresh')[0]
+    np.testing.assert_allclose(eps, [first[f'eps_{part}'] for part in PARTS], rtol=1e-6)
 
 
 class Killed(BaseException):
     """Stands for a SIGKILL."""
 
 
+@pytest.mark.slow
 def test_killed_in_the_second_round_resumes_exactly(finished, config_of, tmp_path, monkeypatch):
-    original, count = trainer.Run.refresh, 0
+    original, count = loop.Run.refresh, 0
+    config = config_of('bl-ssg')
+    config.checkpoint.every_steps = 1
 
     def dies(self):
         nonlocal count
@@ -100,18 +120,42 @@ def test_killed_in_the_second_round_resumes_exactly(finished, config_of, tmp_pat
         return original(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.Run, 'refresh', dies)
+        patch.setattr(loop.Run, 'refresh', dies)
         with pytest.raises(Killed):
-            trainer.train(config_of('bl-ssg'), tmp_path)
-    trainer.train(config_of('bl-ssg'), tmp_path)
-    for a, b in zip(
-        jax.tree.leaves(state(finished)), jax.tree.leaves(state(tmp_path)), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
-    assert (finished / 'metrics.jsonl').read_bytes() == (tmp_path / 'metrics.jsonl').read_bytes()
-    assert (finished / 'labels' / 'target_001.csv').read_bytes() == (
-        tmp_path / 'labels' / 'target_001.csv'
-    ).read_bytes()
+            loop.train(config, tmp_path)
+    loop.train(config, tmp_path)
+    same(restored(finished), restored(tmp_path))
+    for name in ('metrics.jsonl', 'labels/target_001.csv'):
+        assert (finished / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+@contextlib.contextmanager
+def opened(config, workdir):
+    """Yields a run that is opened and not trained."""
+    data = open_data(config.data, select_on_source=False)
+    problem = data.problem((32, 16), given_identities=False)
+    system = build_system(config, problem, sharding.make_mesh())
+    run = loop.Run(config, workdir, data, system)
+    with contextlib.closing(run.progress):
+        yield run
+
+
+def write_run(config, workdir):
+    """Writes the checkpoint of a run of another system, with random parameters."""
+    data = open_data(config.data, select_on_source=False)
+    problem = data.problem((32, 16), given_identities=False)
+    method = build_system(config, problem, sharding.make_mesh()).method
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    params, state = jax.tree.map(lambda x: rng.random(x.shape).astype(x.dtype), shapes)
+    tree = {
+        'state': create(params, state, optax.identity()),
+        'labels': np.zeros(problem.target_images, np.int32),
+    }
+    checkpoints = Checkpoints(workdir / 'checkpoints')
+    checkpoints.save(0, tree, {'position': {}})
+    checkpoints.close()
+    return params
 
 
 @pytest.mark.parametrize(
@@ -129,49 +173,76 @@ def test_starts_from_a_run_of_another_system(
     system, settings, unused, config_of, tiny_config, tmp_path, caplog
 ):
     """DMTNet or DIEN, to be refined."""
-    trainer.train(tiny_config(system, **settings), tmp_path / 'other')
+    there = write_run(light(tiny_config(system, **settings)), tmp_path / 'other')
+    config = config_of('ssg-dagger')
+    config.init.run = str(tmp_path / 'other')
+    with caplog.at_level('INFO', logger='jreid'), opened(config, tmp_path / 'ssg') as run:
+        same(there['backbone'], run.state.params['backbone'])
+        assert not run.state.state.memory['eps'].any()
+    assert f'not used: {unused}' in caplog.text
+    assert 'stays fresh: params/joint/kernel' in caplog.text
+
+
+def test_dagger_refines_another_run(finished, config_of, tmp_path):
     # Nothing moves the parameters, so what is left at the end is what the run started from.
     config = config_of(
         'ssg-dagger', rounds=1, group_learning_rate=0.0, weight_decay=0.0, neighbours=10
     )
-    config.init.run = str(tmp_path / 'other')
-    with caplog.at_level('INFO', logger='jreid'):
-        summary = trainer.train(config, tmp_path / 'ssg')
+    config.init.run = str(finished)
+    summary = loop.train(config, tmp_path)
     assert 'adapted' in summary
     assert 'source_only' not in summary
-    there, here = state(tmp_path / 'other')['params'], state(tmp_path / 'ssg')['params']
-    for a, b in zip(
-        jax.tree.leaves(there['backbone']), jax.tree.leaves(here['backbone']), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
-    assert f'not used: {unused}' in caplog.text
-    assert 'stays fresh: params/joint/kernel' in caplog.text
+    same(restored(finished)['params']['backbone'], restored(tmp_path)['params']['backbone'])
 
 
 def test_run_of_another_backbone_or_none_is_refused(finished, config_of, tmp_path):
     config = config_of('ssg-dagger')
     config.init.run = str(finished)
-    config.model.options = {'widths': (8, 16, 48)}
+    config.model.options = {'widths': (48,)}
     with pytest.raises(
         ValueError,
         match=r'params/backbone/.* here, .* in the run; give both runs the same model.backbone',
     ):
-        trainer.train(config, tmp_path / 'one')
+        loop.train(config, tmp_path / 'one')
     config.init.run = str(tmp_path / 'nothing')
     with pytest.raises(FileNotFoundError, match='holds no run'):
-        trainer.train(config, tmp_path / 'two')
+        loop.train(config, tmp_path / 'two')
 
 
 def test_unknown_centring_is_refused(config_of, tmp_path):
     with pytest.raises(
         ValueError, match=r"cluster_centring is 'cameras'; expected 'camera' or 'none'"
     ):
-        trainer.train(config_of('ssg', cluster_centring='cameras'), tmp_path)
+        loop.train(config_of('ssg', cluster_centring='cameras'), tmp_path)
 
 
-def test_rounds_on_features_centred_by_camera(config_of, tmp_path):
-    eps = {}
+def described(seed, images=60, width=8):
+    """Returns unit features of 12 people, to which each camera adds something."""
+    rng = np.random.default_rng(seed)
+    person, camera = np.arange(images) % 12, np.arange(images) // 12 % 2
+    features = {}
+    for name in PARTS:
+        x = rng.standard_normal((12, width))[person] + 0.5 * rng.standard_normal((2, width))[camera]
+        x += 0.2 * rng.standard_normal(x.shape)
+        features[name] = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    return {**features, 'camera': camera}
+
+
+@pytest.mark.parametrize('variant', ['ssg', 'ssg-dagger'])
+def test_rounds_on_features_centred_by_camera(variant):
+    eps, problem = {}, Problem((32, 16), 20, 60, 60)
+    source = described(1) if variant == 'ssg' else None
     for centring in ('none', 'camera'):
-        trainer.train(config_of('ssg', cluster_centring=centring, rounds=1), tmp_path / centring)
-        eps[centring] = records(tmp_path / centring, 'refresh')[0]['eps_whole']
+        edits = {**SMALL, 'source_epochs': 0, 'cluster_centring': centring, 'neighbours': 20}
+        settings = variants.method_settings(variant)
+        settings.update(edits)
+        method = methods.build(settings, BACKBONES['tiny_cnn'].constructor(), problem)
+        assert method.refresh_reads == (('source', 'target') if source else ('target',))
+        state = State({'source': {}, 'target': {}}, {'eps': np.zeros(3, np.float32)})
+        context = RefreshContext(jax.random.key(0), np.full((60, 3), -1), last=False)
+        refreshed = method.refresh({}, state, source, described(2), context)
+        assert refreshed.labels.shape == (60, 3)
+        assert refreshed.state.statistics == state.statistics
+        eps[centring] = refreshed.report['eps_whole']
+        np.testing.assert_allclose(refreshed.state.memory['eps'][0], eps[centring], rtol=1e-6)
     assert 0 < eps['camera'] != eps['none']
