@@ -1,6 +1,4 @@
-"""The rho rule, the neighbour graphs and DBSCAN on them, against dense definitions and
-scikit-learn.
-"""
+"""Tests the rho rule, neighbour graphs and DBSCAN on them against dense definitions."""
 
 import numpy as np
 import pytest
@@ -14,9 +12,8 @@ from jreid.methods.common import grouping
 
 def people(seed, identities=8, images=10, width=16, noise=0.25):
     rng = np.random.default_rng(seed)
-    x = np.repeat(
-        rng.standard_normal((identities, width)), images, axis=0
-    ) + noise * rng.standard_normal((identities * images, width))
+    centres = np.repeat(rng.standard_normal((identities, width)), images, axis=0)
+    x = centres + noise * rng.standard_normal((identities * images, width))
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -38,10 +35,10 @@ def test_dagger_is_dbscan_on_euclidean_distances(rho):
     distances = cdist(x.astype(np.float64), x.astype(np.float64))
     graph = grouping.euclidean_graph(x, neighbours=40)
     eps = dense_eps(distances, rho)
-    found = grouping.group(graph, eps=0, rho=rho, min_samples=4)
-    np.testing.assert_allclose(found.eps, eps, rtol=1e-5)
-    same_partition(found.labels, DBSCAN(eps=found.eps, min_samples=4).fit_predict(x))
-    assert found.clusters == found.labels.max() + 1
+    groups = grouping.group(graph, eps=0, rho=rho, min_samples=4)
+    np.testing.assert_allclose(groups.eps, eps, rtol=1e-5)
+    same_partition(groups.labels, DBSCAN(eps=groups.eps, min_samples=4).fit_predict(x))
+    assert groups.clusters == groups.labels.max() + 1
 
 
 def test_reranked_graph_is_the_dense_definition():
@@ -61,11 +58,10 @@ def test_reranked_graph_is_the_dense_definition():
     np.fill_diagonal(dense, 0)
     eps = dense_eps(dense, 0.05)
     assert eps < 0.9
-    found = grouping.group(graph, eps=0, rho=0.05, min_samples=4, limit=0.9)
-    np.testing.assert_allclose(found.eps, eps, rtol=1e-5)
-    same_partition(
-        found.labels, DBSCAN(eps=found.eps, min_samples=4, metric='precomputed').fit_predict(dense)
-    )
+    groups = grouping.group(graph, eps=0, rho=0.05, min_samples=4, limit=0.9)
+    np.testing.assert_allclose(groups.eps, eps, rtol=1e-5)
+    reference = DBSCAN(eps=groups.eps, min_samples=4, metric='precomputed').fit_predict(dense)
+    same_partition(groups.labels, reference)
 
 
 def test_pairs_count_once_and_zeros_not_at_all():
@@ -81,20 +77,19 @@ def test_pairs_count_once_and_zeros_not_at_all():
 def test_given_eps_is_kept_and_stays_below_the_limit():
     graph = grouping.euclidean_graph(people(3), neighbours=20)
     assert grouping.group(graph, eps=0.31, rho=0.01, min_samples=4).eps == 0.31
-    found = grouping.group(graph, eps=2.0, rho=0.01, min_samples=4, limit=0.9)
-    assert 0.89 < found.eps < 0.9
+    groups = grouping.group(graph, eps=2.0, rho=0.01, min_samples=4, limit=0.9)
+    assert 0.89 < groups.eps < 0.9
 
 
 def test_source_distances_by_hand():
     x, source = np.float32([[0, 0], [3, 4]]), np.float32([[0, 1], [0, 5]])
     expected = np.array([1 - np.exp(-1), 1 - np.exp(-10)])
-    np.testing.assert_allclose(
-        grouping.source_distances(x, source), expected / expected[1], rtol=1e-6
-    )
+    actual = grouping.source_distances(x, source)
+    np.testing.assert_allclose(actual, expected / expected[1], rtol=1e-6)
     np.testing.assert_array_equal(grouping.source_distances(x, x), [0, 0])
 
 
-def test_what_cannot_be_grouped_is_said():
+def test_what_cannot_be_grouped_is_an_error():
     same = grouping.euclidean_graph(np.ones((6, 4), np.float32), neighbours=3)
     with pytest.raises(ValueError, match='distance 0: the features are the same'):
         grouping.eps_by_rho(same, 0.01)
@@ -102,7 +97,7 @@ def test_what_cannot_be_grouped_is_said():
         grouping.eps_by_rho(same, 0.0)
 
 
-def test_more_pairs_than_the_graph_has_are_warned_of(caplog):
+def test_more_pairs_than_the_graph_has_give_a_warning(caplog):
     graph = grouping.euclidean_graph(people(4), neighbours=2)
     with caplog.at_level('WARNING', logger='jreid'):
         grouping.eps_by_rho(graph, 0.5)
@@ -120,18 +115,15 @@ def test_groups_of_centred_features_do_not_see_what_a_camera_adds(make):
     x, camera = people(3), np.tile([7, 9], 40)
     truth = np.repeat(np.arange(8), 10)
     shifted = x + np.where(camera == 7, 0, 3)[:, None].astype(np.float32)
-    found = {}
+    cameras = {}
     for centring in ('none', 'camera'):
-        labels = grouping.group(
-            make(grouping.centred(shifted, camera, centring)), eps=0, rho=0.08, min_samples=4
-        ).labels
-        both = [len(np.unique(camera[labels == label])) for label in range(labels.max() + 1)]
-        found[centring] = max(both)
-        assert (
-            all(len(np.unique(truth[labels == label])) == 1 for label in range(labels.max() + 1))
-            or centring == 'none'
-        )
-    assert found == {'none': 1, 'camera': 2}
+        graph = make(grouping.centred(shifted, camera, centring))
+        labels = grouping.group(graph, eps=0, rho=0.08, min_samples=4).labels
+        members = [labels == label for label in range(labels.max() + 1)]
+        cameras[centring] = max(len(np.unique(camera[rows])) for rows in members)
+        if centring == 'camera':
+            assert all(len(np.unique(truth[rows])) == 1 for rows in members)
+    assert cameras == {'none': 1, 'camera': 2}
     np.testing.assert_allclose(
         grouping.centred(shifted, camera, 'camera'),
         grouping.centred(x, camera, 'camera'),
