@@ -1,7 +1,6 @@
 """A 2-D convolution layer with PyTorch's and TensorFlow's padding."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -12,12 +11,12 @@ from jaxtyping import Array, Float
 from jreid.models.writings import (
     Pads,
     Writing,
-    choose,
     convolve,
-    convolve_split,
+    convolve_groups,
     convolve_unrolled,
-    depthwise_shifted,
+    depthwise,
     pointwise,
+    pointwise_turned,
 )
 
 Padding = int | Literal['SAME']
@@ -79,24 +78,15 @@ class Conv(nn.Module):
     def _convolve(self, images: Array, kernel: Array) -> Array:
         k, stride, groups, channels = self.kernel_size, self.stride, self.groups, images.shape[-1]
         pads = resolve_padding(self.padding, size=images.shape[1:3], kernel=(k, k), stride=stride)
-        if groups > 1:
-            by_channel = groups == channels == self.features
-            if groups == channels and not by_channel:
-                return convolve(images, kernel, stride, pads, groups=groups)
-            options: dict[str, Any] = {'stride': stride, 'pads': pads}
-            return choose(
-                self.writing,
-                images,
-                kernel,
-                shifted=partial(depthwise_shifted, **options)
-                if by_channel
-                else partial(convolve_split, groups=groups, **options),
-                grouped=partial(convolve, groups=groups, **options),
-            )
         # The kernel's gradient as a matrix product is faster in float32 alone.
-        writing: Writing = self.writing if self.dtype == jnp.float32 else 'grouped'
-        if k == 1 and not any(map(any, pads)):
-            return pointwise(images[:, ::stride, ::stride], kernel, writing=writing)
-        if k == 3 and min(channels, self.features) >= 128:
-            return convolve_unrolled(images, kernel, stride, pads, writing)
+        product: Writing = self.writing if self.dtype == jnp.float32 else 'grouped'
+        if k == 1 and groups == 1 and not any(map(any, pads)):
+            multiply = pointwise_turned if channels > self.features else pointwise
+            return multiply(images, kernel, stride, pads, product)
+        if groups == channels == self.features:
+            return depthwise(images, kernel, stride, pads, self.writing)
+        if 1 < groups != channels:
+            return convolve_groups(images, kernel, stride, pads, self.writing)
+        if k == 3 and groups == 1 and min(channels, self.features) >= 128:
+            return convolve_unrolled(images, kernel, stride, pads, product)
         return convolve(images, kernel, stride, pads)

@@ -9,7 +9,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import zero_from_primal
 from jaxtyping import Array, Float
 
 from jreid.models.writings import perturbed
@@ -43,10 +42,12 @@ def normalise(
 ) -> tuple[Float[Array, '... c'], Channels, Channels]:
     """Computes activation(scale (x - mean) / sqrt(var + epsilon) + bias).
 
-    The mean and the biased variance are the batch's own, over all axes but the last. Returns (the
-    result in `dtype`, mean, variance), the statistics for the running averages: no gradient flows
-    through those two. The backward pass keeps x alone and recomputes the rest, 2 passes over
-    memory: a training step is bound by memory, not by arithmetic.
+    The mean and the biased variance are the batch's own, over all axes but the last. The backward
+    pass keeps x alone and recomputes the rest, 2 passes over memory: a training step is bound by
+    memory, not by arithmetic.
+
+    Returns:
+      The result in `dtype`, the mean and the variance.
     """
     wide = x.astype(jnp.float32)
     count = x.size // x.shape[-1]
@@ -65,40 +66,42 @@ def _normalise_jvp(
     out, mean, variance = normalise(x, scale, bias, epsilon, activation, dtype)
     inverse = lax.rsqrt(variance + epsilon)
     dots = tuple(map(perturbed, tangents))
-    tangent = _tangent(x, scale, bias, mean, inverse, dots, activation).astype(dtype)
-    return (out, mean, variance), (tangent, zero_from_primal(mean), zero_from_primal(variance))
+    tangent, *moments = _tangents(x, scale, bias, mean, inverse, dots, activation)
+    return (out, mean, variance), (tangent.astype(dtype), *moments)
 
 
 @partial(jax.checkpoint, prevent_cse=False, static_argnums=(6,))
-def _tangent(
+def _tangents(
     x: Array, scale: Array, bias: Array, mean: Array, inverse: Array, dots: Any, activation: Any
-) -> Array:
-    """Computes the result's tangent; its transpose takes two passes over x and the cotangent."""
+) -> tuple[Array, Array, Array]:
+    """Computes the tangents of the result, the mean and the variance.
+
+    The transpose takes two passes over x and the cotangent.
+    """
     wide = x.astype(jnp.float32)
-    count = x.size // x.shape[-1]
     gain = scale * inverse
     x_dot, scale_dot, bias_dot = dots
-    slope, offset = jnp.zeros_like(gain), jnp.zeros_like(gain)
-    if scale_dot is not None:
-        slope += scale_dot * inverse
-    if bias_dot is not None:
-        offset += bias_dot
+    zeros = jnp.zeros_like(mean)
+    scale_dot = zeros if scale_dot is None else scale_dot
+    bias_dot = zeros if bias_dot is None else bias_dot
+    mean_dot = variance_dot = zeros
     if x_dot is not None:
         x_dot = x_dot.astype(jnp.float32)
+        count = x.size // x.shape[-1]
         total = _channel_sum(x_dot)
+        mean_dot = total / count
         # Not the sum of x_dot (x - mean): the transpose would need x - mean twice, and XLA would
         # keep it in memory beside x.
-        moment = _channel_sum(x_dot * wide) - mean * total
-        offset -= gain * total / count
-        slope -= gain * inverse * inverse * moment / count
-    tangent = slope * (wide - mean) + offset
+        variance_dot = 2 * (_channel_sum(x_dot * wide) - mean * total) / count
+    slope = inverse * (scale_dot - gain * inverse * variance_dot / 2)
+    tangent = slope * (wide - mean) + (bias_dot - gain * mean_dot)
     if x_dot is not None:
         tangent = gain * x_dot + tangent
     if activation != 'none':
         low, high = _LIMITS[activation]
         z = wide * gain + (bias - mean * gain)
         tangent = jnp.where((z > low) & (z < high), tangent, 0.0)
-    return tangent
+    return tangent, mean_dot, variance_dot
 
 
 class BatchNorm(nn.Module):
@@ -136,6 +139,8 @@ class BatchNorm(nn.Module):
             x, scale, bias, self.epsilon, self.activation, self.dtype
         )
         if not self.is_initializing():
+            # No gradient flows through the running averages.
+            batch_mean, batch_variance = lax.stop_gradient((batch_mean, batch_variance))
             mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
             variance.value = self.momentum * variance.value + (1 - self.momentum) * batch_variance
         return out

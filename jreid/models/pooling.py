@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jreid.models.writings import Pads, spread, taps
+from jreid.models.writings import Pads, by_platform, spread, taps
 
 Writing = Literal['auto', 'windows', 'shifted']
 
@@ -31,13 +31,10 @@ def max_pool(
         (shifted on a CPU, windows elsewhere, chosen for the platform that the computation is
         lowered for).
     """
-    shifted, windows = (
-        partial(pool, size=size, stride=stride, pads=pads)
-        for pool in (max_pool_shifted, _max_pool_windows)
-    )
+    statics = (size, stride, pads)
     if writing == 'auto':
-        return lax.platform_dependent(x, cpu=shifted, default=windows)
-    return (shifted if writing == 'shifted' else windows)(x)
+        return by_platform(max_pool_shifted, _max_pool_windows, (x,), statics)
+    return (max_pool_shifted if writing == 'shifted' else _max_pool_windows)(x, *statics)
 
 
 def _max_pool_windows(x: Array, size: int, stride: int, pads: Pads) -> Array:
@@ -90,7 +87,6 @@ def _picked(x: Array, place: Array, size: int, stride: int, pads: Pads) -> Array
         lambda m, n, part, where: jnp.where(where == m * size + n, part, 0),
         x,
         (place,),
-        (place.shape[1], place.shape[2]),
         size,
         stride,
         pads,

@@ -1,35 +1,46 @@
-"""Ways of writing convolutions that XLA's CPU runs fast, all differentiable forward and backward.
+"""Convolutions in the writings that XLA's CPU runs fast, differentiable forward and backward.
 
-XLA derives the backward pass by transposing the tangent of an operation. A tangent here is
-therefore written so that its transpose is the fast backward pass. `jax.checkpoint` around a tangent
-keeps its inputs for the backward pass, not the copies of them that it makes.
+JAX derives a backward pass by transposing the tangent of an operation. The tangents here are
+therefore written so that their transposes are the fast backward passes. A convolution is linear in
+its images and in its kernel, so `bilinear` takes one function for the value and one per tangent.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Writing = Literal['auto', 'grouped', 'shifted']
+Convolution = Callable[[Array, Array, int, Pads], Array]
+"""(images [b, h, w, c], kernel [k, l, c / groups, d], stride, pads) -> images [b, i, j, d]."""
 
 
-def choose(
-    writing: Writing, *operands: Array, shifted: Callable[..., Array], grouped: Callable[..., Array]
-) -> Array:
-    """Applies the function that `writing` names to the operands.
+@functools.cache
+def _with_statics(function: Callable[..., Array], *statics: Any) -> Callable[..., Array]:
+    """Returns the function of the operands alone, one object per function and statics.
 
-    'auto' is `shifted` on a CPU and `grouped` elsewhere, chosen for the platform that the
-    computation is lowered for.
+    JAX caches traces by the function's identity.
     """
-    if writing == 'auto':
-        return lax.platform_dependent(*operands, cpu=shifted, default=grouped)
-    return (shifted if writing == 'shifted' else grouped)(*operands)
+    return lambda *operands: function(*operands, *statics)
+
+
+def by_platform(
+    cpu: Callable[..., Array], default: Callable[..., Array], operands: Any, statics: Any
+) -> Array:
+    """Applies `cpu` or `default`, depending on the platform that the call is lowered for."""
+    if cpu is default:
+        return default(*operands, *statics)
+    return lax.platform_dependent(
+        *operands, cpu=_with_statics(cpu, *statics), default=_with_statics(default, *statics)
+    )
 
 
 def perturbed(tangent: Any) -> Any:
@@ -37,85 +48,91 @@ def perturbed(tangent: Any) -> Any:
     return None if isinstance(tangent, SymbolicZero) else tangent
 
 
-def _total(*terms: Callable[[], Array] | None) -> Array:
-    """Sums the terms that are not None, of which there is at least one."""
-    first, *rest = (term() for term in terms if term is not None)
-    return sum(rest, start=first)
+def _total(terms: Iterable[Array]) -> Array:
+    return functools.reduce(jnp.add, terms)
+
+
+def _weights(kernel: Float[Array, 'k k 1 c']) -> Sequence[Float[Array, '1 c']]:
+    return lax.split(kernel.reshape(-1, kernel.shape[-1]), (1,) * kernel.shape[0] ** 2)
+
+
+def bilinear(
+    plain: Convolution,
+    *,
+    value: Convolution | None = None,
+    by_images: Convolution | None = None,
+    by_kernel: Convolution | None = None,
+) -> Callable[..., Array]:
+    """Returns operation(images, kernel, stride, pads, writing='auto') of functions that are equal.
+
+    'grouped' computes `plain` everywhere. 'shifted' computes the value with `value` and the
+    tangents with `by_images` and `by_kernel`, where given. 'auto' is 'shifted' on a CPU and
+    'grouped' elsewhere.
+    """
+
+    def apply(images, kernel, fast, stride, pads, writing):
+        cpu = plain if writing == 'grouped' or fast is None else fast
+        default = cpu if writing == 'shifted' else plain
+        return by_platform(cpu, default, (images, kernel), (stride, pads))
+
+    # The backward pass keeps the images and the kernel, not what the writings make of them.
+    tangent = jax.checkpoint(apply, prevent_cse=False, static_argnums=(2, 3, 4, 5))
+
+    @partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+    def operation(
+        images: Array, kernel: Array, stride: int, pads: Pads, writing: Writing = 'auto'
+    ) -> Array:
+        return apply(images, kernel, value, stride, pads, writing)
+
+    @partial(operation.defjvp, symbolic_zeros=True)
+    def jvp(stride, pads, writing, primals, tangents):
+        images, kernel = primals
+        images_dot, kernel_dot = map(perturbed, tangents)
+        statics = (stride, pads, writing)
+        terms = []
+        if images_dot is not None:
+            terms.append(tangent(images_dot, kernel, by_images, *statics))
+        if kernel_dot is not None:
+            terms.append(tangent(images, kernel_dot, by_kernel, *statics))
+        return operation(images, kernel, *statics), _total(terms)
+
+    return operation
 
 
 def convolve(
-    images: Float[Array, 'b h w c'],
-    kernel: Float[Array, 'k l m d'],
-    stride: int,
-    pads: Pads,
-    *,
-    groups: int = 1,
+    images: Float[Array, 'b h w c'], kernel: Float[Array, 'k l m d'], stride: int, pads: Pads
 ) -> Float[Array, 'b i j d']:
-    """Computes XLA's own convolution."""
+    """Computes XLA's own convolution, in c / m groups."""
     return lax.conv_general_dilated(
         images,
         kernel,
         (stride, stride),
         pads,
         dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-        feature_group_count=groups,
+        feature_group_count=images.shape[-1] // kernel.shape[-2],
     )
 
 
-def convolve_split(
-    images: Float[Array, 'b h w c'],
-    kernel: Float[Array, 'k l m d'],
-    stride: int,
-    pads: Pads,
-    *,
-    groups: int,
-) -> Float[Array, 'b i j d']:
-    """Computes a grouped convolution as one convolution per group.
-
-    XLA's CPU runs a grouped convolution far below the speed of its parts.
-    """
+def _convolve_groups(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
+    groups = images.shape[-1] // kernel.shape[-2]
     parts = zip(jnp.split(images, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
     return jnp.concatenate([convolve(part, own, stride, pads) for part, own in parts], axis=-1)
 
 
-def pointwise(
-    images: Float[Array, 'b h w c'],
-    kernel: Float[Array, '1 1 c d'],
-    *,
-    writing: Writing = 'grouped',
-) -> Float[Array, 'b h w d']:
-    """Computes a 1x1 convolution as one matrix product over all pixels.
-
-    On XLA's CPU this is 2 to 13 times faster than the convolution, forward and backward. 'shifted'
-    turns the product that gives the kernel's gradient where that has more rows than columns.
-    """
+def _multiply(
+    images: Array,
+    kernel: Array,
+    stride: int,
+    pads: Pads,
+    product: Callable[..., Array] = jnp.matmul,
+) -> Array:
+    images = images[:, ::stride, ::stride]
     b, h, w, c = images.shape
-    rows, matrix = images.reshape(b * h * w, c), kernel[0, 0]
-    product = jnp.matmul(rows, matrix) if c <= matrix.shape[1] else _product(rows, matrix, writing)
-    return product.reshape(b, h, w, -1)
+    return product(images.reshape(b * h * w, c), kernel[0, 0]).reshape(b, h, w, -1)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _product(
-    rows: Float[Array, 'n c'], matrix: Float[Array, 'c d'], writing: Writing
-) -> Float[Array, 'n d']:
-    """Computes rows @ matrix; `writing` says how the matrix's gradient is computed."""
-    return rows @ matrix
-
-
-@partial(_product.defjvp, symbolic_zeros=True)
-def _product_jvp(writing: Writing, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    rows, matrix = primals
-    rows_dot, matrix_dot = map(perturbed, tangents)
-
-    def by_matrix() -> Array:
-        return choose(writing, rows, matrix_dot, shifted=_turned_product, grouped=jnp.matmul)
-
-    tangent = _total(
-        None if rows_dot is None else lambda: rows_dot @ matrix,
-        None if matrix_dot is None else by_matrix,
-    )
-    return _product(rows, matrix, writing), tangent
+def _multiply_turned(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
+    return _multiply(images, kernel, stride, pads, _turned_product)
 
 
 def _turned_product(rows: Float[Array, 'n c'], matrix: Float[Array, 'c d']) -> Float[Array, 'n d']:
@@ -128,129 +145,78 @@ def _turned_product(rows: Float[Array, 'n c'], matrix: Float[Array, 'c d']) -> F
     return lax.dot_general(rows, turned, (((1,), (1,)), ((), ())))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
-def convolve_unrolled(
-    images: Float[Array, 'b h w c'],
-    kernel: Float[Array, 'k l c d'],
-    stride: int,
-    pads: Pads,
-    writing: Writing = 'shifted',
-) -> Float[Array, 'b i j d']:
-    """Computes a convolution whose kernel gradient, in the writing 'shifted', is a matrix product.
-
-    Its factors are the k*l shifted images side by side, k*l times the images' memory, and the
-    cotangent. On XLA's CPU it is 1.1 to 1.9 times faster than the gradient as a convolution for
-    ResNet-50's 3x3 kernels of 128 channels and more, slower for fewer.
-    """
-    return convolve(images, kernel, stride, pads)
+def _multiply_patches(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
+    k, l, c, d = kernel.shape
+    patches = jnp.concatenate(taps(images, (k, l), stride, pads), axis=-1)
+    product = _turned_product(patches.reshape(-1, k * l * c), kernel.reshape(-1, d))
+    return product.reshape(*patches.shape[:3], d)
 
 
-@partial(convolve_unrolled.defjvp, symbolic_zeros=True)
-def _unrolled_jvp(
-    stride: int, pads: Pads, writing: Writing, primals: Any, tangents: Any
-) -> tuple[Array, Array]:
-    images, kernel = primals
-    images_dot, kernel_dot = map(perturbed, tangents)
-    tangent = _total(
-        None if images_dot is None else lambda: convolve(images_dot, kernel, stride, pads),
-        None
-        if kernel_dot is None
-        else lambda: _unrolled_tangent(images, kernel_dot, stride, pads, writing),
-    )
-    return convolve_unrolled(images, kernel, stride, pads, writing), tangent
-
-
-@partial(jax.checkpoint, prevent_cse=False, static_argnums=(2, 3, 4))
-def _unrolled_tangent(
-    images: Float[Array, 'b h w c'],
-    kernel: Float[Array, 'k l c d'],
-    stride: int,
-    pads: Pads,
-    writing: Writing,
-) -> Float[Array, 'b i j d']:
-    def shifted(images: Array, kernel: Array) -> Array:
-        k, l, c, d = kernel.shape
-        patches = jnp.concatenate(taps(images, (k, l), stride, pads), axis=-1)
-        product = _turned_product(patches.reshape(-1, k * l * c), kernel.reshape(-1, d))
-        return product.reshape(*patches.shape[:3], d)
-
-    return choose(
-        writing,
-        images,
-        kernel,
-        shifted=shifted,
-        grouped=partial(convolve, stride=stride, pads=pads),
-    )
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def depthwise_shifted(
-    images: Float[Array, 'b h w c'], kernel: Float[Array, 'k k 1 c'], stride: int, pads: Pads
-) -> Float[Array, 'b i j c']:
-    """Computes a depthwise convolution as a sum of k*k shifted images times weights per channel.
-
-    XLA's CPU has no fast grouped convolution: at 128x64 and batch 32 this writing is 10 to 70 times
-    faster forward.
-    """
+def _sum_taps(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
     k = kernel.shape[0]
-    weights = kernel.reshape(k * k, -1)
     views = taps(images, (k, k), stride, pads)
-    total = views[0] * weights[0]
-    for tap, weight in zip(views[1:], weights[1:], strict=True):
-        total = total + tap * weight
-    return total
+    return _total(tap * weight for tap, weight in zip(views, _weights(kernel), strict=True))
 
 
-@partial(depthwise_shifted.defjvp, symbolic_zeros=True)
-def _depthwise_jvp(stride: int, pads: Pads, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    images, kernel = primals
-    images_dot, kernel_dot = map(perturbed, tangents)
-    out = depthwise_shifted(images, kernel, stride, pads)
-    size = (out.shape[1], out.shape[2])
-    tangent = _total(
-        None
-        if images_dot is None
-        else lambda: _depthwise_images(images_dot, kernel, size, stride, pads),
-        None if kernel_dot is None else lambda: _depthwise_kernel(images, kernel_dot, stride, pads),
-    )
-    return out, tangent
+def _sum_phases(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
+    """Computes `_sum_taps` such that the images' cotangent is a sum of plain slices."""
+    k, weights = kernel.shape[0], _weights(kernel)
+    return spread(lambda m, n, tap: tap * weights[m * k + n], images, (), k, stride, pads)
 
 
-@partial(jax.checkpoint, prevent_cse=False, static_argnums=(2, 3, 4))
-def _depthwise_images(
-    images: Array, kernel: Array, size: tuple[int, int], stride: int, pads: Pads
-) -> Array:
-    """Computes the depthwise convolution such that the images' cotangent is a sum of slices."""
-    return spread(
-        lambda m, n, part: part * kernel[m, n, 0], images, (), size, kernel.shape[0], stride, pads
-    )
-
-
-@partial(jax.checkpoint, prevent_cse=False, static_argnums=(2, 3))
-def _depthwise_kernel(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
-    """Computes the depthwise convolution such that the kernel's cotangent takes few reductions.
+def _sum_in_groups(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
+    """Computes `_sum_taps` such that the kernel's cotangent takes few reductions.
 
     The cotangent sums tap times cotangent over all pixels: first a chain of multiply-adds over
     groups of images, which XLA's CPU runs as vectors, then the rest. k*k plain reductions would
     take most of the backward pass.
     """
-    k = kernel.shape[0]
-    wide = jnp.promote_types(images.dtype, jnp.float32)
+    k, wide = kernel.shape[0], jnp.promote_types(images.dtype, jnp.float32)
     views = taps(images.astype(wide), (k, k), stride, pads)
     b, h, w, c = views[0].shape
     groups = next(g for g in (8, 7, 6, 5, 4, 3, 2, 1) if b % g == 0)
     size = b // groups
-    weights = kernel.astype(wide).reshape(k * k, 1, c)
-    weights = jnp.broadcast_to(weights, (k * k, size * h * w, c)).reshape(k * k, size, h, w, c)
-    parts = [weight.reshape(size, h, w, c) for weight in lax.split(weights, (1,) * (k * k))]
-    rows = [slice(group * size, (group + 1) * size) for group in range(groups)]
-    sums = [
-        _total(
-            *(partial(jnp.multiply, tap[r], part) for tap, part in zip(views, parts, strict=True))
-        )
-        for r in rows
-    ]
-    return jnp.concatenate(sums).astype(images.dtype)
+    weights = jnp.broadcast_to(
+        kernel.astype(wide).reshape(k * k, 1, c), (k * k, size * h * w, c)
+    ).reshape(k * k * size, h, w, c)
+    parts = lax.split(weights, (size,) * (k * k))
+    total = _total(
+        tap * lax.concatenate([part] * groups, 0) for tap, part in zip(views, parts, strict=True)
+    )
+    return total.astype(images.dtype)
+
+
+pointwise = bilinear(_multiply)
+"""1x1 convolution without padding as one matrix product over all pixels.
+
+On XLA's CPU this is 2 to 13 times faster than the convolution, forward and backward.
+"""
+
+pointwise_turned = bilinear(_multiply, by_kernel=_multiply_turned)
+"""`pointwise` for a kernel of more rows than columns: 'shifted' turns its gradient's product."""
+
+convolve_unrolled = bilinear(convolve, by_kernel=_multiply_patches)
+"""Convolution whose kernel gradient, where 'shifted', is one matrix product.
+
+Its factors are the k*l shifted images side by side, k*l times the images' memory, and the
+cotangent. On XLA's CPU it is 1.1 to 1.9 times faster than the gradient as a convolution for
+ResNet-50's 3x3 kernels of 128 channels and more, slower for fewer.
+"""
+
+convolve_groups = bilinear(
+    convolve, value=_convolve_groups, by_images=_convolve_groups, by_kernel=_convolve_groups
+)
+"""Grouped convolution, where 'shifted' as one convolution per group.
+
+XLA's CPU runs a grouped convolution far below the speed of its parts.
+"""
+
+depthwise = bilinear(convolve, value=_sum_taps, by_images=_sum_phases, by_kernel=_sum_in_groups)
+"""Depthwise convolution, where 'shifted' as a sum of k*k shifted images times channel weights.
+
+XLA's CPU has no fast grouped convolution: at 128x64 and batch 32 the sum is 10 to 70 times faster
+forward.
+"""
 
 
 def taps(
@@ -280,7 +246,6 @@ def spread(
     term: Callable[..., Array],
     images: Float[Array, 'b h w c'],
     residuals: tuple[Array, ...],
-    size: tuple[int, int],
     k: int,
     stride: int,
     pads: Pads,
@@ -292,27 +257,24 @@ def spread(
     these slices, but not the scattered windows that are the transpose of `taps`.
 
     Args:
-      term: linear in the tap; sees the tap and the residuals on a canvas that is `reach` wider on
-        every side, where the residuals are 0.
-      residuals: arrays [b, i, j, c] of the output's `size`.
+      term: linear in the tap. It sees the taps and the residuals with a margin, in which the
+        residuals are 0.
+      residuals: arrays [b, i, j, c] of the output's size.
     """
     b, h, w, c = images.shape
     reach = (k - 1) // stride
-    rows, columns = size[0] + reach, size[1] + reach
+    out_h, out_w = ((n + sum(p) - k) // stride + 1 for n, p in zip((h, w), pads, strict=True))
+    rows, columns = out_h + reach, out_w + reach
     (top, _), (left, _) = pads
+    bottom, right = rows * stride - top - h, columns * stride - left - w  # negative ones cut off
+    zero = np.zeros((), images.dtype)
     padded = lax.pad(
         images,
-        jnp.zeros((), images.dtype),
-        (
-            (0, 0, 0),
-            (top, rows * stride - top - h, 0),
-            (left, columns * stride - left - w, 0),
-            (0, 0, 0),
-        ),
+        zero,
+        ((0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0)),
     )
     phases = padded.reshape(b, rows, stride, columns, stride, c)
-    margins = ((0, 0), (reach, reach), (reach, reach), (0, 0))
-    wide = [jnp.pad(residual, margins) for residual in residuals]
+    wide = [jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0))) for x in residuals]
     terms = []
     for i, band in enumerate(lax.split(phases, (1,) * stride, axis=2)):
         for j, phase in enumerate(lax.split(band, (1,) * stride, axis=4)):
@@ -320,7 +282,7 @@ def spread(
             for m in range(i, k, stride):
                 for n in range(j, k, stride):
                     up, side = m // stride, n // stride
-                    tap = jnp.pad(phase, ((0, 0), (reach - up, up), (reach - side, side), (0, 0)))
-                    terms.append(term(m, n, tap, *wide))
-    total = sum(terms[1:], start=terms[0])
-    return total[:, reach : reach + size[0], reach : reach + size[1]]
+                    margins = ((0, 0, 0), (reach - up, up, 0), (reach - side, side, 0), (0, 0, 0))
+                    terms.append(term(m, n, lax.pad(phase, zero, margins), *wide))
+    total = _total(terms)
+    return total[:, reach : reach + out_h, reach : reach + out_w]

@@ -2,82 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 
 from jreid.models.convolution import Conv, resolve_padding
-from jreid.models.writings import convolve_unrolled, depthwise_shifted, pointwise
 
 
 def normal(seed, *shape):
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
-
-
-def convolve(x, kernel, stride, pads, groups):
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        pads,
-        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-        feature_group_count=groups,
-    )
-
-
-@pytest.mark.parametrize(
-    ('k', 'stride', 'size', 'padding'),
-    [
-        (3, 1, (8, 4), 'SAME'),
-        (3, 2, (7, 9), 'SAME'),
-        (5, 2, (8, 6), 'SAME'),
-        (5, 1, (4, 2), 2),
-        (3, 2, (9, 8), 0),
-        (3, 3, (5, 3), 1),
-    ],
-)
-@pytest.mark.parametrize('batch', [1, 6])
-def test_depthwise_shifted_equals_the_grouped_convolution_with_its_gradients(
-    k, stride, size, padding, batch
-):
-    x, kernel = normal(0, batch, *size, 3), normal(1, k, k, 1, 3)
-    pads = resolve_padding(padding, size=size, kernel=(k, k), stride=stride)
-    expected, expected_pull = jax.vjp(lambda x, w: convolve(x, w, stride, pads, 3), x, kernel)
-    found, pull = jax.vjp(lambda x, w: depthwise_shifted(x, w, stride, pads), x, kernel)
-    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
-    cotangent = normal(2, *expected.shape)
-    for ours, theirs in zip(pull(cotangent), expected_pull(cotangent), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=3e-5, rtol=1e-5)
-
-
-def test_pointwise_equals_the_convolution():
-    x, kernel = normal(0, 2, 5, 3, 4), normal(1, 1, 1, 4, 6)
-    np.testing.assert_allclose(pointwise(x, kernel), convolve(x, kernel, 1, 'SAME', 1), atol=1e-5)
-
-
-@pytest.mark.parametrize('channels', [(9, 4), (4, 9)])
-def test_turned_pointwise_has_the_convolutions_gradients(channels):
-    x, kernel = normal(0, 3, 5, 4, channels[0]), normal(1, 1, 1, *channels)
-    expected, expected_pull = jax.vjp(lambda x, w: convolve(x, w, 1, 'SAME', 1), x, kernel)
-    found, pull = jax.jit(
-        lambda x, w: jax.vjp(lambda x, w: pointwise(x, w, writing='shifted'), x, w)
-    )(x, kernel)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    cotangent = normal(2, *expected.shape)
-    for ours, theirs in zip(pull(cotangent), expected_pull(cotangent), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=3e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ('stride', 'size', 'padding'), [(1, (6, 4), 1), (2, (7, 8), 1), (2, (8, 5), 'SAME')]
-)
-def test_unrolled_convolution_has_the_convolutions_gradients(stride, size, padding):
-    x, kernel = normal(0, 2, *size, 5), normal(1, 3, 3, 5, 7)
-    pads = resolve_padding(padding, size=size, kernel=(3, 3), stride=stride)
-    expected, expected_pull = jax.vjp(lambda x, w: convolve(x, w, stride, pads, 1), x, kernel)
-    found, pull = jax.vjp(lambda x, w: convolve_unrolled(x, w, stride, pads), x, kernel)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    cotangent = normal(2, *expected.shape)
-    for ours, theirs in zip(pull(cotangent), expected_pull(cotangent), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=3e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(('k', 'stride', 'features'), [(3, 2, 130), (1, 2, 20)])

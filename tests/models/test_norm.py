@@ -55,6 +55,52 @@ def test_training_equals_flax_with_gradients_and_statistics(activation):
     )
 
 
+@pytest.mark.parametrize('activation', ['none', 'relu'])
+def test_forward_mode_and_second_derivatives_are_flaxs(activation):
+    x, variables, weight = example()
+    ours, flax = BatchNorm(activation, epsilon=1e-3), nn.BatchNorm(False, epsilon=1e-3)
+    inputs = (variables['params'], x)
+    tangents = jax.tree.map(jnp.cos, inputs)
+
+    def pushed(apply):
+        def loss(params, x):
+            out, _ = apply({**variables, 'params': params}, x)
+            return jnp.sum(out**2 * weight)
+
+        first = jax.jvp(loss, inputs, tangents)[1]
+        return first, jax.jvp(jax.grad(loss, argnums=(0, 1)), inputs, tangents)[1]
+
+    found, expected = jax.jit(
+        lambda: (
+            pushed(lambda v, x: ours.apply(v, x, True, mutable=['batch_stats'])),
+            pushed(
+                lambda v, x: (
+                    ACTIVATIONS[activation](flax.apply(v, x, mutable='batch_stats')[0]),
+                    0,
+                )
+            ),
+        )
+    )()
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max()),
+        found,
+        expected,
+    )
+
+
+def test_backward_pass_keeps_the_input_alone_and_statistics_pass_no_gradient():
+    x, variables, _ = example()
+    module = BatchNorm('relu6')
+
+    def apply(x):
+        return module.apply(variables, x, True, mutable=['batch_stats'])
+
+    residuals = jax.eval_shape(lambda x: jax.vjp(lambda x: apply(x)[0], x)[1], x)
+    assert sum(leaf.size >= x.size for leaf in jax.tree.leaves(residuals)) == 1
+    gradient = jax.grad(lambda x: sum(map(jnp.sum, jax.tree.leaves(apply(x)[1]))))(x)
+    np.testing.assert_array_equal(gradient, 0)
+
+
 @pytest.mark.parametrize('activation', ACTIVATIONS)
 def test_evaluation_uses_the_running_statistics(activation):
     x, variables, _ = example()

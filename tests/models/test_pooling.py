@@ -33,6 +33,27 @@ def test_both_writings_agree_with_many_equal_values(size, stride, pads, shape):
     np.testing.assert_allclose(pull(cotangent)[0], expected_pull(cotangent)[0], atol=1e-6)
 
 
+@pytest.mark.parametrize(('size', 'stride', 'pads', 'shape'), CASES[::2])
+def test_forward_mode_takes_the_tangent_of_the_largest_value(size, stride, pads, shape):
+    rng = np.random.default_rng(0)
+    x, tangent = (rng.standard_normal((2, *shape, 3), dtype=np.float32) for _ in range(2))
+
+    @jax.jit
+    def pushed(x, tangent):
+        return [
+            jax.jvp(
+                lambda x, w=writing: max_pool(x, size=size, stride=stride, pads=pads, writing=w),
+                (x,),
+                (tangent,),
+            )[1]
+            for writing in ('auto', 'shifted', 'windows')
+        ]
+
+    auto, shifted, windows = pushed(x, tangent)
+    np.testing.assert_array_equal(shifted, windows)
+    np.testing.assert_array_equal(auto, windows)
+
+
 def test_equals_torch_on_relu_maps():
     torch = pytest.importorskip('torch')
     x = np.maximum(np.random.default_rng(1).standard_normal((2, 10, 7, 4), dtype=np.float32), 0)

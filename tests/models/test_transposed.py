@@ -1,4 +1,4 @@
-"""Transposed convolution against flax's own, values and gradients."""
+"""Transposed convolution against flax's own, values and derivatives."""
 
 import flax.linen as nn
 import jax
@@ -21,7 +21,7 @@ from jreid.models.transposed import TransposedConvolution
         ((3, 2), (5, 4), (2, 3), 'VALID'),
     ],
 )
-def test_numbers_and_gradients_are_those_of_flax(size, kernel, strides, padding):
+def test_numbers_and_derivatives_are_those_of_flax(size, kernel, strides, padding):
     ours, theirs = (
         TransposedConvolution(6, kernel, strides, padding),
         nn.ConvTranspose(6, kernel, strides, padding),
@@ -32,19 +32,22 @@ def test_numbers_and_gradients_are_those_of_flax(size, kernel, strides, padding)
     assert jax.tree.map(jnp.shape, ours.init(jax.random.key(1), x)) == jax.tree.map(
         jnp.shape, variables
     )
-    expected = theirs.apply(variables, x)
-    weights = jax.random.normal(jax.random.key(2), expected.shape)
+    out = jax.eval_shape(theirs.apply, variables, x)
+    weights = jax.random.normal(jax.random.key(2), out.shape)
 
-    def total(module):
-        return jax.value_and_grad(
-            lambda v, x: jnp.sum(weights * jnp.sin(module.apply(v, x))), argnums=(0, 1)
-        )(variables, x)
+    @jax.jit
+    def both(variables, x):
+        def derivatives(module):
+            out, pull = jax.vjp(module.apply, variables, x)
+            pushed = jax.jvp(module.apply, (variables, x), (variables, jnp.sin(x)))[1]
+            return out, pull(weights * jnp.cos(out)), pushed
 
-    np.testing.assert_allclose(ours.apply(variables, x), expected, rtol=1e-5, atol=1e-5)
+        return derivatives(ours), derivatives(theirs)
+
+    found, expected = both(variables, x)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-5)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
-        total(ours),
-        total(theirs),
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, expected
     )
 
 
