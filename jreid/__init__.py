@@ -5,10 +5,28 @@ TensorFlow.
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jreid import clustering, data, figures, losses, methods, models, retrieval
+    from jreid.run.loading import load_run, load_scorer
 
 __version__ = '0.1.0'
 
 _SUBPACKAGES = ('clustering', 'data', 'figures', 'losses', 'methods', 'models', 'retrieval')
+
+__all__ = [
+    '__version__',
+    'clustering',
+    'data',
+    'figures',
+    'load_run',
+    'load_scorer',
+    'losses',
+    'methods',
+    'models',
+    'retrieval',
+]
 
 
 def __getattr__(name: str):

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 
 from jreid.commands import allocation
 
-TRAIN = """usage: jreid train --config=configs/PAIR.py[:VARIANT] [--workdir=DIR]
+TRAIN = """usage: jreid train --config=PAIR[:VARIANT] [--workdir=DIR]
                    [--config.FIELD=VALUE ...]
 
 Trains a run, or continues it from its last checkpoint. The same as python -m jreid.main.
 
-  --config         file of the config; :VARIANT names a system or an ablation
+  --config         name of a pair (jreid list shows them), or the path of a config file of your own;
+                   :VARIANT names a system or an ablation
   --config.FIELD   sets a field; jreid/configs/ lists the fields with their defaults
   --workdir        folder of the run (default: runs/<pair>-<variant>-<seed>)
   --traceback      shows where an error comes from
@@ -28,17 +29,17 @@ Training on several hosts:
   --processes      number of processes
   --process        number of this process, from 0
 
-  jreid train --config=configs/demo.py
-  jreid train --config=configs/duke2market.py:mtwcnet --config.data.root=/data/reid
+  jreid train --config=demo
+  jreid train --config=duke2market:mtwcnet --config.data.root=/data/reid
 """
-LABEL = """usage: jreid label --teacher=RUN --config=configs/PAIR.py --out=DIR
+LABEL = """usage: jreid label --teacher=RUN --config=PAIR --out=DIR
                    [--domain=target|source] [--adabn] [--config.FIELD=VALUE ...]
 
 Predicts labels of a pair's training images with a teacher: part masks (DIR/masks/) or attributes
 (DIR/attributes.npz). A run reads them with --config.data.target_teacher=DIR.
 
   --teacher        folder of the teacher's run
-  --config         file of the config that names the data sets
+  --config         name or file of the config that names the data sets
   --config.FIELD   sets a field of that config
   --out            folder of the labels
   --domain         whose training images are labelled (default: target)
@@ -85,6 +86,12 @@ COMMANDS = {
     'reproduce': Command("run, resume or collect the papers' tables", 'jreid.tables.command'),
     'convert': Command(
         'convert weights (.pth, .safetensors, .pb) to .safetensors', 'jreid.commands.convert'
+    ),
+    'list': Command(
+        'list pairs, variants with their papers, backbones, data sets', 'jreid.commands.listing'
+    ),
+    'completion': Command(
+        'print the completion of these commands for a shell', 'jreid.commands.completion'
     ),
     'synthesize': Command('generate a data set of pedestrians', 'jreid.synthetic.__main__'),
 }
@@ -133,7 +140,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return importlib.import_module(command.module).main(rest, prog=f'jreid {name}') or 0
     # The commands raise these with what was found, what was expected and what to do.
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f'jreid {name}: {error}', file=sys.stderr)
         return 1
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -41,3 +42,9 @@ class _AboveProgressBar(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)
+
+
+def refuse(message: str) -> NoReturn:
+    """Ends a command whose arguments are wrong with a line on the screen and the status 2."""
+    print(message, file=sys.stderr)
+    sys.exit(2)

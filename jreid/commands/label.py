@@ -1,4 +1,4 @@
-"""`jreid label --teacher=RUN --config=configs/PAIR.py --out=DIR`: predicts labels with a teacher.
+"""`jreid label --teacher=RUN --config=PAIR --out=DIR`: predicts labels with a teacher.
 
 A parsing teacher writes one label map per image, `DIR/masks/<image path>.png`. An attribute teacher
 writes `DIR/attributes.npz`. One folder may hold both. A run reads them with
@@ -126,7 +126,7 @@ def main(argv: list[str]) -> None:
             domain=values.domain,
             adabn=values.adabn,
         )
-    except (OSError, ValueError, CheckpointError) as error:
+    except (ImportError, OSError, ValueError, CheckpointError) as error:
         if values.traceback:
             raise
         sys.exit(f'{type(error).__name__}: {error} (--traceback shows where)')

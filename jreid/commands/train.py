@@ -1,9 +1,8 @@
-"""`jreid train --config=configs/PAIR.py:VARIANT --workdir=DIR [--config.FIELD=VALUE ...]`.
+"""`jreid train --config=PAIR:VARIANT --workdir=DIR [--config.FIELD=VALUE ...]`.
 
 Trains a run, or continues it from its last checkpoint.
 """
 
-import difflib
 import logging
 import pathlib
 import sys
@@ -12,6 +11,7 @@ import jax
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from jreid import configs
 from jreid.commands import console, fields
 from jreid.engine import sharding
 
@@ -20,7 +20,7 @@ log = logging.getLogger('jreid')
 _CONFIG = config_flags.DEFINE_config_file(
     'config',
     None,
-    'File of the config, with :VARIANT for an ablation or another system.',
+    'Name or file of the config, with :VARIANT for an ablation or another system.',
     lock_config=True,
 )
 _WORKDIR = flags.DEFINE_string(
@@ -50,15 +50,18 @@ def main(argv: list[str]) -> None:
       argv: what is left of the command line, the program's name first.
     """
     if len(argv) > 1:
-        raise app.UsageError(
-            f'unexpected arguments {argv[1:]}; fields are set as --config.field=value'
+        console.refuse(
+            f'unexpected arguments {" ".join(argv[1:])}; fields are set as --config.field=value'
         )
     if _CONFIG.value is None:
-        raise app.UsageError('--config=configs/PAIR.py is missing, e.g. --config=configs/demo.py')
+        console.refuse(
+            '--config=PAIR is missing, e.g. --config=demo, or the path of a config file of your'
+            ' own; jreid list shows the pairs and their variants'
+        )
     console.show_training_log()
     if _COORDINATOR.value:
         if _PROCESSES.value is None or _PROCESS.value is None:
-            raise app.UsageError(
+            console.refuse(
                 '--coordinator needs --processes (how many) and --process (which one this is)'
             )
         sharding.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
@@ -75,7 +78,7 @@ def main(argv: list[str]) -> None:
         sys.exit(
             f'stopped; the same command with --workdir={workdir} goes on from the last checkpoint'
         )
-    except (ArithmeticError, OSError, RuntimeError, ValueError) as error:
+    except (ArithmeticError, ImportError, OSError, RuntimeError, ValueError) as error:
         if _TRACEBACK.value:
             raise
         sys.exit(f'{type(error).__name__}: {error} (--traceback shows where)')
@@ -87,21 +90,22 @@ def parse(argv: list[str]) -> list[str]:
     Ends the program with a message of one line where the config file or the variant does not
     exist, or the config does not have a field.
     """
-    file = _config_word(argv).split(':', 1)[0]
-    if file:
-        # A config file may import its neighbours, such as `configs.base`.
-        sys.path.append(str(pathlib.Path(file).absolute().parent.parent))
-    if message := _missing_file(file) or _broken_config(argv):
-        sys.exit(message)
+    try:
+        argv = _with_found_file(argv)
+    except FileNotFoundError as error:
+        console.refuse(str(error))
+    if message := _broken_config(argv):
+        console.refuse(message)
     try:
         if any(f'config.{group}.' in word for word in argv for group in fields.OPTION_GROUPS):
             argv, options = fields.split_options(argv, _known_fields(argv))
             _OPTIONS.update(options)
-            sys.argv = argv  # ml_collections looks for the config's fields there
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        message = fields.unknown_field(argv[1:], _known_fields(argv))
-        sys.exit(message or f'{type(error).__name__}: {error}')
+        sys.argv = argv  # ml_collections looks for the config's fields there
+        return flags.FLAGS(argv)
+    except (AttributeError, KeyError, TypeError, ValueError, flags.Error) as error:
+        known = _known_fields(argv) if _config_word(argv) else []
+        plain = str(error) if isinstance(error, flags.Error) else f'{type(error).__name__}: {error}'
+        console.refuse((known and fields.unknown_field(argv[1:], known)) or plain)
 
 
 def parsed_config() -> ConfigDict:
@@ -130,22 +134,30 @@ def _known_fields(argv: list[str]) -> list[str]:
     return fields.field_names(flags.FLAGS['config'].parser.parse(_config_word(argv)))
 
 
-def _missing_file(file: str) -> str:
-    """Describes a config file that does not exist, with the nearest; '' where it exists."""
-    path = pathlib.Path(file)
-    if path.name in ('', '.') or path.is_file():
-        return ''
-    others = sorted(
-        str(other)
-        for other in path.parent.glob('*.py')
-        if other.stem not in ('__init__', 'base', 'variants')
-    )
-    near = difflib.get_close_matches(str(path), others, 1)
-    return (
-        f'config file {path} does not exist'
-        + (f' (did you mean {near[0]}?)' if near else '')
-        + (f'; there are: {", ".join(others)}' if others else '')
-    )
+def _with_found_file(argv: list[str]) -> list[str]:
+    """Returns the command line with the path of the config file in the place of its name.
+
+    Raises:
+      FileNotFoundError: there is no such config.
+    """
+    word = _config_word(argv)
+    if not word:
+        return argv
+    name, colon, variant = word.partition(':')
+    file = configs.find(name)
+    if file not in configs.files().values():
+        # A config file may import its neighbours, e.g. `from mine.beside import OPTIONS`. They come
+        # last: a folder `configs` or `data` of the user's hides no module of ours.
+        sys.path.append(str(file.absolute().parent.parent))
+    found = f'{file}{colon}{variant}'
+    return [
+        f'--config={found}'
+        if one in (f'--config={word}', f'-config={word}')
+        else found
+        if before in ('--config', '-config') and one == word
+        else one
+        for before, one in zip(['', *argv], argv, strict=False)
+    ]
 
 
 def _broken_config(argv: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib.util
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -68,6 +69,11 @@ def feeder(
     """
     if loader not in ('auto', 'pack', 'device', 'tf'):
         raise ValueError(f"data.loader is '{loader}'; expected 'auto', 'pack', 'device' or 'tf'")
+    if loader == 'tf' and importlib.util.find_spec('tensorflow') is None:
+        raise ValueError(
+            "data.loader='tf' needs TensorFlow, which is not installed (it has no release for every"
+            " Python); choose 'auto', 'pack' or 'device'"
+        )
     if loader == 'tf' and bad_files == 'skip':
         raise ValueError(
             "data.bad_files='skip' needs data.loader 'auto', 'pack' or 'device', which read every"

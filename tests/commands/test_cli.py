@@ -16,6 +16,8 @@ NAMES = [
     'collect',
     'reproduce',
     'convert',
+    'list',
+    'completion',
     'synthesize',
 ]
 
@@ -83,7 +85,7 @@ def test_train_is_jreid_main(program, tmp_path):
         for module, first in (('jreid.main', []), ('jreid.commands.cli', ['train']))
     ]
     assert answers[0] == answers[1]
-    assert answers[0][0] == 1
+    assert answers[0][0] == 2
     assert answers[0][1].startswith('the config has no field sed (--config.sed=1); did you mean')
 
 

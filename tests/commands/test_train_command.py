@@ -36,16 +36,21 @@ def test_wrong_field_is_answered_in_a_line_with_the_right_one(program, words, me
             ],
         ),
         (
+            'dem:mtwcnet',
+            ['config file dem does not exist (did you mean demo?)', 'duke2market', 'mine/pair.py'],
+        ),
+        (
             'configs/demo.py:mtwcne',
             ["variant 'mtwcne' does not exist (did you mean 'mtwcnet'?)", 'source-only'],
         ),
-        ('', ['--config=configs/PAIR.py is missing']),
+        ('', ['--config=PAIR is missing, e.g. --config=demo', 'jreid list']),
     ],
 )
 def test_wrong_config_is_answered_with_those_that_exist(program, config, messages):
     code, output = program('jreid.main', *([f'--config={config}'] if config else []))
-    assert code != 0
+    assert code == 2
     assert all(message in output for message in messages), output
+    assert len(output.splitlines()) == 1
     assert 'Error whilst parsing' not in output
 
 

@@ -146,3 +146,9 @@ def test_plans_that_cannot_be_drawn_or_do_not_fit_are_refused():
     own = dataclasses.replace(PSEUDO, plan=lambda index, labels, steps, rng: np.full((steps, 8), 9))
     with pytest.raises(ValueError, match='rows 9 to 9; the split has 8 images'):
         feeds.plan(own, index(8), np.arange(8), steps=3, seed=(0,))
+
+
+def test_without_tensorflow_its_loader_says_so(monkeypatch):
+    monkeypatch.setattr(feeds.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(ValueError, match="'tf' needs TensorFlow, which is not installed"):
+        feeds.feeder(size=(8, 4), loader='tf', bad_files='error', pack_folder=None)

@@ -31,6 +31,7 @@ class System:
       name: `config.method.name`, and the name that pairs edit its settings by.
       settings: the dataclass of its settings.
       paper: the system whose paper has the variants' rows, as `jreid.tables` names it.
+      reference: authors, year, venue and title of the system's own paper.
       variants: name -> variant.
       base: fields outside `config.method` that every variant comes with (a backbone, say), as
         dotted names; a pair's own values win.
@@ -39,5 +40,6 @@ class System:
     name: str
     settings: type
     paper: str
+    reference: str
     variants: Mapping[str, Variant]
     base: Mapping[str, Any] = dataclasses.field(default_factory=dict)

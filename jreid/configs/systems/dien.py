@@ -9,6 +9,10 @@ SYSTEM = System(
     name='dien',
     settings=Settings,
     paper='DIEN',
+    reference=(
+        'Pu et al. 2019, Learning a domain-invariant embedding for unsupervised '
+        'person re-identification'
+    ),
     variants={
         'dien': Variant(row='Base+CCCDTL+DC+RTDA (T=3)'),
         'dien-base': Variant(_ALONE, 'Base'),

@@ -7,6 +7,9 @@ SYSTEM = System(
     name='dmtnet',
     settings=Settings,
     paper='DMTNet',
+    reference=(
+        'Wang & Hu 2020, Deep multi-task transfer network for cross-domain person re-identification'
+    ),
     variants={
         'dmtnet': Variant(row='DMTNet'),
         'dmtnet-reranking': Variant(row='DMTNet+ReRanking', base={'evaluation.rerank': True}),

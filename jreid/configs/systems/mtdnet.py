@@ -9,6 +9,7 @@ SYSTEM = System(
     name='mtdnet',
     settings=Settings,
     paper='MTDnet',
+    reference='Chen et al. 2017, A multi-task deep network for person re-identification',
     variants={
         'mtdnet': Variant(row='MTDnet'),
         'mtdnet-rnk': Variant({'form': 'ranking', 'test': 'feature'}, 'MTDnet-rnk'),

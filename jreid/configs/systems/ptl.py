@@ -16,6 +16,7 @@ SYSTEM = System(
     name='ptl',
     settings=Settings,
     paper='PTL',
+    reference='Huang et al. 2020, Proxy task learning for cross-domain person re-identification',
     variants={
         'ptl-bl': Variant(row='BL'),
         'ptl-hp-t': Variant({'parsing': 'target'}, 'BL+HP^t'),

@@ -12,6 +12,7 @@ SYSTEM = System(
     name='ssg',
     settings=Settings,
     paper='PTL',
+    reference='Fu et al. 2019, Self-similarity grouping',
     variants={
         'bl-ssg-dagger': Variant(DAGGER, 'BL+SSG-dagger'),
         'ptl-ssg-dagger': Variant({**ptl.BOTH_ON_TARGET, **DAGGER}, 'PTL+SSG-dagger'),

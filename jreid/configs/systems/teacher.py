@@ -10,6 +10,7 @@ SYSTEM = System(
     name='teacher',
     settings=Settings,
     paper='PTL',
+    reference='Huang et al. 2020, Proxy task learning, section 3.2',
     variants={
         'teacher-parsing': Variant({'task': 'parsing'}),
         'teacher-attributes': Variant({'task': 'attributes'}),

@@ -7,6 +7,7 @@ SYSTEM = System(
     name='tjaidl',
     settings=Settings,
     paper='TJ-AIDL',
+    reference='Wang et al. 2018, Transferable joint attribute-identity deep learning',
     variants={
         'tjaidl': Variant(row='TJ-AIDL'),
         'tjaidl-attribute-only': Variant({'form': 'attribute-only'}, 'Attribute Only'),
