@@ -57,7 +57,9 @@ def evaluate_run(
     )
     splits, query, gallery = open_test(model.config.data, role)
     evaluator = model.system.evaluator
-    trained = (model.params, model.state, model.domain)
+    # As in training, where the source's test split chooses the best checkpoint.
+    domain = SOURCE if role == SOURCE else model.domain
+    trained = (model.params, model.state, domain)
     rows = {
         'evaluated': predictions.rows(
             model.system.functions,
@@ -76,7 +78,7 @@ def evaluate_run(
             )
         return {'source': model.config.data.source, 'target': splits.name, **rows}
     measured = evaluator.measure(
-        *trained, query, gallery, has_cameras=splits.has_cameras, rerank=rerank
+        *trained, query, gallery, has_cameras=splits.has_cameras, rerank=rerank, verify=True
     )
     rows['evaluated'] = {**measured.row(), **rows['evaluated']}
     if measured.reranked is not None:

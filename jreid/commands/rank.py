@@ -12,6 +12,7 @@ import numpy as np
 from jreid import figures
 from jreid.commands import console
 from jreid.commands.extract import UNKNOWN, Features, extract, listing
+from jreid.commands.threshold import threshold
 from jreid.files import write_text
 from jreid.retrieval import Ranked, top_ranked
 from jreid.run.checkpoints import CheckpointError
@@ -72,11 +73,19 @@ def ranked(
     )
 
 
-def rows(query: Features, gallery: Features, ranking: Ranked) -> list[Row]:
+COLUMNS = ('query', 'rank', 'distance', 'image', 'identity', 'camera')
+
+
+def rows(
+    query: Features, gallery: Features, ranking: Ranked, *, same: float | None = None
+) -> list[Row]:
     """Returns one row per query and rank.
 
-    A row has `query`, `rank`, `distance`, `image`, `identity` and `camera`; the last two are ''
-    where unknown.
+    A row has `COLUMNS`; identity and camera are '' where unknown.
+
+    Args:
+      same: distance up to which an image counts as the query's person. Each row then ends with
+        `person`, 'same' or 'unknown'.
     """
     lines: list[Row] = []
     for i, path in enumerate(query.images.path):
@@ -94,6 +103,9 @@ def rows(query: Features, gallery: Features, ranking: Ranked) -> list[Row]:
                         **{name: '' if v == UNKNOWN else v for name, v in labels.items()},
                     }
                 )
+                if same is not None:
+                    near = bool(ranking.distances[i, j] <= same)
+                    lines[-1]['person'] = 'same' if near else 'unknown'
     return lines
 
 
@@ -150,6 +162,14 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid rank') -> int
         action='store_true',
         help="leave out images of the query's own identity and camera, as evaluations do",
     )
+    parser.add_argument(
+        '--threshold',
+        metavar='auto|X',
+        help=(
+            'say of every image whether it shows the same person: up to the distance X, or up to'
+            ' the one that the run measured at a false positive rate of 0.001'
+        ),
+    )
     parser.add_argument('--sheet', type=pathlib.Path, help='PNG file of the images')
     parser.add_argument('--csv', type=pathlib.Path, help='CSV file of the table')
     arguments = parser.parse_args(words)
@@ -167,11 +187,18 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid rank') -> int
                 progress=len(arguments.query) > 1,
             )
         ranking = ranked(query, gallery, k=arguments.top, other_cameras=arguments.other_cameras)
-        lines = rows(query, gallery, ranking)
+        limit = threshold(arguments.threshold, gallery.run) if arguments.threshold else None
+        same = limit.distance if limit else None
+        lines = rows(query, gallery, ranking, same=same)
         print(_table(lines))
+        if not lines:
+            print('no gallery image is left for any query: all show its own identity and camera')
+        if limit:
+            print(_persons(query, lines, str(limit)))
         if arguments.csv:
             out = io.StringIO()
-            writer = csv.DictWriter(out, list(lines[0]), lineterminator='\n')
+            columns = [*COLUMNS, *(['person'] if limit else [])]
+            writer = csv.DictWriter(out, columns, lineterminator='\n')
             writer.writeheader()
             writer.writerows(lines)
             write_text(arguments.csv, out.getvalue())
@@ -192,8 +219,18 @@ def _table(lines: Sequence[Row]) -> str:
         labels = ''.join(
             f'  {name} {line[name]}' for name in ('identity', 'camera') if line[name] != ''
         )
-        text.append(f'  {line["rank"]:>3}  {line["distance"]:>9.4f}  {line["image"]}{labels}')
+        person = f'  {line["person"]:<7}' if 'person' in line else ''
+        text.append(
+            f'  {line["rank"]:>3}  {line["distance"]:>9.4f}{person}  {line["image"]}{labels}'
+        )
     return '\n'.join(text)
+
+
+def _persons(query: Features, lines: Sequence[Row], limit: str) -> str:
+    """Sums up how many queries have an image of the same person, and by which threshold."""
+    known = {line['query'] for line in lines if line['person'] == 'same'}
+    count = sum(str(path) in known for path in query.images.path)
+    return f'{limit}; {count} of {len(query.images)} queries have one, the others are unknown'
 
 
 if __name__ == '__main__':

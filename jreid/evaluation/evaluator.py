@@ -1,6 +1,7 @@
 """Measures a model on a test split: by the distances of its features or by its pair scores."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +16,15 @@ from jreid.methods.contract import Params, State
 from jreid.retrieval import (
     Metrics,
     SingleShot,
+    Verification,
     evaluate,
     evaluate_distances,
     rerank,
     single_shot_cmc,
     single_shot_cmc_distances,
     unit,
+    verification,
+    verification_distances,
 )
 from jreid.retrieval.metrics import AveragePrecision
 
@@ -36,12 +40,14 @@ class Measured:
       single_shot: CMC with one random gallery image per identity, where it is asked for.
       reranked: the metrics after k-reciprocal re-ranking, where they are asked for.
       distances: [q, g], of a system that compares pairs.
+      verification: of all pairs of a query and a gallery image, where it is asked for.
     """
 
     metrics: Metrics
     single_shot: SingleShot | None = None
     reranked: Metrics | None = None
     distances: np.ndarray | None = None
+    verification: Verification | None = None
 
     def row(self) -> dict[str, Any]:
         """Returns plain numbers, a row of the summary."""
@@ -51,6 +57,9 @@ class Measured:
                 f'rank{k}': round(100 * self.single_shot.rank(k), 4) for k in self.single_shot.ranks
             }
             row['single_shot'] = {**ranks, 'repeats': self.single_shot.repeats}
+        if self.verification is not None:
+            compares = 'features' if self.distances is None else 'pairs'
+            row['verification'] = {'compares': compares, **verification_row(self.verification)}
         return row
 
 
@@ -137,6 +146,7 @@ class Evaluator:
         *,
         has_cameras: bool,
         rerank: bool = False,
+        verify: bool = False,
     ) -> Measured:
         """Measures a test split.
 
@@ -144,27 +154,32 @@ class Evaluator:
           domain: whose batch-norm statistics the images are embedded with.
           has_cameras: whether gallery images of the query's own camera and identity are left out.
           rerank: re-rank as well.
+          verify: ask of all pairs, too, whether they show the same person.
         """
         labels = labels_of(query, gallery, has_cameras)
         method = self.functions.method
         if method.score is not None:
             distances = self.pair_distances(params, state, domain, query, gallery)
-            return self._of_distances(distances, labels)
+            return self._of_distances(distances, labels, verify=verify)
         query_features = self.features(params, state, domain, query, description='query features')
         gallery_features = self.features(
             params, state, domain, gallery, description='gallery features'
         )
-        return self._of_features(query_features, gallery_features, labels, rerank=rerank)
+        both = (query_features, gallery_features)
+        return self._of_features(*both, labels, rerank=rerank, verify=verify)
 
-    def _of_distances(self, distances: np.ndarray, labels: tuple) -> Measured:
+    def _of_distances(self, distances: np.ndarray, labels: tuple, *, verify: bool) -> Measured:
         metrics = evaluate_distances(distances, *labels, average_precision=self.average_precision)
         single = None
         if self.single_shot:
             single = single_shot_cmc_distances(distances, *labels, **self._single_shot())
-        return Measured(metrics, single, distances=distances)
+        verified = None
+        if verify and _several_people(labels):
+            verified = verification_distances(distances, *labels)
+        return Measured(metrics, single, distances=distances, verification=verified)
 
     def _of_features(
-        self, query: np.ndarray, gallery: np.ndarray, labels: tuple, *, rerank: bool
+        self, query: np.ndarray, gallery: np.ndarray, labels: tuple, *, rerank: bool, verify: bool
     ) -> Measured:
         normalise = self.functions.method.normalise
         single = None
@@ -175,7 +190,10 @@ class Evaluator:
             query, gallery = unit(query), unit(gallery)
         metrics = evaluate(query, gallery, *labels, average_precision=self.average_precision)
         reranked = self._reranked(query, gallery, labels) if rerank else None
-        return Measured(metrics, single, reranked)
+        verified = None
+        if verify and _several_people(labels):
+            verified = verification(query, gallery, *labels)
+        return Measured(metrics, single, reranked, verification=verified)
 
     def _reranked(self, query: np.ndarray, gallery: np.ndarray, labels: tuple) -> Metrics:
         options: dict[str, Any] = {
@@ -191,6 +209,12 @@ class Evaluator:
         return {'repeats': repeats, 'seed': self.seed}
 
 
+def _several_people(labels: tuple) -> bool:
+    """Returns whether a split has pairs of different people: one person alone has none."""
+    identities = np.concatenate(labels[:2])
+    return len(np.unique(identities[identities >= 0])) > 1
+
+
 def as_row(metrics: Metrics) -> dict[str, Any]:
     """Returns a summary's row: mAP and rank-k in percent, the CMC curve in 0..1."""
     cmc = np.asarray(metrics.cmc)
@@ -202,6 +226,33 @@ def as_row(metrics: Metrics) -> dict[str, Any]:
         'queries': int(metrics.queries),
         'skipped': int(metrics.skipped),
         'cmc': [round(float(x), 6) for x in cmc[:50]],
+    }
+
+
+def verification_row(found: Verification) -> dict[str, Any]:
+    """Returns a summary's entry: rates in percent, thresholds and the histogram as they are.
+
+    What cannot be said (NaN), such as a rate that too few pairs can show, is None.
+    """
+    names = [f'{rate:g}' for rate in found.rates]
+
+    def plain(values: np.ndarray, digits: int, factor: float = 1) -> list[float | None]:
+        rounded = (round(factor * float(value), digits) for value in values)
+        return [value if math.isfinite(value) else None for value in rounded]
+
+    return {
+        'tpr': dict(zip(names, plain(found.tpr, 4, 100), strict=True)),
+        'thresholds': dict(zip(names, plain(found.thresholds, 6), strict=True)),
+        'eer': round(100 * found.eer, 4),
+        'eer_threshold': plain(np.asarray([found.eer_threshold]), 6)[0],
+        'auc': round(100 * found.auc, 4),
+        'same': found.same,
+        'different': found.different,
+        'histogram': {
+            'edges': plain(found.edges, 6),
+            'same': found.same_counts.tolist(),
+            'different': found.different_counts.tolist(),
+        },
     }
 
 

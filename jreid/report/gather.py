@@ -76,6 +76,9 @@ def run(
             if 'mAP' in row
         },
         'cmc': {name: row['cmc'] for name, row in rows.items() if row.get('cmc')},
+        'verification': {
+            name: row['verification'] for name, row in rows.items() if row.get('verification')
+        },
         'attributes': [
             predicted(name, role, row[kind][role])
             for name, row in rows.items()

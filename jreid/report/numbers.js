@@ -75,6 +75,60 @@ function cmc() {
     : null;
 }
 
+// Shares of the same and of the different pairs by distance, and the thresholds between them.
+function distances(found) {
+  const { edges, same, different } = found.histogram,
+    filled = same.map((value, i) => (value + different[i] > 0 ? i : -1)).filter((i) => i >= 0),
+    bins = Array.from(
+      { length: filled.at(-1) - filled[0] + 1 },
+      (_, i) => filled[0] + i,
+    );
+  const line = (name, counts, total) => ({
+    name: `${name}, ${count(total)} pairs`,
+    x: bins.map((i) => (edges[i] + edges[i + 1]) / 2),
+    y: bins.map((i) => (100 * counts[i]) / total),
+  });
+  const thresholds = Object.entries(found.thresholds).map(([rate, at]) => [`FPR ${rate}`, at]);
+  return chart({
+    title: 'Distances of pairs, with thresholds',
+    x: 'distance',
+    y: 'share of the pairs per bin (%)',
+    series: [
+      line('same person', same, found.same),
+      line('different people', different, found.different),
+    ],
+    events: [...thresholds, ['EER', found.eer_threshold]]
+      .filter(([, at]) => at !== null)
+      .map(([what, at]) => ({ at, what })),
+    low: 0,
+  });
+}
+
+function verification() {
+  const rows = runs.flatMap((run) =>
+    Object.entries(run.verification).map(([name, found]) => ({
+      name: several ? `${run.name}, ${name}` : name,
+      found,
+    })),
+  );
+  if (!rows.length) return null;
+  const rates = [...new Set(rows.flatMap(({ found }) => Object.keys(found.tpr)))],
+    percent = (value) => (typeof value === 'number' ? value.toFixed(1) : '–');
+  return [
+    table(
+      'True positive rates at false positive rates, percent, and the thresholds that reach them',
+      ['row', ...rates.flatMap((rate) => [`FPR ${rate}`, 'distance']), 'EER', 'AUC'],
+      rows.map(({ name, found }) => [
+        name,
+        ...rates.flatMap((rate) => [percent(found.tpr[rate]), short(found.thresholds[rate])]),
+        percent(found.eer),
+        percent(found.auc),
+      ]),
+    ),
+    ...chosen(rows, ({ found }) => distances(found)),
+  ];
+}
+
 function curves() {
   const titles = {
     loss: ['Loss terms', 'loss'],

@@ -96,6 +96,7 @@ function count(value) {
 document.querySelector('noscript')?.remove();
 section('summary', 'Summary', summary());
 section('cmc', 'CMC', cmc());
+section('verification', 'Same person or not', verification());
 section('curves', 'Curves', curves());
 section('sweeps', 'Number of identities', sweeps());
 section('ranked', 'Ranked results', ranked());

@@ -67,6 +67,8 @@ def details(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 f'{title}, single gallery shot ({how}): '
                 + ', '.join(f'rank-{k} {shot[f"rank{k}"]:.1f}' for k in (1, 5, 10, 20))
             )
+        if verified := row.get('verification'):
+            told.append(f'{title}, same person or not: {_verification(verified)}')
         told += [
             attributes.table(found, title=f'{title}, attributes on the {role}')
             for role, found in row.get('attributes', {}).items()
@@ -76,6 +78,15 @@ def details(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
             for role, found in row.get('parsing', {}).items()
         ]
     return told
+
+
+def _verification(row: Mapping[str, Any]) -> str:
+    """Formats a row's verification: TPR where it was measurable, EER, AUC and the pairs."""
+    rates = [f'{tpr:.1f} at FPR {rate}' for rate, tpr in row['tpr'].items() if tpr is not None]
+    return (
+        f'TPR {", ".join(rates) or "not measurable"}; EER {row["eer"]:.1f}, AUC {row["auc"]:.1f}'
+        f' ({row["same"]:,} pairs of the same person, {row["different"]:,} of different people)'
+    )
 
 
 def write(

@@ -361,7 +361,8 @@ class Run:
             self.position.rows[name] = predicted
             return
         rerank = self.config.evaluation.rerank and last and name != 'adabn'
-        measured = measuring.measure(self.system, self.data, params, model, domain, rerank=rerank)
+        options = {'rerank': rerank, 'verify': True}
+        measured = measuring.measure(self.system, self.data, params, model, domain, **options)
         row = self.position.rows[name] = {**measured.row(), **predicted}
         self.distances = measured.distances if name == self.phase.report_as else None
         if measured.reranked is not None:

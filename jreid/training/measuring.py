@@ -14,13 +14,21 @@ from jreid.training.data import Data
 
 
 def measure(
-    system: System, data: Data, params: Params, state: State, domain: str, *, rerank: bool = False
+    system: System,
+    data: Data,
+    params: Params,
+    state: State,
+    domain: str,
+    *,
+    rerank: bool = False,
+    verify: bool = False,
 ) -> Measured:
     """Measures retrieval on the target's test split.
 
     Args:
       domain: whose batch-norm statistics are used.
       rerank: re-rank as well.
+      verify: ask of all pairs, too, whether they show the same person.
     """
     return system.evaluator.measure(
         params,
@@ -30,6 +38,7 @@ def measure(
         data.target_gallery,
         has_cameras=data.target.has_cameras,
         rerank=rerank,
+        verify=verify,
     )
 
 

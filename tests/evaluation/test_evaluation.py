@@ -1,5 +1,6 @@
 """Features of whole splits, metrics of them, and how good pseudo labels are."""
 
+import json
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from jreid.engine.steps import Preparation
 from jreid.evaluation import evaluator, features, pseudo_labels
 from jreid.evaluation.evaluator import Evaluator
 from jreid.methods.contract import Method, State
+from jreid.run import summary
 
 
 def feed(images, identity=None, camera=None):
@@ -70,7 +72,18 @@ class Given(Evaluator):
         return feed.features
 
 
-def measure(q, g, query, gallery, *, normalise=False, has_cameras=True, rerank=False, **options):
+def measure(
+    q,
+    g,
+    query,
+    gallery,
+    *,
+    normalise=False,
+    has_cameras=True,
+    rerank=False,
+    verify=False,
+    **options,
+):
     """Returns what the evaluator measures of features q and g."""
     for feed_of, values in ((query, q), (gallery, g)):
         feed_of.features = values
@@ -83,9 +96,8 @@ def measure(q, g, query, gallery, *, normalise=False, has_cameras=True, rerank=F
     )
     functions = Functions(method, Preparation(mean=(0, 0, 0), std=(1, 1, 1)))
     evaluator = Given(functions, sharding.make_mesh(), **options)
-    return evaluator.measure(
-        {}, State({}, {}), 'target', query, gallery, has_cameras=has_cameras, rerank=rerank
-    )
+    asked = {'has_cameras': has_cameras, 'rerank': rerank, 'verify': verify}
+    return evaluator.measure({}, State({}, {}), 'target', query, gallery, **asked)
 
 
 def test_metrics_are_those_of_the_retrieval_room():
@@ -126,6 +138,31 @@ def test_reranked_metrics_are_those_of_reranked_distances():
     )
     assert found.mAP == retrieval.evaluate_distances(distances, *labels).mAP
     assert measure(q, g, query, gallery).reranked is None
+
+
+def test_verification_is_that_of_the_retrieval_room():
+    (q, query), (g, gallery) = cases(10, 1), cases(40, 2)
+    found = measure(q, g, query, gallery, normalise=True, verify=True)
+    labels = (query.index.identity, gallery.index.identity)
+    cameras = (query.index.camera, gallery.index.camera)
+    expected = retrieval.verification(q, g, *labels, *cameras, normalise=True)
+    row = json.loads(json.dumps(found.row()['verification'], allow_nan=False))
+    assert row['compares'] == 'features'
+    assert row['tpr']['0.1'] == pytest.approx(100 * expected.tpr[0], abs=1e-4)
+    assert row['thresholds']['0.1'] == pytest.approx(expected.thresholds[0], abs=1e-6)
+    assert row['tpr']['0.0001'] is None
+    assert row['eer'] == pytest.approx(100 * expected.eer, abs=1e-4)
+    assert sum(row['histogram']['same']) == row['same'] == expected.same
+    assert sum(row['histogram']['different']) == row['different']
+    line = summary.details({'adapted': found.row()})[0]
+    assert f'{row["tpr"]["0.1"]:.1f} at FPR 0.1' in line
+    assert 'FPR 0.0001' not in line
+    assert measure(q, g, query, gallery).verification is None
+    # One person alone has no pairs of different people.
+    alone = (query.index.identity == 3), (gallery.index.identity == 3)
+    few, many = (feed(np.zeros((n, 1)), np.full(n, 3)) for n in (alone[0].sum(), alone[1].sum()))
+    one = measure(q[alone[0]], g[alone[1]], few, many, has_cameras=False, verify=True)
+    assert one.verification is None
 
 
 def test_feature_of_zeros_stays_finite_under_normalisation():

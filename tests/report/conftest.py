@@ -62,7 +62,21 @@ def write_run(folder, images, *, seed, rate):
         'seed': seed,
         'average_precision': 'rank',
     }
-    summary['adapted'] = {**row, 'attributes': predicted}
+    verification = {
+        'tpr': {'0.1': 90.0, '0.01': None},
+        'thresholds': {'0.1': 1.5, '0.01': None},
+        'eer': 10.0,
+        'eer_threshold': 1.6,
+        'auc': 95.5,
+        'same': 20,
+        'different': 60,
+        'histogram': {
+            'edges': [0.0, 1.0, 2.0, 3.0, 4.0],
+            'same': [0, 18, 2, 0],
+            'different': [0, 6, 54, 0],
+        },
+    }
+    summary['adapted'] = {**row, 'attributes': predicted, 'verification': verification}
     summary |= {
         'identities_estimated': 7,
         'identities_true': 6,

@@ -32,6 +32,7 @@ def test_page_of_two_runs_holds_all_of_them(runs, tmp_path, capsys):
     assert data['differ'] == ['method.learning_rate', 'seed']
     assert first['rows']['adapted']['mAP'] == 40.0
     assert first['cmc'] == {'adapted': [0.95, 0.97, 1.0]}
+    assert first['verification']['adapted']['histogram']['same'] == [0, 18, 2, 0]
     assert first['sweeps'][0]['total'] == [7, 9, 12]
     assert first['sweeps'][0]['accuracy'] == [0.9, 0.8, 0.7]
     assert first['sweeps'][0]['silhouette'] == [0.1, 0.2, None]

@@ -33,6 +33,7 @@ def test_opens_with_all_sections_and_tables(page):
     assert sections == [
         'Summary',
         'CMC',
+        'Same person or not',
         'Curves',
         'Number of identities',
         'Ranked results',
@@ -61,6 +62,10 @@ def test_opens_with_all_sections_and_tables(page):
         '40.0',
     ]
     assert page.run("document.querySelectorAll('#config mark').length") == 4
+    table = page.run("document.querySelector('#verification tbody').innerText").split('\n')[0]
+    assert table.split()[-6:] == ['90.0', '1.5', '–', '–', '10.0', '95.5']
+    assert page.run("document.querySelectorAll('#verification svg path').length") == 2
+    assert 'FPR 0.1' in page.run("document.querySelector('#verification svg').textContent")
 
 
 def test_images_show(page):
