@@ -149,6 +149,8 @@ class Splits:
       gallery: identities are the set's own ids.
       has_cameras: whether the cameras are known. If not, all cameras are -1, and the evaluation
         does not exclude gallery images of the query's camera.
+      notes: what the reader says of the files, a sentence each: what it left out, and where
+        identities or cameras are from. `summary` prints them.
 
     Raises:
       ValueError: a split is empty, the training identities are not dense, or the cameras contradict
@@ -160,6 +162,7 @@ class Splits:
     query: Index
     gallery: Index
     has_cameras: bool
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.train):
@@ -192,18 +195,34 @@ class Splits:
         """Returns (name, Index) of each split."""
         return ('train', self.train), ('query', self.query), ('gallery', self.gallery)
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether any image has a known identity; a target without can be trained on all the same.
+
+        Where there is none, all identities are -1, and `notes` say why.
+        """
+        return any(bool((index.identity >= 0).any()) for _, index in self.parts())
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are query and gallery splits to evaluate on."""
+        return bool(len(self.query))
+
     def summary(self) -> str:
         """Formats a table of the images, identities and cameras of each split."""
         lines = [f'{self.name:<20} {"images":>9} {"identities":>11} {"cameras":>8}']
         for split, index in self.parts():
             cameras = str(index.cameras) if self.has_cameras else 'unknown'
-            lines.append(f'  {split:<18} {len(index):>9,} {index.identities:>11,} {cameras:>8}')
+            known = index.identities or not len(index)
+            identities = f'{index.identities:,}' if known else 'unknown'
+            lines.append(f'  {split:<18} {len(index):>9,} {identities:>11} {cameras:>8}')
         if not self.has_cameras:
             lines.append(
                 "  cameras unknown: gallery images of the query's own camera are not left out"
             )
         if self.train.attributes is not None:
             lines.append(f'  {len(self.train.attribute_names)} attributes per identity')
+        lines += [f'  {note}' for note in self.notes]
         return '\n'.join(lines)
 
 

@@ -82,7 +82,10 @@ def test_attribute_columns(write):
     values = ['1,0', '0,0.25', '1,0', ',', '0,1', '1,1']
     splits = jreid.data.load(
         'folder',
-        write([f'{r},{v}' for r, v in zip(ROWS, values, strict=True)], HEADER + ',hat,bag'),
+        write(
+            [f'{r},{v}' for r, v in zip(ROWS, values, strict=True)], HEADER + ',attribute_hat,bag'
+        ),
+        attributes='bag',
     )
     assert splits.train.attribute_names == ('hat', 'bag')
     assert splits.train.attributes.tolist() == [[1, 0], [0, 0.25], [1, 0]]
@@ -96,14 +99,15 @@ def test_bad_attribute(write, value):
     with pytest.raises(
         ValueError, match=f"line 2: bag is '{value}'; expected 0, 1 or a soft label"
     ):
-        jreid.data.load('folder', write(rows, HEADER + ',hat,bag'))
+        jreid.data.load('folder', write(rows, HEADER + ',hat,bag'), attributes=['hat', 'bag'])
 
 
 def test_unlabelled_training_images(write):
     splits = jreid.data.load(
         'folder', write(['a/1.jpg,,1,train', 'a/2.jpg,-1,1,train', 'a/3.jpg,7,1,train', *ROWS[3:]])
     )
-    assert splits.train.identity.tolist() == [-1, -1, 0]
+    assert splits.train.identity.tolist() == [-1, 0]
+    assert '1 train images are junk (-1) and left out' in splits.summary()
 
 
 def test_training_only(write):
@@ -150,7 +154,7 @@ def test_folder_named_with_a_detour_is_fine(write, tmp_path, monkeypatch):
             'image,person,camera,split',
             (
                 r"has no column identity, it has \['image', 'person', 'camera', 'split'\]. The"
-                r' layout: either index.csv'
+                r' layouts:\n  index.csv'
             ),
         ),
         (ROWS, 'image,identity,identity,split', 'has a column twice'),
@@ -284,7 +288,7 @@ def test_names_with_control_characters_are_refused(tmp_path, photos):
     with pytest.raises(
         ValueError,
         match=(
-            r"1 of 3 images in .* have control characters in their name; e.g. '\\x1b\[2Jx_c1.jpg'"
+            r"1 of 5 images in .* have control characters in their name; e.g. '1/\\x1b\[2Jx_c1.jpg'"
         ),
     ):
         jreid.data.load('folder', tmp_path)
@@ -304,6 +308,6 @@ def test_loose_images(tmp_path, photos):
 def test_neither_csv_nor_folders(tmp_path):
     with pytest.raises(
         FileNotFoundError,
-        match='holds neither index.csv nor the folders train, query, gallery. The layout: either',
+        match='holds neither index.csv nor the folders train, query, gallery, and no image. The',
     ):
         jreid.data.load('folder', tmp_path)

@@ -1,109 +1,134 @@
-"""A set of the user's own: a CSV file, or folders train, query and gallery.
+"""A set of the user's own: a CSV file, or folders of images with or without labels."""
 
-Each of these folders has one folder per identity.
-"""
-
-import csv
 import os
 import pathlib
-import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from jreid.data.datasets import listing
+from jreid.data.datasets import folder_layouts, listing
+from jreid.data.datasets import table as tables
+from jreid.data.datasets.folder_layouts import LAYOUTS, SPLITS, Reading
+from jreid.data.datasets.table import Row
 from jreid.data.index import Index, Splits
 
-SPLITS = ('train', 'query', 'gallery')
-LAYOUT = (
-    'either index.csv with the columns image,identity,camera,split (camera may be left out; further'
-    ' columns are attributes, 0 or 1), or folders train, query and gallery, each with a folder'
-    ' per identity'
-)
-
-
-class Row(NamedTuple):
-    """An image as the user's files describe it.
-
-    An empty identity or camera is unknown; empty attributes are not annotated.
-    """
-
-    path: str
-    identity: str
-    camera: str
-    attributes: tuple[float, ...] = ()
+LAYOUT = """The layouts:
+  index.csv: columns image,identity,camera,split; camera may be left out, identity empty in train
+  SPLIT/IDENTITY/IMAGE: folders train, query and gallery (the last two may be left out)
+  SPLIT/IDENTITY/CAMERA/IMAGE: the same, with a folder per camera
+  CAMERA/IMAGE: images without identities, in a folder per camera
+  IMAGE: images without identities, right in the folder"""
 
 
 def load(
     root: str | os.PathLike,
     *,
     title: str = 'folder',
-    camera_pattern: str = r'(?:^|_)c(\d+)',
-    test: bool = True,
+    layout: str = 'auto',
+    camera_pattern: str = folder_layouts.CAMERA,
+    identity_pattern: str = '',
+    attributes: str | Sequence[str] = (),
+    test: bool | None = None,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads a set of the user's own.
+    """Reads a set of the user's own, with labels or without any.
 
     A CSV (root itself, or index.csv in it) has one row per image. Its columns are `image` (relative
-    to the CSV's folder), `identity` (a number or a word; empty in the training split = unlabelled),
-    `camera` (a number or a word), `split` (train, query or gallery), and one column per attribute.
-    Without a CSV, root/SPLIT/IDENTITY/IMAGE is read. Where no image has a camera, the camera rule
-    of the evaluation is off and the summary says so.
+    to the CSV's folder), `identity` (a number or a word; -1 = junk; empty in the training split =
+    unlabelled), `camera` (a number or a word), `split` (train, query or gallery), and attributes.
+    Other columns are passed over, and `notes` name them.
+
+    Without a CSV, root/SPLIT/IDENTITY/IMAGE is read, or SPLIT/IDENTITY/CAMERA/IMAGE. Without a
+    folder `train`, the images are a training split whose identities are unknown (-1), and query and
+    gallery are empty: folders CAMERA/IMAGE, or images right in one folder, whose cameras are known
+    where all their names say it, as a tracker's do (`c3_t0012_f000345.jpg`, `cam1_12_345.png`).
+
+    Junk is left out of training and of the gallery. Where no image has a camera, the camera rule of
+    the evaluation is off and the summary says so.
 
     Args:
       title: of the set, in printouts.
+      layout: 'auto', 'csv', 'splits', 'cameras' (a folder per camera, with any folders within) or
+        'flat'.
       camera_pattern: for folders: a pattern to search for in base names; its group is the camera.
-      test: False where there is no query and gallery, for training only.
-      bad_files: 'error' or 'skip', for missing and empty files.
+        '' for none.
+      identity_pattern: for the folders train, query and gallery: the same for the identity. The
+        folders within are then cameras.
+      attributes: columns of the CSV file that are attributes, 0 or 1, beside those that begin with
+        `attribute_`; also as one text, separated by commas.
+      test: True: query and gallery must be there. False: they are not read. None: as it is.
+      bad_files: 'error' or 'skip', for missing, empty and misplaced files.
 
     Raises:
+      FileNotFoundError: root is in none of the layouts.
       ValueError: rows or files are not as described; the message counts and names them.
     """
     root = pathlib.Path(root).expanduser().absolute()
-    table = root if root.suffix.lower() == '.csv' else root / 'index.csv'
-    required = SPLITS if test else SPLITS[:1]
-    names: tuple[str, ...] = ()
-    if table.is_file():
-        rows, names = _read_csv(table, bad_files)
-    elif all((root / split).is_dir() for split in required):
-        rows = {
-            split: _read_folder(root / split, re.compile(camera_pattern), bad_files)
-            for split in required
-        }
+    if layout not in ('auto', 'csv', *LAYOUTS):
+        raise ValueError(f"layout is {layout!r}; expected 'auto', 'csv', {_words(LAYOUTS)}")
+    csv_file = root if root.suffix.lower() == '.csv' and not root.is_dir() else root / 'index.csv'
+    wanted = SPLITS[:1] if test is False else SPLITS
+    if layout == 'csv' or (layout == 'auto' and (csv_file.is_file() or csv_file == root)):
+        if not csv_file.is_file():
+            raise FileNotFoundError(f'{csv_file} was not found (no such file). {LAYOUT}')
+        reading = _from_csv(csv_file, attributes, bad_files)
     else:
-        raise FileNotFoundError(
-            f'{root} holds neither index.csv nor the folders {", ".join(required)}{_others(root)}.'
-            f' The layout: {LAYOUT}'
+        if not root.is_dir():
+            raise FileNotFoundError(f'{root} was not found (no such folder). {LAYOUT}')
+        patterns = folder_layouts.Patterns.of(camera_pattern, identity_pattern)
+        reading = folder_layouts.read(root, layout, patterns, wanted, bad_files, LAYOUT)
+    return _splits(title, reading, wanted, test, str(root))
+
+
+def _words(names: Sequence[str]) -> str:
+    return ', '.join(map(repr, names))
+
+
+def _from_csv(path: pathlib.Path, attributes: str | Sequence[str], bad_files: str) -> Reading:
+    names = attributes.split(',') if isinstance(attributes, str) else attributes
+    table = tables.read(
+        path,
+        needed=('identity', 'split'),
+        splits=SPLITS,
+        attributes=[name.strip() for name in names if name.strip()],
+        bad_files=bad_files,
+        layout=LAYOUT,
+    )
+    notes = []
+    if table.passed_over:
+        notes.append(
+            f'columns of {path.name} that are not read: {", ".join(table.passed_over)} (the option'
+            f' attributes, or names that begin with {tables.PREFIX!r}, would make them attributes)'
         )
-    return _splits(
-        title,
-        {split: rows.get(split, []) if split in required else [] for split in SPLITS},
-        names,
-        required,
-        str(root),
-    )
-
-
-def _others(root: pathlib.Path) -> str:
-    """Says which other CSV files there are instead of index.csv, and what to do with them."""
-    if root.suffix.lower() == '.csv' or not root.is_dir():
-        return ' (no such file)' if root.suffix.lower() == '.csv' else ' (no such folder)'
-    csv_files = sorted(entry.name for entry in root.iterdir() if entry.suffix.lower() == '.csv')
-    return (
-        f', but {", ".join(csv_files[:5])}: name one of them index.csv, or give its path as root'
-        if csv_files
-        else ''
-    )
+    rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    for row in table.rows:
+        rows[row.split].append(row)
+    return Reading(rows, notes, f'the column identity of {path.name} is empty', table.attributes)
 
 
 def _splits(
-    name: str,
-    rows: dict[str, list[Row]],
-    names: tuple[str, ...],
-    required: Sequence[str],
-    where: str,
+    name: str, reading: Reading, wanted: Sequence[str], test: bool | None, where: str
 ) -> Splits:
+    rows = {split: reading.rows.get(split, []) if split in wanted else [] for split in SPLITS}
+    notes = list(reading.notes)
+    for split in ('query', 'gallery'):
+        if (test or rows['query'] or rows['gallery']) and not rows[split]:
+            raise ValueError(f'{name}: the {split} split is empty in {where}. {LAYOUT}')
+    if not rows['train']:
+        raise ValueError(f'{name}: the train split is empty in {where}. {LAYOUT}')
+    for split in ('query', 'gallery'):
+        lacking = ('', tables.JUNK) if split == 'query' else ('',)
+        bad = [row.path for row in rows[split] if row.identity in lacking]
+        if bad:
+            raise ValueError(
+                f'{name}: {len(bad):,} of {len(rows[split]):,} {split} images have no identity,'
+                f' e.g. {bad[0]!r}; a test split needs all (a gallery may hold junk, -1)'
+            )
+    for split in SPLITS:
+        kept = tables.without_junk(rows[split])
+        if junk := len(rows[split]) - len(kept):
+            notes.append(f'{junk:,} {split} images are junk (-1) and left out')
+        rows[split] = kept
     everything = [row for split in SPLITS for row in rows[split]]
     without = [row.path for row in everything if not row.camera]
     if without and len(without) < len(everything):
@@ -111,27 +136,29 @@ def _splits(
             f'{name}: {len(without):,} of {len(everything):,} images have no camera, e.g.'
             f' {without[0]!r}; give every image one, or none'
         )
-    camera = _numbers([row.camera for row in everything])
-    numbers = {'train': _numbers([row.identity for row in rows['train']])}
-    numbers['query'] = numbers['gallery'] = _numbers(
+    if not any(row.identity for row in rows['train']):
+        notes.insert(0, f'identities of the training images unknown: {reading.unlabelled}')
+    camera = tables.numbered([row.camera for row in everything])
+    numbers = {'train': tables.numbered([row.identity for row in rows['train']])}
+    numbers['query'] = numbers['gallery'] = tables.numbered(
         [row.identity for row in rows['query'] + rows['gallery']], keep=True
     )
-    parts: dict[str, Index] = {}
+    parts = {}
     for split in SPLITS:
-        if split in required and not rows[split]:
-            raise ValueError(f'{name}: the {split} split is empty in {where}. The layout: {LAYOUT}')
-        unknown = [row.path for row in rows[split] if not row.identity]
-        if unknown and split != 'train':
-            raise ValueError(
-                f'{name}: {len(unknown):,} of {len(rows[split]):,} {split} images have no identity,'
-                f' e.g. {unknown[0]!r}; a test split needs all'
-            )
         photos = [
             listing.Photo(r.path, numbers[split].get(r.identity, -1), camera.get(r.camera, -1))
             for r in rows[split]
         ]
-        parts[split] = _with_attributes(listing.build(photos, dense=False), rows[split], names)
-    return Splits(name=name, has_cameras=not without, **parts)
+        index = listing.build(photos, dense=False)
+        parts[split] = _with_attributes(index, rows[split], reading.attributes)
+    return Splits(
+        name=name,
+        train=parts['train'],
+        query=parts['query'],
+        gallery=parts['gallery'],
+        has_cameras=not without,
+        notes=tuple(notes),
+    )
 
 
 def _with_attributes(index: Index, rows: Sequence[Row], names: tuple[str, ...]) -> Index:
@@ -145,130 +172,3 @@ def _with_attributes(index: Index, rows: Sequence[Row], names: tuple[str, ...]) 
         np.asarray([r.attributes or blank for r in rows], np.float32),
         names,
     )
-
-
-def _numbers(labels: Sequence[str], *, keep: bool = False) -> dict[str, int]:
-    """Numbers the known labels 0, 1, ... in sorted order.
-
-    Numbers are sorted by value and words by letters; with `keep`, numbers stay unchanged.
-    """
-    known = {label for label in labels if label}
-    if not all(label.isdecimal() for label in known):
-        return {label: i for i, label in enumerate(sorted(known))}
-    if keep:
-        return {label: int(label) for label in known}
-    place = {value: i for i, value in enumerate(sorted({int(label) for label in known}))}
-    return {label: place[int(label)] for label in known}
-
-
-def _read_folder(folder: pathlib.Path, pattern: re.Pattern[str], bad_files: str) -> list[Row]:
-    rows: list[Row] = []
-    for person in sorted(
-        entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith('.')
-    ):
-        for photo in listing.scan(
-            person, lambda base: (0, 0), example='image.jpg', bad_files=bad_files
-        ):
-            match = pattern.search(os.path.basename(photo.path))
-            rows.append(Row(photo.path, person.name, match[1] if match else ''))
-    loose = [
-        entry.name for entry in folder.iterdir() if entry.is_file() and listing.is_image(entry.name)
-    ]
-    listing.report_bad(
-        sorted(loose), len(rows) + len(loose), folder, 'lie in no folder of an identity', bad_files
-    )
-    return rows
-
-
-def _read_csv(table: pathlib.Path, bad_files: str) -> tuple[dict[str, list[Row]], tuple[str, ...]]:
-    try:
-        return _read_rows(table, bad_files)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f'{table} cannot be read as a CSV file in UTF-8: {error}') from error
-
-
-def _read_rows(table: pathlib.Path, bad_files: str) -> tuple[dict[str, list[Row]], tuple[str, ...]]:
-    rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
-    missing, empty, paths = [], [], set()
-    with open(table, newline='', encoding='utf-8-sig') as file:
-        reader = csv.DictReader(file, strict=True)
-        columns = [str(column).strip() for column in reader.fieldnames or ()]
-        reader.fieldnames = columns
-        if lacking := [c for c in ('image', 'identity', 'split') if c not in columns]:
-            other = next(
-                (mark for mark in (';', '\t', '|') if len(columns) == 1 and mark in columns[0]), ''
-            )
-            hint = f'; its values are separated by {other!r}, expected commas' if other else ''
-            raise ValueError(
-                f'{table} has no column {", ".join(lacking)}, it has {columns}{hint}. The layout:'
-                f' {LAYOUT}'
-            )
-        if len(set(columns)) < len(columns):
-            raise ValueError(f'{table} has a column twice: {columns}')
-        names = tuple(c for c in columns if c not in ('image', 'identity', 'camera', 'split'))
-        for values in reader:
-            at = f'{table}, line {reader.line_num}'
-            if None in values or None in values.values():
-                raise ValueError(f'{at}: expected {len(columns)} values, {",".join(columns)}')
-            path = _image(table, values['image'], at)
-            if path in paths:
-                raise ValueError(
-                    f'{at}: {values["image"]!r} was named before; an image has one row'
-                )
-            paths.add(path)
-            split = values['split'].strip()
-            if split not in SPLITS:
-                raise ValueError(f'{at}: split is {split!r}; expected {", ".join(SPLITS)}')
-            attributes = _attribute_values([values[n].strip() for n in names], names, at)
-            if not os.path.isfile(path):
-                missing.append(values['image'])
-            elif not os.path.getsize(path):
-                empty.append(values['image'])
-            else:
-                rows[split].append(
-                    Row(
-                        path,
-                        _label(values['identity'], at),
-                        _label(values.get('camera', ''), at),
-                        attributes,
-                    )
-                )
-    listing.report_bad(missing, len(paths), table, 'do not exist', bad_files)
-    listing.report_bad(empty, len(paths), table, 'are empty files', bad_files)
-    return rows, names
-
-
-def _image(table: pathlib.Path, name: str, at: str) -> str:
-    path = listing.inside(table.parent, name)
-    if path is None:
-        raise ValueError(
-            f'{at}: the image {name!r} leads out of {table.parent} or holds control characters;'
-            ' expected a path below that folder'
-        )
-    return path
-
-
-def _label(text: str, at: str) -> str:
-    label = text.strip()
-    if listing.control_characters(label):
-        raise ValueError(f'{at}: {label!r} holds control characters; expected a number or a word')
-    return '' if label == '-1' else label
-
-
-def _attribute_values(texts: Sequence[str], names: Sequence[str], at: str) -> tuple[float, ...]:
-    """Parses numbers in [0, 1]; returns () where all are empty."""
-    if not any(texts):
-        return ()
-    numbers = []
-    for text, name in zip(texts, names, strict=True):
-        try:
-            number = float(text)
-        except ValueError:
-            number = -1.0
-        if not 0 <= number <= 1:
-            raise ValueError(
-                f'{at}: {name} is {text!r}; expected 0, 1 or a soft label between (or all'
-                ' attributes empty)'
-            )
-        numbers.append(number)
-    return tuple(numbers)

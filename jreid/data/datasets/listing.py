@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jreid.data.datasets import finding
 from jreid.data.datasets.attributes import Table
+from jreid.data.datasets.finding import control_characters as control_characters
+from jreid.data.datasets.finding import is_image as is_image
+from jreid.data.datasets.finding import report_bad as report_bad
 from jreid.data.index import Index, Splits
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
-_CONTROL = re.compile('[\x00-\x1f\x7f]')
 
 
 class Photo(NamedTuple):
@@ -58,7 +59,7 @@ def scan(
 ) -> list[Photo]:
     """Lists the images right under a folder, in the order of their names.
 
-    Hidden files and files of other types do not count as images.
+    What counts as an image is said in `jreid.data.datasets.finding.find`.
 
     Args:
       parse: base name -> (identity, camera), or None where the name is not the set's.
@@ -66,30 +67,22 @@ def scan(
       bad_files: what to do with misnamed and empty files: 'error', or 'skip' to leave them out with
         a warning.
     """
-    with os.scandir(folder) as entries:
-        files = sorted(
-            (e.name, e.path, e.stat().st_size) for e in entries if is_image(e.name) and e.is_file()
-        )
-    photos, misnamed, empty, unsafe = [], [], [], []
-    for name, path, size in files:
+    found = finding.find(folder, deep=False)
+    found.report(folder, bad_files)
+    photos, misnamed = [], []
+    for name in found.images:
         parsed = parse(name)
-        if control_characters(name):
-            unsafe.append(name)
-        elif parsed is None:
+        if parsed is None:
             misnamed.append(name)
-        elif not size:
-            empty.append(name)
         else:
-            photos.append(Photo(path, *parsed))
-    report_bad(unsafe, len(files), folder, 'have control characters in their name', bad_files)
+            photos.append(Photo(os.path.join(folder, name), *parsed))
     report_bad(
         misnamed,
-        len(files),
+        found.total,
         folder,
         f'have no identity and camera in their name; expected names like {example!r}',
         bad_files,
     )
-    report_bad(empty, len(files), folder, 'are empty files', bad_files)
     return photos
 
 
@@ -108,31 +101,6 @@ def by_pattern(
         return int(match[1]), int(match[2]) - 1
 
     return parse
-
-
-def is_image(name: str) -> bool:
-    """Returns whether a base name is that of a visible image file."""
-    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
-
-
-def report_bad(
-    names: Sequence[str], total: int, where: object, problem: str, bad_files: str
-) -> None:
-    """Raises ValueError, or warns where bad_files is 'skip', if there are names.
-
-    The message counts them and shows the first three.
-    """
-    if bad_files not in ('error', 'skip'):
-        raise ValueError(f"bad_files is {bad_files!r}; expected 'error' or 'skip'")
-    if not names:
-        return
-    text = (
-        f'{len(names):,} of {total:,} images in {where} {problem}; e.g.'
-        f' {", ".join(map(repr, names[:3]))}'
-    )
-    if bad_files == 'error':
-        raise ValueError(f"{text}. Mend or remove them, or pass bad_files='skip'")
-    warnings.warn(f'left out: {text}', stacklevel=3)
 
 
 def build(
@@ -255,11 +223,6 @@ def half_splits(name: str, photos: Sequence[Photo], *, split_seed: int) -> Split
         ),
         has_cameras=True,
     )
-
-
-def control_characters(text: str) -> bool:
-    """Returns whether a text holds characters that move a cursor, clear a screen, or end a line."""
-    return _CONTROL.search(text) is not None
 
 
 def inside(folder: pathlib.Path, name: str) -> str | None:

@@ -80,7 +80,13 @@ def load(
         parts[split] = listing.build(
             photos, dense=split == 'train', table=tables[split != 'train'], masks=mask_of
         )
-    splits = Splits(name=layout.name, has_cameras=True, **parts)
+    splits = Splits(
+        name=layout.name,
+        train=parts['train'],
+        query=parts['query'],
+        gallery=parts['gallery'],
+        has_cameras=True,
+    )
     if expected and layout.counts and layout.cameras:
         listing.check_counts(splits, layout.counts, layout.cameras)
     return splits

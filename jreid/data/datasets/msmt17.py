@@ -57,7 +57,13 @@ def load(
             photos, name='MSMT17', split=split, where=folder / LISTS[names[0]], layout=layout
         )
         parts[split] = listing.build(photos, dense=split == 'train')
-    splits = Splits(name='msmt17', has_cameras=True, **parts)
+    splits = Splits(
+        name='msmt17',
+        train=parts['train'],
+        query=parts['query'],
+        gallery=parts['gallery'],
+        has_cameras=True,
+    )
     if expected:
         listing.check_counts(splits, {'train': TRAIN_COUNTS[train], **COUNTS}, CAMERAS)
     return splits

@@ -195,8 +195,10 @@ def assemble(
             )
     return Splits(
         name=name,
+        train=listing.build(train, dense=True),
+        query=listing.build(query, dense=False),
+        gallery=listing.build(gallery, dense=False),
         has_cameras=has_cameras,
-        **{part: listing.build(photos, dense=part == 'train') for part, photos in parts.items()},
     )
 
 

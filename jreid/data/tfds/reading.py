@@ -76,7 +76,13 @@ def read(
             _write_out(builder, folder)
     metadata = json.loads((folder / 'set.json').read_text())
     parts = {split: _index(folder / split, tuple(metadata['attribute_names'])) for split in SPLITS}
-    return Splits(name=metadata['set'], has_cameras=metadata['has_cameras'], **parts)
+    return Splits(
+        name=metadata['set'],
+        train=parts['train'],
+        query=parts['query'],
+        gallery=parts['gallery'],
+        has_cameras=metadata['has_cameras'],
+    )
 
 
 def _digest(builder: tfds.core.DatasetBuilder) -> str:

@@ -1,0 +1,157 @@
+"""Targets without any label: a CSV file, folders of cameras, one folder, a tracker's names."""
+
+import pytest
+
+import jreid.data
+
+
+def unlabelled(root, **options):
+    """Loads a set and checks that nothing in it is taken as an identity."""
+    splits = jreid.data.load('folder', root, **options)
+    assert not splits.has_labels
+    assert not splits.has_test
+    assert (splits.train.identity == -1).all()
+    assert (len(splits.query), len(splits.gallery)) == (0, 0)
+    assert 'identities of the training images unknown' in splits.summary()
+    assert 'unknown' in splits.summary().splitlines()[1]
+    return splits
+
+
+@pytest.mark.parametrize('identity', ['', '-1', 'nan'])
+def test_csv_without_identities(tmp_path, photos, identity):
+    photos(tmp_path, ['a.jpg', 'b.jpg'])
+    (tmp_path / 'index.csv').write_text(
+        f'image,identity,camera,split\na.jpg,{identity},1,train\nb.jpg,{identity},2,train\n'
+    )
+    splits = unlabelled(tmp_path)
+    assert splits.train.camera.tolist() == [0, 1]
+    assert splits.notes[0].endswith('the column identity of index.csv is empty')
+
+
+def test_folders_of_cameras(tmp_path, photos):
+    photos(tmp_path, ['cam10/1.jpg', 'cam2/x.png', 'cam2/0002_a.jpg'])
+    splits = unlabelled(tmp_path)
+    assert [path.split('/')[-2] for path in splits.train.path] == ['cam10', 'cam2', 'cam2']
+    assert splits.train.camera.tolist() == [1, 0, 0]
+    assert 'cameras from the folders: 10, 2' in splits.notes
+
+
+def test_folders_of_cameras_with_words(tmp_path, photos):
+    photos(tmp_path, ['hall/1.jpg', 'door/1.jpg'])
+    assert unlabelled(tmp_path).train.camera.tolist() == [0, 1]
+
+
+def test_flat_folder(tmp_path, photos):
+    photos(tmp_path, ['a.jpg', 'b.jpg', '0002.jpg'])
+    splits = unlabelled(tmp_path)
+    assert not splits.has_cameras
+    assert len(splits.train) == 3
+
+
+def test_one_folder_of_images_is_no_camera(tmp_path, photos):
+    photos(tmp_path, ['crops/a.jpg', 'crops/b.jpg'])
+    assert not unlabelled(tmp_path).has_cameras
+    assert unlabelled(tmp_path, layout='cameras').train.cameras == 1
+
+
+@pytest.mark.parametrize(
+    ('names', 'cameras'),
+    [
+        (['c3_t0012_f000345.jpg', 'c12_t0001_f000001.jpg'], [0, 1]),
+        (['cam1_12_345.png', 'cam2_12_346.png'], [0, 1]),
+        (['Camera-1_t12_f3.jpg', 'camera-2_t12_f3.jpg'], [0, 1]),
+        (['hall_t1_f2.jpg', 'door_track1_frame22.jpg'], [1, 0]),
+        (['0001_c2_f0046182.jpg', '0002_c1_f0046182.jpg'], [1, 0]),
+    ],
+)
+def test_names_of_a_tracker(tmp_path, photos, names, cameras):
+    photos(tmp_path, names)
+    splits = unlabelled(tmp_path)
+    order = [path.rsplit('/', 1)[1] for path in splits.train.path]
+    found = dict(zip(order, splits.train.camera.tolist(), strict=True))
+    assert [found[name] for name in names] == cameras
+    assert any(note.startswith("cameras from the images' names") for note in splits.notes)
+
+
+def test_names_of_which_some_say_a_camera(tmp_path, photos):
+    photos(tmp_path, ['c3_t0012_f000345.jpg', 'x.jpg'])
+    splits = unlabelled(tmp_path)
+    assert not splits.has_cameras
+    assert 'cameras unknown: 1 of 2 names do not say one (camera_pattern)' in splits.notes
+
+
+def test_training_folder_alone(tmp_path, photos):
+    photos(tmp_path, ['train/7/a_c1.jpg', 'train/8/a_c2.jpg'])
+    splits = jreid.data.load('folder', tmp_path)
+    assert splits.has_labels
+    assert not splits.has_test
+    with pytest.raises(ValueError, match='the query split is empty in'):
+        jreid.data.load('folder', tmp_path, test=True)
+    photos(tmp_path, ['query/7/a_c1.jpg'])
+    with pytest.raises(FileNotFoundError, match='lacks the folders gallery'):
+        jreid.data.load('folder', tmp_path)
+    assert not jreid.data.load('folder', tmp_path, test=False).has_test
+
+
+def test_unlabelled_training_folder_beside_a_labelled_test_split(tmp_path, photos):
+    photos(tmp_path, ['train/a_c1.jpg', 'train/b_c2.jpg', 'query/7/x_c1.jpg', 'gallery/7/x_c2.jpg'])
+    splits = jreid.data.load('folder', tmp_path)
+    assert splits.has_labels
+    assert splits.has_test
+    assert splits.train.identity.tolist() == [-1, -1]
+    assert splits.train.camera.tolist() == [0, 1]
+
+
+def test_folders_of_identities_are_not_taken_for_cameras(tmp_path, photos):
+    photos(tmp_path, ['0002/0002_c1s1_000451_03.jpg', '0002/0002_c2s1_000451_03.jpg', '7/a_c1.jpg'])
+    with pytest.raises(ValueError, match=r"folder '0002' are of several cameras \(1, 2\)"):
+        jreid.data.load('folder', tmp_path)
+    assert unlabelled(tmp_path, layout='cameras').train.cameras == 2
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('x.jpg', "1 of 3 images in .* lie right in the folder, .*; e.g. 'x.jpg'"),
+        ('hall/monday/x.jpg', "1 of 3 images in .* lie deeper .*; e.g. 'hall/monday/x.jpg'"),
+    ],
+)
+def test_images_at_another_depth_are_counted(tmp_path, photos, name, message):
+    photos(tmp_path, ['hall/1.jpg', 'door/1.jpg', name])
+    with pytest.raises(ValueError, match=message):
+        jreid.data.load('folder', tmp_path)
+    with pytest.warns(UserWarning, match='left out: 1 of 3 images'):
+        assert len(jreid.data.load('folder', tmp_path, bad_files='skip').train) == 2
+
+
+def test_deeper_images_count_to_the_first_folder_where_it_is_said_to_be_a_camera(tmp_path, photos):
+    photos(tmp_path, ['hall/monday/1.jpg', 'door/12/000345.jpg'])
+    assert unlabelled(tmp_path, layout='cameras').train.camera.tolist() == [0, 1]
+
+
+def test_images_beside_a_csv_file_of_another_name_are_not_taken_as_unlabelled(tmp_path, photos):
+    photos(tmp_path, ['hall/1.jpg', 'door/1.jpg'])
+    (tmp_path / 'labels.csv').write_text('image\n')
+    with pytest.raises(FileNotFoundError, match=r'but labels.csv: name one .*, or pass layout='):
+        jreid.data.load('folder', tmp_path)
+    assert unlabelled(tmp_path, layout='cameras').train.cameras == 2
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'layout': 'people'}, "layout is 'people'; expected 'auto', 'csv', 'splits', 'cameras',"),
+        ({'camera_pattern': 'c('}, 'camera_pattern .* is no regular expression'),
+        ({'identity_pattern': r'c\d'}, 'identity_pattern .* has no group; put brackets around'),
+    ],
+)
+def test_options_are_checked(tmp_path, photos, options, message):
+    photos(tmp_path, ['a.jpg'])
+    with pytest.raises(ValueError, match=message):
+        jreid.data.load('folder', tmp_path, **options)
+
+
+def test_no_table_where_one_is_asked_for(tmp_path, photos):
+    photos(tmp_path, ['a.jpg'])
+    with pytest.raises(FileNotFoundError, match='index.csv was not found'):
+        jreid.data.load('folder', tmp_path, layout='csv')
