@@ -7,6 +7,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from jreid.imaging import upright
+
 UNREADABLE = (
     OSError,
     SyntaxError,
@@ -28,7 +30,8 @@ class BadImageError(ValueError):
 def decode(path: str, size: tuple[int, int]) -> np.ndarray:
     """Decodes one image to uint8 [H, W, 3]: RGB, resized with Pillow's bilinear filter.
 
-    Of 16 bits per pixel, the upper 8 are kept.
+    The image is turned as its EXIF orientation says, and greys of 12 and 16 bits keep their range
+    (`jreid.imaging.upright`).
 
     Raises:
       BadImageError: the file is missing, empty, truncated or no image, its pixels are
@@ -38,9 +41,7 @@ def decode(path: str, size: tuple[int, int]) -> np.ndarray:
     try:
         with Image.open(path) as image:
             _check_size(image)
-            return np.asarray(
-                _eight_bits(image).convert('RGB').resize((width, height), Image.Resampling.BILINEAR)
-            )
+            return np.asarray(upright(image).resize((width, height), Image.Resampling.BILINEAR))
     except UNREADABLE as error:
         reason = 'empty file' if os.path.exists(path) and not os.path.getsize(path) else str(error)
         raise BadImageError(f'{path}: {reason}') from error
@@ -55,23 +56,6 @@ def _check_size(image: Image.Image) -> None:
         raise BadImageError(
             f'{image.width} x {image.height} pixels, taken for a decompression bomb'
         )
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Converts 16-bit grey to 8-bit grey; returns other images unchanged.
-
-    Pillow's own conversion would clip instead of scaling.
-    """
-    if image.mode == 'F':
-        raise BadImageError('floating-point pixels; expected 8 or 16 bits per channel')
-    if image.mode != 'I' and not image.mode.startswith('I;16'):
-        return image
-    pixels = np.asarray(image).astype(np.int64)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise BadImageError(
-            f'pixels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits per channel'
-        )
-    return Image.fromarray((pixels >> 8).astype(np.uint8))
 
 
 def decode_mask(path: str, size: tuple[int, int]) -> np.ndarray:

@@ -34,7 +34,7 @@ from jreid.files import write_text
 
 log = logging.getLogger('jreid')
 
-VERSION = 2
+VERSION = 3
 BLOCK = 512
 """Rows between two updates of `progress.json`."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jreid.figures.canvas import BLUE, GREEN, GREY, VERMILLION, PathLike, atomic_png
+from jreid.imaging import upright
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
@@ -112,7 +113,7 @@ def ranked_sheet(
         with Image.open(file) as image:
             sheet.paste(
                 ImageOps.pad(
-                    image.convert('RGB'), (width, height), Image.Resampling.BILINEAR, color='white'
+                    upright(image), (width, height), Image.Resampling.BILINEAR, color='white'
                 ),
                 (x + FRAME, y + FRAME),
             )

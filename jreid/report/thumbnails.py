@@ -8,6 +8,7 @@ from PIL import Image, ImageOps, features
 from tqdm import tqdm
 
 from jreid.data.decoding import UNREADABLE
+from jreid.imaging import upright
 
 
 class Images:
@@ -46,7 +47,7 @@ def encode(
             with Image.open(path) as image:
                 image.draft('RGB', (height, height))
                 small = ImageOps.contain(
-                    image.convert('RGB'), (height, height), Image.Resampling.BILINEAR
+                    upright(image), (height, height), Image.Resampling.BILINEAR
                 )
         except UNREADABLE:
             pictures.append('')

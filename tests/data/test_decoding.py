@@ -1,10 +1,15 @@
 """Decoding: colour modes, 16-bit grey, and images that are refused."""
 
+import base64
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from jreid import figures
 from jreid.data import decoding
+from jreid.report import thumbnails
 
 SIZE = (16, 8)
 
@@ -41,3 +46,71 @@ def test_image_of_immense_size_is_refused_unread(tmp_path, monkeypatch):
         decoding.decode(str(tmp_path / 'x.png'), (8, 4))
     with pytest.raises(decoding.BadImageError, match='decompression bomb'):
         decoding.decode_mask(str(tmp_path / 'x.png'), (8, 4))
+
+
+@pytest.mark.parametrize(('bits', 'shift'), [(8, 0), (12, 4), (16, 8)])
+def test_greys_keep_their_range(tmp_path, bits, shift):
+    ramp = np.linspace(0, (1 << bits) - 1, 8).astype(np.uint16)
+    path = str(tmp_path / 'x.png')
+    Image.fromarray(np.repeat(ramp[:, None], 4, 1)).save(path)
+    np.testing.assert_array_equal(decoding.decode(path, (8, 4))[:, 0, 1], ramp >> shift)
+
+
+def phone(path, orientation):
+    """Writes a picture that is red above and blue below once EXIF has turned it."""
+    upright = Image.new('RGB', (20, 40), 'blue')
+    upright.paste('red', (0, 0, 20, 20))
+    turns = {
+        1: None,
+        3: Image.Transpose.ROTATE_180,
+        6: Image.Transpose.ROTATE_90,
+        8: Image.Transpose.ROTATE_270,
+    }
+    turn = turns[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (upright.transpose(turn) if turn else upright).save(path, exif=exif)
+    return str(path)
+
+
+def red_over_blue(pixels):
+    top, bottom = pixels[2, pixels.shape[1] // 2], pixels[-3, pixels.shape[1] // 2]
+    return top[0] > 200 > 50 > top[2] and bottom[2] > 200 > 50 > bottom[0]
+
+
+@pytest.mark.parametrize('orientation', [1, 3, 6, 8])
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'tif', 'webp'])
+def test_portraits_of_phones_stand_upright(tmp_path, orientation, suffix):
+    path = phone(tmp_path / f'x.{suffix}', orientation)
+    assert red_over_blue(decoding.decode(path, (16, 8)))
+
+
+def test_sixteen_bit_greys_are_turned_too(tmp_path):
+    grey = np.zeros((4, 8), np.uint16)
+    grey[:, :4] = 65535
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(grey).save(tmp_path / 'x.png', exif=exif)
+    pixels = decoding.decode(str(tmp_path / 'x.png'), (8, 4))[..., 0]
+    assert pixels[0, 0] == 255
+    assert pixels[-1, 0] == 0
+
+
+def test_figures_and_thumbnails_are_upright(tmp_path):
+    path = phone(tmp_path / 'x.jpg', 6)
+    (picture,), missing = thumbnails.encode([path], height=40)
+    assert not missing
+    small = Image.open(io.BytesIO(base64.b64decode(picture))).convert('RGB')
+    assert red_over_blue(np.asarray(small))
+    sheet = figures.ranked_sheet(tmp_path / 'sheet.png', [path], [[path]], None, top=1)
+    drawn = np.asarray(Image.open(sheet).convert('RGB')).astype(int)
+    red = np.argwhere((drawn[..., 0] > 200) & (drawn[..., 1:].max(-1) < 60))
+    blue = np.argwhere((drawn[..., 2] > 200) & (drawn[..., :2].max(-1) < 60))
+    assert len(red) > 500
+    assert red[:, 0].max() < blue[:, 0].min()
+
+
+def test_damaged_exif_does_not_cost_the_picture(tmp_path):
+    path = tmp_path / 'x.jpg'
+    Image.new('RGB', (8, 16), 'red').save(path, exif=b'Exif\0\0MM\0*\0\0\0\x08\xff\xff\0\x01')
+    assert decoding.decode(str(path), (16, 8))[..., 0].min() > 200

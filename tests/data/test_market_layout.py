@@ -160,7 +160,7 @@ def test_empty_split(market):
         'foo.jpg',
         '0002_c9s1_000451_03.jpg',
         '0002_c0s1_000451_03.jpg',
-        '0002_c1.jpg',
+        '0002_x1.jpg',
         '02_c1s1_000451_03.jpg',
     ],
 )

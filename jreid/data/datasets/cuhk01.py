@@ -6,7 +6,7 @@ import re
 from jreid.data.datasets import listing, repeated
 from jreid.data.index import Splits
 
-NAME = re.compile(r'(\d{4})(\d{3})\.(?:png|jpg|jpeg|bmp)')
+NAME = re.compile(r'(\d{4})(\d{3})')
 EXAMPLE = '0001001.png'
 SPLITS = 10
 

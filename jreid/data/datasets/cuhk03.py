@@ -11,7 +11,7 @@ from jreid.data.datasets import listing, repeated
 from jreid.data.datasets.listing import Photo
 from jreid.data.index import Splits
 
-NAME = re.compile(r'(\d)_(\d{3})_([12])_\d{2}\.(?:png|jpg|jpeg)')
+NAME = re.compile(r'(\d)_(\d{3})_([12])_\d{2}')
 EXAMPLE = '1_001_1_01.png'
 SPLITS = 20
 COUNTS = {
@@ -164,7 +164,7 @@ def _new(folder: pathlib.Path, sub: str, path: pathlib.Path, bad_files: str) -> 
             f' {", ".join(FIELDS)}'
         )
     names = [str(name) for name in content['filelist']]
-    if wrong := [name for name in names if not NAME.fullmatch(name)]:
+    if wrong := [name for name in names if not NAME.fullmatch(listing.stem(name))]:
         raise ValueError(
             f'{path} lists {len(wrong):,} images with other names than {EXAMPLE}, e.g. {wrong[0]!r}'
         )

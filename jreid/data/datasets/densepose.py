@@ -15,6 +15,7 @@ from jreid.data.datasets import listing
 from jreid.data.datasets.teaching import splits_of
 from jreid.data.index import Splits
 from jreid.files import replacing
+from jreid.imaging import upright
 
 ANNOTATIONS = {
     'train': 'densepose_coco_2014_train.json',
@@ -134,7 +135,7 @@ def _cut(
                 f' {LAYOUT}'
             )
         with Image.open(path) as image:
-            whole = image.convert('RGB')
+            whole = upright(image)
         for person in group:
             left, top, width, height = person['bbox']
             box = (

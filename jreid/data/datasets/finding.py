@@ -107,6 +107,14 @@ def _problem(entry: os.DirEntry[str], suffix: str) -> str | None:
     return None if entry.stat().st_size else EMPTY
 
 
+def stem(name: str) -> str:
+    """Returns a file's base name without its image suffixes, of which some names have two."""
+    base = os.path.basename(name)
+    while is_image(base) and (shorter := os.path.splitext(base)[0]) != base:
+        base = shorter
+    return base
+
+
 def is_image(name: str) -> bool:
     """Returns whether a base name is that of a visible image file."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith('.')

@@ -9,7 +9,7 @@ import re
 from jreid.data.datasets import listing, repeated
 from jreid.data.index import Splits
 
-NAME = re.compile(r'(\d{4})_(\d+)_[^/]*\.(?:jpeg|jpg|png|bmp)')
+NAME = re.compile(r'(\d{4})_(\d+)(?:_.*)?')
 EXAMPLE = '0001_1_25004_107_32_106_221.jpeg'
 FOLDERS = ('probe', 'gallery')
 SPLITS = 10

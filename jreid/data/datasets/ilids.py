@@ -9,7 +9,7 @@ import re
 from jreid.data.datasets import listing, repeated
 from jreid.data.index import Splits
 
-NAME = re.compile(r'(\d{4})(\d{3})\.(?:jpg|jpeg|png|bmp)')
+NAME = re.compile(r'(\d{4})(\d{3,4})')
 EXAMPLE = '0001001.jpg'
 SPLITS = 10
 

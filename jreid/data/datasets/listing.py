@@ -14,6 +14,7 @@ from jreid.data.datasets.attributes import Table
 from jreid.data.datasets.finding import control_characters as control_characters
 from jreid.data.datasets.finding import is_image as is_image
 from jreid.data.datasets.finding import report_bad as report_bad
+from jreid.data.datasets.finding import stem as stem
 from jreid.data.index import Index, Splits
 
 
@@ -62,7 +63,8 @@ def scan(
     What counts as an image is said in `jreid.data.datasets.finding.find`.
 
     Args:
-      parse: base name -> (identity, camera), or None where the name is not the set's.
+      parse: base name without its suffix -> (identity, camera), or None where the name is not the
+        set's.
       example: a good name, for the error.
       bad_files: what to do with misnamed and empty files: 'error', or 'skip' to leave them out with
         a warning.
@@ -71,7 +73,7 @@ def scan(
     found.report(folder, bad_files)
     photos, misnamed = [], []
     for name in found.images:
-        parsed = parse(name)
+        parsed = parse(finding.stem(name))
         if parsed is None:
             misnamed.append(name)
         else:

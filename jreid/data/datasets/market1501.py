@@ -16,7 +16,7 @@ LAYOUT = market_layout.Layout(
         'Market1501',
         'market-1501',
     ),
-    pattern=re.compile(r'(-1|\d{4,})_c(\d+)s\d+_\d+_\d+\.(?:jpg|jpeg|png)'),
+    pattern=re.compile(r'(-1|\d{4,})_c(\d+)(?:\D.*)?'),
     example='0002_c1s1_000451_03.jpg',
     attribute_file='market_attribute.mat',
     # The gallery's identities are 750 people and 0, the distractors.

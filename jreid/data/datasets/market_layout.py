@@ -21,7 +21,8 @@ class Layout:
       name: as `jreid.data.load` knows it.
       title: as people write it.
       folder_names: under which it lies in the user's folder.
-      pattern: of a whole base name; its groups are the identity and the camera, from 1.
+      pattern: of a whole base name without its suffix; its groups are the identity and the camera,
+        from 1.
       example: a name of that pattern.
       attribute_file: base name of its annotations.
       counts: split -> (images, identities) of the whole set, or None where there is no such number.

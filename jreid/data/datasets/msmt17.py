@@ -7,7 +7,7 @@ import re
 from jreid.data.datasets import listing
 from jreid.data.index import Splits
 
-NAME = re.compile(r'\d{4}_\d{3}_(\d{2})_[^/]*\.(?:jpg|jpeg|png)')
+NAME = re.compile(r'\d{4}_\d{3}_(\d{2})(?:_.*)?')
 EXAMPLE = '0000_000_01_0303morning_0015_0.jpg'
 FOLDER_NAMES = ('MSMT17_V2', 'MSMT17_V1', 'MSMT17', 'msmt17')
 IMAGE_FOLDERS = {'train': ('mask_train_v2', 'train'), 'test': ('mask_test_v2', 'test')}
@@ -85,7 +85,7 @@ def _read_list(path: pathlib.Path, images: pathlib.Path, bad_files: str) -> list
     lines = [line for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
     for line in lines:
         name, _, identity = line.strip().rpartition(' ')
-        match = NAME.fullmatch(os.path.basename(name))
+        match = NAME.fullmatch(listing.stem(name))
         inside = listing.inside(images, name)
         if (
             not match

@@ -6,7 +6,7 @@ import re
 from jreid.data.datasets import listing
 from jreid.data.index import Splits
 
-NAME = re.compile(r'(\d{3})_(\d{2})_\d\.(?:jpg|jpeg|png)')
+NAME = re.compile(r'(\d{3})_(\d{2})_\d')
 EXAMPLE = '001_01_1.jpg'
 
 

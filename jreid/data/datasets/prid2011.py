@@ -9,7 +9,7 @@ import re
 from jreid.data.datasets import listing, repeated
 from jreid.data.index import Splits
 
-NAME = re.compile(r'person_(\d{4})\.(?:png|jpg|jpeg|bmp)')
+NAME = re.compile(r'person_(\d{4})')
 EXAMPLE = 'person_0001.png'
 CAMERAS = ('cam_a', 'cam_b')
 SHARED = 200

@@ -6,7 +6,7 @@ import re
 from jreid.data.datasets import listing, repeated
 from jreid.data.index import Splits
 
-NAME = re.compile(r'(\d{3,4})_\d+\.(?:bmp|jpg|jpeg|png)')
+NAME = re.compile(r'(\d{3,4})_\d+')
 EXAMPLE = '000_45.bmp'
 CAMERAS = ('cam_a', 'cam_b')
 SPLITS = 10

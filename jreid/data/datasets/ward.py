@@ -6,7 +6,7 @@ import re
 from jreid.data.datasets import listing
 from jreid.data.index import Splits
 
-NAME = re.compile(r'(\d{4})(\d{4})\d{4}\.(?:jpg|jpeg|png)')
+NAME = re.compile(r'(\d{4})(\d{4})\d{4}')
 EXAMPLE = '000100010001.jpg'
 
 
