@@ -110,6 +110,7 @@ def test_figures_and_thumbnails_are_upright(tmp_path):
     assert red[:, 0].max() < blue[:, 0].min()
 
 
+@pytest.mark.filterwarnings('ignore:Corrupt EXIF')
 def test_damaged_exif_does_not_cost_the_picture(tmp_path):
     path = tmp_path / 'x.jpg'
     Image.new('RGB', (8, 16), 'red').save(path, exif=b'Exif\0\0MM\0*\0\0\0\x08\xff\xff\0\x01')
