@@ -1,7 +1,6 @@
 """`jreid extract RUN IMAGES... --out FILE.npz`: writes a run's features of images."""
 
 import argparse
-import csv
 import dataclasses
 import logging
 import os
@@ -14,33 +13,16 @@ from tqdm import tqdm
 
 from jreid.commands import console
 from jreid.data.archive import read_arrays
-from jreid.data.datasets.listing import inside, whole
+from jreid.data.datasets.listing import whole
 from jreid.data.decoding import UNREADABLE, BadImageError
+from jreid.data.images import UNKNOWN as UNKNOWN
+from jreid.data.images import Listing as Listing
+from jreid.data.images import listing as listing
 from jreid.files import replacing
 from jreid.run.checkpoints import CheckpointError
 from jreid.run.loading import load_run
 
 log = logging.getLogger('jreid')
-
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
-UNKNOWN = -1
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Listing:
-    """Images for a model.
-
-    Attributes:
-      path: [N] str, absolute.
-      identity, camera: [N] int32, -1 where unknown.
-    """
-
-    path: np.ndarray
-    identity: np.ndarray
-    camera: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.path)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,7 +63,10 @@ class Features:
         """
         expected = 'a file that jreid extract wrote'
         arrays = read_arrays(
-            path, ('path', 'identity', 'camera', 'features', 'run'), expected=expected
+            path,
+            ('path', 'identity', 'camera', 'features', 'run'),
+            optional=('identity_name', 'camera_name'),
+            expected=expected,
         )
         names, features, n = arrays['path'], arrays['features'], len(np.atleast_1d(arrays['path']))
         texts = (
@@ -92,6 +77,10 @@ class Features:
         labels = all(
             arrays[name].shape == (n,) and arrays[name].dtype.kind in 'iu'
             for name in ('identity', 'camera')
+        ) and all(
+            arrays[name].shape == (n,) and arrays[name].dtype.kind == 'U'
+            for name in ('identity_name', 'camera_name')
+            if name in arrays
         )
         if (
             not texts
@@ -108,98 +97,14 @@ class Features:
             raise ValueError(
                 f'{path}: the image {wrong[0]!r} is no absolute path; expected {expected}'
             )
-        return Features(
-            Listing(names, arrays['identity'], arrays['camera']), features, str(arrays['run'])
+        images = Listing(
+            names,
+            arrays['identity'],
+            arrays['camera'],
+            arrays.get('identity_name'),
+            arrays.get('camera_name'),
         )
-
-
-def listing(
-    names: Sequence[str | os.PathLike[str]], *, root: str | os.PathLike[str] | None = None
-) -> Listing:
-    """Lists the images that files, folders and CSV files name, in this order.
-
-    The images of a folder and of the folders within come sorted by name. A CSV file has a column
-    `image` (or `path`), relative to its own folder, and may have numbers `identity` and `camera`.
-
-    Args:
-      names: image files, folders and CSV files.
-      root: the folder that all images of a CSV file must lie in; None for the file's own.
-
-    Raises:
-      FileNotFoundError: a name is neither file nor folder.
-      ValueError: a CSV file that cannot be read, lacks its column or names an image outside `root`,
-        a label that is no number, or no image at all.
-    """
-    paths: list[str] = []
-    labels: list[tuple[int, int]] = []
-    for name in names:
-        place = pathlib.Path(name).expanduser().absolute()
-        if place.is_dir():
-            images = sorted(
-                str(path) for path in place.rglob('*') if path.suffix.lower() in SUFFIXES
-            )
-        elif place.suffix.lower() == '.csv' and place.is_file():
-            rows = _rows(
-                place, pathlib.Path(root).expanduser().absolute() if root else place.parent
-            )
-            paths += [path for path, *_ in rows]
-            labels += [(identity, camera) for _, identity, camera in rows]
-            continue
-        elif place.is_file():
-            images = [str(place)]
-        else:
-            raise FileNotFoundError(f'{name} is no image, folder or CSV file')
-        paths += images
-        labels += [(UNKNOWN, UNKNOWN)] * len(images)
-    if not paths:
-        raise ValueError(
-            f'no image in {", ".join(map(str, names))}; looked for {", ".join(SUFFIXES)}'
-        )
-    table = np.asarray(labels, np.int32)
-    return Listing(np.asarray(paths, np.str_), table[:, 0], table[:, 1])
-
-
-def _rows(path: pathlib.Path, root: pathlib.Path) -> list[tuple[str, int, int]]:
-    rows = []
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            reader = csv.DictReader(file)
-            column = next(
-                (name for name in ('image', 'path') if name in (reader.fieldnames or ())), None
-            )
-            if column is None:
-                raise ValueError(
-                    f'{path} has columns {", ".join(reader.fieldnames or ()) or "none"}; expected'
-                    " one called 'image'"
-                )
-            for number, row in enumerate(reader, 2):
-                try:
-                    identity, camera = (_label(row.get(name)) for name in ('identity', 'camera'))
-                except ValueError as error:
-                    raise ValueError(
-                        f'{path}, line {number}: {error}; identity and camera are numbers'
-                    ) from error
-                rows.append((_image(path, row[column] or '', root, number), identity, camera))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} cannot be read as a CSV file in UTF-8: {error}') from error
-    return rows
-
-
-def _label(text: str | None) -> int:
-    value = int(text or UNKNOWN)
-    if not UNKNOWN <= value < 1 << 31:
-        raise ValueError(f'{value} is out of range')
-    return value
-
-
-def _image(table: pathlib.Path, name: str, root: pathlib.Path, number: int) -> str:
-    path = inside(root, os.path.join(os.path.normpath(table.parent), name)) if name else None
-    if path is None:
-        raise ValueError(
-            f'{table}, line {number}: the image {name!r} leads out of {root} or holds control'
-            ' characters; --root names another folder'
-        )
-    return path
+        return Features(images, features, str(arrays['run']))
 
 
 def extract(
@@ -251,9 +156,10 @@ def extract(
         )
     if not kept:
         raise ValueError(f'none of {len(images)} images can be read, e.g. {bad[0]}')
-    listed = Listing(*(getattr(images, field.name)[kept] for field in dataclasses.fields(images)))
     return Features(
-        listed, np.concatenate(blocks).astype(np.float32), str(pathlib.Path(run).absolute())
+        images.take(kept),
+        np.concatenate(blocks).astype(np.float32),
+        str(pathlib.Path(run).absolute()),
     )
 
 
@@ -282,7 +188,11 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid extract') -> 
     try:
         features = extract(
             arguments.run,
-            listing(arguments.images, root=arguments.root),
+            listing(
+                arguments.images,
+                root=arguments.root,
+                bad_files='skip' if arguments.skip_bad else 'error',
+            ),
             checkpoint=arguments.checkpoint,
             batch=arguments.batch,
             skip_bad=arguments.skip_bad,

@@ -13,6 +13,7 @@ from jreid import figures
 from jreid.commands import console
 from jreid.commands.extract import UNKNOWN, Features, extract, listing
 from jreid.commands.threshold import threshold
+from jreid.data.images import matched
 from jreid.files import write_text
 from jreid.retrieval import Ranked, top_ranked
 from jreid.run.checkpoints import CheckpointError
@@ -40,12 +41,12 @@ def ranked(
             f'queries have {query.features.shape[1]} numbers, the gallery'
             f' {gallery.features.shape[1]}; extract both with one run'
         )
-    sides = (query.images, gallery.images)
+    sides = matched(query.images, gallery.images)
     # A query without a label gets an identity that the gallery does not have, so that nothing is
     # left out.
-    own = np.arange(len(query.images)) + int(gallery.images.identity.max(initial=0)) + 1
-    query_ids = np.where(query.images.identity == UNKNOWN, own, query.images.identity)
-    gallery_ids = np.maximum(gallery.images.identity, 0)
+    own = np.arange(len(query.images)) + int(sides[1].identity.max(initial=0)) + 1
+    query_ids = np.where(sides[0].identity == UNKNOWN, own, sides[0].identity)
+    gallery_ids = np.maximum(sides[1].identity, 0)
     cameras: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
     if other_cameras:
         lacking = [
@@ -59,7 +60,7 @@ def ranked(
                 f'--other-cameras needs {" and ".join(dict.fromkeys(lacking))} of every image; give'
                 ' them in a CSV file when extracting'
             )
-        cameras = (query.images.camera, gallery.images.camera)
+        cameras = (sides[0].camera, sides[1].camera)
     k, progress = min(k, len(gallery.images)), len(query.images) > 1000
     return top_ranked(
         query.features,
@@ -92,7 +93,8 @@ def rows(
         for j, row in enumerate(ranking.rows[i]):
             if row >= 0:
                 labels = {
-                    name: int(getattr(gallery.images, name)[row]) for name in ('identity', 'camera')
+                    name: str(getattr(gallery.images, f'{name}_name')[row])
+                    for name in ('identity', 'camera')
                 }
                 lines.append(
                     {
@@ -100,7 +102,7 @@ def rows(
                         'rank': j + 1,
                         'distance': round(float(ranking.distances[i, j]), 4),
                         'image': str(gallery.images.path[row]),
-                        **{name: '' if v == UNKNOWN else v for name, v in labels.items()},
+                        **{name: int(v) if v.isdecimal() else v for name, v in labels.items()},
                     }
                 )
                 if same is not None:

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def read_arrays(
-    path: str | os.PathLike, names: Sequence[str], *, expected: str
+    path: str | os.PathLike, names: Sequence[str], *, expected: str, optional: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
     """Reads the named arrays of an `.npz` file.
 
@@ -15,6 +15,7 @@ def read_arrays(
 
     Args:
       expected: what the file should be, for the error.
+      optional: names of arrays that may be missing.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -25,7 +26,7 @@ def read_arrays(
             lacking = sorted(set(names) - set(file.files))
             if lacking:
                 raise ValueError(f'it lacks {", ".join(lacking)}')
-            return {name: file[name] for name in names}
+            return {name: file[name] for name in (*names, *optional) if name in file.files}
     except FileNotFoundError:
         raise
     # The parsers of zip and npy raise errors of many types for a damaged file.

@@ -147,5 +147,7 @@ def report_bad(
         f' {", ".join(map(repr, names[:3]))}'
     )
     if bad_files == 'error':
-        raise ValueError(f"{text}. Mend or remove them, or pass bad_files='skip'")
+        raise ValueError(
+            f"{text}. Mend or remove them, or pass bad_files='skip' (jreid extract: --skip-bad)"
+        )
     warnings.warn(f'left out: {text}', stacklevel=3)
