@@ -85,7 +85,7 @@ COMMANDS = {
     ),
     'reproduce': Command("run, resume or collect the papers' tables", 'jreid.tables.command'),
     'convert': Command(
-        'convert weights (.pth, .safetensors, .pb) to .safetensors', 'jreid.commands.convert'
+        'convert weights (.pth, .onnx, .pb, ...) to .safetensors', 'jreid.commands.convert'
     ),
     'list': Command(
         'list pairs, variants with their papers, backbones, data sets', 'jreid.commands.listing'

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 from jreid.models import BACKBONES
 from jreid.models.weights.loading import WeightsError, place_weights, read_weights
 
-DESCRIPTION = """Converts a weight file (.pth, .safetensors or .pb) to .safetensors. With --backbone
-the names are the paths in the backbone's variables:
+DESCRIPTION = """Converts a weight file (.pth, .pb, .onnx, .caffemodel, .npz) to .safetensors.
+With --backbone the names are the paths in the backbone's variables:
 
     jreid convert resnet50-0676ba61.pth resnet50.safetensors --backbone resnet50
 
@@ -26,7 +26,7 @@ def convert(source: str, target: str, *, backbone: str | None = None, prefix: st
     """Writes `target` and returns a text of what was converted and what was left out.
 
     Args:
-      source: file of weights (.pth, .safetensors or .pb).
+      source: file of weights, see `jreid.models.weights.loading.read_weights`.
       target: the .safetensors file.
       backbone: gives the arrays the names and the layout of this backbone's variables; None copies
         them as they are.
@@ -38,10 +38,15 @@ def convert(source: str, target: str, *, backbone: str | None = None, prefix: st
     """
     if pathlib.Path(target).suffix != '.safetensors':
         raise WeightsError(f'{target}: the target must end in .safetensors')
-    weights = read_weights(source)
+    weights = read_weights(source, prefix)
     if backbone is None:
-        save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, target)
-        return f'{source}: {len(weights)} arrays copied'
+        chosen = {k: np.ascontiguousarray(v) for k, v in weights.items() if k.startswith(prefix)}
+        if not chosen:
+            raise WeightsError(
+                f'{source}: no name begins with {prefix!r}, e.g. {list(weights)[:3]}'
+            )
+        save_file(chosen, target)
+        return f'{source}: {len(chosen)} arrays copied'
     shapes = jax.eval_shape(
         BACKBONES[backbone].constructor().init, jax.random.key(0), jnp.zeros((1, 224, 224, 3))
     )

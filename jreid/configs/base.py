@@ -59,6 +59,8 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     # file of ImageNet weights (.pth, .safetensors, .caffemodel, ...); 'package' for those of an
     # installed Python package; '' from scratch
     model.weights = ''
+    # names one of several networks of the file, e.g. 'student.' or 'module.encoder_q.'
+    model.weights_prefix = ''
 
     init = config.init = ConfigDict()
     # folder of a run, of this or another system, whose parameters this one starts from;

