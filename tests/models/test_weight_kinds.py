@@ -141,7 +141,7 @@ def test_folded_batch_norm_of_onnx_is_refused(tmp_path, variables):
     weight = np.zeros((64, 3, 7, 7), np.float32)
     tensor = initialiser('conv1.weight', weight.shape, 1, 9, weight.tobytes())
     (tmp_path / 'm.onnx').write_bytes(onnx(tensor))
-    with pytest.raises(WeightsError, match='lacks 40 statistics .* which inference graphs fold'):
+    with pytest.raises(WeightsError, match='lacks 24 statistics .* which inference graphs fold'):
         load_into(variables, tmp_path / 'm.onnx', backbone='resnet18')
 
 

@@ -144,8 +144,8 @@ def load_into(
     folded = [name for name in report.unset if name.startswith('batch_stats')]
     if folded and kind_of(path) == 'onnx':
         raise WeightsError(
-            f'{path} lacks {len(folded)} statistics of batch normalisation, which inference graphs fold'
-            ' into the convolutions; export the model in training mode'
+            f'{path} lacks {len(folded)} statistics of batch normalisation, which inference'
+            ' graphs fold into the convolutions; export the model in training mode'
             ' (training=TrainingMode.TRAINING, do_constant_folding=False), or use its .pth file'
         )
     return loaded, report
