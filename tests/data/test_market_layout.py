@@ -132,16 +132,17 @@ def test_attributes_demanded_but_missing(market):
 
 
 def test_missing_folder_says_where_and_how(market, tmp_path):
+    (tmp_path / 'empty').mkdir()
     with pytest.raises(
         FileNotFoundError,
         match=(
-            r'Market-1501 was not found; looked in .*lacks bounding_box_train, query.*layout:'
-            r' bounding_box_train'
+            r'Market-1501 was not found. Looked in\n  /.*: lacks bounding_box_train, query,'
+            r' bounding_box_test\n(  /.*: no such folder\n)+  its layout: bounding_box_train'
         ),
     ):
-        jreid.data.load('market1501', tmp_path)
+        jreid.data.load('market1501', tmp_path / 'empty')
     shutil.rmtree(market / 'Market-1501-v15.09.15' / 'query')
-    with pytest.raises(FileNotFoundError, match=r'Market-1501-v15.09.15 \(lacks query\)'):
+    with pytest.raises(FileNotFoundError, match='Market-1501-v15.09.15: lacks query\n'):
         jreid.data.load('market1501', market)
 
 

@@ -101,7 +101,7 @@ def test_misnamed_files(tmp_path, photos, name, bad):
 def test_no_images(tmp_path, name):
     with pytest.raises(
         FileNotFoundError,
-        match=r'was not found: none of .* holds an image. Its layout: images like',
+        match=r'was not found. Looked in\n  /.*: holds no image\n(.*\n)+  its layout: images like',
     ):
         jreid.data.load(name, tmp_path)
 

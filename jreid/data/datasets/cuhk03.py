@@ -1,5 +1,6 @@
 """CUHK03 (Li et al. 2014): 1,467 people, five camera pairs, drawn or detected boxes."""
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -7,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from jreid.data.datasets import listing, repeated
+from jreid.data.datasets import cuhk03_mat, listing, repeated
 from jreid.data.datasets.listing import Photo
 from jreid.data.index import Splits
 
 NAME = re.compile(r'(\d)_(\d{3})_([12])_\d{2}')
 EXAMPLE = '1_001_1_01.png'
 SPLITS = 20
+FOLDERS = ('cuhk03', 'CUHK03', 'cuhk03_release')
 COUNTS = {
     'labeled': {'train': (7368, 767), 'query': (1400, 700), 'gallery': (5328, 700)},
     'detected': {'train': (7365, 767), 'query': (1400, 700), 'gallery': (5332, 700)},
@@ -45,13 +47,13 @@ def load(
     one has 1,367 and 100.
 
     Args:
-      root: the folder that holds images_labeled and images_detected, or the folder above it. The
-        images have names like 1_001_1_01.png (camera pair, person, view, image), as extracted from
-        cuhk-03.mat.
+      root: the folder that holds cuhk-03.mat, or the folder above it. Its images are unpacked to
+        jreid's cache on first use. Where there are folders images_labeled and images_detected,
+        with images like 1_001_1_01.png (camera pair, person, view, image), these are read.
       images: 'labeled' (boxes drawn by people) or 'detected'.
       protocol: 'new', from the authors' .mat file. 'classic': queries from one view, the gallery
-        from the other (see `direction`). The classic splits are drawn here; the authors' own can be
-        given as a split file.
+        from the other (see `direction`). The splits are the authors' test sets where cuhk-03.mat is
+        at hand, and drawn here where it is not, or where `pairs` and `test_people` ask for others.
       annotations: cuhk03_new_protocol_config_{labeled,detected}.mat; None where it lies in the
         set's folder or the folder above.
       pairs: camera pairs to draw a classic split from: 5 (1,467 people), or 3 (the 1,360 people of
@@ -77,15 +79,21 @@ def load(
             f"shots is {shots!r}; expected 'single' (one gallery image per person) or 'all'"
         )
     sub = f'images_{images}'
-    folder = listing.find_folder(
-        root,
-        ('cuhk03', 'CUHK03', 'cuhk03_release'),
-        (sub,),
-        name='CUHK03',
-        layout=f'{sub} with images like {EXAMPLE}',
-    )
+    shipped = listing.find_file(root, FOLDERS, cuhk03_mat.FILENAME)
+    extracted = any((place / sub).is_dir() for place in listing.places(root, FOLDERS))
+    if shipped is None or extracted:
+        folder = listing.find_folder(
+            root,
+            FOLDERS,
+            (sub,),
+            name='CUHK03',
+            layout=f'{cuhk03_mat.FILENAME}, or {sub} with images like {EXAMPLE}',
+        )
+        beside = folder
+    else:
+        folder, beside = cuhk03_mat.unpack(shipped, images), shipped.parent
     if protocol == 'new':
-        splits = _new(folder, sub, _annotations(annotations, images, folder), bad_files)
+        splits = _new(folder, sub, _annotations(annotations, images, beside), bad_files)
         if expected:
             listing.check_counts(splits, COUNTS[images], 2)
         return splits
@@ -96,6 +104,7 @@ def load(
     views = [{p.identity for p in photos if p.camera == camera} for camera in (0, 1)]
     people = views[0] & views[1]
     size = len(people) - test_people
+    authors = _authors(shipped, people, test_people, pairs)
     chosen = repeated.choose(
         'cuhk03',
         people,
@@ -105,6 +114,7 @@ def load(
         split_seed=split_seed,
         split_file=split_file,
         write_splits=write_splits,
+        authors=authors,
     )
     if not 0 <= validation_people < len(chosen.train):
         raise ValueError(
@@ -123,9 +133,26 @@ def load(
     candidates = (
         repeated.one_each(photos, seed=split_seed, split=split) if shots == 'single' else None
     )
-    return repeated.across_cameras(
+    splits = repeated.across_cameras(
         'cuhk03', photos, chosen, direction=direction, candidates=candidates
     )
+    if authors and not split_file:
+        splits = dataclasses.replace(
+            splits, notes=(f"the authors' test set {split}, of {shipped}",)
+        )
+    return splits
+
+
+def _authors(
+    shipped: pathlib.Path | None, people: set[int], test_people: int, pairs: int
+) -> list[repeated.Split]:
+    """Returns the authors' splits, or none where they do not fit what is asked for."""
+    if shipped is None:
+        return []
+    sets = [set(test) for test in cuhk03_mat.read_test_sets(shipped)]
+    if any(len(test) != test_people or max(test) >= 1000 * (pairs + 1) for test in sets):
+        return []
+    return [repeated.Split(tuple(sorted(people - t)), tuple(sorted(people & t))) for t in sets]
 
 
 def _parse(base: str) -> tuple[int, int] | None:

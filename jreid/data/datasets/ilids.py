@@ -54,7 +54,6 @@ def load(
             [p for p in photos if p.identity in set(drawn.test)], seed=split_seed, split=number
         )
 
-    files = {'split_file': split_file, 'write_splits': write_splits}
     chosen = repeated.choose(
         'ilids',
         people,
@@ -62,7 +61,8 @@ def load(
         train=len(people) // 2,
         splits=SPLITS,
         split_seed=split_seed,
-        **files,
+        split_file=split_file,
+        write_splits=write_splits,
         gallery_of=gallery_of,
     )
     if expected:

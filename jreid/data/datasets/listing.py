@@ -17,6 +17,8 @@ from jreid.data.datasets.finding import report_bad as report_bad
 from jreid.data.datasets.finding import stem as stem
 from jreid.data.index import Index, Splits
 
+ARCHIVES = ('.zip', '.tar', '.tgz', '.tar.gz', '.rar', '.7z')
+
 
 class Photo(NamedTuple):
     """An image file with its identity and camera.
@@ -35,19 +37,53 @@ def find_folder(
     """Returns `root` or the first of its sub-folders `names` that holds everything `needed`.
 
     Raises:
-      FileNotFoundError: none does; the message says what each place lacks, and the set's layout.
+      FileNotFoundError: none does; the message says in a line each what the places lack, which
+        archives lie there packed, and the set's layout.
     """
-    root = pathlib.Path(root).expanduser().absolute()
-    places = []
-    for folder in [root, *(root / other for other in names)]:
+    looked = []
+    for folder in places(root, names):
         missing = [item for item in needed if not (folder / item).exists()]
         if folder.is_dir() and not missing:
             return folder
-        places.append(
-            f'{folder} ({"lacks " + ", ".join(missing) if folder.is_dir() else "no such folder"})'
-        )
-    raise FileNotFoundError(
-        f'{name} was not found; looked in {"; ".join(places)}. Its layout: {layout}'
+        looked.append((folder, f'lacks {", ".join(missing)}'))
+    raise _not_found(root, looked, name, layout)
+
+
+def find_file(root: str | os.PathLike, names: Sequence[str], filename: str) -> pathlib.Path | None:
+    """Returns a file in `root` or one of its sub-folders `names`, or None where there is none."""
+    return next((p / filename for p in places(root, names) if (p / filename).is_file()), None)
+
+
+def places(root: str | os.PathLike, names: Sequence[str]) -> list[pathlib.Path]:
+    """Lists where a set may lie: `root`, its sub-folders `names`, and such folders one deeper.
+
+    Archives and other programs put a folder of the set's own around it.
+    """
+    top = pathlib.Path(root).expanduser().absolute()
+    found = [top, *(top / name for name in names)]
+    if top.is_dir():
+        inner = sorted(e for e in top.iterdir() if e.is_dir() and not e.name.startswith('.'))
+        found += [e / name for e in inner for name in names if (e / name).is_dir()]
+    return list(dict.fromkeys(found))
+
+
+def _not_found(
+    root: str | os.PathLike,
+    looked: Sequence[tuple[pathlib.Path, str]],
+    name: str,
+    layout: str,
+) -> FileNotFoundError:
+    """Makes the error that no place holds a set: one line per place, archive and layout."""
+    top = pathlib.Path(root).expanduser().absolute()
+    lines = [
+        f'  {folder}: {problem if folder.is_dir() else "no such folder"}'
+        for folder, problem in looked
+    ]
+    if top.is_dir():
+        archives = sorted(e for e in top.iterdir() if e.name.lower().endswith(ARCHIVES))
+        lines += [f'  {archive}: an archive; unpack it where it lies' for archive in archives]
+    return FileNotFoundError(
+        '\n'.join([f'{name} was not found. Looked in', *lines, f'  its layout: {layout}'])
     )
 
 
@@ -186,15 +222,12 @@ def find_images(
     Raises:
       FileNotFoundError: none does.
     """
-    root = pathlib.Path(root).expanduser().absolute()
-    folders = [root, *(root / other for other in names)]
-    for folder in folders:
-        if folder.is_dir() and any(is_image(file) for file in os.listdir(folder)):
+    looked = []
+    for folder in places(root, names):
+        if folder.is_dir() and finding.find(folder, deep=False).total:
             return folder
-    raise FileNotFoundError(
-        f'{name} was not found: none of {", ".join(map(str, folders))} holds an image. Its layout:'
-        f' {layout}'
-    )
+        looked.append((folder, 'holds no image'))
+    raise _not_found(root, looked, name, layout)
 
 
 def half_splits(name: str, photos: Sequence[Photo], *, split_seed: int) -> Splits:

@@ -125,6 +125,7 @@ def choose(
     split_file: str | os.PathLike | None,
     write_splits: str | os.PathLike | None,
     gallery_of: Callable[[Split, int], Collection[Photo]] | None = None,
+    authors: Sequence[Split] = (),
 ) -> Split:
     """Returns the split of number `split`, drawn or read.
 
@@ -134,6 +135,7 @@ def choose(
       splits: number of splits to draw.
       split_file: a file of splits, made here or elsewhere, to read instead; None or '' for none.
       write_splits: a file to write the drawn splits to; if it exists, it must hold the same splits.
+      authors: the splits of the set's authors, where they are at hand; none are drawn then.
       gallery_of: (split, its number) -> the gallery's images, where a protocol draws them. They are
         kept with the split. It is not called for a split whose gallery a file names.
 
@@ -149,7 +151,7 @@ def choose(
     all_splits = (
         read(split_file, identities, name=name)
         if split_file
-        else draw(identities, train=train, splits=splits, seed=split_seed)
+        else tuple(authors) or draw(identities, train=train, splits=splits, seed=split_seed)
     )
     if gallery_of:
         galleries = (
