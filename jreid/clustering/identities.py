@@ -175,7 +175,7 @@ def estimate_identities(
         return float(accuracy), float(cohesion)
 
     table: dict[int, tuple[float, float]] = {}
-    with tqdm(desc='identity sweep', unit='total', disable=not progress) as bar:
+    with tqdm(desc='identity sweep', unit='total', disable=None if progress else True) as bar:
         for number in range(passes + 1):
             new = [int(total) for total in totals if int(total) not in table]
             bar.total = len(table) + len(new)

@@ -34,6 +34,8 @@ Training on several hosts:
 """
 LABEL = """usage: jreid label --teacher=RUN --config=PAIR --out=DIR
                    [--domain=target|source] [--adabn] [--config.FIELD=VALUE ...]
+       jreid label RUN IMAGES... --identities --out=DIR
+                   [--people=N] [--root=DIR] [--checkpoint=last|best] [--skip-bad]
 
 Predicts labels of a pair's training images with a teacher: part masks (DIR/masks/) or attributes
 (DIR/attributes.npz). A run reads them with --config.data.target_teacher=DIR.
@@ -45,6 +47,15 @@ Predicts labels of a pair's training images with a teacher: part masks (DIR/mask
   --domain         whose training images are labelled (default: target)
   --adabn          estimates the teacher's batch-norm statistics on these images
   --traceback      shows where an error comes from
+
+The second form groups any images into people with a finished run, without a label and without the
+run's data: DIR/identities.csv, and a contact sheet per person in DIR/people/.
+
+  RUN              folder of a finished run
+  IMAGES           image files, folders or CSV files
+  --people         the number of people, where it is known
+  --root           folder that the images of a CSV file must lie in
+  --skip-bad       leaves unreadable images out
 """
 
 
@@ -74,7 +85,7 @@ COMMANDS = {
     'rank': Command('show the gallery images nearest to query images', 'jreid.commands.rank'),
     'visualize': Command("draw where a run's model looks: Grad-CAM", 'jreid.commands.visualize'),
     'label': Command(
-        "predict masks or attributes of a pair's images with a teacher",
+        'group images into people; or predict masks or attributes with a teacher',
         'jreid.commands.label',
         LABEL,
     ),
@@ -138,7 +149,13 @@ def main(words: Sequence[str] | None = None) -> int:
     if command.usage:
         return _run_with_flags(command.module, [f'jreid {name}', *rest])
     try:
-        return importlib.import_module(command.module).main(rest, prog=f'jreid {name}') or 0
+        status = importlib.import_module(command.module).main(rest, prog=f'jreid {name}') or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader (head, grep -q) has seen enough
+        if is_program:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     # The commands raise these with what was found, what was expected and what to do.
     except (ImportError, OSError, ValueError) as error:
         print(f'jreid {name}: {error}', file=sys.stderr)

@@ -108,21 +108,21 @@ def _handing_over() -> Iterator[None]:
 
 def _flags(name: str) -> argparse.ArgumentParser:
     """Returns a parser like the flags of a command whose words absl parses."""
+    from jreid.commands import identities
     from jreid.commands.fields import field_names
     from jreid.configs import base
 
-    parser = argparse.ArgumentParser(prog=f'jreid {name}')
-    parser.add_argument('--config', choices=list(configs.files()))
-    parser.add_argument('--traceback', action='store_true')
-    own = {
-        'train': ('--workdir', '--coordinator', '--processes', '--process'),
-        'label': ('--teacher', '--out'),
-    }
-    for flag in own[name]:
-        parser.add_argument(flag)
     if name == 'label':
+        parser = identities.parser(f'jreid {name}')
+        parser.add_argument('--teacher')
         parser.add_argument('--domain', choices=('target', 'source'))
         parser.add_argument('--adabn', action='store_true')
+    else:
+        parser = argparse.ArgumentParser(prog=f'jreid {name}')
+        for flag in ('--workdir', '--coordinator', '--processes', '--process'):
+            parser.add_argument(flag)
+    parser.add_argument('--config', choices=list(configs.files()))
+    parser.add_argument('--traceback', action='store_true')
     for field in field_names(base.get_config()):
         parser.add_argument(f'--config.{field}', type=str)
     return parser

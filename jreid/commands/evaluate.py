@@ -19,7 +19,7 @@ from jreid.methods.contract import SOURCE, TARGET
 from jreid.run import rankings, summary
 from jreid.run.checkpoints import CheckpointError
 from jreid.run.loading import load_model
-from jreid.training.data import open_test
+from jreid.training.data import open_measured, open_test
 
 log = logging.getLogger('jreid')
 
@@ -92,13 +92,19 @@ def evaluate_run(
 
 
 def ranking_of_run(workdir: str | pathlib.Path) -> rankings.Ranking | None:
-    """Ranks the target's gallery with a finished run's model; returns None for a teacher."""
+    """Ranks the gallery that a finished run was measured on with its model.
+
+    Returns None for a teacher, and where neither set has a gallery.
+    """
     model = load_model(workdir)
     if not model.method.retrieves:
         return None
-    splits, query, gallery = open_test(model.config.data, TARGET)
+    test = open_measured(model.config.data)
+    if test is None:
+        return None
+    splits, query, gallery = test.splits, test.query, test.gallery
     evaluator = model.system.evaluator
-    trained = (model.params, model.state, model.domain)
+    trained = (model.params, model.state, test.statistics(model.domain))
     options: dict[str, Any] = {
         'has_cameras': splits.has_cameras,
         'normalise': model.method.normalise,

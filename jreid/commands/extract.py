@@ -130,7 +130,11 @@ def extract(
     embed, _ = load_run(run, checkpoint=checkpoint, batch=batch)
     blocks, kept, bad = [], [], []
     with tqdm(
-        total=len(images), desc='features', unit='img', disable=not progress, mininterval=0.5
+        total=len(images),
+        desc='features',
+        unit='img',
+        disable=None if progress else True,
+        mininterval=0.5,
     ) as bar:
         for start in range(0, len(images), batch):
             rows = list(range(start, min(start + batch, len(images))))

@@ -3,6 +3,9 @@
 A parsing teacher writes one label map per image, `DIR/masks/<image path>.png`. An attribute teacher
 writes `DIR/attributes.npz`. One folder may hold both. A run reads them with
 `--config.data.target_teacher=DIR` (or `source_teacher`).
+
+`jreid label RUN IMAGES... --identities --out=DIR` is another thing, in `identities.py`: it groups
+images into people with any finished run.
 """
 
 import logging
@@ -97,6 +100,10 @@ def label(
 
 def run(argv: list[str]) -> None:
     """Labels images as the words of a command line say, the program's name first."""
+    if '--identities' in argv:
+        from jreid.commands import identities
+
+        sys.exit(identities.main(argv[1:]))
     # This import defines --config. Flags belong to the process, so a mere import of this module
     # must not define any.
     from jreid.commands.train import parse

@@ -50,7 +50,7 @@ def extract(
         desc=description,
         unit='img',
         leave=False,
-        disable=not description or jax.process_index() > 0,
+        disable=None if description and not jax.process_index() else True,
         mininterval=0.5,
     )
     with bar:

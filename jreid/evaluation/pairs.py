@@ -70,7 +70,7 @@ def pair_distances(
         unit='pair',
         unit_scale=True,
         leave=False,
-        disable=not progress or jax.process_index() > 0,
+        disable=None if progress and not jax.process_index() else True,
         mininterval=0.5,
     )
     with bar:

@@ -7,6 +7,7 @@ scikit-learn load on the first call.
 
 from jreid.figures.attention import attention_sheet, overlay
 from jreid.figures.cmc import plot_cmc
+from jreid.figures.contact import contact_sheet
 from jreid.figures.curves import plot_curves
 from jreid.figures.niec import plot_niec
 from jreid.figures.ranked import pick_queries, ranked_sheet
@@ -14,6 +15,7 @@ from jreid.figures.tsne import plot_tsne, tsne_coordinates
 
 __all__ = [
     'attention_sheet',
+    'contact_sheet',
     'overlay',
     'pick_queries',
     'plot_cmc',

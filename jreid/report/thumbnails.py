@@ -41,7 +41,11 @@ def encode(
     pictures, missing = [], []
     suffix = kind().removeprefix('image/').upper()
     for path in tqdm(
-        paths, desc='thumbnails', unit='img', disable=len(paths) < 200, mininterval=0.5
+        paths,
+        desc='thumbnails',
+        unit='img',
+        disable=True if len(paths) < 200 else None,
+        mininterval=0.5,
     ):
         try:
             with Image.open(path) as image:

@@ -103,7 +103,10 @@ def blocks(
         query, gallery = unit(query), unit(gallery)
         empty = [np.asarray(~features.any(axis=1)) for features in (query, gallery)]
     for start in tqdm(
-        range(0, query.shape[0], block_size), desc='distances', unit='block', disable=not progress
+        range(0, query.shape[0], block_size),
+        desc='distances',
+        unit='block',
+        disable=None if progress else True,
     ):
         block = squared_distances(query[start : start + block_size], gallery)
         if distance == 'euclidean':
@@ -143,7 +146,10 @@ def row_blocks(
     """Yields (first query, block of rows) of a distance matrix, float32 or float64."""
     check_positive(block_size=block_size)
     for start in tqdm(
-        range(0, distances.shape[0], block_size), desc='ranks', unit='block', disable=not progress
+        range(0, distances.shape[0], block_size),
+        desc='ranks',
+        unit='block',
+        disable=None if progress else True,
     ):
         block = np.asarray(distances[start : start + block_size])
         yield start, block if block.dtype in (np.float32, np.float64) else block.astype(np.float32)

@@ -62,7 +62,10 @@ def nearest(
         )
     scan = _Scan(right, k, min(block_size, left.shape[0]))
     starts = tqdm(
-        range(0, left.shape[0], block_size), desc='neighbours', unit='block', disable=not progress
+        range(0, left.shape[0], block_size),
+        desc='neighbours',
+        unit='block',
+        disable=None if progress else True,
     )
     return _join([scan(left[a : a + block_size]) for a in starts])
 

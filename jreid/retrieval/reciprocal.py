@@ -38,7 +38,10 @@ def encode(
     member = np.zeros((rows_at_once, count), bool)
     lengths, columns, weights = [], [], []
     for start in tqdm(
-        range(0, count, rows_at_once), desc='k-reciprocal', unit='block', disable=not progress
+        range(0, count, rows_at_once),
+        desc='k-reciprocal',
+        unit='block',
+        disable=None if progress else True,
     ):
         stop = min(start + rows_at_once, count)
         block = np.arange(stop - start)[:, None]

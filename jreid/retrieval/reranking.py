@@ -60,7 +60,9 @@ def rerank(
     scale = np.where(near.furthest > 0, near.furthest, 1)
     out = np.empty((q, g), np.float32)
     step = max(1, min(block_size, _DENSE // g))
-    for start in tqdm(range(0, q, step), desc='re-ranking', unit='block', disable=not progress):
+    for start in tqdm(
+        range(0, q, step), desc='re-ranking', unit='block', disable=None if progress else True
+    ):
         stop = min(start + step, q)
         minima = overlaps(encoding[start:stop], inverted)
         minima /= 2 - minima
@@ -101,7 +103,9 @@ def jaccard(
     n = x.shape[0]
     step = max(1, min(block_size, _DENSE // n))
     lengths, columns, distances = [], [], []
-    for start in tqdm(range(0, n, step), desc='jaccard', unit='block', disable=not progress):
+    for start in tqdm(
+        range(0, n, step), desc='jaccard', unit='block', disable=None if progress else True
+    ):
         minima = overlaps(encoding[start : start + step], inverted)
         row, column = np.nonzero(minima)
         shared = minima[row, column]

@@ -18,6 +18,7 @@ from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tqdm import tqdm
 
+from jreid.data import Index
 from jreid.files import replacing, write_text
 from jreid.run.clock import Clock
 
@@ -38,6 +39,29 @@ def write_labels(path: pathlib.Path, image_paths: Sequence[str], labels: np.ndar
         writer.writerows(
             [image, *row] for image, row in zip(image_paths, columns.tolist(), strict=True)
         )
+
+
+def write_features(
+    folder: pathlib.Path, index: Index, features: np.ndarray, labels: np.ndarray
+) -> pathlib.Path:
+    """Writes `features.npz` in a run's folder, which `jreid rank` reads; returns its path.
+
+    Args:
+      index: N images.
+      features: float32 [N, D], compared by Euclidean distance.
+      labels: [N] pseudo labels, the file's `identity`; -1 for none.
+    """
+    path = folder / 'features.npz'
+    with replacing(path) as temporary:
+        np.savez(
+            temporary,
+            path=index.path,
+            identity=labels.astype(np.int32),
+            camera=index.camera,
+            features=features.astype(np.float32),
+            run=np.asarray(str(folder.absolute())),
+        )
+    return path
 
 
 def write_table(path: pathlib.Path, table: Mapping[str, np.ndarray]) -> None:
@@ -183,6 +207,8 @@ def progress_bar(
 ) -> tqdm:
     """Makes a bar over a phase's images, with images per second and the time left.
 
+    It is shown on a terminal only: in a file it would be a line per half second.
+
     Args:
       total: number of images.
       description: text before the bar.
@@ -196,7 +222,7 @@ def progress_bar(
         desc=description,
         unit='img',
         unit_scale=True,
-        disable=not active,
+        disable=None if active else True,
         dynamic_ncols=True,
         mininterval=0.5,
         **options,

@@ -100,6 +100,7 @@ def write(
     seed: int,
     report: Mapping[str, float],
     identities_true: int | None,
+    evaluated_on: str,
     has_cameras: bool,
     steps: int,
     images_seen: int,
@@ -111,6 +112,7 @@ def write(
       report: of the last refresh, empty where a method has none.
       identities_true: number of identities of the target's training split, None where nobody knows;
         read here, for comparison only.
+      evaluated_on: whose test split the rows are of, 'target' or 'source'; '' where there is none.
       has_cameras: whether images of the query's own camera were left out of the evaluation, as the
         protocols ask.
       images_seen: training images of all steps, each as often as it came.
@@ -127,7 +129,7 @@ def write(
     if 'identities_estimated' in report:
         result['identities_estimated'] = round(report['identities_estimated'])
     result['identities_true'] = identities_true
-    result['camera_rule'] = has_cameras
+    result['evaluated_on'], result['camera_rule'] = evaluated_on, has_cameras
     result['steps'], result['images_seen'] = steps, images_seen
     result['timing'] = {name: round(value, 3) for name, value in timing.items()}
     result['machine'] = {
@@ -139,7 +141,13 @@ def write(
     }
     write_text(workdir / 'summary.json', json.dumps(result, indent=2) + '\n')
     text = table(rows, source=source, target=target, average_precision=average_precision)
-    if not has_cameras:
+    if evaluated_on != 'target':
+        text += (
+            f'\nmeasured on the test split of the source, {source}: {target} has none'
+            if evaluated_on
+            else f'\nnothing was measured: neither {source} nor {target} has query and gallery'
+        )
+    if evaluated_on and not has_cameras:
         text += (
             '\nno cameras are known: every other image of the gallery counts, also those of the'
             ' camera that took the query'
@@ -158,8 +166,8 @@ def draw(
     rows: Mapping[str, Mapping[str, Any]],
     *,
     title: str,
-    query: tuple[Index, np.ndarray],
-    gallery: tuple[Index, np.ndarray],
+    query: tuple[Index, np.ndarray] | None,
+    gallery: tuple[Index, np.ndarray] | None,
     has_cameras: bool,
     domains: tuple[np.ndarray, np.ndarray],
     labels: tuple[np.ndarray, np.ndarray],
@@ -176,7 +184,8 @@ def draw(
     """Draws CMC, NIEC sweeps, curves, ranked sheets and t-SNE; writes `ranked.npz` for reports.
 
     Args:
-      query, gallery: the target's test splits and their features.
+      query, gallery: the test splits that the rows are of, and their features; None where there
+        are none.
       domains: features of the source's and the target's training images.
       labels: identities of the source's, pseudo labels of the target's training images.
       distances: of each query to each gallery image, for a system that compares pairs; else
@@ -184,24 +193,27 @@ def draw(
       rule: of NIEC, for the mark in its sweep.
     """
     folder = workdir / 'figures'
-    figures.plot_cmc(
-        folder / 'cmc.png',
-        {TITLES.get(n, n): (np.asarray(r['cmc']), r['mAP'] / 100) for n, r in rows.items()},
-        title=title,
-    )
+    if rows:
+        figures.plot_cmc(
+            folder / 'cmc.png',
+            {TITLES.get(n, n): (np.asarray(r['cmc']), r['mAP'] / 100) for n, r in rows.items()},
+            title=title,
+        )
     figures.plot_curves(folder / 'curves.png', workdir / 'metrics.jsonl', title=title)
     for path in sorted((workdir / 'labels').glob('niec_*.csv')):
         _draw_sweep(path, folder / f'{path.stem}.png', source_identities, identities_true, rule)
-    options: dict[str, Any] = {
-        'has_cameras': has_cameras,
-        'normalise': normalise,
-        'average_precision': average_precision,
-    }
-    ranking = rankings.rank(
-        query[0], gallery[0], (query[1], gallery[1]), distances=distances, **options
-    )
-    ranking.save(workdir)
-    _draw_ranked(folder / 'ranked.png', ranking, queries, seed, title)
+    if query is not None and gallery is not None:
+        ranking = rankings.rank(
+            query[0],
+            gallery[0],
+            (query[1], gallery[1]),
+            distances=distances,
+            has_cameras=has_cameras,
+            normalise=normalise,
+            average_precision=average_precision,
+        )
+        ranking.save(workdir)
+        _draw_ranked(folder / 'ranked.png', ranking, queries, seed, title)
     figures.plot_tsne(
         folder / 'tsne.png',
         *domains,

@@ -147,7 +147,7 @@ def write_tree(
             total=sum(counts.values()),
             desc=f'Generating {domain}',
             unit='image',
-            disable=not progress,
+            disable=None if progress else True,
         ) as bar,
     ):
         folder.mkdir()

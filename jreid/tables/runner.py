@@ -90,7 +90,11 @@ def run_all(
     """
     failures: dict[pathlib.Path, str] = {}
     with tqdm(
-        total=len(jobs), desc='runs', unit='run', disable=not progress, dynamic_ncols=True
+        total=len(jobs),
+        desc='runs',
+        unit='run',
+        disable=None if progress else True,
+        dynamic_ncols=True,
     ) as bar:
         for job in jobs:
             bar.set_description(job.label)

@@ -19,6 +19,28 @@ log = logging.getLogger('jreid')
 
 
 @dataclasses.dataclass(frozen=True)
+class Test:
+    """The test split that a run's rows are measured on.
+
+    Attributes:
+      role: 'target'; or 'source' where the target has no query and gallery.
+      splits: the set that it is of.
+      query, gallery: its images.
+    """
+
+    role: str
+    splits: Splits
+    query: Feed
+    gallery: Feed
+
+    def statistics(self, domain: str) -> str:
+        """Returns whose batch-norm statistics its images are embedded with: the source's own, or
+        `domain`'s, with which the target is embedded.
+        """
+        return SOURCE if self.role == SOURCE else domain
+
+
+@dataclasses.dataclass(frozen=True)
 class Data:
     """What a run reads.
 
@@ -26,7 +48,8 @@ class Data:
       source, target: both sets with their labels; the target's are for evaluation only.
       source_train, target_train: training images; the target's have no labels, unless training is
         to read them.
-      target_query, target_gallery: the target's test split.
+      test: what the rows are measured on, the target's test split where it has one; None where
+        neither set has one.
       source_query, source_gallery: the source's test split, where checkpoints are chosen by it.
       source_test: opens the source's test split.
     """
@@ -35,8 +58,7 @@ class Data:
     target: Splits
     source_train: Feed
     target_train: Feed
-    target_query: Feed
-    target_gallery: Feed
+    test: Test | None
     source_query: Feed | None
     source_gallery: Feed | None
     source_test: Callable[[], tuple[Feed, Feed]]
@@ -44,11 +66,13 @@ class Data:
     def test_splits(self, domain: str) -> dict[str, Sequence[Feed]]:
         """Returns role -> (query, gallery) of the test splits to measure predictions on.
 
-        The target's, and with the source's own statistics the source's where it has one.
+        The target's where it has one, and with the source's own statistics the source's.
         """
-        feeds: dict[str, Sequence[Feed]] = {'target': (self.target_query, self.target_gallery)}
+        feeds: dict[str, Sequence[Feed]] = {}
+        if self.test is not None:
+            feeds[self.test.role] = (self.test.query, self.test.gallery)
         if domain == SOURCE and len(self.source.query):
-            feeds['source'] = self.source_test()
+            feeds.setdefault(SOURCE, self.source_test())
         return feeds
 
     def problem(self, size: tuple[int, int], *, given_identities: bool) -> Problem:
@@ -90,15 +114,17 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
     target = load(settings['target'], _root(settings, 'target'), **_options(settings, 'target'))
     for role, splits in (('source', source), ('target', target)):
         log.info('%s: %s', role, splits.summary())
-    if not len(target.query):
-        raise ValueError(f'the target {target.name} has no query images to evaluate on')
     if select_on_source and not len(source.query):
         raise ValueError(
             f"evaluation.select='best' chooses on the source's test split, and {source.name} has"
             " none; use 'last'"
         )
-    for splits in (target, source) if select_on_source else (target,):
-        check_matches(splits)
+    role = next((role for role, one in ((TARGET, target), (SOURCE, source)) if len(one.query)), '')
+    for one, measured in ((target, role == TARGET), (source, select_on_source or role == SOURCE)):
+        if measured:
+            check_matches(one)
+    if role != TARGET:
+        log.warning('%s', _left_out(source, target))
     if settings['target_labels']:
         log.info(
             "supervised: training reads the labels of the target's %d training images",
@@ -110,6 +136,15 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
         lambda: (feed(source.query, 'source query'), feed(source.gallery, 'source gallery'))
     )
     chosen_on = source_test() if select_on_source else (None, None)
+    test = None
+    if role == TARGET:
+        query, gallery = (
+            feed(target.query, 'target query'),
+            feed(target.gallery, 'target gallery'),
+        )
+        test = Test(role, target, query, gallery)
+    elif role == SOURCE:
+        test = Test(role, source, *source_test())
     return Data(
         source=source,
         target=target,
@@ -119,8 +154,7 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
         # Unless the target's labels are asked for, nothing in training can read one from here on;
         # what a teacher said of its images is added.
         target_train=feed(teacher_labels.added(shown, settings['target_teacher']), 'target train'),
-        target_query=feed(target.query, 'target query'),
-        target_gallery=feed(target.gallery, 'target gallery'),
+        test=test,
         source_query=chosen_on[0],
         source_gallery=chosen_on[1],
         source_test=source_test,
@@ -169,6 +203,23 @@ def check_matches(splits: Splits) -> None:
         )
 
 
+def _left_out(source: Splits, target: Splits) -> str:
+    """Says what a run leaves out whose target has no query and gallery."""
+    lines = [f'{target.name} has no query and gallery: how well people are found in it is unknown']
+    if len(source.query):
+        lines.append(
+            f"the rows are measured on the source's test split ({source.name},"
+            f' {len(source.query):,} queries) and say whether the source is still told apart'
+        )
+    else:
+        lines.append(f'{source.name} has none either, so there are no rows')
+    lines.append(
+        'left out: the row of AdaBN, true numbers of identities, and how well pseudo labels agree'
+        ' with them; written besides: labels/ and features.npz of the target'
+    )
+    return '; '.join(lines)
+
+
 def _options(settings: Mapping[str, Any], role: str) -> dict[str, Any]:
     """Returns the options of a set's loader, with `data.bad_files` for loaders that know it."""
     options = dict(settings[f'{role}_options'])
@@ -189,10 +240,23 @@ def open_test(settings: Mapping[str, Any], role: str) -> tuple[Splits, Feed, Fee
     """
     splits = load(settings[role], _root(settings, role), **_options(settings, role))
     if not len(splits.query):
-        raise ValueError(f'the {role} {splits.name} has no query images to evaluate on')
+        other = '; --on=source measures the source' if role == TARGET else ''
+        raise ValueError(f'the {role} {splits.name} has no query images to evaluate on{other}')
     check_matches(splits)
     feed = _feeder(settings)
     return splits, feed(splits.query, f'{role} query'), feed(splits.gallery, f'{role} gallery')
+
+
+def open_measured(settings: Mapping[str, Any]) -> Test | None:
+    """Opens the test split that the rows of a run are measured on; None where there is none."""
+    for role in (TARGET, SOURCE):
+        splits = load(settings[role], _root(settings, role), **_options(settings, role))
+        if len(splits.query):
+            check_matches(splits)
+            feed = _feeder(settings)
+            query, gallery = feed(splits.query, 'query'), feed(splits.gallery, 'gallery')
+            return Test(role, splits, query, gallery)
+    return None
 
 
 def _root(settings: Mapping[str, Any], role: str) -> str | None:

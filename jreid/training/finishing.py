@@ -6,11 +6,46 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jreid.engine import feeds
-from jreid.methods.contract import SOURCE, TARGET
+from jreid.methods.common.people import group_people
+from jreid.methods.contract import SOURCE, TARGET, Params, State
+from jreid.retrieval import unit
 from jreid.run import summary
+from jreid.run.records import write_features, write_labels
 from jreid.run.system import System
+from jreid.training import measuring
 from jreid.training.data import Data
 from jreid.training.progress import Progress
+
+
+def features(
+    config: ConfigDict,
+    data: Data,
+    system: System,
+    params: Params,
+    state: State,
+    domain: str,
+    *,
+    distances: np.ndarray | None,
+) -> dict[str, np.ndarray]:
+    """Returns the features that the end of a run needs, by split.
+
+    All that figures show; of a run without figures, those of the target's training images where it
+    has no labels, which are kept.
+
+    Args:
+      domain: whose batch-norm statistics target images are embedded with.
+      distances: of a system that compares pairs, where they are at hand.
+    """
+    if not system.method.retrieves:
+        return {}
+    if config.figures.enabled:
+        return measuring.figure_features(system, data, params, state, domain, distances=distances)
+    if data.test is not None and data.test.role == TARGET:
+        return {}
+    own = system.evaluator.features(
+        params, state, domain, data.target_train, description='target features'
+    )
+    return {TARGET: own}
 
 
 def finish(
@@ -20,15 +55,20 @@ def finish(
     progress: Progress,
     *,
     images_seen: int,
-    drawn: dict[str, np.ndarray] | None,
+    drawn: dict[str, np.ndarray],
 ) -> dict[str, Any]:
     """Writes the summary, draws the figures and prints the table; returns the summary.
 
     Args:
       images_seen: training images of all steps, each as often as it came.
-      drawn: see `jreid.training.measuring.figure_features`; None for no figures.
+      drawn: what `features` returned.
     """
     rows, true = progress.position.rows, data.target.train.identities or None
+    report, pseudo = progress.position.report, feeds.first_column(progress.labels)
+    test = data.test
+    if TARGET in drawn and (test is None or test.role != TARGET):
+        # The target's labels cannot say how good its people are: they are kept to be looked at.
+        pseudo, report = _write_people(data, system, progress, drawn[TARGET], pseudo)
     result = summary.write(
         progress.workdir,
         rows,
@@ -37,22 +77,22 @@ def finish(
         target=data.target.name,
         average_precision=config.evaluation.average_precision,
         seed=config.seed,
-        report=progress.position.report,
+        report=report,
         identities_true=true,
-        has_cameras=data.target.has_cameras,
+        evaluated_on=test.role if test else '',
+        has_cameras=(test.splits if test else data.target).has_cameras,
         steps=int(progress.state.step),
         images_seen=images_seen,
         timing=progress.clock.totals(),
     )
-    if drawn is not None:
-        pseudo = feeds.first_column(progress.labels)
+    if config.figures.enabled and drawn:
         summary.draw(
             progress.workdir,
             rows,
             title=f'{data.source.name} to {data.target.name}, {config.variant}',
-            query=(data.target_query.index, drawn['query']),
-            gallery=(data.target_gallery.index, drawn['gallery']),
-            has_cameras=data.target.has_cameras,
+            query=(test.query.index, drawn['query']) if test else None,
+            gallery=(test.gallery.index, drawn['gallery']) if test else None,
+            has_cameras=(test.splits if test else data.target).has_cameras,
             domains=(drawn[SOURCE], drawn[TARGET]),
             labels=(data.source_train.index.identity, pseudo),
             queries=config.figures.queries,
@@ -66,3 +106,25 @@ def finish(
             normalise=system.method.normalise,
         )
     return result
+
+
+def _write_people(
+    data: Data, system: System, progress: Progress, embedded: np.ndarray, pseudo: np.ndarray
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Writes the features of an unlabelled target, and its people.
+
+    They are those of the last refresh. A system that makes no pseudo labels gets them here, by the
+    grouping of `jreid label --identities`.
+
+    Returns:
+      Labels [N], and the report of the run with the number of identities.
+    """
+    index, report = data.target_train.index, dict(progress.position.report)
+    compared = unit(embedded) if system.method.normalise else embedded
+    if system.method.refresh is None or not progress.position.refreshes:
+        cameras = index.camera if data.target.has_cameras else None
+        pseudo = group_people(compared, cameras)
+        report['identities_estimated'] = float(len(np.unique(pseudo[pseudo >= 0])))
+        write_labels(progress.workdir / 'labels' / 'target_people.csv', index.path.tolist(), pseudo)
+    write_features(progress.workdir, index, compared, pseudo)
+    return pseudo, report

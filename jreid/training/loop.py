@@ -18,15 +18,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jreid.engine import feeds, sharding, state, steps
-from jreid.evaluation.evaluator import as_row, scalars
-from jreid.evaluation.features import extract
+from jreid.evaluation.evaluator import scalars
 from jreid.evaluation.pseudo_labels import pseudo_label_quality
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase, RefreshContext
 from jreid.run.config import check, keep_config
 from jreid.run.lock import alone
-from jreid.run.records import progress_bar
 from jreid.run.system import Edit, System, build_system
-from jreid.training import finishing, measuring, preflight
+from jreid.training import finishing, measuring, preflight, telling
 from jreid.training.data import Data, open_data
 from jreid.training.progress import Progress
 
@@ -178,8 +176,9 @@ class Run:
         if name:
             params, model = self._selected()
             self._report(name, params, model, self.domain)
+            on_target = self.data.test is not None and self.data.test.role == TARGET
             adabn = self.config.evaluation.adabn and self.method.statistics is not None
-            if self.domain == SOURCE and adabn:
+            if self.domain == SOURCE and adabn and on_target:
                 params, model = self.state.params, self.state.state
                 adapted = model._replace(statistics=self._adabn())
                 self._report('adabn', params, adapted, TARGET)
@@ -209,7 +208,10 @@ class Run:
     def refresh(self) -> None:
         """Makes pseudo labels from the features of the training splits; saves, as it takes long."""
         begun, position = time.time(), self.position
-        described = {domain: self._described(domain) for domain in self.method.refresh_reads}
+        described = {
+            domain: measuring.described(self.system, self.state, self.feeds[domain], domain)
+            for domain in self.method.refresh_reads
+        }
         key = jax.random.fold_in(jax.random.fold_in(self.progress.root, 1), position.refreshes)
         last = position.epoch + self.phase.refresh_every >= self.phase.epochs
         local = sharding.local({'params': self.state.params, 'state': self.state.state})
@@ -246,20 +248,6 @@ class Run:
         position.refreshed = True
         self.progress.save()
 
-    def _described(self, domain: str) -> dict[str, np.ndarray]:
-        feed = self.feeds[domain]
-        described = extract(
-            self.system.functions.describe(domain),
-            self.state.params,
-            self.state.state,
-            feed,
-            batch=self.config.evaluation.batch,
-            mesh=self.system.evaluator.mesh,
-            description=f'features of {domain}',
-        )
-        described = {**described, 'camera': feed.index.camera}
-        return described | ({'identity': feed.index.identity} if domain == SOURCE else {})
-
     def epoch(self) -> None:
         """Takes the steps of an epoch from the position on."""
         phase, position, total = self.phase, self.position, self.steps_per_epoch(self.phase)
@@ -274,15 +262,9 @@ class Run:
             seed=(self.config.seed, position.phase, position.epoch),
         )
         pools = feeds.pools(phase.streams, self.feeds)
-        bar = progress_bar(
-            total * images,
-            f'{phase.name} {position.epoch + 1}/{phase.epochs}',
-            active=self.first_host,
-            initial=position.step * images,
-        )
         first_step = position.phase_start + position.epoch * total
         pending: tuple[int, Any] | None = None
-        with bar:
+        with self._told() as self.told:
             for i in range(total - position.step):
                 begun = time.perf_counter()
                 self.progress.state, values = self.step.run(
@@ -294,7 +276,7 @@ class Run:
                 pending = (first_step + position.step + 1, values)
                 position.step += 1
                 self.progress.clock.step(time.perf_counter() - begun, images, compiles=i == 0)
-                bar.update(images)
+                self.told.step(images)
                 every = self.config.checkpoint.every_steps
                 if every and position.step % every == 0 and position.step < total:
                     self._account(*pending)
@@ -302,7 +284,20 @@ class Run:
                     self.progress.save()
             if pending:
                 self._account(*pending)
+        self.told.tell(list(phase.terms))
         position.epoch, position.step, position.refreshed = position.epoch + 1, 0, False
+
+    def _told(self) -> telling.Epoch:
+        phase, position = self.phase, self.position
+        later = self.method.phases[position.phase + 1 :]
+        left = self._images(phase) * (phase.epochs - position.epoch - 1)
+        return telling.Epoch(
+            f'{phase.name} {position.epoch + 1}/{phase.epochs}',
+            (self._images(phase), position.step * phase.images_per_step),
+            left=left + sum(self._images(other) * other.epochs for other in later),
+            clock=self.progress.clock,
+            active=self.first_host,
+        )
 
     def _account(self, number: int, values: Any) -> None:
         """Checks and logs the scalars of a step."""
@@ -316,11 +311,13 @@ class Run:
                 " --workdir, lower the learning rate or the term's weight."
             )
         self.progress.window.add(named)
+        done = number - self.position.phase_start - 1
+        rate = None if self.rate is None else float(self.rate(done))
+        self.told.account(named, rate)
         if number % self.config.train.log_every == 0:
             means = self.progress.window.means()
-            if self.rate is not None:
-                done = number - self.position.phase_start - 1
-                means['learning_rate'] = float(self.rate(done))
+            if rate is not None:
+                means['learning_rate'] = rate
             timing = self.progress.clock.session()
             self.progress.write('train', means, step=number, timing=timing)
 
@@ -329,9 +326,10 @@ class Run:
         epoch, every = self.position.epoch, self.config.evaluation.every
         last = epoch == self.phase.epochs
         score = None
-        if every and epoch % every == 0 and not last and self.method.retrieves:
+        test = self.data.test if self.method.retrieves else None
+        if every and epoch % every == 0 and not last and test is not None:
             now = self.state
-            measured = measuring.measure(self.system, self.data, now.params, now.state, self.domain)
+            measured = measuring.measure(self.system, test, now.params, now.state, self.domain)
             self.progress.write('evaluation', scalars(measured.row()))
         last_phase = self.position.phase == len(self.method.phases) - 1
         if self.config.evaluation.select == 'best' and last_phase:
@@ -356,44 +354,43 @@ class Run:
     def _report(self, name: str, params: Any, model: Any, domain: str) -> None:
         """Measures the model for a row of the summary."""
         last = self.position.phase == len(self.method.phases) - 1
-        predicted = measuring.predicted(self.system, self.data, params, model, domain)
-        if not self.method.retrieves:
-            self.position.rows[name] = predicted
-            return
         rerank = self.config.evaluation.rerank and last and name != 'adabn'
-        options = {'rerank': rerank, 'verify': True}
-        measured = measuring.measure(self.system, self.data, params, model, domain, **options)
-        row = self.position.rows[name] = {**measured.row(), **predicted}
-        self.distances = measured.distances if name == self.phase.report_as else None
-        if measured.reranked is not None:
-            self.position.rows[f'{name}_reranked'] = as_row(measured.reranked)
+        rows, self.distances = measuring.rows(
+            self.system, self.data, params, model, domain, rerank=rerank
+        )
+        self.position.rows |= {f'{name}{suffix}': row for suffix, row in rows.items()}
+        if name != self.phase.report_as:
+            self.distances = None
+        row = rows.get('', {})
+        if 'mAP' not in row:
+            return
         prefix = '' if name == self.phase.report_as else f'{name}/'
         logged = {f'{prefix}{key}': value for key, value in scalars(row).items()}
         self.progress.write('evaluation', logged)
-        target = self.data.target.name
-        log.info('%s on %s: mAP %.1f, rank-1 %.1f', name, target, row['mAP'], row['rank1'])
+        assert self.data.test is not None
+        where = self.data.test.splits.name
+        log.info('%s on %s: mAP %.1f, rank-1 %.1f', name, where, row['mAP'], row['rank1'])
 
     # -- the end -------------------------------------------------------------------------------
 
     def finish(self) -> dict[str, Any]:
         """Writes summary and figures, and prints the table."""
         params, model = self._selected()
-        images_seen = sum(
-            phase.epochs * self.steps_per_epoch(phase) * phase.images_per_step
-            for phase in self.method.phases
-        )
         domain = TARGET if _trains_on_target(self.method.phases) else SOURCE
-        drawn = None
-        if self.config.figures.enabled and self.method.retrieves:
-            drawn = measuring.figure_features(
-                self.system, self.data, params, model, domain, distances=self.distances
-            )
+        drawn = finishing.features(
+            self.config, self.data, self.system, params, model, domain, distances=self.distances
+        )
         if not self.first_host:
             return {}
         self.progress.note_time()
+        seen = sum(self._images(phase) * phase.epochs for phase in self.method.phases)
         return finishing.finish(
-            self.config, self.data, self.system, self.progress, images_seen=images_seen, drawn=drawn
+            self.config, self.data, self.system, self.progress, images_seen=seen, drawn=drawn
         )
+
+    def _images(self, phase: Phase) -> int:
+        """Returns the images in an epoch of a phase, each as often as it comes."""
+        return self.steps_per_epoch(phase) * phase.images_per_step
 
 
 def _trains_on_target(phases: Any) -> bool:

@@ -5,17 +5,19 @@ from typing import Any
 
 import numpy as np
 
+from jreid.engine.feeds import Feed
+from jreid.engine.state import TrainState
 from jreid.evaluation import predictions
-from jreid.evaluation.evaluator import Measured
-from jreid.evaluation.features import adapt_statistics
+from jreid.evaluation.evaluator import Measured, as_row
+from jreid.evaluation.features import adapt_statistics, extract
 from jreid.methods.contract import SOURCE, TARGET, Params, State, Tree
 from jreid.run.system import System
-from jreid.training.data import Data
+from jreid.training.data import Data, Test
 
 
 def measure(
     system: System,
-    data: Data,
+    test: Test,
     params: Params,
     state: State,
     domain: str,
@@ -23,23 +25,51 @@ def measure(
     rerank: bool = False,
     verify: bool = False,
 ) -> Measured:
-    """Measures retrieval on the target's test split.
+    """Measures retrieval on the run's test split.
 
     Args:
-      domain: whose batch-norm statistics are used.
+      domain: whose batch-norm statistics the target is embedded with.
       rerank: re-rank as well.
       verify: ask of all pairs, too, whether they show the same person.
     """
     return system.evaluator.measure(
         params,
         state,
-        domain,
-        data.target_query,
-        data.target_gallery,
-        has_cameras=data.target.has_cameras,
+        test.statistics(domain),
+        test.query,
+        test.gallery,
+        has_cameras=test.splits.has_cameras,
         rerank=rerank,
         verify=verify,
     )
+
+
+def rows(
+    system: System, data: Data, params: Params, state: State, domain: str, *, rerank: bool
+) -> tuple[dict[str, dict[str, Any]], np.ndarray | None]:
+    """Measures a model for the summary: suffix of the row's name -> row, '' and '_reranked'.
+
+    Args:
+      domain: whose batch-norm statistics the target is embedded with.
+      rerank: re-rank as well.
+
+    Returns:
+      No row where there is nothing to measure on; and distances [q, g] of a system that compares
+      pairs.
+    """
+    found = predicted(system, data, params, state, domain)
+    if not system.method.retrieves:
+        return {'': found}, None
+    if data.test is None:
+        return {}, None
+    measured = measure(system, data.test, params, state, domain, rerank=rerank, verify=True)
+    made = {'': {**measured.row(), **found}}
+    if measured.reranked is not None:
+        made['_reranked'] = as_row(measured.reranked)
+    if data.test.role == SOURCE:
+        for row in made.values():
+            row['split'] = SOURCE
+    return made, measured.distances
 
 
 def source_score(system: System, data: Data, params: Params, state: State) -> float:
@@ -52,6 +82,24 @@ def source_score(system: System, data: Data, params: Params, state: State) -> fl
         params, state, SOURCE, query, gallery, has_cameras=has_cameras
     )
     return float(measured.metrics.mAP)
+
+
+def described(system: System, state: TrainState, feed: Feed, domain: str) -> dict[str, np.ndarray]:
+    """Returns what a refresh reads of a training split: what the system describes, and cameras.
+
+    Of the source, identities too.
+    """
+    found = extract(
+        system.functions.describe(domain),
+        state.params,
+        state.state,
+        feed,
+        batch=system.evaluator.batch,
+        mesh=system.evaluator.mesh,
+        description=f'features of {domain}',
+    )
+    found = {**found, 'camera': feed.index.camera}
+    return found | ({'identity': feed.index.identity} if domain == SOURCE else {})
 
 
 def adapted_statistics(
@@ -79,13 +127,14 @@ def predicted(
 ) -> dict[str, Any]:
     """Returns how well attributes and body parts are predicted, see `predictions.rows`."""
     evaluator = system.evaluator
+    statistics = data.test.statistics(domain) if data.test else domain
     return predictions.rows(
         system.functions,
         system.problem.attribute_names,
         lambda: data.test_splits(domain),
         params,
         state,
-        domain,
+        statistics,
         batch=evaluator.batch,
         mesh=evaluator.mesh,
     )
@@ -100,28 +149,27 @@ def figure_features(
     *,
     distances: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
-    """Returns the features that figures show: of both training splits and of the test split.
+    """Returns the features that figures show: of the training splits and the test split, if any.
 
     Args:
       domain: whose batch-norm statistics target images are embedded with.
       distances: of a system that compares pairs, where they are at hand; else they are computed.
     """
-    splits = {
-        'query': data.target_query,
-        'gallery': data.target_gallery,
-        SOURCE: data.source_train,
-        TARGET: data.target_train,
-    }
-    drawn = {}
-    for name, feed in splits.items():
-        own = SOURCE if name == SOURCE else domain
-        drawn[name] = system.evaluator.features(
+    splits = {SOURCE: (data.source_train, SOURCE), TARGET: (data.target_train, domain)}
+    test = data.test
+    if test is not None:
+        own = test.statistics(domain)
+        splits |= {'query': (test.query, own), 'gallery': (test.gallery, own)}
+    drawn = {
+        name: system.evaluator.features(
             params, state, own, feed, description='features for figures'
         )
-    if system.method.score is not None:
+        for name, (feed, own) in splits.items()
+    }
+    if system.method.score is not None and test is not None:
         if distances is None:
             distances = system.evaluator.pair_distances(
-                params, state, domain, data.target_query, data.target_gallery
+                params, state, test.statistics(domain), test.query, test.gallery
             )
         drawn['distances'] = distances
     return drawn

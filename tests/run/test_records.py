@@ -1,6 +1,7 @@
 """Records of a run: JSON lines that a resumed run continues, TensorBoard events, label files."""
 
 import csv
+import io
 import json
 import sys
 import types
@@ -162,10 +163,14 @@ def test_window_gives_means_since_the_last_record_also_after_a_resume():
         assert one.means() == {}
 
 
-def test_progress_bar_is_silent_on_other_hosts(capsys):
-    with progress_bar(10, 'one', active=False) as bar:
-        bar.update(10)
-    assert capsys.readouterr().err == ''
+def test_progress_bar_is_silent_on_other_hosts_and_in_files(capsys, monkeypatch):
+    for active in (True, False):
+        with progress_bar(10, 'one', active=active) as bar:
+            bar.update(10)
+        assert capsys.readouterr().err == ''
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr('sys.stderr', terminal)
     with progress_bar(10, 'two', initial=4) as bar:
         bar.update(6)
-    assert 'two: 100%' in capsys.readouterr().err
+    assert 'two: 100%' in terminal.getvalue()

@@ -135,7 +135,7 @@ def test_unreadable_images_are_left_out_on_demand(loader, tiny_config, damaged):
     data = opened(tiny_config(), target_root=str(damaged[0]), bad_files='skip', loader=loader)
     assert len(data.target_train.index) == 95
     assert damaged[1][0] not in set(data.target_train.index.path)
-    assert len(data.target_gallery.index) == 47
+    assert len(data.test.gallery.index) == 47
     assert data.problem((32, 16), given_identities=False).target_images == 95
     # Rows are those of the index without it.
     images = next(iter(data.target_train.images(np.arange(95)[None])))

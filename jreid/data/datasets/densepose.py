@@ -119,7 +119,10 @@ def _cut(
         if person.get('dp_masks') and person['bbox'][3] >= min_height:
             people.setdefault(person['image_id'], []).append(person)
     for number, group in tqdm(
-        sorted(people.items()), desc=f'cutting {out.name}', unit='image', disable=not progress
+        sorted(people.items()),
+        desc=f'cutting {out.name}',
+        unit='image',
+        disable=None if progress else True,
     ):
         name = files[number]
         places = [listing.inside(folder / sub, name) for sub in ('train2014', 'val2014', 'images')]
