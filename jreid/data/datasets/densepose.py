@@ -33,7 +33,7 @@ CLASSES = np.array([0, 2, 4, 4, 7, 7, 5, 5, 6, 6, 3, 3, 4, 4, 1], np.uint8)
 0 is the background; the parts are torso, hands, feet, upper legs, lower legs, upper arms, lower
 arms and head.
 """
-VERSION = 1
+VERSION = 2
 
 
 def load(

@@ -16,6 +16,7 @@ LAYOUT = market_layout.Layout(
     pattern=re.compile(r'(\d{4,})_c(\d+)(?:\D.*)?'),
     example='0001_c2_f0046182.jpg',
     attribute_file='duke_attribute.mat',
+    attribute_folders=('DukeMTMC-attribute',),
     counts={'train': (16522, 702), 'query': (2228, 702), 'gallery': (17661, 1110)},
     cameras=8,
 )

@@ -76,7 +76,7 @@ def find(folder: str | os.PathLike, *, deep: bool = True) -> Found:
             listed = sorted(entries, key=lambda entry: entry.name)
         for entry in listed:
             name = prefix + entry.name
-            if entry.name.startswith('.') or entry.name in PASSED_OVER:
+            if hidden(entry.name):
                 continue
             if entry.is_dir():
                 if deep:
@@ -105,6 +105,11 @@ def _problem(entry: os.DirEntry[str], suffix: str) -> str | None:
     if not entry.is_file():
         return MISSING
     return None if entry.stat().st_size else EMPTY
+
+
+def hidden(name: str) -> bool:
+    """Returns whether a base name is that of a file or folder that is passed over."""
+    return name.startswith('.') or name in PASSED_OVER
 
 
 def stem(name: str) -> str:

@@ -32,8 +32,8 @@ def load(
     again. If a split file names none, they are drawn here.
 
     Args:
-      root: the folder i-LIDS_Person, with images like 0001001.jpg (person, image), or the folder
-        above it.
+      root: the folder Persons of i-LIDS_Pedestrian, with images like 0001001.jpg (person, image),
+        or a folder above it.
       Others: see `jreid.data.datasets.viper.load`.
 
     Raises:
@@ -42,7 +42,7 @@ def load(
     layout = f'images like {EXAMPLE} (person, image) right in one folder'
     folder = listing.find_images(
         root,
-        ('i-LIDS_Person', 'ilids', 'iLIDS', 'i-LIDS', 'ilids/i-LIDS_Person'),
+        ('i-LIDS_Pedestrian/Persons', 'Persons', 'i-LIDS_Person', 'ilids', 'iLIDS', 'i-LIDS'),
         name='i-LIDS',
         layout=layout,
     )

@@ -62,7 +62,7 @@ def places(root: str | os.PathLike, names: Sequence[str]) -> list[pathlib.Path]:
     top = pathlib.Path(root).expanduser().absolute()
     found = [top, *(top / name for name in names)]
     if top.is_dir():
-        inner = sorted(e for e in top.iterdir() if e.is_dir() and not e.name.startswith('.'))
+        inner = sorted(e for e in top.iterdir() if e.is_dir() and not finding.hidden(e.name))
         found += [e / name for e in inner for name in names if (e / name).is_dir()]
     return list(dict.fromkeys(found))
 

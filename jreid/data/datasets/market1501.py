@@ -19,6 +19,7 @@ LAYOUT = market_layout.Layout(
     pattern=re.compile(r'(-1|\d{4,})_c(\d+)(?:\D.*)?'),
     example='0002_c1s1_000451_03.jpg',
     attribute_file='market_attribute.mat',
+    attribute_folders=('Market-1501_Attribute',),
     # The gallery's identities are 750 people and 0, the distractors.
     counts={'train': (12936, 751), 'query': (3368, 750), 'gallery': (15913, 751)},
     cameras=6,

@@ -25,6 +25,7 @@ class Layout:
         from 1.
       example: a name of that pattern.
       attribute_file: base name of its annotations.
+      attribute_folders: names of their repository.
       counts: split -> (images, identities) of the whole set, or None where there is no such number.
       cameras: of the whole set; a larger number in a name is no camera. None for any number.
     """
@@ -35,6 +36,7 @@ class Layout:
     pattern: re.Pattern[str]
     example: str
     attribute_file: str
+    attribute_folders: tuple[str, ...] = ()
     counts: Mapping[str, tuple[int, int]] | None = None
     cameras: int | None = None
 
@@ -61,9 +63,7 @@ def load(
     folder = listing.find_folder(
         root, layout.folder_names, tuple(FOLDERS.values()), name=layout.title, layout=described
     )
-    path = annotation.find(
-        attributes, layout.attribute_file, (folder, folder / 'attribute', folder.parent)
-    )
+    path = annotation.find(attributes, layout.attribute_file, _beside(folder, layout))
     tables = annotation.read(path, age=age) if path else (None, None)
     parse = listing.by_pattern(layout.pattern, layout.cameras)
     parts = {}
@@ -91,6 +91,17 @@ def load(
     if expected and layout.counts and layout.cameras:
         listing.check_counts(splits, layout.counts, layout.cameras)
     return splits
+
+
+def _beside(folder: pathlib.Path, layout: Layout) -> tuple[pathlib.Path, ...]:
+    """Returns where annotations may lie: with the set, or in a copy of their repository."""
+    copies = [
+        above / f'{name}{suffix}'
+        for above in (folder, folder.parent)
+        for name in layout.attribute_folders
+        for suffix in ('', '-master', '-main')
+    ]
+    return folder, folder / 'attribute', folder.parent, *copies
 
 
 def _mask(folder: pathlib.Path, sub: str, path: str) -> str:

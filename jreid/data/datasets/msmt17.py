@@ -82,9 +82,10 @@ def _image_folder(folder: pathlib.Path, part: str, layout: str) -> pathlib.Path:
 def _read_list(path: pathlib.Path, images: pathlib.Path, bad_files: str) -> list[listing.Photo]:
     """Reads the lines `0000/0000_000_01_0303morning_0015_0.jpg 0` (image, identity) of a list."""
     photos, broken, missing, empty = [], [], [], []
-    lines = [line for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
+    lines = [line for line in path.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
     for line in lines:
-        name, _, identity = line.strip().rpartition(' ')
+        # Any white space and either slash will do, as in lists that were saved on Windows.
+        name, identity = (line.replace('\\', '/').rsplit(None, 1) + [''])[:2]
         match = NAME.fullmatch(listing.stem(name))
         inside = listing.inside(images, name)
         if (

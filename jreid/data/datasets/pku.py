@@ -19,7 +19,10 @@ def load(root: str | os.PathLike, *, split_seed: int = 0, bad_files: str = 'erro
     """
     layout = f'images like {EXAMPLE} (person, camera, orientation) in one folder'
     folder = listing.find_images(
-        root, ('pku', 'PKU-Reid', 'PKUv1a_128x48'), name='PKU-Reid', layout=layout
+        root,
+        ('PKUv1a_128x48', 'PKU-Reid-Dataset/PKUv1a_128x48', 'pku', 'PKU-Reid'),
+        name='PKU-Reid',
+        layout=layout,
     )
     photos = listing.scan(folder, listing.by_pattern(NAME), example=EXAMPLE, bad_files=bad_files)
     return listing.half_splits('pku', photos, split_seed=split_seed)

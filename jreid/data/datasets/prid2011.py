@@ -51,6 +51,11 @@ def load(
         listing.scan(folder / sub, _parser(camera), example=EXAMPLE, bad_files=bad_files)
         for camera, sub in enumerate(CAMERAS)
     ]
+    if not sides[0] and any((folder / CAMERAS[0]).glob('person_*/')):
+        raise ValueError(
+            f'{folder} holds tracks of people (multi_shot); this reader takes the folder'
+            ' single_shot beside it'
+        )
     both = (
         {p.identity for p in sides[0]} & {p.identity for p in sides[1]} & set(range(1, SHARED + 1))
     )

@@ -9,8 +9,8 @@ from jreid.data.datasets import listing
 from jreid.data.datasets.teaching import splits_of
 from jreid.data.index import Splits
 
-ANNOTATION = 'RAP_annotation/RAP_annotation.mat'
-LAYOUT = f'{ANNOTATION} and RAP_dataset/ with the images'
+ANNOTATIONS = ('RAP_annotation/RAP_annotation.mat', 'RAP_annotation.mat')
+LAYOUT = f'{" or ".join(ANNOTATIONS)}, and RAP_dataset/ with the images'
 
 
 def load(
@@ -33,9 +33,12 @@ def load(
         warning.
     """
     folder = listing.find_folder(
-        root, ('rap', 'RAP', 'RAP2', 'rap2'), (ANNOTATION, 'RAP_dataset'), name='RAP', layout=LAYOUT
+        root, ('rap', 'RAP', 'RAP2', 'rap2'), ('RAP_dataset',), name='RAP', layout=LAYOUT
     )
-    images, names, table, partitions = _read(folder / ANNOTATION)
+    annotation = next((folder / n for n in ANNOTATIONS if (folder / n).is_file()), None)
+    if annotation is None:
+        raise FileNotFoundError(f'RAP: {folder} lacks {ANNOTATIONS[0]}. Its layout: {LAYOUT}')
+    images, names, table, partitions = _read(annotation)
     if not 0 <= partition < len(partitions):
         raise ValueError(f'partition is {partition}; the annotation has {len(partitions)}, from 0')
     end = attributes or (
@@ -47,7 +50,7 @@ def load(
     outside = [name for name, path in zip(images, inside, strict=True) if path is None]
     if outside:
         raise ValueError(
-            f'{folder / ANNOTATION}: the image {outside[0]!r} leads out of {folder / "RAP_dataset"}'
+            f'{annotation}: the image {outside[0]!r} leads out of {folder / "RAP_dataset"}'
             ' or holds control characters'
         )
     paths = [path for path in inside if path is not None]
