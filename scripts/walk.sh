@@ -169,9 +169,9 @@ if step tools 'the commands on a finished run'; then
   .venv/bin/jreid evaluate runs/demo --json=again.json
   .venv/bin/jreid collect runs/demo --json=collected.json
   image=$(.venv/bin/python -c '
-import numpy
+from jreid.run.rankings import Ranking
 
-print(numpy.load("runs/demo/ranked.npz")["gallery_path"][0])')
+print(Ranking.load("runs/demo").gallery_path[0])')
   .venv/bin/jreid extract runs/demo "$(dirname "$image")" --out=gallery.npz
   .venv/bin/jreid rank gallery.npz "$image" --top=5 --sheet=sheet.png --csv=table.csv
   test -s sheet.png

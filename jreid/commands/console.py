@@ -3,8 +3,10 @@
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import NoReturn
 
+import absl.logging
 from tqdm import tqdm
 
 QUIET = ('absl', 'jax', 'orbax')
@@ -15,9 +17,22 @@ def show_log() -> None:
 
     Which backend JAX did not find, or that Orbax only reads, is no news.
     """
-    logging.basicConfig(level=logging.WARNING, format='%(message)s')
+    plain = '%(message)s'
+    logging.basicConfig(level=logging.WARNING, format=plain)
+    handler = absl.logging.get_absl_handler()
+    if handler in logging.root.handlers:
+        # absl's app put it there; its lines begin with a letter, a date and a thread.
+        handler.setFormatter(logging.Formatter(plain))
     logging.getLogger('jreid').setLevel(logging.INFO)
-    for name in QUIET:
+    _quiet(QUIET)
+
+
+def _quiet(names: Sequence[str]) -> None:
+    """Lets only errors of these libraries through."""
+    if 'absl' in names:
+        # Without it, absl gives its logger another level whenever it parses a flag.
+        absl.logging.set_verbosity(absl.logging.ERROR)
+    for name in names:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
@@ -29,8 +44,9 @@ def show_training_log() -> None:
     log.setLevel(logging.INFO)
     log.addHandler(handler)
     log.propagate = False
-    # Which accelerators JAX did not find is no news.
+    # Which accelerators JAX did not find is no news, nor each file that Orbax touches.
     logging.getLogger('jax').setLevel(logging.WARNING)
+    _quiet(('absl', 'orbax'))
     logging.captureWarnings(True)
     logging.getLogger('py.warnings').addHandler(handler)
     logging.getLogger('py.warnings').propagate = False  # absl's root handler would repeat them

@@ -114,7 +114,6 @@ def run(argv: list[str]) -> None:
     flags.DEFINE_bool(
         'adabn', False, "Estimate the teacher's batch-norm statistics on these images."
     )
-    flags.mark_flags_as_required(['config', 'teacher', 'out'])
     app.run(main, argv=argv, flags_parser=parse)
 
 
@@ -122,9 +121,19 @@ def main(argv: list[str]) -> None:
     """Labels images once absl has parsed the flags."""
     from jreid.commands.train import parsed_config
 
-    del argv
-    console.show_log()
     values = flags.FLAGS
+    if len(argv) > 1:
+        console.refuse(
+            f'unexpected arguments {" ".join(argv[1:])}; to group images into people add'
+            ' --identities'
+        )
+    if lacking := [name for name in ('teacher', 'config', 'out') if values[name].value is None]:
+        console.refuse(
+            f'{", ".join(f"--{name}" for name in lacking)} missing; expected jreid label'
+            ' --teacher=RUN --config=PAIR --out=DIR, or jreid label RUN IMAGES --identities'
+            ' --out=DIR'
+        )
+    console.show_log()
     try:
         label(
             load_model(values.teacher),

@@ -25,6 +25,7 @@ def report(
     cluster_images: int = 12,
     height: int = 96,
     images: bool = True,
+    root: str = '',
 ) -> pathlib.Path:
     """Writes the page and returns its path.
 
@@ -33,6 +34,7 @@ def report(
       out: the HTML file.
       queries, top, clusters, cluster_images: see `gather.run`.
       height: height of a picture in pixels.
+      root: where the images lie now, if elsewhere than the runs know.
       images: False leaves out all pictures and whatever needs the network or the data set.
 
     Raises:
@@ -50,7 +52,7 @@ def report(
     }
     folders = [pathlib.Path(folder) for folder in runs]
     contents = [
-        gather.run(folder, number, _ranking(folder) if images else None, **limits)
+        gather.run(folder, number, _ranking(folder, root) if images else None, root=root, **limits)
         for folder in folders
     ]
     for content, name in zip(contents, _distinct_names(folders), strict=True):
@@ -113,6 +115,9 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid report') -> i
     parser.add_argument(
         '--height', type=int, default=96, help='height of an image in pixels (default: 96)'
     )
+    parser.add_argument(
+        '--root', default='', help='folder of the data, if they lie elsewhere than the runs know'
+    )
     parser.add_argument('--no-images', action='store_true', help='numbers and curves only')
     arguments = parser.parse_args(words)
     console.show_log()
@@ -138,6 +143,7 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid report') -> i
             arguments.out or pathlib.Path(arguments.runs[0]) / 'report.html',
             **limits,
             images=not arguments.no_images,
+            root=arguments.root,
         )
     except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
@@ -146,9 +152,9 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid report') -> i
     return 0
 
 
-def _ranking(folder: pathlib.Path) -> Ranking | None:
+def _ranking(folder: pathlib.Path, root: str = '') -> Ranking | None:
     """Reads the run's ranked results, or makes and keeps them where the run has none."""
-    kept = Ranking.load(folder)
+    kept = Ranking.load(folder, root=root)
     if kept is not None or not (folder / 'config.json').is_file():
         return kept
     # This import takes seconds, which a run with ranked results does not need.

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jreid.data.datasets.listing import whole
 from jreid.figures import curves
+from jreid.run import places
 from jreid.run.config import flat_config
 from jreid.run.rankings import Ranking
 from jreid.run.summary import TITLES
@@ -30,6 +30,7 @@ def run(
     top: int,
     clusters: int,
     cluster_images: int,
+    root: str = '',
 ) -> dict[str, Any]:
     """Reads what the page shows of a run.
 
@@ -41,6 +42,7 @@ def run(
       top: greatest number of gallery images per query.
       clusters: greatest number of clusters, the largest ones; 0 for all.
       cluster_images: greatest number of images per cluster.
+      root: where the images lie now, if elsewhere than the run knows.
 
     Raises:
       FileNotFoundError: the folder holds no finished run.
@@ -56,11 +58,7 @@ def run(
     }
     labels = sorted((folder / 'labels').glob('target_*.csv'))
     config = flat_config(json.loads((folder / 'config.json').read_text()))
-    roots = [
-        str(config[name])
-        for name in ('data.root', 'data.source_root', 'data.target_root')
-        if config.get(name)
-    ]
+    bases = places.of_run(folder, root=root)
     return {
         'name': folder.name,
         'title': (
@@ -92,7 +90,7 @@ def run(
             ranked(ranking, number, queries=queries, top=top) if ranking is not None else None
         ),
         'clusters': (
-            grouped(labels[-1], number, clusters=clusters, images=cluster_images, roots=roots)
+            grouped(labels[-1], number, clusters=clusters, images=cluster_images, bases=bases)
             if labels
             else None
         ),
@@ -212,7 +210,7 @@ def even(scores: np.ndarray, count: int) -> np.ndarray:
 
 
 def grouped(
-    path: pathlib.Path, number: Number, *, clusters: int, images: int, roots: Sequence[str] = ()
+    path: pathlib.Path, number: Number, *, clusters: int, images: int, bases: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Groups the pseudo labels of a file: the largest clusters, and images without a label.
 
@@ -221,10 +219,10 @@ def grouped(
       number: registers images.
       clusters: greatest number of clusters; 0 for all.
       images: greatest number of images per cluster.
-      roots: see `read_labels`.
+      bases: see `read_labels`.
     """
     members: dict[int, list[str]] = {}
-    for image, label in read_labels(path, roots):
+    for image, label in read_labels(path, bases):
         members.setdefault(label, []).append(image)
     outside = members.pop(-1, [])
     order = sorted(members, key=lambda label: (-len(members[label]), label))
@@ -248,37 +246,30 @@ def grouped(
     }
 
 
-def read_labels(path: pathlib.Path, roots: Sequence[str] = ()) -> list[tuple[str, int]]:
+def read_labels(path: pathlib.Path, bases: Sequence[str] = ()) -> list[tuple[str, int]]:
     """Reads (image, first label) of every row of a label file.
 
     Args:
       path: the label file.
-      roots: the data folders as the run's config names them. Only these may lead upwards
-        (`../data`).
+      bases: folders that the images may lie in, the likeliest first.
 
     Raises:
-      ValueError: the file is no label file, or names an image that no run writes: its path is
-        relative, leads upwards (`..`) or holds control characters.
+      ValueError: the file is no label file, or names an image that no run writes: its path leads
+        upwards (`..`) or holds control characters.
     """
-    rows = []
+    images, labels = [], []
     try:
         with open(path, newline='', encoding='utf-8') as file:
             reader = csv.DictReader(file)
             if not {'image', 'label'} <= set(reader.fieldnames or ()):
                 raise ValueError('it has no columns image and label')
             for row in reader:
-                rest = row['image'] or ''
-                for root in roots:
-                    rest = rest.replace(f'/{root.strip("/")}/', '/', 1)
-                if not whole(rest) or '..' in rest.split('/'):
-                    raise ValueError(
-                        f'line {reader.line_num}: the image {row["image"]!r} is no absolute path,'
-                        ' leads out of its folder or holds control characters'
-                    )
-                rows.append((row['image'], int(row['label'])))
+                images.append(row['image'] or '')
+                labels.append(int(row['label']))
+        images = places.lengthen(images, bases)
     except (ValueError, TypeError, csv.Error) as error:
         raise ValueError(f'{path} is no label file of a run: {error}') from error
-    return rows
+    return list(zip(images, labels, strict=True))
 
 
 def _spread(values: list[str], count: int) -> list[str]:

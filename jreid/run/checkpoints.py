@@ -62,7 +62,9 @@ class Checkpoints:
         self._saved: list[int] = []  # what another process than the first knows of
         if not self._first:
             return
-        logging.getLogger('absl').setLevel(logging.WARNING)  # orbax tells every file it touches
+        told = logging.getLogger('absl')
+        # Orbax tells every file it touches. Whoever wants to hear less of it keeps that.
+        told.setLevel(max(told.level, logging.WARNING))
         latest, best = (
             preservation_policy.LatestN(keep),
             preservation_policy.BestN(

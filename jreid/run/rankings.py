@@ -8,13 +8,13 @@ import numpy as np
 
 from jreid.data import Index
 from jreid.data.archive import read_arrays
-from jreid.data.datasets.listing import whole
 from jreid.files import replacing
 from jreid.retrieval import top_ranked, top_ranked_distances, unit
 from jreid.retrieval.distances import BLOCK, blocks, row_blocks
 from jreid.retrieval.match_ranks import match_ranks
 from jreid.retrieval.metrics import AveragePrecision, average_precisions
 from jreid.retrieval.relevance import relevance
+from jreid.run import places
 
 FILE = 'ranked.npz'
 KEPT = 20
@@ -46,18 +46,29 @@ class Ranking:
     average_precision: np.ndarray
 
     def save(self, folder: str | os.PathLike[str]) -> pathlib.Path:
-        """Writes `ranked.npz` in a run's folder, whole or not at all, and returns its path."""
+        """Writes `ranked.npz` in a run's folder, whole or not at all, and returns its path.
+
+        The images are named relative to the data, see `jreid.run.places`.
+        """
         path = pathlib.Path(folder) / FILE
+        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        q = len(self.query_path)
+        named = places.shorten(
+            [*self.query_path.tolist(), *self.gallery_path.tolist()],
+            places.of_run(pathlib.Path(folder)),
+        )
+        arrays['query_path'] = np.asarray(named[:q], np.str_)
+        arrays['gallery_path'] = np.asarray(named[q:], np.str_)
         with replacing(path) as temporary:
-            np.savez_compressed(
-                temporary,
-                **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
-            )
+            np.savez_compressed(temporary, **arrays)
         return path
 
     @staticmethod
-    def load(folder: str | os.PathLike[str]) -> 'Ranking | None':
+    def load(folder: str | os.PathLike[str], *, root: str = '') -> 'Ranking | None':
         """Reads what `save` wrote; returns None where the folder has no `ranked.npz`.
+
+        Args:
+          root: where the images lie now, if elsewhere than the run knows.
 
         Raises:
           ValueError: the file is damaged or another kind of file.
@@ -71,7 +82,18 @@ class Ranking:
         problem = ranking._problem()
         if problem:
             raise ValueError(f'{path}: {problem}; expected {expected}')
-        return ranking
+        bases, q = places.of_run(pathlib.Path(folder), root=root), len(ranking.query_path)
+        try:
+            named = places.lengthen(
+                [*ranking.query_path.tolist(), *ranking.gallery_path.tolist()], bases
+            )
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}; expected {expected}') from error
+        return dataclasses.replace(
+            ranking,
+            query_path=np.asarray(named[:q], np.str_),
+            gallery_path=np.asarray(named[q:], np.str_),
+        )
 
     def _problem(self) -> str:
         """Describes the first array that does not fit the others; '' where all fit."""
@@ -95,10 +117,7 @@ class Ranking:
                 return f'{name} is {array.dtype} {array.shape}'
         if self.rows.size and not -1 <= self.rows.min() <= self.rows.max() < n:
             return f'rows are {self.rows.min()} to {self.rows.max()} of {n}'
-        wrong = [
-            str(path) for path in (*self.query_path, *self.gallery_path) if not whole(str(path))
-        ]
-        return f'the image {wrong[0]!r} is no absolute path' if wrong else ''
+        return ''
 
 
 def rank(

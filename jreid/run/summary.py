@@ -1,5 +1,6 @@
 """Ends a run: a table on the screen, `summary.json`, and the figures."""
 
+import importlib.metadata
 import json
 import logging
 import pathlib
@@ -17,6 +18,7 @@ from jreid.evaluation import attributes, parsing
 from jreid.files import write_text
 from jreid.retrieval.metrics import AveragePrecision
 from jreid.run import rankings
+from jreid.run.provenance import provenance
 
 log = logging.getLogger('jreid')
 
@@ -94,6 +96,7 @@ def write(
     rows: Mapping[str, Mapping[str, Any]],
     *,
     variant: str,
+    roots: Mapping[str, str],
     source: str,
     target: str,
     average_precision: str,
@@ -109,6 +112,7 @@ def write(
     """Prints the table and writes `summary.json`; returns what it holds.
 
     Args:
+      roots: role -> the folder that the set's images lie below.
       report: of the last refresh, empty where a method has none.
       identities_true: number of identities of the target's training split, None where nobody knows;
         read here, for comparison only.
@@ -132,11 +136,14 @@ def write(
     result['evaluated_on'], result['camera_rule'] = evaluated_on, has_cameras
     result['steps'], result['images_seen'] = steps, images_seen
     result['timing'] = {name: round(value, 3) for name, value in timing.items()}
+    result['roots'] = dict(roots)
+    result |= provenance()
     result['machine'] = {
         'device': jax.devices()[0].device_kind,
         'devices': jax.device_count(),
         'python': platform.python_version(),
         'jax': jax.__version__,
+        'flax': importlib.metadata.version('flax'),
         'jreid': jreid.__version__,
     }
     write_text(workdir / 'summary.json', json.dumps(result, indent=2) + '\n')

@@ -9,7 +9,7 @@ from jreid.engine import feeds
 from jreid.methods.common.people import group_people
 from jreid.methods.contract import SOURCE, TARGET, Params, State
 from jreid.retrieval import unit
-from jreid.run import summary
+from jreid.run import places, summary
 from jreid.run.records import write_features, write_labels
 from jreid.run.system import System
 from jreid.training import measuring
@@ -73,6 +73,7 @@ def finish(
         progress.workdir,
         rows,
         variant=config.variant,
+        roots=places.roots(config.data),
         source=data.source.name,
         target=data.target.name,
         average_precision=config.evaluation.average_precision,
@@ -125,6 +126,8 @@ def _write_people(
         cameras = index.camera if data.target.has_cameras else None
         pseudo = group_people(compared, cameras)
         report['identities_estimated'] = float(len(np.unique(pseudo[pseudo >= 0])))
-        write_labels(progress.workdir / 'labels' / 'target_people.csv', index.path.tolist(), pseudo)
+        bases = [places.roots(progress.config.data)[TARGET]]
+        images = places.shorten(index.path.tolist(), bases)
+        write_labels(progress.workdir / 'labels' / 'target_people.csv', images, pseudo)
     write_features(progress.workdir, index, compared, pseudo)
     return pseudo, report

@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 from jreid.data import Index
 from jreid.engine import feeds, sharding
 from jreid.engine.state import TrainState, create
-from jreid.methods.contract import Params, Phase, State
+from jreid.methods.contract import TARGET, Params, Phase, State
+from jreid.run import places
 from jreid.run.checkpoints import Checkpoints
 from jreid.run.clock import Clock
 from jreid.run.position import Position
@@ -189,7 +190,9 @@ class Progress:
         if jax.process_index() > 0:
             return
         number, folder = self.position.refreshes, self.workdir / 'labels'
-        write_labels(folder / f'target_{number:03d}.csv', index.path.tolist(), self.labels)
+        bases = [places.roots(self.config.data)[TARGET]]
+        images = places.shorten(index.path.tolist(), bases)
+        write_labels(folder / f'target_{number:03d}.csv', images, self.labels)
         for name, table in tables.items():
             write_table(folder / f'{name}_{number:03d}.csv', table)
 

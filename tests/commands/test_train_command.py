@@ -90,7 +90,8 @@ def test_missing_data_are_named_from_another_folder_with_an_absolute_config(prog
         cwd=tmp_path,
     )
     assert code != 0
-    assert 'nowhere' in output.splitlines()[-1], output
+    assert f'{tmp_path}/nowhere: no such folder' in output
+    assert 'Traceback' not in output
     assert (tmp_path / 'runs' / 'one' / 'config.json').is_file()
 
 

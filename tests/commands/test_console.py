@@ -1,0 +1,86 @@
+"""What commands show of the logs, and how they refuse."""
+
+import logging
+import shutil
+
+import absl.logging
+import pytest
+from PIL import Image
+
+from jreid.commands import console
+from jreid.run.checkpoints import Checkpoints
+
+
+@pytest.fixture
+def quiet_afterwards():
+    """Puts the loggers that the console sets back to what they were."""
+    names = ('absl', 'jax', 'jreid', 'orbax', None)
+    levels = {name: logging.getLogger(name).level for name in names}
+    handler, verbosity = absl.logging.get_absl_handler(), absl.logging.get_verbosity()
+    formatter, handlers = handler.formatter, list(logging.root.handlers)
+    yield
+    absl.logging.set_verbosity(verbosity)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    handler.setFormatter(formatter)
+    logging.root.handlers[:] = handlers
+
+
+def test_opening_checkpoints_does_not_make_absl_talk_again(tmp_path, quiet_afterwards):
+    console.show_log()
+    assert not logging.getLogger('absl').isEnabledFor(logging.WARNING)
+    Checkpoints(tmp_path / 'checkpoints', read_only=True).close()
+    absl.logging.set_verbosity(absl.logging.get_verbosity())  # as parsing a flag does
+    assert not logging.getLogger('absl').isEnabledFor(logging.WARNING)
+
+
+def test_without_the_console_orbax_tells_no_files(tmp_path, quiet_afterwards):
+    logging.getLogger('absl').setLevel(logging.NOTSET)
+    Checkpoints(tmp_path / 'checkpoints', read_only=True).close()
+    assert logging.getLogger('absl').level == logging.WARNING
+
+
+def test_lines_are_plain_under_absls_own_handler(quiet_afterwards):
+    """absl's app puts it at the root; its own lines begin with a letter, a date and a thread."""
+    handler = absl.logging.get_absl_handler()
+    logging.root.handlers[:] = [handler]
+    console.show_log()
+    record = logging.LogRecord('jreid', logging.INFO, 'a.py', 1, 'made of %d images', (3,), None)
+    assert handler.format(record) == 'made of 3 images'
+    assert logging.getLogger('jreid').isEnabledFor(logging.INFO)
+    assert not logging.getLogger('absl').isEnabledFor(logging.WARNING)
+
+
+def test_commands_print_no_warning_of_orbax(program, source_only_run, people, tmp_path):
+    image = next((people / 'two' / 'query').glob('*.jpg'))
+    shutil.copy(image, tmp_path / 'one.jpg')
+    words = ['extract', source_only_run, 'one.jpg', '--out=one.npz']
+    code, output = program('jreid.commands.cli', *words, cwd=tmp_path)
+    assert code == 0, output
+    assert output.splitlines() == ['one.npz: 1 images, 32 numbers each'], output
+
+
+@pytest.mark.parametrize(
+    ('words', 'status', 'message'),
+    [
+        (['rank', 'nosuch.npz', 'one.jpg'], 1, 'nosuch.npz'),
+        (['extract', 'nowhere', '.', '--out=x.npz'], 1, 'nowhere holds no run'),
+        (['evaluate', 'nowhere'], 1, 'nowhere holds no run'),
+        (['visualize', 'nowhere', '--images', 'x.jpg', '--out=o'], 1, 'nowhere holds no run'),
+        (['report', 'nowhere'], 1, 'nowhere holds no finished run'),
+        (['collect', 'nowhere'], 1, 'nowhere holds no finished run'),
+        (['convert', 'none.pth', 'out.safetensors'], 1, 'none.pth'),
+        (['reproduce', '--table=none-1'], 2, "table 'none-1' does not exist"),
+        (['train'], 2, '--config=PAIR is missing'),
+        (['train', '--config=demo', '--wrkdir=x'], 2, 'Did you mean: workdir'),
+        (['train', '--config=demo', 'more'], 2, 'unexpected arguments more'),
+        (['label', '--config=demo'], 2, '--teacher, --out missing'),
+    ],
+)
+def test_wrong_words_are_answered_in_one_line(program, tmp_path, words, status, message):
+    Image.new('RGB', (8, 16)).save(tmp_path / 'x.jpg')
+    code, output = program('jreid.commands.cli', *words, cwd=tmp_path)
+    assert code == status, output
+    assert message in output
+    assert len(output.strip().splitlines()) == 1, output
+    assert [path.name for path in tmp_path.iterdir()] == ['x.jpg']
