@@ -1,6 +1,5 @@
 """Decodes and resizes image files and part masks with Pillow."""
 
-import os
 import struct
 import zlib
 
@@ -8,6 +7,8 @@ import numpy as np
 from PIL import Image
 
 from jreid.imaging import upright
+
+POINTER = b'version https://git-lfs'
 
 UNREADABLE = (
     OSError,
@@ -43,8 +44,19 @@ def decode(path: str, size: tuple[int, int]) -> np.ndarray:
             _check_size(image)
             return np.asarray(upright(image).resize((width, height), Image.Resampling.BILINEAR))
     except UNREADABLE as error:
-        reason = 'empty file' if os.path.exists(path) and not os.path.getsize(path) else str(error)
-        raise BadImageError(f'{path}: {reason}') from error
+        raise BadImageError(f'{path}: {_reason(path) or error}') from error
+
+
+def _reason(path: str) -> str:
+    """Says what an unreadable file is, where that can be told, else ''."""
+    try:
+        with open(path, 'rb') as file:
+            start = file.read(len(POINTER))
+    except OSError:
+        return ''
+    if not start:
+        return 'empty file'
+    return 'a pointer of Git LFS; git lfs pull fetches the image' if start == POINTER else ''
 
 
 def _check_size(image: Image.Image) -> None:

@@ -36,6 +36,8 @@ def contact_sheet(
     """
     from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+    from jreid.imaging import upright
+
     if not len(images) or (captions is not None and len(captions) != len(images)):
         raise ValueError(
             f'found {len(images)} images and'
@@ -58,9 +60,9 @@ def contact_sheet(
         x, y = GAP + number % columns * step_x, head + number // columns * step_y
         with Image.open(os.fspath(file)) as image:
             image.draft('RGB', (2 * width, 2 * height))  # a JPEG is decoded at a smaller size
-            upright = ImageOps.exif_transpose(image).convert('RGB')
+            turned = upright(image)
         sheet.paste(
-            ImageOps.pad(upright, (width, height), Image.Resampling.BILINEAR, color='white'), (x, y)
+            ImageOps.pad(turned, (width, height), Image.Resampling.BILINEAR, color='white'), (x, y)
         )
         if captions is not None:
             text = captions[number]

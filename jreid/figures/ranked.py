@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jreid.figures.canvas import BLUE, GREEN, GREY, VERMILLION, PathLike, atomic_png
-from jreid.imaging import upright
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
@@ -87,6 +86,8 @@ def ranked_sheet(
       FileNotFoundError: a missing image.
     """
     from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+    from jreid.imaging import upright
 
     _check(queries, ranked, correct, identities=identities, cameras=cameras)
     height, width = cell

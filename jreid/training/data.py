@@ -110,8 +110,7 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
         has a match.
       BadImageError: images that cannot be read.
     """
-    source = load(settings['source'], _root(settings, 'source'), **_options(settings, 'source'))
-    target = load(settings['target'], _root(settings, 'target'), **_options(settings, 'target'))
+    source, target = _load(settings, SOURCE), _load(settings, TARGET)
     for role, splits in (('source', source), ('target', target)):
         log.info('%s: %s', role, splits.summary())
     if select_on_source and not len(source.query):
@@ -135,6 +134,12 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
     source_test = functools.cache(
         lambda: (feed(source.query, 'source query'), feed(source.gallery, 'source gallery'))
     )
+    source_train = feed(
+        teacher_labels.added(source.train, settings['source_teacher']), 'source train'
+    )
+    # Unless the target's labels are asked for, nothing in training can read one from here on; what
+    # a teacher said of its images is added.
+    target_train = feed(teacher_labels.added(shown, settings['target_teacher']), 'target train')
     chosen_on = source_test() if select_on_source else (None, None)
     test = None
     if role == TARGET:
@@ -148,12 +153,8 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
     return Data(
         source=source,
         target=target,
-        source_train=feed(
-            teacher_labels.added(source.train, settings['source_teacher']), 'source train'
-        ),
-        # Unless the target's labels are asked for, nothing in training can read one from here on;
-        # what a teacher said of its images is added.
-        target_train=feed(teacher_labels.added(shown, settings['target_teacher']), 'target train'),
+        source_train=source_train,
+        target_train=target_train,
         test=test,
         source_query=chosen_on[0],
         source_gallery=chosen_on[1],
@@ -238,7 +239,7 @@ def open_test(settings: Mapping[str, Any], role: str) -> tuple[Splits, Feed, Fee
     Raises:
       ValueError: the set has no query images.
     """
-    splits = load(settings[role], _root(settings, role), **_options(settings, role))
+    splits = _load(settings, role)
     if not len(splits.query):
         other = '; --on=source measures the source' if role == TARGET else ''
         raise ValueError(f'the {role} {splits.name} has no query images to evaluate on{other}')
@@ -250,13 +251,27 @@ def open_test(settings: Mapping[str, Any], role: str) -> tuple[Splits, Feed, Fee
 def open_measured(settings: Mapping[str, Any]) -> Test | None:
     """Opens the test split that the rows of a run are measured on; None where there is none."""
     for role in (TARGET, SOURCE):
-        splits = load(settings[role], _root(settings, role), **_options(settings, role))
+        splits = _load(settings, role)
         if len(splits.query):
             check_matches(splits)
             feed = _feeder(settings)
             query, gallery = feed(splits.query, 'query'), feed(splits.gallery, 'gallery')
             return Test(role, splits, query, gallery)
     return None
+
+
+def _load(settings: Mapping[str, Any], role: str) -> Splits:
+    """Reads a set of `config.data`; an error also says which fields asked for it."""
+    root = _root(settings, role)
+    try:
+        return load(settings[role], root, **_options(settings, role))
+    except (FileNotFoundError, ValueError) as error:
+        field = f'{role}_root' if settings[f'{role}_root'] else 'root'
+        asked = f'{error}\n  asked for by data.{role}={settings[role]!r}'
+        if root is not None:
+            asked += f', data.{field}={root!r}'
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(asked) from error
 
 
 def _root(settings: Mapping[str, Any], role: str) -> str | None:

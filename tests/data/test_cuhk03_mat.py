@@ -1,6 +1,7 @@
 """CUHK03 as shipped: a MATLAB 7.3 file of cells of images, unpacked once."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -177,6 +178,23 @@ def test_other_files_are_refused(tmp_path, what):
                 file['labeled'] = references
     with pytest.raises(ValueError, match=r'cuhk-03.mat.* expected labeled, detected and testsets'):
         jreid.data.load('cuhk03', tmp_path)
+
+
+def test_without_h5py_the_error_says_what_to_install(shipped, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'h5py', None)
+    with pytest.raises(ImportError, match=r'cuhk-03.mat is HDF5, which needs h5py \(pip install'):
+        jreid.data.load('cuhk03', shipped.parent)
+
+
+def test_test_sets_of_another_shape_are_refused(tmp_path):
+    path = tmp_path / 'cuhk-03.mat'
+    with h5py.File(path, 'w') as file:
+        file['x'] = np.zeros((3, 100))
+        references = np.empty((1, 1), h5py.ref_dtype)
+        references[0, 0] = file['x'].ref
+        file['testsets'] = references
+    with pytest.raises(ValueError, match=r'a test set has shape \(3, 100\)'):
+        cuhk03_mat.read_test_sets(path)
 
 
 def test_no_file_at_all_says_what_to_give(tmp_path):

@@ -115,3 +115,19 @@ def test_damaged_exif_does_not_cost_the_picture(tmp_path):
     path = tmp_path / 'x.jpg'
     Image.new('RGB', (8, 16), 'red').save(path, exif=b'Exif\0\0MM\0*\0\0\0\x08\xff\xff\0\x01')
     assert decoding.decode(str(path), (16, 8))[..., 0].min() > 200
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'empty file'),
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n', 'a pointer of Git LFS'),
+        (b'text', 'cannot identify image file'),
+        (None, 'No such file'),
+    ],
+)
+def test_files_that_are_no_image_say_what_they_are(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / 'x.jpg').write_bytes(content)
+    with pytest.raises(decoding.BadImageError, match=f'x.jpg.*{message}|{message}.*x.jpg'):
+        decoding.decode(str(tmp_path / 'x.jpg'), SIZE)

@@ -46,7 +46,7 @@ def find_folder(
         if folder.is_dir() and not missing:
             return folder
         looked.append((folder, f'lacks {", ".join(missing)}'))
-    raise _not_found(root, looked, name, layout)
+    raise not_found(root, looked, name, layout)
 
 
 def find_file(root: str | os.PathLike, names: Sequence[str], filename: str) -> pathlib.Path | None:
@@ -67,7 +67,7 @@ def places(root: str | os.PathLike, names: Sequence[str]) -> list[pathlib.Path]:
     return list(dict.fromkeys(found))
 
 
-def _not_found(
+def not_found(
     root: str | os.PathLike,
     looked: Sequence[tuple[pathlib.Path, str]],
     name: str,
@@ -106,7 +106,6 @@ def scan(
         a warning.
     """
     found = finding.find(folder, deep=False)
-    found.report(folder, bad_files)
     photos, misnamed = [], []
     for name in found.images:
         parsed = parse(finding.stem(name))
@@ -121,6 +120,7 @@ def scan(
         f'have no identity and camera in their name; expected names like {example!r}',
         bad_files,
     )
+    found.report(folder, bad_files)
     return photos
 
 
@@ -227,7 +227,7 @@ def find_images(
         if folder.is_dir() and finding.find(folder, deep=False).total:
             return folder
         looked.append((folder, 'holds no image'))
-    raise _not_found(root, looked, name, layout)
+    raise not_found(root, looked, name, layout)
 
 
 def half_splits(name: str, photos: Sequence[Photo], *, split_seed: int) -> Splits:

@@ -139,21 +139,12 @@ def load(
 
 
 def _find(root: str | os.PathLike) -> pathlib.Path:
-    root = pathlib.Path(root).expanduser().absolute()
-    places = [
-        root,
-        root / 'peta',
-        root / 'PETA',
-        root / 'PETA dataset',
-        root / 'PETA' / 'PETA dataset',
-    ]
+    places = listing.places(root, ('peta', 'PETA', 'PETA dataset'))
     for place in places:
         if any(place.glob('*/archive/Label.txt')):
             return place
-    raise FileNotFoundError(
-        f'PETA was not found: none of {", ".join(map(str, places))} has subsets. Its layout:'
-        f' {LAYOUT}'
-    )
+    looked = [(place, 'has no subset') for place in places]
+    raise listing.not_found(root, looked, 'PETA', LAYOUT)
 
 
 def _labels(path: pathlib.Path) -> dict[str, list[str]]:
