@@ -82,6 +82,7 @@ COMMANDS = {
         "evaluate a run's model again, on its target or another set", 'jreid.commands.evaluate'
     ),
     'extract': Command("write a run's features of images", 'jreid.commands.extract'),
+    'export': Command("write a run's features as ONNX and the like", 'jreid.commands.export'),
     'rank': Command('show the gallery images nearest to query images', 'jreid.commands.rank'),
     'visualize': Command("draw where a run's model looks: Grad-CAM", 'jreid.commands.visualize'),
     'label': Command(

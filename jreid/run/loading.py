@@ -4,7 +4,7 @@ import dataclasses
 import json
 import logging
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,19 +12,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jreid.data import Index
-from jreid.data.decoding import decode
 from jreid.engine import sharding
 from jreid.engine.feeds import Feed
 from jreid.evaluation.pairs import pair_distances
 from jreid.methods.contract import SOURCE, TARGET, Method, Params, Problem, State
-from jreid.retrieval import unit
 from jreid.run.checkpoints import CheckpointError, Checkpoints
 from jreid.run.config import to_config
+from jreid.run.embedding import FeatureModel, Images, each, pixels
 from jreid.run.system import System, build_system
 
 log = logging.getLogger('jreid')
-
-Images = np.ndarray | Sequence[str | pathlib.Path] | str | pathlib.Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,38 +54,36 @@ class Model:
 
 def load_run(
     workdir: str | pathlib.Path, *, checkpoint: str = 'auto', batch: int = 128
-) -> tuple[Callable[[Images], np.ndarray], ConfigDict]:
-    """Loads the features of a run's model: (embed, config).
+) -> FeatureModel:
+    """Loads a run's model: `model(images)` gives features float32 [N, D], RGB images in.
 
-    `embed` takes uint8 RGB images [N, H, W, 3] of the config's size, or one or more paths of image
-    files. It returns float32 features [N, D], L2-normalised where the method compares them so.
-    Compare images by Euclidean distance.
+    Compare features by Euclidean distance; they have unit length where the system compares them so.
+    `FeatureModel` says what images may be: paths, Pillow images, arrays, one or several. It also
+    unpacks as (embed, config).
 
     Args:
       workdir: the run's folder.
       checkpoint: 'last', 'best' (by the source's test split, where the run was trained with
         evaluation.select='best'), or 'auto' for what the config selects.
-      batch: images per step.
+      batch: the most images per step.
 
     Raises:
       FileNotFoundError: the folder holds no run.
       CheckpointError: the run has no readable checkpoint.
+      ValueError: the run's system gives no features.
     """
     model = load_model(workdir, checkpoint=checkpoint)
     function, size = model.system.functions.embed(model.domain), model.problem.image_size
-
-    def embed(images: Images) -> np.ndarray:
-        several = listed(images)
-        parts = []
-        for start in range(0, len(several), batch):
-            array = pixels(several[start : start + batch], size)
-            filler = np.zeros((batch - len(array), *size, 3), np.uint8)
-            padded = jax.numpy.asarray(np.concatenate([array, filler]))
-            parts.append(np.asarray(function(model.params, model.state, padded))[: len(array)])
-        features = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
-        return unit(features) if model.method.normalise else features
-
-    return embed, model.config
+    one = jax.numpy.zeros((1, *size, 3), np.uint8)
+    dim = jax.eval_shape(function, model.params, model.state, one).shape[-1]
+    return FeatureModel(
+        lambda images: function(model.params, model.state, jax.numpy.asarray(images)),
+        dim=dim,
+        image_size=size,
+        config=model.config,
+        normalise=model.method.normalise,
+        batch=batch,
+    )
 
 
 def load_scorer(
@@ -117,12 +112,14 @@ def load_scorer(
     functions = model.system.functions.pairs(model.domain)
 
     def feed(images: Images) -> Feed:
-        several = listed(images)
+        several = list(each(images))
         names = np.array([f'/{row}' for row in range(len(several))])
         unknown = np.full(len(several), -1)
 
         def read(plan: np.ndarray) -> Any:
-            return (pixels([several[row] for row in rows], size) for rows in plan)
+            return (
+                np.stack([pixels(several[row], size, int(row)) for row in rows]) for rows in plan
+            )
 
         return Feed(Index(names, unknown, unknown), read, lambda: np.zeros(0))
 
@@ -142,31 +139,6 @@ def load_scorer(
         return 1 - distances
 
     return score, config
-
-
-def listed(images: Images) -> np.ndarray | Sequence[Any]:
-    """Returns several images; one path alone becomes a list of one."""
-    return [images] if isinstance(images, (str, pathlib.Path)) else images
-
-
-def pixels(images: np.ndarray | Sequence[Any], size: tuple[int, int]) -> np.ndarray:
-    """Returns uint8 images [N, H, W, 3] of one size, read from arrays or files.
-
-    Raises:
-      ValueError: arrays of another type or size.
-    """
-    whole = isinstance(images, np.ndarray) and images.dtype.kind not in 'UO'
-    if whole:
-        array = np.asarray(images)
-    else:
-        read = [x if isinstance(x, np.ndarray) else decode(str(x), size) for x in images]
-        array = np.stack(read)
-    if array.dtype != np.uint8 or array.shape[1:] != (*size, 3):
-        raise ValueError(
-            f'images are {array.dtype} {array.shape}; expected uint8 [N, {size[0]}, {size[1]}, 3]'
-            ' or paths'
-        )
-    return array
 
 
 def load_model(

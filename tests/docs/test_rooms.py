@@ -37,7 +37,7 @@ ONLY = {
 """(room, room below) -> the only modules that it may import of it (plans draw from samplers)."""
 
 HOMES = {
-    'tensorflow': ('data/pipeline.py', 'data/tfds/'),
+    'tensorflow': ('data/pipeline.py', 'data/tfds/', 'run/savedmodel.py'),
     'tensorflow_datasets': ('data/tfds/',),
     'orbax': ('run/checkpoints.py',),
     'flax.linen': ('models/', 'methods/'),
