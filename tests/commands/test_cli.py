@@ -9,6 +9,7 @@ NAMES = [
     'train',
     'evaluate',
     'extract',
+    'export',
     'rank',
     'visualize',
     'label',
