@@ -3,7 +3,19 @@
 import struct
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+# Pillow's own ImageOps.exif_transpose writes the EXIF data anew, and fails where it is damaged.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> how the stored pixels are turned."""
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -18,8 +30,9 @@ def upright(image: Image.Image) -> Image.Image:
     """
     # Pillow turns a TIFF file when it reads the pixels, and takes the orientation out then.
     image.load()
-    if _orientation(image) != 1:
-        image = ImageOps.exif_transpose(image)
+    turn = TURNS.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
     return _eight_bits(image).convert('RGB')
 
 

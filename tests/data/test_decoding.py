@@ -5,10 +5,11 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from jreid import figures
 from jreid.data import decoding
+from jreid.imaging import upright
 from jreid.report import thumbnails
 
 SIZE = (16, 8)
@@ -131,3 +132,16 @@ def test_files_that_are_no_image_say_what_they_are(tmp_path, content, message):
         (tmp_path / 'x.jpg').write_bytes(content)
     with pytest.raises(decoding.BadImageError, match=f'x.jpg.*{message}|{message}.*x.jpg'):
         decoding.decode(str(tmp_path / 'x.jpg'), SIZE)
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_all_orientations_turn_as_pillow_turns_them(orientation):
+    image = Image.fromarray(np.arange(72, dtype=np.uint8).reshape(6, 4, 3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    image.save(buffer, 'PNG', exif=exif)
+    with Image.open(buffer) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    with Image.open(buffer) as opened:
+        np.testing.assert_array_equal(np.asarray(upright(opened)), expected)
