@@ -34,11 +34,15 @@ def dbscan(
 
     Reference: Ester et al. 1996.
     """
-    if eps <= 0 or min_samples < 1:
+    whole = isinstance(min_samples, int | np.integer)
+    if not (0 < eps < np.inf) or not whole or min_samples < 1:
         raise ValueError(
-            f'eps is {eps} and min_samples {min_samples}; expected eps > 0 and min_samples >= 1'
+            f'eps is {eps} and min_samples {min_samples}; expected eps > 0 and min_samples >= 1, a'
+            ' whole number'
         )
     row, column, distance, n = _edges(neighbours, distances)
+    if distance.dtype.kind not in 'fiu':
+        raise ValueError(f'distances are {distance.dtype}; expected real numbers')
     if not (distance >= 0).all():
         raise ValueError(
             f'{(~(distance >= 0)).sum()} of {len(distance)} distances are negative or nan; expected'
@@ -78,6 +82,11 @@ def _edges(
         edges = coo_matrix(neighbours)
         return edges.row, edges.col, edges.data, neighbours.shape[0]
     neighbours = np.asarray(neighbours)
+    if neighbours.ndim != 2 or neighbours.dtype.kind not in 'iu':
+        raise ValueError(
+            f'neighbours are {neighbours.dtype} {neighbours.shape}; expected whole numbers [n, k],'
+            ' row i for sample i'
+        )
     if distances is None or np.shape(distances) != neighbours.shape:
         have = 'no distances' if distances is None else f'distances of shape {np.shape(distances)}'
         raise ValueError(

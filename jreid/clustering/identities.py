@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
+from jreid.clustering.checks import (
+    check_counts,
+    check_finite,
+    check_labels,
+    check_samples,
+    check_tolerance,
+)
 from jreid.clustering.lloyd import KMeans, constrained_kmeans
 from jreid.clustering.scores import cluster_accuracy, silhouette_rows
 
@@ -112,8 +119,11 @@ def estimate_identities(
     Reference: DMTNet (Wang and Hu 2020), section III-C, Eq. 11 and 12; Han et al. 2019, section
     3.3.
     """
-    names, dense = np.unique(np.asarray(source_labels), return_inverse=True)
-    identities, images = len(names), np.shape(target)[0]
+    source, target, names, dense = _checked(source, source_labels, target)
+    check_counts(coarse=coarse, n_init=n_init, max_iterations=max_iterations)
+    check_tolerance(tolerance)
+    _check_sweep(images_per_identity, candidates, probe_splits, silhouette_sample, rule)
+    identities, images = len(names), target.shape[0]
     if identities < 2 or not 0 < probe_fraction < 1:
         raise ValueError(
             f'{identities} source identities and probe_fraction {probe_fraction}; expected at least'
@@ -232,8 +242,9 @@ def cluster_target(
     Raises:
       ValueError: a total outside S+1..S+target images, or features that are not finite.
     """
-    names, dense = np.unique(np.asarray(source_labels), return_inverse=True)
-    images, total = np.shape(target)[0], int(total)
+    source, target, names, dense = _checked(source, source_labels, target)
+    check_counts(total=total, n_init=n_init, max_iterations=max_iterations)
+    images, total = target.shape[0], int(total)
     if not len(names) < total <= len(names) + images:
         raise ValueError(
             f'total is {total}; expected from {len(names) + 1} (source identities + 1) to'
@@ -261,6 +272,44 @@ def cluster_target(
         total=total,
         inertia=float(result.inertia),
     )
+
+
+def _checked(
+    source: Any, source_labels: Any, target: Any
+) -> tuple[Array, Array, np.ndarray, np.ndarray]:
+    """Returns both sides' samples, the source's sorted labels and these as 0..S-1."""
+    own, other = check_samples('source features', source), check_samples('target features', target)
+    if own.shape[1] != other.shape[1]:
+        raise ValueError(
+            f'source features are {own.shape[1]} wide and target features {other.shape[1]};'
+            ' expected one feature for both'
+        )
+    labels = check_labels('source labels', source_labels, own.shape[0], words=True)
+    check_finite('source features', own)
+    check_finite('target features', other)
+    return own, other, *np.unique(labels, return_inverse=True)
+
+
+def _check_sweep(
+    images_per_identity: Any,
+    candidates: Any,
+    probe_splits: Any,
+    silhouette_sample: Any,
+    rule: Any,
+) -> None:
+    """Checks the arguments of the sweep before anything is computed."""
+    if len(images_per_identity) != 2 or not all(0 < x < np.inf for x in images_per_identity):
+        raise ValueError(
+            f'images_per_identity is {images_per_identity}; expected two numbers above 0, the least'
+            ' and the greatest'
+        )
+    if candidates is not None:
+        check_labels('candidates', candidates, -1)
+    for name, count in (('probe_splits', probe_splits), ('silhouette_sample', silhouette_sample)):
+        if count is not None:
+            check_counts(**{name: count})
+    if rule not in ('mean', 'accuracy', 'silhouette'):
+        raise ValueError(f"rule is {rule!r}; expected 'mean', 'accuracy' or 'silhouette'")
 
 
 def probe_identities(

@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from jreid.clustering.checks import check_counts, check_labels, check_samples, check_tolerance
 from jreid.clustering.seeding import seed
 from jreid.clustering.tiles import inertia, merge_nearest, sum_by_label
 
@@ -62,6 +63,7 @@ def kmeans(
 
     Reference: Lloyd 1982; Arthur and Vassilvitskii 2007.
     """
+    x = check_samples('samples', x)
     given = jnp.full(np.shape(x)[0], -1, jnp.int32)
     return constrained_kmeans(
         key,
@@ -105,10 +107,17 @@ def constrained_kmeans(
     Reference: Basu et al. 2002 (constrained k-means); Han et al. 2019, section 3.3; Wang and Hu
     2020 (DMTNet), section III-C.
     """
-    x = jnp.asarray(x)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = check_samples('samples', x)
+    if not isinstance(given, jax.core.Tracer):
+        given = check_labels('given', given, x.shape[0])
     given = jnp.asarray(given, jnp.int32)
     where = jnp.ones(x.shape[0], bool) if where is None else jnp.asarray(where)
+    if where.shape != (x.shape[0],) or where.dtype != bool:
+        raise ValueError(
+            f'where is {where.dtype} {where.shape}; expected bool [{x.shape[0]}], one per sample'
+        )
+    check_counts(k=k, n_init=n_init, max_iterations=max_iterations)
+    check_tolerance(tolerance)
     if k_max is None:
         if isinstance(k, jax.core.Tracer):
             raise ValueError(
@@ -117,8 +126,6 @@ def constrained_kmeans(
             )
         k_max = int(k)
     _check(x, given, where, k, k_max)
-    if not isinstance(n_init, jax.core.Tracer) and n_init < 1:
-        raise ValueError(f'n_init is {n_init}; expected at least 1 restart')
     return _fit(
         key,
         x,

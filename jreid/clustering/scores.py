@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from scipy.sparse import coo_matrix, eye, hstack
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
+from jreid.clustering.checks import check_counts, check_labels, check_samples
 from jreid.clustering.tiles import squared_distances
 
 
@@ -28,7 +29,8 @@ def cluster_accuracy(
 
     Reference: Kuhn 1955; DMTNet (Wang and Hu 2020), Eq. 11.
     """
-    true, predicted = np.asarray(true), np.asarray(predicted)
+    true = check_labels('true labels', true, -1, words=True)
+    predicted = check_labels('predicted labels', predicted, -1, words=True)
     if true.shape != predicted.shape or not true.size:
         raise ValueError(
             f'{true.size} true and {predicted.size} predicted labels; expected as many of each, and'
@@ -71,8 +73,9 @@ def silhouette(
 
     Reference: Rousseeuw 1987.
     """
-    x, labels = jnp.asarray(x), np.asarray(labels)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = check_samples('samples', x)
+    labels = check_labels('labels', labels, x.shape[0])
+    check_counts(block_size=block_size)
     member = labels >= 0
     names, dense = np.unique(labels[member], return_inverse=True)
     if len(names) < 2:

@@ -68,7 +68,7 @@ def people_of(features: Features, *, count: int | None = None) -> People:
     distances = np.full(len(labels), np.inf, np.float32)
     for person in range(int(labels.max(initial=-1)) + 1):
         own = features.features[labels == person]
-        distances[labels == person] = np.linalg.norm(own - own.mean(axis=0), axis=1)
+        distances[labels == person] = np.sqrt(np.square(own - own.mean(axis=0)).sum(axis=1))
     paths = features.images.path.tolist()
     return People(
         features,

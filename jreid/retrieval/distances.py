@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from jreid.retrieval.checks import Array, Features, check_pair, check_positive
+from jreid.retrieval.checks import Array, Features, check_pair, check_positive, numbers
 
 Distance = Literal['euclidean', 'cosine', 'sqeuclidean']
 # Queries per block: 256 rows against a gallery of 100,000 take 0.1 GiB in float32.
@@ -28,7 +28,7 @@ def unit(features: Features) -> np.ndarray:
     division is in float64; the result is float32, or float64 for float64 features. A row of zeros
     stays zero, and its cosine distance to everything is 1.
     """
-    array = np.asarray(features)
+    array = numbers('features', features, '[images, width]', rows=0)
     out = np.empty(array.shape, np.float64 if array.dtype == np.float64 else np.float32)
     for start in range(0, array.shape[0], _COLUMNS):
         wide = array[start : start + _COLUMNS].astype(np.float64)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
-from jreid.retrieval.checks import Array, check_pair
+from jreid.retrieval.checks import Array, Labels, check_distances, check_pair
 from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
 from jreid.retrieval.match_ranks import match_ranks
 from jreid.retrieval.relevance import check_sizes, relevance
@@ -67,10 +67,10 @@ class Metrics:
 def evaluate(
     query: Float[Array, 'q d'],
     gallery: Float[Array, 'g d'],
-    query_ids: Integer[Array, ' q'],
-    gallery_ids: Integer[Array, ' g'],
-    query_cameras: Integer[Array, ' q'] | None = None,
-    gallery_cameras: Integer[Array, ' g'] | None = None,
+    query_ids: Labels,
+    gallery_ids: Labels,
+    query_cameras: Labels | None = None,
+    gallery_cameras: Labels | None = None,
     *,
     distance: Distance = 'euclidean',
     ranks: Sequence[int] = RANKS,
@@ -115,10 +115,10 @@ def evaluate(
 
 def evaluate_distances(
     distances: Float[Array, 'q g'],
-    query_ids: Integer[Array, ' q'],
-    gallery_ids: Integer[Array, ' g'],
-    query_cameras: Integer[Array, ' q'] | None = None,
-    gallery_cameras: Integer[Array, ' g'] | None = None,
+    query_ids: Labels,
+    gallery_ids: Labels,
+    query_cameras: Labels | None = None,
+    gallery_cameras: Labels | None = None,
     *,
     ranks: Sequence[int] = RANKS,
     average_precision: AveragePrecision = 'rank',
@@ -133,6 +133,7 @@ def evaluate_distances(
     check_ranks(ranks)
     check_definition(average_precision)
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
+    distances = check_distances(distances)
     check_sizes(distances.shape, related)
     check_valid(related.matches)
     parts = row_blocks(distances, block_size=block_size, progress=progress)
@@ -146,7 +147,8 @@ def evaluate_distances(
 
 def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
     """Returns the ranks as a tuple after checking that there are some, all of at least 1."""
-    if len(ranks) == 0 or min(ranks) < 1:
+    whole = all(isinstance(k, int | np.integer) for k in ranks)
+    if len(ranks) == 0 or not whole or min(ranks) < 1:
         raise ValueError(f'ranks are {tuple(ranks)}; expected one or more whole numbers from 1')
     return tuple(int(k) for k in ranks)
 

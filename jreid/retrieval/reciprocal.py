@@ -111,8 +111,10 @@ def overlaps(rows: scipy.sparse.csr_matrix, columns: scipy.sparse.csc_matrix) ->
     length = columns.indptr[rows.indices + 1] - first
     entry = np.repeat(first - (np.cumsum(length) - length), length) + np.arange(length.sum())
     smaller = np.minimum(np.repeat(rows.data, length), columns.data[entry])
-    return np.bincount(
+    sums = np.bincount(
         np.repeat(row * width, length) + columns.indices[entry],
         weights=smaller,
         minlength=height * width,
-    ).reshape(height, width)
+    )
+    # Of no overlap at all, numpy counts in whole numbers.
+    return sums.astype(np.float64, copy=False).reshape(height, width)

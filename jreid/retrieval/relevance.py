@@ -3,9 +3,8 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Integer
 
-from jreid.retrieval.checks import Array
+from jreid.retrieval.checks import Labels, check_both
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +17,7 @@ class Relevance:
       left_out_start, left_out: likewise the images of the query's own identity and camera.
       junk: gallery rows of identity -1, left out for every query.
       gallery: number of gallery images, including junk.
+      query_ids, gallery_ids: int64 identities; words have got numbers that both sides share.
     """
 
     match_start: np.ndarray
@@ -26,6 +26,8 @@ class Relevance:
     left_out: np.ndarray
     junk: np.ndarray
     gallery: int
+    query_ids: np.ndarray
+    gallery_ids: np.ndarray
 
     @property
     def queries(self) -> int:
@@ -68,10 +70,10 @@ def _entries(
 
 
 def relevance(
-    query_ids: Integer[Array, ' q'],
-    gallery_ids: Integer[Array, ' g'],
-    query_cameras: Integer[Array, ' q'] | None = None,
-    gallery_cameras: Integer[Array, ' g'] | None = None,
+    query_ids: Labels,
+    gallery_ids: Labels,
+    query_cameras: Labels | None = None,
+    gallery_cameras: Labels | None = None,
 ) -> Relevance:
     """Finds the matches and the left-out images of every query.
 
@@ -80,10 +82,13 @@ def relevance(
     gallery. A query of identity -1 is unknown and has no match. All other identities are ordinary,
     including 0, that of Market-1501's distractors.
 
+    Identities and cameras are whole numbers or words, of which '-1' and '' stand for -1.
+
     Raises:
-      ValueError: cameras for one side only, or lengths that differ.
+      ValueError: cameras for one side only, lengths that differ, or labels that are neither whole
+        numbers nor words.
     """
-    qid, gid = np.asarray(query_ids).astype(np.int64), np.asarray(gallery_ids).astype(np.int64)
+    qid, gid = check_both('identities', query_ids, gallery_ids)
     if (query_cameras is None) != (gallery_cameras is None):
         present, missing = ('gallery', 'query') if query_cameras is None else ('query', 'gallery')
         raise ValueError(
@@ -100,7 +105,7 @@ def relevance(
     if query_cameras is None or gallery_cameras is None:
         own_camera = np.zeros(row.shape[0], bool)
     else:
-        qcam, gcam = np.asarray(query_cameras), np.asarray(gallery_cameras)
+        qcam, gcam = check_both('cameras', query_cameras, gallery_cameras)
         if qcam.shape != qid.shape or gcam.shape != gid.shape:
             raise ValueError(
                 f'{qcam.shape[0]} query and {gcam.shape[0]} gallery cameras for {qid.shape[0]}'
@@ -117,6 +122,8 @@ def relevance(
         *sparse(own_camera),
         junk=np.flatnonzero(gid < 0),
         gallery=gid.shape[0],
+        query_ids=qid,
+        gallery_ids=gid,
     )
 
 

@@ -72,6 +72,8 @@ def rerank(
         out[start:stop] += squared_distances(x[start:stop], y) * (
             lambda_value / scale[start:stop, None]
         ).astype(np.float32)
+    # Overlaps of equal neighbourhoods round to a little above 1, and no distance is negative.
+    np.maximum(out, 0, out=out)
     return out
 
 

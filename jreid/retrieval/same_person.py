@@ -8,9 +8,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
-from jreid.retrieval.checks import Array, check_pair
+from jreid.retrieval.checks import Array, Labels, check_distances, check_pair, check_positive
 from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
 from jreid.retrieval.metrics import check_valid
 from jreid.retrieval.relevance import Relevance, check_sizes, relevance
@@ -69,10 +69,10 @@ class Verification:
 def verification(
     query: Float[Array, 'q d'],
     gallery: Float[Array, 'g d'],
-    query_ids: Integer[Array, ' q'],
-    gallery_ids: Integer[Array, ' g'],
-    query_cameras: Integer[Array, ' q'] | None = None,
-    gallery_cameras: Integer[Array, ' g'] | None = None,
+    query_ids: Labels,
+    gallery_ids: Labels,
+    query_cameras: Labels | None = None,
+    gallery_cameras: Labels | None = None,
     *,
     distance: Distance = 'euclidean',
     rates: Sequence[float] = RATES,
@@ -99,6 +99,7 @@ def verification(
     Source: Fawcett 2006, "An introduction to ROC analysis"; the curve has one point per distinct
     distance, as that of scikit-learn's `roc_curve` without its dropped points.
     """
+    check_positive(block_size=block_size)
     x, y = check_pair(query, gallery)
     if normalise:
         x, y = unit(x), unit(y)
@@ -119,15 +120,15 @@ def verification(
             same.append(next(iter(few))[1][row, place])
     ceiling = 2.0 if distance == 'cosine' else _reach(x, y)
     edges = np.linspace(0, ceiling**2 if distance == 'sqeuclidean' else ceiling, BINS + 1)
-    return _verify(parts, np.concatenate(same), related, np.asarray(query_ids), edges, rates)
+    return _verify(parts, np.concatenate(same), related, edges, rates)
 
 
 def verification_distances(
     distances: Float[Array, 'q g'],
-    query_ids: Integer[Array, ' q'],
-    gallery_ids: Integer[Array, ' g'],
-    query_cameras: Integer[Array, ' q'] | None = None,
-    gallery_cameras: Integer[Array, ' g'] | None = None,
+    query_ids: Labels,
+    gallery_ids: Labels,
+    query_cameras: Labels | None = None,
+    gallery_cameras: Labels | None = None,
     *,
     rates: Sequence[float] = RATES,
     block_size: int = BLOCK,
@@ -140,6 +141,7 @@ def verification_distances(
         person or none of different people.
     """
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
+    distances = check_distances(distances)
     check_sizes(distances.shape, related)
     check_valid(related.matches)
     same, bounds = [], []
@@ -158,7 +160,7 @@ def verification_distances(
     def parts() -> Blocks:
         return row_blocks(distances, block_size=block_size, progress=progress)
 
-    return _verify(parts, np.concatenate(same), related, np.asarray(query_ids), edges, rates)
+    return _verify(parts, np.concatenate(same), related, edges, rates)
 
 
 def _reach(x: np.ndarray, y: np.ndarray) -> float:
@@ -172,7 +174,6 @@ def _verify(
     parts: Callable[[], Blocks],
     same: np.ndarray,
     related: Relevance,
-    query_ids: np.ndarray,
     edges: np.ndarray,
     rates: Sequence[float],
 ) -> Verification:
@@ -185,12 +186,12 @@ def _verify(
     for start, block in parts():
         hidden = related.hide(block, start)
         hidden[related.entries(start, start + block.shape[0])] = np.inf
-        hidden[query_ids[start : start + block.shape[0]] < 0] = np.inf
+        hidden[related.query_ids[start : start + block.shape[0]] < 0] = np.inf
         ordered = np.sort(hidden, axis=None)
         below += ordered.searchsorted(at, 'left')
         upto += ordered.searchsorted(at, 'right')
         inner += _below(ordered, edges)
-    known = int((query_ids >= 0).sum())
+    known = int((related.query_ids >= 0).sum())
     own = int(np.diff(related.left_out_start).sum())
     different = known * (related.gallery - related.junk.size) - own - same.size
     if different < 1:

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
-from jreid.retrieval.checks import Array, check_pair, check_positive
+from jreid.retrieval.checks import Array, Labels, check_distances, check_pair, check_positive
 from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
 from jreid.retrieval.match_ranks import BlockRanks, block_ranks
 from jreid.retrieval.metrics import RANKS, check_ranks, check_valid
@@ -53,10 +53,10 @@ class SingleShot:
 def single_shot_cmc(
     query: Float[Array, 'q d'],
     gallery: Float[Array, 'g d'],
-    query_ids: Integer[Array, ' q'],
-    gallery_ids: Integer[Array, ' g'],
-    query_cameras: Integer[Array, ' q'] | None = None,
-    gallery_cameras: Integer[Array, ' g'] | None = None,
+    query_ids: Labels,
+    gallery_ids: Labels,
+    query_cameras: Labels | None = None,
+    gallery_cameras: Labels | None = None,
     *,
     distance: Distance = 'euclidean',
     ranks: Sequence[int] = RANKS,
@@ -85,17 +85,15 @@ def single_shot_cmc(
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes((x.shape[0], y.shape[0]), related)
     parts = blocks(x, y, distance=distance, block_size=block_size, progress=progress)
-    return _single_shot(
-        parts, related, np.asarray(gallery_ids), ranks=ranks, repeats=repeats, seed=seed
-    )
+    return _single_shot(parts, related, ranks=ranks, repeats=repeats, seed=seed)
 
 
 def single_shot_cmc_distances(
     distances: Float[Array, 'q g'],
-    query_ids: Integer[Array, ' q'],
-    gallery_ids: Integer[Array, ' g'],
-    query_cameras: Integer[Array, ' q'] | None = None,
-    gallery_cameras: Integer[Array, ' g'] | None = None,
+    query_ids: Labels,
+    gallery_ids: Labels,
+    query_cameras: Labels | None = None,
+    gallery_cameras: Labels | None = None,
     *,
     ranks: Sequence[int] = RANKS,
     repeats: int | None = None,
@@ -109,17 +107,15 @@ def single_shot_cmc_distances(
       ValueError: NaN distances, sizes that do not fit, or no query with a match.
     """
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
+    distances = check_distances(distances)
     check_sizes(distances.shape, related)
     parts = row_blocks(distances, block_size=block_size, progress=progress)
-    return _single_shot(
-        parts, related, np.asarray(gallery_ids), ranks=ranks, repeats=repeats, seed=seed
-    )
+    return _single_shot(parts, related, ranks=ranks, repeats=repeats, seed=seed)
 
 
 def _single_shot(
     parts: Iterable[tuple[int, np.ndarray]],
     related: Relevance,
-    gallery_ids: np.ndarray,
     *,
     ranks: Sequence[int],
     repeats: int | None,
@@ -130,7 +126,7 @@ def _single_shot(
     if repeats is not None:
         check_positive(repeats=repeats)
     valid = check_valid(related.matches)
-    identities = Identities(gallery_ids)
+    identities = Identities(related.gallery_ids)
     weight = 1 / related.matches.clip(1)
     curve = max(shown)
     distribution = RankDistribution(identities.size, curve)

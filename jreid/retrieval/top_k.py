@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
-from jreid.retrieval.checks import Array, check_pair, check_positive
+from jreid.retrieval.checks import Array, Labels, check_distances, check_pair, check_positive
 from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
 from jreid.retrieval.relevance import Relevance, check_sizes, relevance
 
@@ -29,10 +29,10 @@ class Ranked:
 def top_ranked(
     query: Float[Array, 'q d'],
     gallery: Float[Array, 'g d'],
-    query_ids: Integer[Array, ' q'],
-    gallery_ids: Integer[Array, ' g'],
-    query_cameras: Integer[Array, ' q'] | None = None,
-    gallery_cameras: Integer[Array, ' g'] | None = None,
+    query_ids: Labels,
+    gallery_ids: Labels,
+    query_cameras: Labels | None = None,
+    gallery_cameras: Labels | None = None,
     *,
     k: int = 10,
     distance: Distance = 'euclidean',
@@ -55,15 +55,15 @@ def top_ranked(
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes((x.shape[0], y.shape[0]), related)
     parts = blocks(x, y, distance=distance, block_size=block_size, progress=progress)
-    return _first(parts, related, np.asarray(query_ids), np.asarray(gallery_ids), k)
+    return _first(parts, related, related.query_ids, related.gallery_ids, k)
 
 
 def top_ranked_distances(
     distances: Float[Array, 'q g'],
-    query_ids: Integer[Array, ' q'],
-    gallery_ids: Integer[Array, ' g'],
-    query_cameras: Integer[Array, ' q'] | None = None,
-    gallery_cameras: Integer[Array, ' g'] | None = None,
+    query_ids: Labels,
+    gallery_ids: Labels,
+    query_cameras: Labels | None = None,
+    gallery_cameras: Labels | None = None,
     *,
     k: int = 10,
     block_size: int = BLOCK,
@@ -75,9 +75,10 @@ def top_ranked_distances(
     """
     check_positive(k=k)
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
+    distances = check_distances(distances)
     check_sizes(distances.shape, related)
     parts = row_blocks(distances, block_size=block_size, progress=False)
-    return _first(parts, related, np.asarray(query_ids), np.asarray(gallery_ids), k)
+    return _first(parts, related, related.query_ids, related.gallery_ids, k)
 
 
 def _first(
@@ -92,6 +93,11 @@ def _first(
     distances = np.full((qid.shape[0], k), np.inf, np.float32)
     for start, block in parts:
         hidden = related.hide(block, start)
+        if np.isnan(hidden).any():
+            bad = start + int(np.flatnonzero(np.isnan(hidden).any(axis=1))[0])
+            raise ValueError(
+                f'distances of query {bad} hold NaN; expected numbers (infinity is allowed)'
+            )
         last = min(k, hidden.shape[1]) - 1
         limit = np.partition(hidden, last, axis=1)[:, last, None]
         row, column = np.nonzero((hidden <= limit) & (hidden < np.inf))

@@ -26,7 +26,7 @@ class FeatureModel:
 
         model = jreid.load_run('runs/demo')
         features = model(['a.jpg', 'b.jpg'])      # float32 [2, model.dim]
-        distance = np.linalg.norm(features[0] - features[1])
+        distance = jreid.retrieval.pairwise(features[:1], features[1:])
 
     It takes one image or several: paths, Pillow images, uint8 RGB arrays [H, W, 3] or
     [N, H, W, 3], or an iterable that mixes them, such as a generator, of which only a batch is in
