@@ -80,17 +80,17 @@ def check_labels(name: str, labels: Any, count: int, *, words: bool = False) -> 
     return array
 
 
-def check_counts(**counts: Any) -> None:
-    """Checks that values, named as in the call, are whole numbers of at least 1, or traced."""
+def check_counts(*, least: int = 1, **counts: Any) -> None:
+    """Checks that values, named as in the call, are whole numbers from `least` on, or traced."""
     for name, value in counts.items():
         if isinstance(value, jax.core.Tracer):
             continue
         try:
             number = operator.index(value)
         except TypeError:
-            number = 0
-        if number < 1:
-            raise ValueError(f'{name} is {value!r}; expected a whole number, at least 1')
+            number = least - 1
+        if number < least:
+            raise ValueError(f'{name} is {value!r}; expected a whole number, at least {least}')
 
 
 def check_tolerance(value: Any) -> None:

@@ -120,7 +120,7 @@ def estimate_identities(
     3.3.
     """
     source, target, names, dense = _checked(source, source_labels, target)
-    check_counts(coarse=coarse, n_init=n_init, max_iterations=max_iterations)
+    check_counts(coarse=coarse, n_init=n_init)
     check_tolerance(tolerance)
     _check_sweep(images_per_identity, candidates, probe_splits, silhouette_sample, rule)
     identities, images = len(names), target.shape[0]
@@ -243,7 +243,7 @@ def cluster_target(
       ValueError: a total outside S+1..S+target images, or features that are not finite.
     """
     source, target, names, dense = _checked(source, source_labels, target)
-    check_counts(total=total, n_init=n_init, max_iterations=max_iterations)
+    check_counts(total=total, n_init=n_init)
     images, total = target.shape[0], int(total)
     if not len(names) < total <= len(names) + images:
         raise ValueError(

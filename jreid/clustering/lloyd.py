@@ -116,7 +116,8 @@ def constrained_kmeans(
         raise ValueError(
             f'where is {where.dtype} {where.shape}; expected bool [{x.shape[0]}], one per sample'
         )
-    check_counts(k=k, n_init=n_init, max_iterations=max_iterations)
+    check_counts(k=k, n_init=n_init)
+    check_counts(least=0, max_iterations=max_iterations)
     check_tolerance(tolerance)
     if k_max is None:
         if isinstance(k, jax.core.Tracer):

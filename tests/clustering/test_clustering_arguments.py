@@ -125,7 +125,7 @@ def test_words_are_labels_where_numbers_are_only_names():
             call(name, **{key: words})
 
 
-COUNTS = ('k', 'n_init', 'max_iterations', 'block_size', 'coarse', 'total', 'probe_splits')
+COUNTS = ('k', 'n_init', 'block_size', 'coarse', 'total', 'probe_splits')
 HAVE = [
     (name, key)
     for name in FUNCTIONS
@@ -145,6 +145,8 @@ def test_counts_below_one_or_not_whole(name, key, value):
     ('name', 'changes', 'message'),
     [
         ('kmeans', {'tolerance': np.nan}, 'tolerance is nan'),
+        ('kmeans', {'max_iterations': -1}, 'max_iterations is -1; .*at least 0'),
+        ('estimate_identities', {'max_iterations': 1.5}, 'max_iterations is 1.5'),
         ('kmeans', {'tolerance': -1}, 'tolerance is -1'),
         ('kmeans', {'where': np.ones(11, bool)}, r'where is bool \(11,\)'),
         ('kmeans', {'where': np.ones(12)}, r'where is float.. \(12,\); expected bool'),

@@ -238,7 +238,7 @@ def test_mistakes_are_named():
     x, label = blobs(8)
     key = jax.random.key(0)
     for call, message in [
-        (lambda: kmeans(key, x, 0, k_max=K_MAX), 'k is 0; expected 1 <= k'),
+        (lambda: kmeans(key, x, 0, k_max=K_MAX), 'k is 0; expected a whole number'),
         (lambda: kmeans(key, x, 30, k_max=K_MAX), 'k is 30; expected 1 <= k <= k_max = 24'),
         (lambda: kmeans(key, x, N + 1), f'{N + 1} clusters asked for of {N} free samples'),
         (
