@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jreid.commands import console
+from jreid.commands.foreign import is_foreign, read_foreign
 from jreid.data.archive import read_arrays
 from jreid.data.datasets.listing import whole
 from jreid.data.decoding import UNREADABLE, BadImageError
@@ -56,11 +57,13 @@ class Features:
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> 'Features':
-        """Reads what `save` wrote.
+        """Reads what `save` wrote, or features of another program, whose `run` is ''.
 
         Raises:
           ValueError: the file is damaged or another kind of file.
         """
+        if is_foreign(path):
+            return Features(*read_foreign(path), '')
         expected = 'a file that jreid extract wrote'
         arrays = read_arrays(
             path,

@@ -180,8 +180,13 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid rank') -> int
         if arguments.top < 1:
             raise ValueError(f'--top is {arguments.top}; expected 1 or more')
         gallery = Features.load(arguments.gallery)
-        if len(arguments.query) == 1 and arguments.query[0].endswith('.npz'):
+        if len(arguments.query) == 1 and arguments.query[0].endswith(('.npz', '.npy')):
             query = Features.load(arguments.query[0])
+        elif not (arguments.run or gallery.run):
+            raise ValueError(
+                f'{arguments.gallery} names no run to extract the queries with; give --run, or'
+                ' features of the queries'
+            )
         else:
             query = extract(
                 arguments.run or gallery.run,

@@ -205,9 +205,9 @@ def test_features_of_another_form_are_refused(changes, message, tmp_path):
         ValueError, match=rf'f.npz: .*{message}.*expected a file that jreid extract wrote'
     ):
         Features.load(tmp_path / 'f.npz')
-    lacking = {name: array for name, array in features().items() if name != 'run'}
+    lacking = {name: array for name, array in features().items() if name != 'camera'}
     (tmp_path / 'f.npz').write_bytes(archive(lacking))
-    with pytest.raises(ValueError, match='it lacks run'):
+    with pytest.raises(ValueError, match='it lacks camera'):
         Features.load(tmp_path / 'f.npz')
     with pytest.raises(FileNotFoundError):
         Features.load(tmp_path / 'none.npz')

@@ -1,0 +1,59 @@
+"""`jreid rank` on features that other programs wrote."""
+
+import numpy as np
+import pytest
+
+from jreid.commands import cli
+from jreid.commands.extract import Features
+
+X = np.asarray([[0, 0], [3, 4], [10, 0]])
+
+
+@pytest.mark.parametrize('dtype', [np.float16, np.float32, np.float64, np.int8])
+def test_rank_takes_plain_arrays(tmp_path, dtype, capsys):
+    np.save(tmp_path / 'g.npy', X.astype(dtype))
+    np.savez(tmp_path / 'q.npz', feats=X[1:2].astype(dtype))
+    assert cli.main(['rank', str(tmp_path / 'g.npy'), str(tmp_path / 'q.npz'), '--top=2']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines[1:3]] == ['0.0000', '5.0000']
+    assert lines[1].endswith('/row1')
+
+
+def test_labels_words_and_relative_paths(tmp_path):
+    names = np.asarray(['a/0.jpg', 'a/1.jpg', '/b/2.jpg'])
+    words = np.asarray(['eve', 'ann', 'eve'])
+    np.savez(
+        tmp_path / 'f.npz', features=X, pids=words, camids=np.asarray([[0], [1], [2]]), path=names
+    )
+    loaded = Features.load(tmp_path / 'f.npz')
+    assert loaded.images.path.tolist() == [
+        str(tmp_path / 'a/0.jpg'),
+        str(tmp_path / 'a/1.jpg'),
+        '/b/2.jpg',
+    ]
+    assert loaded.images.identity.tolist() == [1, 0, 1]
+    assert loaded.images.camera.tolist() == [0, 1, 2]
+    assert (loaded.run, loaded.features.dtype) == ('', np.float32)
+
+
+@pytest.mark.parametrize(
+    ('arrays', 'message'),
+    [
+        ({'x': X}, "has x int64 .3, 2.; expected 'features'"),
+        ({'features': X[0]}, "expected 'features' .images, width"),
+        ({'features': X.astype(str)}, 'expected real numbers'),
+        ({'features': X, 'ids': np.arange(2)}, 'identities are int64 .2,.'),
+        ({'features': X, 'cams': np.zeros(3)}, 'cameras are float64'),
+        ({'features': X, 'paths': np.arange(3)}, 'paths are int64'),
+    ],
+)
+def test_files_of_another_form_are_answered(tmp_path, arrays, message):
+    np.savez(tmp_path / 'f.npz', **arrays)
+    with pytest.raises(ValueError, match=message):
+        Features.load(tmp_path / 'f.npz')
+
+
+def test_images_as_queries_need_a_run(tmp_path, capsys):
+    np.save(tmp_path / 'g.npy', X)
+    assert cli.main(['rank', str(tmp_path / 'g.npy'), 'query.jpg']) == 1
+    assert 'names no run to extract the queries with' in capsys.readouterr().err
