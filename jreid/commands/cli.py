@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -141,7 +142,17 @@ def main(words: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    command = COMMANDS[name]
+    try:
+        return _run(COMMANDS[name], name, rest, is_program=is_program)
+    except KeyboardInterrupt:
+        if not is_program:
+            raise
+        from jreid.commands import console
+
+        console.stop('stopped', signal.SIGINT)
+
+
+def _run(command: Command, name: str, rest: list[str], *, is_program: bool) -> int:
     if command.usage and {'-h', '--help'} & set(rest):
         print(command.usage, end='')
         return 0

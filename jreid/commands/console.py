@@ -1,6 +1,8 @@
 """Shows the log of the commands on the screen."""
 
+import contextlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -64,3 +66,19 @@ def refuse(message: str) -> NoReturn:
     """Ends a command whose arguments are wrong with a line on the screen and the status 2."""
     print(message, file=sys.stderr)
     sys.exit(2)
+
+
+def stop(message: str, number: int) -> NoReturn:
+    """Ends the process at once after a signal, with a line on the screen and the status 128 + n.
+
+    jaxlib crashes at Python's exit where Ctrl-C came while it compiled, so there is none.
+
+    Args:
+      number: of the signal.
+    """
+    print(message, file=sys.stderr)
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(128 + number)

@@ -5,6 +5,7 @@ Trains a run, or continues it from its last checkpoint.
 
 import logging
 import pathlib
+import signal
 import sys
 
 import jax
@@ -66,18 +67,20 @@ def main(argv: list[str]) -> None:
             )
         sharding.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     # A wrong flag is answered before the seconds that this import takes.
+    from jreid.training import stopping
     from jreid.training.loop import train
 
     config = parsed_config()
     workdir = _WORKDIR.value or f'runs/{_pair()}-{config.variant}-{config.seed}'
     log.info('devices: %s', ', '.join(f'{d.platform} {d.device_kind}' for d in jax.devices()))
+    again = f'the same command with --workdir={workdir} goes on from'
     try:
-        with sharding.stopping_together():
+        with stopping.on_sigterm(), sharding.stopping_together():
             train(config, workdir)
     except KeyboardInterrupt:
-        sys.exit(
-            f'stopped; the same command with --workdir={workdir} goes on from the last checkpoint'
-        )
+        console.stop(f'stopped; {again} the last checkpoint', signal.SIGINT)
+    except stopping.Stopped as stopped:
+        console.stop(f'{stopped}; {again} there', signal.SIGTERM)
     except (ArithmeticError, ImportError, OSError, RuntimeError, ValueError) as error:
         if _TRACEBACK.value:
             raise

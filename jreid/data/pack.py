@@ -280,7 +280,7 @@ def _decode_all(
     with (
         open(part, 'r+b') as file,
         ThreadPoolExecutor(workers) as pool,
-        tqdm(total=n, initial=done, desc=description, unit='image', delay=1) as bar,
+        tqdm(total=n, initial=done, desc=description, unit='image', delay=1, disable=None) as bar,
     ):
         while done < n:
             results = list(pool.map(read, paths[done : done + BLOCK].tolist()))

@@ -234,6 +234,8 @@ class Refreshed:
         and types that `Method.init` gave them; the trainer names a leaf that does not.
       report: scalars to log, e.g. the estimated number of identities.
       tables: name -> equal-length arrays to be written and plotted, e.g. the sweep of NIEC.
+      useless: True where nothing can be learnt from the labels: no step is taken until the next
+        refresh.
     """
 
     labels: np.ndarray
@@ -241,6 +243,7 @@ class Refreshed:
     state: State
     report: Mapping[str, float]
     tables: Mapping[str, Mapping[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+    useless: bool = False
 
 
 Described = Mapping[str, np.ndarray]

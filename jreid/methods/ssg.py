@@ -17,6 +17,7 @@ their camera.
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
@@ -48,6 +49,8 @@ from jreid.methods.contract import (
     Term,
 )
 from jreid.methods.settings.ssg import Settings, check
+
+log = logging.getLogger('jreid')
 
 PARTS = ('whole', 'upper', 'lower')
 """The features, in the order of the pseudo labels' columns."""
@@ -202,6 +205,17 @@ def _refresh(settings: Settings) -> Callable[..., Refreshed]:
         report['identities_estimated'] = report[f'clusters_{PARTS[0]}']
         memory = {'eps': jnp.asarray(kept, jnp.float32)}
         columns = np.stack(labels, axis=1)
-        return Refreshed(columns, params, state._replace(memory=memory), report)
+        noise = not (columns >= 0).any()
+        if noise:
+            log.warning(
+                'grouping found nothing but noise in %d images (eps %s, from rho %g, method.rho):'
+                ' this round trains nothing and leaves the model as it was. A greater rho makes eps'
+                ' greater, a smaller method.min_samples (%d) makes groups of fewer images',
+                len(columns),
+                ', '.join(f'{name} {eps:.4g}' for name, eps in zip(PARTS, kept, strict=True)),
+                s.rho,
+                s.min_samples,
+            )
+        return Refreshed(columns, params, state._replace(memory=memory), report, useless=noise)
 
     return refresh

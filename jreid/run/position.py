@@ -13,6 +13,8 @@ class Position:
         next.
       started: whether the phase has its optimizer state (and target statistics).
       refreshed: whether the refresh that is due at the start of this epoch has been done.
+      useless: whether the last refresh gave labels that nothing can be learnt from.
+      skipped: epochs' images that were left out for that.
       phase_start: global number of the phase's first step.
       refreshes: refreshes so far.
       metrics: bytes of metrics.jsonl written so far.
@@ -26,6 +28,8 @@ class Position:
     step: int = 0
     started: bool = False
     refreshed: bool = False
+    useless: bool = False
+    skipped: int = 0
     phase_start: int = 0
     refreshes: int = 0
     metrics: int = 0

@@ -24,7 +24,7 @@ from jreid.methods.contract import SOURCE, TARGET, Method, Phase, RefreshContext
 from jreid.run.config import check, keep_config
 from jreid.run.lock import alone
 from jreid.run.system import Edit, System, build_system
-from jreid.training import finishing, measuring, preflight, telling
+from jreid.training import finishing, measuring, preflight, stopping, telling
 from jreid.training.data import Data, open_data
 from jreid.training.progress import Progress
 
@@ -49,6 +49,7 @@ def train(
       ValueError: the config cannot be run, or the folder holds a run of another config.
       FloatingPointError: a loss term is not finite; names the step and the term.
       RuntimeError: another process trains in the folder.
+      Stopped: SIGTERM came within `jreid.training.stopping.on_sigterm`; the checkpoint is written.
     """
     workdir = pathlib.Path(workdir)
     first_host = jax.process_index() == 0
@@ -71,6 +72,7 @@ def train(
                         run.refresh()
                     run.epoch()
                     run.after_epoch()
+                    run.stop_if_asked()
                 run.end_phase()
             return run.finish()
 
@@ -229,7 +231,7 @@ class Run:
         self.progress.replace_state(
             dataclasses.replace(self.state, params=refreshed.params, state=refreshed.state)
         )
-        position.report = dict(refreshed.report)
+        position.report, position.useless = dict(refreshed.report), refreshed.useless
         # How well labels agree with the target's true ones is logged and read by nothing.
         first = feeds.first_column(self.progress.labels)
         truth, index = self.data.target.train, self.data.target_train.index
@@ -237,13 +239,8 @@ class Run:
         self.progress.write('refresh', {**refreshed.report, **quality})
         self.progress.write_labels(self.data.target_train.index, refreshed.tables)
         message = ', '.join(f'{name} {value:g}' for name, value in refreshed.report.items())
-        log.info(
-            'refresh %d after epoch %d (%.1f s): %s',
-            position.refreshes + 1,
-            position.epoch,
-            time.time() - begun,
-            message,
-        )
+        place = f'refresh {position.refreshes + 1} after epoch {position.epoch}'
+        log.info('%s (%.1f s): %s', place, time.time() - begun, message)
         position.refreshes += 1
         position.refreshed = True
         self.progress.save()
@@ -252,6 +249,10 @@ class Run:
         """Takes the steps of an epoch from the position on."""
         phase, position, total = self.phase, self.position, self.steps_per_epoch(self.phase)
         images = phase.images_per_step
+        if position.useless and phase.refresh_every:
+            position.skipped += self._images(phase)
+            position.epoch, position.refreshed = position.epoch + 1, False
+            return
         batches = feeds.epoch_batches(
             phase.streams,
             self.feeds,
@@ -262,9 +263,12 @@ class Run:
             seed=(self.config.seed, position.phase, position.epoch),
         )
         pools = feeds.pools(phase.streams, self.feeds)
-        first_step = position.phase_start + position.epoch * total
+        first_step = int(self.state.step) - position.step
         pending: tuple[int, Any] | None = None
-        with self._told() as self.told:
+        self.told = telling.of_epoch(
+            self.method.phases, position, self._images, self.progress.clock, active=self.first_host
+        )
+        with self.told:
             for i in range(total - position.step):
                 begun = time.perf_counter()
                 self.progress.state, values = self.step.run(
@@ -278,38 +282,33 @@ class Run:
                 self.progress.clock.step(time.perf_counter() - begun, images, compiles=i == 0)
                 self.told.step(images)
                 every = self.config.checkpoint.every_steps
-                if every and position.step % every == 0 and position.step < total:
+                due = bool(every) and position.step % every == 0
+                if (due or stopping.asked()) and position.step < total:
                     self._account(*pending)
                     pending = None
-                    self.progress.save()
+                    if due:
+                        self.progress.save()
+                    self.stop_if_asked()
             if pending:
                 self._account(*pending)
         self.told.tell(list(phase.terms))
         position.epoch, position.step, position.refreshed = position.epoch + 1, 0, False
 
-    def _told(self) -> telling.Epoch:
-        phase, position = self.phase, self.position
-        later = self.method.phases[position.phase + 1 :]
-        left = self._images(phase) * (phase.epochs - position.epoch - 1)
-        return telling.Epoch(
-            f'{phase.name} {position.epoch + 1}/{phase.epochs}',
-            (self._images(phase), position.step * phase.images_per_step),
-            left=left + sum(self._images(other) * other.epochs for other in later),
-            clock=self.progress.clock,
-            active=self.first_host,
-        )
+    def stop_if_asked(self) -> None:
+        """Writes a checkpoint and ends the run where SIGTERM came.
+
+        Raises:
+          Stopped: it came.
+        """
+        if stopping.asked():
+            self.progress.keep()
+            step = int(self.state.step)
+            raise stopping.Stopped(f'stopped by SIGTERM; the checkpoint of step {step} is written')
 
     def _account(self, number: int, values: Any) -> None:
         """Checks and logs the scalars of a step."""
         named = self.step.scalars(sharding.local(values))
-        wrong = [name for name, value in named.items() if not np.isfinite(value)]
-        if wrong:
-            kept = self.progress.checkpoints.numbers()
-            raise FloatingPointError(
-                f'step {number} (phase {self.phase.name}): {", ".join(wrong)} not finite; the last'
-                f' checkpoint is {f"of step {kept[-1] // 10}" if kept else "none"}. In a new'
-                " --workdir, lower the learning rate or the term's weight."
-            )
+        preflight.check_finite(named, number, self.phase, self.progress.checkpoints.numbers())
         self.progress.window.add(named)
         done = number - self.position.phase_start - 1
         rate = None if self.rate is None else float(self.rate(done))
@@ -384,6 +383,7 @@ class Run:
             return {}
         self.progress.note_time()
         seen = sum(self._images(phase) * phase.epochs for phase in self.method.phases)
+        seen -= self.position.skipped
         return finishing.finish(
             self.config, self.data, self.system, self.progress, images_seen=seen, drawn=drawn
         )

@@ -1,12 +1,12 @@
-"""Checks before the first step what would stop a run after hours."""
+"""Checks before the first step what would stop a run after hours, and after each its scalars."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
 
 from jreid.engine.feeds import Feed, first_column
-from jreid.methods.contract import SOURCE, Method, Refreshed, State, Tree
+from jreid.methods.contract import SOURCE, Method, Phase, Refreshed, State, Tree
 
 
 def check_phases(method: Method, feeds: Mapping[str, Feed], *, parts: int, devices: int) -> None:
@@ -101,4 +101,25 @@ def check_alike(tree: Tree, template: Tree, *, name: str, source: str) -> None:
             f' {expected.get(key, "nothing")}'
             f'{f" (and {len(differing) - 1} more leaves differ)" if len(differing) > 1 else ""}:'
             ' keep the shapes that Method.init gave'
+        )
+
+
+def check_finite(
+    values: Mapping[str, float], number: int, phase: Phase, kept: Sequence[int]
+) -> None:
+    """Checks the scalars of a step.
+
+    Args:
+      number: of the step.
+      kept: numbers of the checkpoints, ten times their steps.
+
+    Raises:
+      FloatingPointError: one is not finite; names the step, the terms and the last checkpoint.
+    """
+    wrong = [name for name, value in values.items() if not np.isfinite(value)]
+    if wrong:
+        raise FloatingPointError(
+            f'step {number} (phase {phase.name}): {", ".join(wrong)} not finite; the last'
+            f' checkpoint is {f"of step {kept[-1] // 10}" if kept else "none"}. In a new --workdir,'
+            " lower the learning rate or the term's weight."
         )

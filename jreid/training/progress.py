@@ -59,6 +59,7 @@ class Progress:
         self.root = jax.random.key(config.seed)
         self.labels = feeds.first_labels(data.target_train.index, system.method.label_columns)
         self.position = Position()
+        self._saved: tuple[int | bool, ...] = ()
         self.checkpoints = Checkpoints(
             workdir / 'checkpoints',
             keep=config.checkpoint.keep,
@@ -161,7 +162,17 @@ class Progress:
         }
         tree = {'state': self.state, 'labels': self.labels}
         self.checkpoints.save(number, tree, meta, score=score)
+        self._saved = self._place()
         self.note_time()
+
+    def keep(self) -> None:
+        """Writes a checkpoint unless the last one is of this very place."""
+        if self._saved != self._place():
+            self.save()
+
+    def _place(self) -> tuple[int | bool, ...]:
+        at = self.position
+        return at.phase, at.epoch, at.step, at.started, at.refreshed
 
     def write(
         self,

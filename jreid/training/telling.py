@@ -1,10 +1,12 @@
 """Says how training goes: loss and rate in the bar, one line per epoch in the log."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jreid.methods.contract import Phase
 from jreid.run.clock import Clock
+from jreid.run.position import Position
 from jreid.run.records import Window, progress_bar
 
 log = logging.getLogger('jreid')
@@ -73,6 +75,32 @@ class Epoch:
         now, then = self._clock.session(), before or {'images': 0, 'step_seconds': 0}
         seconds = now['step_seconds'] - then['step_seconds']
         return (now['images'] - then['images']) / seconds if seconds > 0 else 0.0
+
+
+def of_epoch(
+    phases: Sequence[Phase],
+    position: Position,
+    images: Callable[[Phase], int],
+    clock: Clock,
+    *,
+    active: bool,
+) -> Epoch:
+    """Makes what tells the epoch that comes next.
+
+    Args:
+      phases: of the run.
+      images: phase -> images of one of its epochs.
+      clock, active: see `Epoch`.
+    """
+    phase, later = phases[position.phase], phases[position.phase + 1 :]
+    left = images(phase) * (phase.epochs - position.epoch - 1)
+    return Epoch(
+        f'{phase.name} {position.epoch + 1}/{phase.epochs}',
+        (images(phase), position.step * phase.images_per_step),
+        left=left + sum(images(other) * other.epochs for other in later),
+        clock=clock,
+        active=active,
+    )
 
 
 def duration(seconds: float) -> str:

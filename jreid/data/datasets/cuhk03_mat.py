@@ -120,6 +120,7 @@ def _write(file: Any, kind: str, folder: pathlib.Path, path: pathlib.Path) -> No
         desc=f'unpacking {path.name}, {kind}',
         unit='person',
         delay=1,
+        disable=None,
     ) as bar:
         for pair, people in enumerate(cells, 1):
             for person, references in enumerate(people, 1):
