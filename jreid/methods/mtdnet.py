@@ -15,8 +15,8 @@ phase is fine-tuning ('finetune'), fine-tuning on both sets' images ('augment'),
 copies of the network, one per domain, both from the source-trained one, whose fc7 responses to
 pairs are coupled by a contrastive loss. After training nothing reads the source's copy.
 
-Differs from the paper: means over pairs in Eq. 2 and 4, and over triplets in Eq. 1 where
-`triplet_reduction` says so; the paper prints sums.
+Differs from the paper: means over pairs in Eq. 2 and 4 and half the mean over triplets in Eq. 1, as
+the layers of the authors' program have them; the paper prints sums.
 """
 
 from collections.abc import Mapping

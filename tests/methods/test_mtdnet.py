@@ -196,6 +196,20 @@ def test_losses_by_hand(reduction):
     assert np.isfinite(gradients).all()
 
 
+def test_triplet_term_is_half_the_mean_beside_the_other_means_by_default():
+    """The authors' layer divides by twice the number of triplets."""
+    features = np.random.default_rng(0).normal(size=(24, 5)).astype(np.float32)
+    term = mtdnet_terms.task_terms(mtdnet.Settings(), 'target')['triplet']
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    losses = [
+        max(0, 1 + np.sum((a - p) ** 2) - np.sum((a - n) ** 2))
+        for a, p, *negatives in (unit[:12], unit[12:])
+        for n in negatives
+    ]
+    found = term({'target': {'feature': features}}, {}, None, None)
+    assert 0 < np.mean(losses) / 2 == pytest.approx(float(found), rel=1e-5)
+
+
 def test_coupling_draws_pairs_that_agree_together_and_others_apart():
     """With responses that are the same for all positive pairs and opposite for negative ones the
     loss is 0 where labels agree, and 0 where they do not.

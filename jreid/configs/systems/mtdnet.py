@@ -46,8 +46,6 @@ SMALL = {
     'feature_width': 128,
     'dropout': 0.2,
     'initial': 'he',
-    # of a sum, the clipped gradient would be the triplet loss's alone
-    'triplet_reduction': 'mean',
 }
 
 

@@ -43,9 +43,11 @@ class Settings:
     normalise: bool = True  # ranking feature of unit length, as FaceNet's; the paper does not say
     # the authors' published setting, as are the weights and the contrastive margin
     triplet_margin: float = 1.0
-    triplet_reduction: Literal['sum', 'mean'] = 'sum'  # over a batch's triplets, Eq. 1
+    # over a batch's triplets, beside the other losses' means; Eq. 1 prints a sum
+    triplet_reduction: Literal['mean', 'sum'] = 'mean'
     contrastive_margin: float = 1.0  # on fc7's responses of unit length
-    weight_triplet: Weight = 1.0
+    # the authors' triplet layer divides its mean by 2, as their contrastive one does
+    weight_triplet: Weight = 0.5
     weight_classification: Weight = 1.0
     weight_contrastive: Weight = 1.0
 
