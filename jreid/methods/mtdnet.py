@@ -13,7 +13,8 @@ The network learns on a large labelled source, then on a small target with its l
 one system here that reads the target's training labels (`config.data.target_labels`). The second
 phase is fine-tuning ('finetune'), fine-tuning on both sets' images ('augment'), or 'cross': two
 copies of the network, one per domain, both from the source-trained one, whose fc7 responses to
-pairs are coupled by a contrastive loss. After training nothing reads the source's copy.
+pairs are coupled by a contrastive loss. The source's copy stands still, as in the authors' program,
+or learns too (`source_copy`). After training nothing reads it.
 
 Differs from the paper: means over pairs in Eq. 2 and 4 and half the mean over triplets in Eq. 1, as
 the layers of the authors' program have them; the paper prints sums.
@@ -158,7 +159,7 @@ def _phases(
         target = Phase(
             name=s.target_training,
             epochs=s.target_iterations // size,
-            optimizer=_optimizer(s, copy_rate=1.0),
+            optimizer=_optimizer(s, copy_rate=float(s.source_copy == 'trained')),
             steps_per_epoch=size,
             report_as='supervised',
             adapt_statistics=normalised,
@@ -188,11 +189,9 @@ def _target_training(network: Network, problem: Problem, settings: Settings) -> 
             'terms': task_terms(s, UNION),
             'metrics': task_metrics(s, UNION),
         }
-    terms = {
-        **task_terms(s, TARGET),
-        **task_terms(s, SOURCE, prefix='source_'),
-        'contrastive': contrastive_term(s),
-    }
+    terms = {**task_terms(s, TARGET), 'contrastive': contrastive_term(s)}
+    if s.source_copy == 'trained':
+        terms |= task_terms(s, SOURCE, prefix='source_')
     return {
         'streams': {'target': _stream(TARGET, pairs, s), 'source': _stream(SOURCE, pairs, s)},
         'forward': _forward_copies(network, s),
@@ -257,7 +256,12 @@ def _forward_union(network: Network, settings: Settings) -> Forward:
 
 
 def _forward_copies(network: Network, settings: Settings) -> Forward:
-    """Makes the forward pass of each domain's copy on its own images."""
+    """Makes the forward pass of each domain's copy on its own images.
+
+    A frozen copy drops units out like the other, since the authors' program does, but its
+    batch-norm statistics stand still as its parameters do.
+    """
+    frozen = settings.source_copy == 'frozen'
 
     def forward(
         params: Params, state: State, batch: Batch, context: Context
@@ -266,6 +270,10 @@ def _forward_copies(network: Network, settings: Settings) -> Forward:
         networks = {TARGET: own_network(params), SOURCE: params[COPY]}
         for domain, own in networks.items():
             images, options = batch[domain]['image'], _options(settings, keys[domain])
+            if frozen and domain == SOURCE:
+                own = jax.lax.stop_gradient(own)
+                outputs[domain] = domains.inference(network, own, state, images, domain, **options)
+                continue
             outputs[domain], state = domains.forward(network, own, state, images, domain, **options)
         return outputs, state
 

@@ -83,8 +83,8 @@ class Network(nn.Module):
 
         Returns:
           `feature` [B, feature_width] where the form ranks; `responses` [B / group * (group - 1),
-          dense_width] (fc7's) and `logits` [.., 2] (another person, same person) where it
-          classifies.
+          dense_width] (fc7's, before their ReLU) and `logits` [.., 2] (another person, same person)
+          where it classifies.
         """
         maps = self.backbone.stem_to_stage3(images, train)
         out = {} if self.form == 'classification' else {'feature': self._feature(maps)}
@@ -129,8 +129,11 @@ class Network(nn.Module):
     def _feature(self, maps: Array) -> Array:
         if self.form == 'multi':
             return self.ranking(maps.reshape(maps.shape[0], -1))
-        return self.fc8(self.drop7(self.dense(self.trunk(maps))))
+        return self._fc8(self.dense(self.trunk(maps)))
 
     def _classify(self, joint: Array) -> tuple[Array, Array]:
         responses = self.dense(self.trunk(joint))
-        return responses, self.fc8(self.drop7(responses))
+        return responses, self._fc8(responses)
+
+    def _fc8(self, responses: Array) -> Array:
+        return self.fc8(self.drop7(nn.relu(responses)))

@@ -6,6 +6,7 @@ Equation numbers are those of Chen, Chen, Zhang & Huang, AAAI 2017; see `jreid.m
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jreid.losses import cross_entropy, listed_triplet, pair_contrastive
 from jreid.losses.distances import unit
@@ -98,11 +99,15 @@ def contrastive_term(settings: Settings) -> Term:
     """Returns L_cts of the two copies' responses, weighted; see `coupling`."""
     s = settings
 
+    def responses(outputs: Outputs, domain: str) -> Array:
+        fc7 = outputs[domain]['responses']
+        return fc7 if s.coupled == 'fc7' else nn.relu(fc7)
+
     def contrastive(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
         loss = coupling(
             keys_of(context)['coupling'],
-            outputs[SOURCE]['responses'],
-            outputs[TARGET]['responses'],
+            responses(outputs, SOURCE),
+            responses(outputs, TARGET),
             negatives=s.triplets_per_pair,
             margin=s.contrastive_margin,
         )
@@ -114,15 +119,17 @@ def contrastive_term(settings: Settings) -> Term:
 def coupling(key: Array, source: Array, target: Array, *, negatives: int, margin: float) -> Array:
     """Computes L_cts (Eq. 3 and 4) of the fc7 responses to the two domains' pairs.
 
-    Every counted pair of the source meets one of the target, drawn at random; their label is the
-    XNOR of the two pairs' labels.
+    Both pairs of a target triplet, the positive and the negative one, meet the same counted pair of
+    the source, drawn at random without repeats; the label is the XNOR of the two pairs' labels. So
+    one of the two agrees with the source's pair, as in the authors' program.
 
     Args:
       source, target: responses [groups * (1 + negatives), D].
     """
-    rows, same = counted_pairs(len(source) // (1 + negatives), negatives)
-    order = jax.random.permutation(key, len(rows))
-    agree = jnp.asarray(same) == jnp.asarray(same)[order]
-    return pair_contrastive(
-        unit(source)[rows], unit(target)[jnp.asarray(rows)[order]], agree, margin=margin
-    )
+    groups = len(source) // (1 + negatives)
+    rows, same = (jnp.asarray(each) for each in counted_pairs(groups, negatives))
+    drawn = jax.random.permutation(key, len(rows))[: groups * negatives]
+    # In the order of the target's counted pairs: the positives of a group, then its negatives.
+    drawn = jnp.tile(drawn.reshape(groups, negatives), 2).ravel()
+    agree = same == same[drawn]
+    return pair_contrastive(unit(source)[rows[drawn]], unit(target)[rows], agree, margin=margin)

@@ -143,10 +143,10 @@ class AlexNetTrunk(nn.Module):
 
 
 class AlexNetDense(nn.Module):
-    """fc6 and fc7 with ReLU, and dropout between them: a map to fc7's responses [b, width].
+    """fc6 with ReLU, dropout, and fc7: a map to fc7's responses before their ReLU [b, width].
 
-    Dropout is on where the caller gives the random stream 'dropout'; the one after fc7 is the
-    caller's.
+    Dropout is on where the caller gives the random stream 'dropout'; the ReLU and the dropout after
+    fc7 are the caller's.
     """
 
     width: int = 4096
@@ -158,7 +158,7 @@ class AlexNetDense(nn.Module):
         x = x.reshape(x.shape[0], -1)
         x = nn.relu(nn.Dense(self.width, name='fc6', **initial('fc6', self.initial))(x))
         x = nn.Dropout(self.rate, deterministic=not self.has_rng('dropout'))(x)
-        return nn.relu(nn.Dense(self.width, name='fc7', **initial('fc7', self.initial))(x))
+        return nn.Dense(self.width, name='fc7', **initial('fc7', self.initial))(x)
 
 
 class AlexNet(nn.Module):

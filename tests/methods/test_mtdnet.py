@@ -220,20 +220,35 @@ def test_coupling_draws_pairs_that_agree_together_and_others_apart():
         mtdnet_terms.coupling(jax.random.key(0), rows, 5 * rows, negatives=2, margin=1.0)
     ) == pytest.approx(0, abs=1e-6)
     # With the target's roles exchanged, those that agree lie 2 ** 0.5 apart, the others together:
-    # 1/2 d^2 = 1 or 1/2 m^2 = 1/2 each.
+    # 1/2 d^2 = 1 or 1/2 m^2 = 1/2 each, and half of them agree.
     swapped = np.stack([negative, positive, positive, negative, positive, positive]).astype(
         np.float32
     )
     found = [
-        float(mtdnet_terms.coupling(jax.random.key(i), rows, swapped, negatives=2, margin=1.0))
+        float(mtdnet_terms.coupling(jax.random.key(i), rows, target, negatives=2, margin=1.0))
+        for target in (swapped, np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32))
         for i in range(4)
     ]
-    assert all(0.5 <= value <= 1 for value in found)
-    assert len(set(found)) > 1  # another draw an iteration
+    assert found[:4] == pytest.approx([0.75] * 4)
+    assert len(set(found[4:])) > 1  # another draw per iteration
 
 
-def test_both_copies_learn_and_the_contrastive_loss_reaches_both():
-    method = method_of('mtdnet-cross')
+@pytest.mark.parametrize('coupled', ['fc7', 'relu7'])
+def test_what_is_coupled(coupled):
+    """Responses that differ below 0 alone are the same after the ReLU."""
+    term = mtdnet_terms.contrastive_term(mtdnet.Settings(coupled=coupled, triplets_per_pair=1))
+    source = np.tile(np.array([1.0, 0.0], np.float32), (2, 1))
+    target = np.tile(np.array([1.0, -1.0], np.float32), (2, 1))
+    outputs = {'source': {'responses': source}, 'target': {'responses': target}}
+    found = term(outputs, {}, None, Context(jax.random.key(0), jnp.float32(0)))
+    distance = np.sqrt(2 - 2 / np.sqrt(2)) if coupled == 'fc7' else 0.0
+    expected = (distance**2 / 2 + max(0, 1 - distance) ** 2 / 2) / 2
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize('source_copy', ['frozen', 'trained'])
+def test_copies_that_learn_and_losses_that_reach_them(source_copy):
+    method = method_of('mtdnet-cross', source_copy=source_copy)
     params, state = method.init(jax.random.key(0))
     phase = method.phases[-1]
     params, _ = phase.start(params, state)
@@ -247,10 +262,12 @@ def test_both_copies_learn_and_the_contrastive_loss_reaches_both():
         name: {'image': images_of(20, seed=seed)} for seed, name in enumerate(('source', 'target'))
     }
 
-    @jax.jit
+    statistics = []
+
     def terms(params):
         context = Context(jax.random.key(1), jnp.float32(0))
-        outputs, _ = phase.forward(params, state, batch, context)
+        outputs, moved = phase.forward(params, state, batch, context)
+        statistics.append(moved.statistics)
         return {name: term(outputs, batch, state, context) for name, term in phase.terms.items()}
 
     values, pull = jax.vjp(terms, params)
@@ -265,10 +282,15 @@ def test_both_copies_learn_and_the_contrastive_loss_reaches_both():
             )
         }
 
-    assert reached('contrastive') == {'copy': True, 'own': True}
+    trained = source_copy == 'trained'
+    assert phase.optimizer.multipliers == {'all': 1.0, 'copy': float(trained)}
+    assert reached('contrastive') == {'copy': trained, 'own': True}
     for term in ('triplet', 'pairs'):
         assert reached(term) == {'copy': False, 'own': True}
-        assert reached(f'source_{term}') == {'copy': True, 'own': False}
+        if trained:
+            assert reached(f'source_{term}') == {'copy': True, 'own': False}
+    assert any(name.startswith('source_') for name in values) == trained
+    assert (statistics[0]['source'] is state.statistics['source']) != trained
 
 
 @pytest.mark.parametrize(

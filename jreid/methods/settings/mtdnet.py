@@ -45,6 +45,11 @@ class Settings:
     triplet_margin: float = 1.0
     # over a batch's triplets, beside the other losses' means; Eq. 1 prints a sum
     triplet_reduction: Literal['mean', 'sum'] = 'mean'
+    # how the cross-domain form treats the source's copy: 'frozen': as the authors' program; 'trained':
+    # on the source's own losses and the coupling, as the paper may be read
+    source_copy: Literal['frozen', 'trained'] = 'frozen'
+    # responses that are coupled: 'fc7': before their ReLU, as the authors' program; 'relu7': after it
+    coupled: Literal['fc7', 'relu7'] = 'fc7'
     contrastive_margin: float = 1.0  # on fc7's responses of unit length
     # the authors' triplet layer divides its mean by 2, as their contrastive one does
     weight_triplet: Weight = 0.5
