@@ -1,6 +1,7 @@
 """`jreid convert IN OUT [--backbone NAME]`: converts weights to jreid's .safetensors."""
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,12 @@ from flax import traverse_util
 from safetensors.numpy import save_file
 
 from jreid.models import BACKBONES
-from jreid.models.weights.loading import WeightsError, place_weights, read_weights
+from jreid.models.weights.loading import (
+    WeightsError,
+    place_weights,
+    read_weights,
+    same_arrays_note,
+)
 
 DESCRIPTION = """Converts a weight file (.pth, .pb, .onnx, .caffemodel, .npz) to .safetensors.
 With --backbone the names are the paths in the backbone's variables:
@@ -33,12 +39,13 @@ def convert(source: str, target: str, *, backbone: str | None = None, prefix: st
       prefix: use only arrays whose name begins with this.
 
     Raises:
-      WeightsError: the file cannot be read, lacks a parameter of the backbone, or `target` has
-        another suffix.
+      WeightsError: the file cannot be read, lacks a parameter of the backbone, says that it is of
+        another one, or `target` has another suffix.
     """
     if pathlib.Path(target).suffix != '.safetensors':
         raise WeightsError(f'{target}: the target must end in .safetensors')
     weights = read_weights(source, prefix)
+    note = '' if backbone is None else same_arrays_note(source, backbone)
     if backbone is None:
         chosen = {k: np.ascontiguousarray(v) for k, v in weights.items() if k.startswith(prefix)}
         if not chosen:
@@ -60,7 +67,7 @@ def convert(source: str, target: str, *, backbone: str | None = None, prefix: st
         target,
         metadata={'backbone': backbone},
     )
-    return report.summary()
+    return dataclasses.replace(report, note=note).summary()
 
 
 def main(words: Sequence[str] | None = None, *, prog: str = 'jreid convert') -> int:

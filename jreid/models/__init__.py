@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import flax.linen as nn
 
-from jreid.models.alexnet import alexnet
+from jreid.models.alexnet import alexnet, caffenet
 from jreid.models.efficientnet_lite import efficientnet_lite0
 from jreid.models.mobilenet import mobilenet_v1
 from jreid.models.resnet import resnet18, resnet34, resnet50
@@ -57,7 +57,15 @@ BACKBONES: dict[str, Backbone] = {
         256,
         (123.0, 117.0, 104.0),
         (1.0,) * 3,
-        '224x224 images; Caffe weights (.caffemodel, .npz, .safetensors)',
+        '224x224 images; weights of bvlc_alexnet (.caffemodel, .npz, .safetensors)',
+    ),
+    'caffenet': Backbone(
+        caffenet,
+        256,
+        (123.0, 117.0, 104.0),
+        (1.0,) * 3,
+        '224x224 images; AlexNet that pools before it normalises; weights of'
+        ' bvlc_reference_caffenet (.caffemodel, .npz, .safetensors)',
     ),
     'small_cnn': Backbone(
         small_cnn, 256, IMAGENET_MEAN, IMAGENET_STD, 'no weights: trained from scratch'

@@ -1,5 +1,8 @@
 """AlexNet (Krizhevsky et al. 2012) as Caffe has it: groups of 2 in conv2, conv4, conv5, local
 response normalisation, pooling that rounds sizes up.
+
+Caffe has two networks of it, with the same arrays: `alexnet` (bvlc_alexnet) normalises before it
+pools, as the paper; `caffenet` (bvlc_reference_caffenet) pools before it normalises.
 """
 
 import math
@@ -89,11 +92,13 @@ class AlexNetStem(nn.Module):
     Attributes:
       widths: channels of conv1 and conv2.
       first_stride: of conv1; 2 gives images of half the size the grid of whole ones.
+      pool_first: pooling before local response normalisation, as CaffeNet.
       initial: see `initial`.
     """
 
     widths: tuple[int, int] = (96, 256)
     first_stride: int = 4
+    pool_first: bool = False
     initial: Initial = 'caffe'
     dtype: Any = jnp.float32
 
@@ -104,9 +109,14 @@ class AlexNetStem(nn.Module):
             for name in ('conv1', 'conv2')
         )
         x = nn.relu(Conv(self.widths[0], 11, self.first_stride, 0, **first)(images))
-        x = max_pool_ceil(local_response_norm(x))
+        x = self._smaller(x)
         x = nn.relu(Conv(self.widths[1], 5, 1, 2, groups=2, **second)(x))
-        return max_pool_ceil(local_response_norm(x)).astype(jnp.float32)
+        return self._smaller(x).astype(jnp.float32)
+
+    def _smaller(self, x: Maps) -> Maps:
+        if self.pool_first:
+            return local_response_norm(max_pool_ceil(x))
+        return max_pool_ceil(local_response_norm(x))
 
 
 class AlexNetTrunk(nn.Module):
@@ -171,11 +181,13 @@ class AlexNet(nn.Module):
     Attributes:
       widths: channels of conv1 to conv5, even numbers.
       first_stride: of conv1; 2 for images of half the size.
+      pool_first: True for CaffeNet's order, pooling before local response normalisation.
       initial: random start without weights from a file, 'caffe' or 'he' (`initial`).
     """
 
     widths: tuple[int, ...] = (96, 256, 384, 384, 256)
     first_stride: int = 4
+    pool_first: bool = False
     initial: Initial = 'caffe'
     last_stride: int = 1
     dtype: Any = jnp.float32
@@ -197,7 +209,9 @@ class AlexNet(nn.Module):
                 f'widths are {self.widths}; expected five even numbers, the channels of conv1 to'
                 ' conv5'
             )
-        self.stem = AlexNetStem(self.widths[:2], self.first_stride, self.initial, self.dtype)
+        self.stem = AlexNetStem(
+            self.widths[:2], self.first_stride, self.pool_first, self.initial, self.dtype
+        )
         self.trunk = AlexNetTrunk(self.widths[2:], self.initial, self.dtype)
 
     def __call__(self, images: Maps, train: bool = False) -> Maps:
@@ -205,7 +219,7 @@ class AlexNet(nn.Module):
         return self.stage4(self.stem_to_stage3(images, train), train)
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
-        """The map after pool2."""
+        """The map after pool2 and its normalisation, in either order."""
         return block(self, lambda network, y: network.stem(y), images, train)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
@@ -215,4 +229,9 @@ class AlexNet(nn.Module):
 
 def alexnet(**options: Any) -> AlexNet:
     """Caffe's AlexNet, 256 features."""
-    return AlexNet(**options)
+    return AlexNet(pool_first=False, **options)
+
+
+def caffenet(**options: Any) -> AlexNet:
+    """Caffe's reference network, 256 features: AlexNet with pooling before normalisation."""
+    return AlexNet(pool_first=True, **options)

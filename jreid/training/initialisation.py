@@ -1,5 +1,6 @@
 """Starts a fresh run from random numbers, a file of ImageNet weights, or another run."""
 
+import json
 import logging
 import pathlib
 from typing import Any
@@ -9,6 +10,8 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from jreid.methods.contract import Method, Params, State, Tree
+from jreid.models.weights import loading
+from jreid.models.weights.loading import SAME_ARRAYS
 from jreid.run.checkpoints import CheckpointError, Checkpoints
 
 log = logging.getLogger('jreid')
@@ -33,7 +36,7 @@ def initialise(
       prefix: what stands before the names of the file's network, see `load_weights`.
     """
     if run:
-        return from_run(run, method, params, state)
+        return from_run(run, method, params, state, backbone=backbone)
     if weights:
         return load_weights(weights, backbone, method, params, state, prefix=prefix)
     log.warning(
@@ -43,7 +46,12 @@ def initialise(
 
 
 def from_run(
-    workdir: str | pathlib.Path, method: Method, params: Params, state: State
+    workdir: str | pathlib.Path,
+    method: Method,
+    params: Params,
+    state: State,
+    *,
+    backbone: str = '',
 ) -> tuple[Params, State]:
     """Takes parameters and statistics of another run's last checkpoint where path and shape agree.
 
@@ -53,16 +61,24 @@ def from_run(
     Args:
       workdir: the other run's folder.
       method: this run's system; its backbones must be in the other run, whole.
+      backbone: name of this run's backbone; '' to compare its arrays alone.
 
     Raises:
       FileNotFoundError: the folder holds no run.
       CheckpointError: the run has no checkpoint.
-      ValueError: a parameter of a backbone is not in the run, or has another shape there.
+      ValueError: a parameter of a backbone is not in the run, or has another shape there; or the
+        run has the other of two backbones with the same arrays (AlexNet and CaffeNet).
     """
     folder = pathlib.Path(workdir)
     if not (folder / 'checkpoints').is_dir():
         raise FileNotFoundError(
             f'init.run: {folder} holds no run; expected the --workdir of a run of jreid.main'
+        )
+    other = _backbone_of(folder)
+    if {other, backbone} == set(SAME_ARRAYS):
+        raise ValueError(
+            f'init.run: {folder} has the backbone {other}, this run {backbone}: the same arrays of'
+            ' another network; give both runs the same model.backbone'
         )
     checkpoints = Checkpoints(folder / 'checkpoints', read_only=True)
     restored = checkpoints.restore_model()
@@ -108,6 +124,11 @@ def from_run(
     return tree['params'], state._replace(statistics=statistics)
 
 
+def _backbone_of(folder: pathlib.Path) -> str:
+    config = folder / 'config.json'
+    return json.loads(config.read_text())['model']['backbone'] if config.is_file() else ''
+
+
 def _flat(params: Params, statistics: Tree) -> dict[tuple[str, ...], Any]:
     return traverse_util.flatten_dict({'params': params, 'statistics': dict(statistics)})
 
@@ -127,8 +148,6 @@ def load_weights(
     Raises:
       WeightsError: the file cannot be read, or a shape differs.
     """
-    from jreid.models.weights import loading
-
     path = loading.default_weights(name) if weights == 'package' else weights
     statistics = dict(state.statistics)
     for part in method.backbones:
@@ -142,5 +161,6 @@ def load_weights(
                 domain: {**tree, part: jax.tree.map(jnp.asarray, own)} if part in tree else tree
                 for domain, tree in statistics.items()
             }
-    log.log(logging.WARNING if report.unset else logging.INFO, 'weights: %s', report.summary())
+    doubtful = report.unset or report.note
+    log.log(logging.WARNING if doubtful else logging.INFO, 'weights: %s', report.summary())
     return params, state._replace(statistics=statistics)

@@ -365,7 +365,7 @@ def test_small_configs_keep_what_the_variant_changes():
             config.method.target_training,
             config.model.backbone,
             config.data.target_labels,
-        ) == ('cross', 'alexnet', True)
+        ) == ('cross', 'caffenet', True)
         assert make('dmtnet').data.target_labels is False
 
 
@@ -373,7 +373,7 @@ def test_small_configs_keep_what_the_variant_changes():
     'pair', ['cuhk03', 'cuhk032cuhk01', 'cuhk032ilids', 'cuhk032prid', 'cuhk032viper']
 )
 def test_papers_pairs(pair):
-    """Caffe's AlexNet at 224 x 224, CUHK03 in 1,160/100/100, single shots by expectation, and
+    """CaffeNet at 224 x 224, CUHK03 in 1,160/100/100, single shots by expectation, and
     options that the loaders have.
     """
     config = importlib.import_module(f'configs.{pair}').get_config('mtdnet-cls')
@@ -382,7 +382,11 @@ def test_papers_pairs(pair):
         config.data.height,
         config.data.width,
         config.evaluation.single_shot,
-    ) == ('alexnet', 224, 224, 'exact')
+    ) == ('caffenet', 224, 224, 'exact')
+    assert (config.method.source_iterations, config.method.target_iterations) == (
+        200_000,
+        0 if pair == 'cuhk03' else 20_000,
+    )
     source = config.data.source_options
     assert (
         config.data.source,

@@ -8,10 +8,13 @@ from jreid.models.alexnet import (
     AlexNetDense,
     AlexNetStem,
     AlexNetTrunk,
+    alexnet,
+    caffenet,
     initial,
     local_response_norm,
     max_pool_ceil,
 )
+from jreid.models.convolution import Conv
 from jreid.models.weights.loading import place_weights
 
 
@@ -74,7 +77,7 @@ def test_map_that_is_too_small_to_pool():
         max_pool_ceil(jnp.zeros((1, 4, 1, 2)))
 
 
-def torch_alexnet(torch, weights, x):
+def torch_alexnet(torch, weights, x, pool_first):
     functional = torch.nn.functional
 
     def conv(x, index, **options):
@@ -88,16 +91,20 @@ def torch_alexnet(torch, weights, x):
         )
 
     def norm_pool(x):
-        return functional.max_pool2d(
-            functional.local_response_norm(x, 5, 1e-4, 0.75, 1.0), 3, 2, ceil_mode=True
-        )
+        for step in ('pool', 'norm') if pool_first else ('norm', 'pool'):
+            if step == 'pool':
+                x = functional.max_pool2d(x, 3, 2, ceil_mode=True)
+            else:
+                x = functional.local_response_norm(x, 5, 1e-4, 0.75, 1.0)
+        return x
 
     x = norm_pool(conv(norm_pool(conv(x, 1, stride=4)), 2, padding=2, groups=2))
     x = conv(conv(conv(x, 3, padding=1), 4, padding=1, groups=2), 5, padding=1, groups=2)
     return functional.max_pool2d(x, 3, 2, ceil_mode=True)
 
 
-def test_whole_network_equals_torch_with_caffes_blue_first_weights():
+@pytest.mark.parametrize(('make', 'pool_first'), [(alexnet, False), (caffenet, True)])
+def test_whole_network_equals_torch_with_caffes_blue_first_weights(make, pool_first):
     torch = pytest.importorskip('torch')
     shapes = {
         'conv1': (96, 3, 11, 11),
@@ -111,14 +118,33 @@ def test_whole_network_equals_torch_with_caffes_blue_first_weights():
         weights[f'{name}.weight'] = maps(i, *shape) * np.float32(np.sqrt(2 / np.prod(shape[1:])))
         weights[f'{name}.bias'] = 0.1 * maps(10 + i, shape[0])
     images = 50 * maps(20, 1, 99, 99, 3)
-    module = AlexNet()
+    module = make()
     shaped = jax.eval_shape(module.init, jax.random.key(0), images)
     empty = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), dict(shaped))
     variables, _ = place_weights(empty, weights, path='caffe', backbone='alexnet', strict=True)
     blue_first = torch.tensor(images[..., ::-1].copy()).permute(0, 3, 1, 2)
-    expected = torch_alexnet(torch, weights, blue_first).permute(0, 2, 3, 1).numpy()
+    expected = torch_alexnet(torch, weights, blue_first, pool_first).permute(0, 2, 3, 1).numpy()
     found = jax.jit(module.apply)(variables, images)
     assert np.abs(found - expected).max() < 1e-4 * expected.std()
+
+
+@pytest.mark.parametrize('pool_first', [False, True])
+def test_order_of_pooling_and_normalisation(pool_first):
+    x = 200 * maps(0, 1, 51, 51, 3)
+    stem = AlexNetStem((8, 8), pool_first=pool_first, initial='he')
+    params = stem.init(jax.random.key(0), x)['params']
+    assert set(params) == {'conv1', 'conv2'}  # the arrays do not say the order
+    y = jnp.asarray(x)
+    for name, options in (('conv1', (11, 4, 0)), ('conv2', (5, 1, 2))):
+        conv = Conv(8, *options, groups=2 if name == 'conv2' else 1, use_bias=True)
+        y = jax.nn.relu(conv.apply({'params': params[name]}, y))
+        if pool_first:
+            y = local_response_norm(max_pool_ceil(y))
+        else:
+            y = max_pool_ceil(local_response_norm(y))
+    np.testing.assert_allclose(stem.apply({'params': params}, x), y, rtol=1e-5, atol=1e-5)
+    other = AlexNetStem((8, 8), pool_first=not pool_first, initial='he')
+    assert np.abs(other.apply({'params': params}, x) - y).max() > 1e-2 * np.std(y)
 
 
 def test_sizes_are_the_papers():

@@ -17,6 +17,7 @@ from jreid import methods
 from jreid.configs import variants
 from jreid.methods.contract import Problem
 from jreid.models import backbones
+from jreid.models.weights import loading
 from jreid.models.weights.caffe import read_caffemodel
 from jreid.models.weights.loading import WeightsError, read_weights
 from jreid.training import initialisation
@@ -230,7 +231,7 @@ def caffe_bytes(caffe):
         ('safetensors', '{}_{}'),
     ],
 )
-def test_files_of_caffes_arrays(suffix, names, tmp_path):
+def test_files_of_caffes_arrays(suffix, names, tmp_path, caplog):
     """conv1's blue channel comes first in Caffe, and last here."""
     weights = weights_of(SHAPES)
     stored = {}
@@ -241,16 +242,19 @@ def test_files_of_caffes_arrays(suffix, names, tmp_path):
         np.savez(tmp_path / 'w.npz', **stored)
     else:
         save_file(stored, tmp_path / 'w.safetensors')
-    module, _ = backbones.build('alexnet', {'widths': (8, 8, 8, 8, 8)})
+    module, _ = backbones.build('caffenet', {'widths': (8, 8, 8, 8, 8)})
     settings = variants.method_settings('mtdnet')
     method = methods.build(settings, module, Problem((99, 99), 2, 2, 2, target_labelled=True))
     shapes = jax.eval_shape(method.init, jax.random.key(0))
     params, state = (
         jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree) for tree in shapes[:2]
     )
-    loaded, _ = initialisation.load_weights(
-        str(tmp_path / f'w.{suffix}'), 'alexnet', method, params, state
-    )
+    with caplog.at_level('WARNING', 'jreid'):
+        loaded, _ = initialisation.load_weights(
+            str(tmp_path / f'w.{suffix}'), 'caffenet', method, params, state
+        )
+    assert 'does not say which of alexnet and caffenet it is of' in caplog.text
+    assert 'caffenet, which pools before local response normalisation' in caplog.text
     stem = loaded['backbone']['stem']
     np.testing.assert_array_equal(
         stem['conv1']['kernel'], weights['conv1.weight'].transpose(2, 3, 1, 0)[:, :, ::-1]
@@ -261,6 +265,52 @@ def test_files_of_caffes_arrays(suffix, names, tmp_path):
     np.testing.assert_array_equal(stem['conv1']['bias'], weights['conv1.bias'])
     # the pairs' part starts at random, as in the paper
     assert not np.any(loaded['conv3']['kernel'])
+
+
+ORDERS = {'alexnet': ('norm1', 'pool1'), 'caffenet': ('pool1', 'norm1'), '': ()}
+
+
+@pytest.mark.parametrize('old', [False, True])
+@pytest.mark.parametrize('backbone', list(ORDERS))
+def test_weights_of_the_other_order_are_refused(backbone, old, caffe, tmp_path):
+    """AlexNet's and CaffeNet's arrays are alike; the file's list of layers tells them apart."""
+    message = caffe['NetParameter'].FromString(net(caffe, weights_of(SHAPES), old=old))
+    for name in ORDERS[backbone]:
+        (message.layers if old else message.layer).add(name=name)
+    path = tmp_path / 'w.caffemodel'
+    path.write_bytes(message.SerializeToString())
+    assert loading.stated_backbone(path) == backbone
+    if not backbone:
+        assert 'model.backbone says alexnet, which pools after' in loading.same_arrays_note(
+            path, 'alexnet'
+        )
+        return
+    assert loading.same_arrays_note(path, backbone) == ''
+    other = next(name for name in ORDERS if name not in ('', backbone))
+    with pytest.raises(
+        WeightsError,
+        match=f'holds weights of {backbone}, which is another network than {other}; set'
+        f" model.backbone to '{backbone}'",
+    ):
+        loading.load_into({}, path, backbone=other)
+
+
+def test_converted_weights_name_their_backbone(tmp_path):
+    path = tmp_path / 'w.safetensors'
+    for stated, expected in (('caffenet', 'caffenet'), ('mine', '')):
+        save_file({'conv1_w': np.zeros(1)}, path, metadata={'backbone': stated})
+        assert loading.stated_backbone(path) == expected
+    path = tmp_path / 'w.npz'
+    np.savez(path, conv1_w=np.zeros(1))
+    assert loading.stated_backbone(path) == ''
+    assert loading.same_arrays_note(path, 'resnet50') == ''
+
+
+def test_run_of_the_other_order_is_refused(tmp_path):
+    (tmp_path / 'checkpoints').mkdir()
+    (tmp_path / 'config.json').write_text('{"model": {"backbone": "alexnet"}}')
+    with pytest.raises(ValueError, match='has the backbone alexnet, this run caffenet: the same'):
+        initialisation.from_run(tmp_path, None, {}, None, backbone='caffenet')
 
 
 def test_npz_that_is_refused(tmp_path):

@@ -18,6 +18,7 @@ BLOCKS = {
     'efficientnet_lite0': 16,
     'mobilenet_v1': 13,
     'alexnet': 2,
+    'caffenet': 2,
     'small_cnn': 5,
     'tiny_cnn': 3,
 }
@@ -44,7 +45,7 @@ def test_every_backbone_is_listed():
 @pytest.mark.parametrize('name', sorted(BLOCKS))
 def test_every_block_of_every_backbone_is_recomputed_and_no_parameter_is_renamed(name):
     """Traced, not compiled."""
-    size = (1, 224, 224, 3) if name == 'alexnet' else (1, 32, 16, 3)
+    size = (1, 224, 224, 3) if name in ('alexnet', 'caffenet') else (1, 32, 16, 3)
     image, shapes, counts = jax.ShapeDtypeStruct(size, jnp.float32), [], []
     for remat in (False, True):
         module, _ = backbones.build(name, {}, remat=remat)

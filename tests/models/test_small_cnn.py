@@ -10,7 +10,7 @@ from jreid.models.heads import BNNeck, Classifier, average_pool
 def test_shapes_of_all_backbones_agree_with_their_records():
     for name, record in BACKBONES.items():
         module = record.constructor()
-        images = jnp.zeros((1, 224, 224, 3) if name == 'alexnet' else (1, 64, 32, 3))
+        images = jnp.zeros((1, 224, 224, 3) if name in ('alexnet', 'caffenet') else (1, 64, 32, 3))
         maps = jax.eval_shape(
             lambda key, x, m=module: m.init_with_output(key, x)[0], jax.random.key(0), images
         )

@@ -21,7 +21,8 @@ SIZES = {'alexnet': (64, 48)}
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 
-@pytest.fixture(scope='module', params=sorted(BACKBONES))
+# CaffeNet has AlexNet's layers in another order.
+@pytest.fixture(scope='module', params=sorted(set(BACKBONES) - {'caffenet'}))
 def network(request):
     """(name, parameters, inference, training), both passes of parameters and images."""
     name = request.param

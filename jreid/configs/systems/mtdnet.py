@@ -23,7 +23,7 @@ SYSTEM = System(
         'data.target_labels': True,
         'data.height': 224,
         'data.width': 224,
-        'model.backbone': 'alexnet',
+        'model.backbone': 'caffenet',  # as the authors' program, whose weights are CaffeNet's
         'augment.pad': 0,  # each image and its mirror, and no other change
         'augment.erase_probability': 0.0,
         'evaluation.mirror': True,  # scores averaged over the mirror images of both sides
@@ -55,7 +55,7 @@ def small_images(config: ConfigDict, *, height: int, width: int) -> None:
     conv1's stride is halved, so that the maps keep their grid.
     """
     config.data.height, config.data.width = height, width
-    config.model.backbone, config.model.weights = 'alexnet', ''
+    config.model.backbone, config.model.weights = 'caffenet', ''
     config.model.options = ConfigDict(
         {'widths': (16, 32, 64, 64, 32), 'first_stride': 2, 'initial': 'he'}
     )

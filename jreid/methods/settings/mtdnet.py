@@ -21,8 +21,9 @@ class Settings:
     # how the source-trained network learns the target: 'finetune': on its images; 'augment': on
     # both sets' images; 'cross': as two coupled copies
     target_training: Literal['finetune', 'augment', 'cross'] = 'finetune'
-    source_iterations: Count = 20_000  # paper: silent. 0 where init.run names a source-trained run
-    target_iterations: Count = 5_000  # paper: silent. 0 for the source-trained network alone
+    # paper: silent; the authors' program's. 0 where init.run names a source-trained run
+    source_iterations: Count = 200_000
+    target_iterations: Count = 20_000  # likewise; 0 for the source-trained network alone
     # iterations between checkpoints, the trainer's epochs; the two above are multiples of it
     epoch_iterations: Size = 1000
     pairs_per_batch: Size = 12  # positive pairs; paper: silent
@@ -45,10 +46,11 @@ class Settings:
     triplet_margin: float = 1.0
     # over a batch's triplets, beside the other losses' means; Eq. 1 prints a sum
     triplet_reduction: Literal['mean', 'sum'] = 'mean'
-    # how the cross-domain form treats the source's copy: 'frozen': as the authors' program; 'trained':
-    # on the source's own losses and the coupling, as the paper may be read
+    # of the cross-domain form; 'frozen': as in the authors' program; 'trained': on the source's own
+    # losses and the coupling, as the paper may be read
     source_copy: Literal['frozen', 'trained'] = 'frozen'
-    # responses that are coupled: 'fc7': before their ReLU, as the authors' program; 'relu7': after it
+    # responses that are coupled; 'fc7': before their ReLU, as in the authors' program; 'relu7':
+    # after it
     coupled: Literal['fc7', 'relu7'] = 'fc7'
     contrastive_margin: float = 1.0  # on fc7's responses of unit length
     # the authors' triplet layer divides its mean by 2, as their contrastive one does

@@ -76,6 +76,23 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return arrays
 
 
+def order_of(path: str | os.PathLike[str]) -> str:
+    """Which of Caffe's two networks of the same arrays a `.caffemodel` holds.
+
+    Returns:
+      'caffenet' where a pooling layer stands before the first normalisation, 'alexnet' where that
+      comes first, '' where the file lists none of the two or cannot be read.
+    """
+    try:
+        data = memoryview(pathlib.Path(path).read_bytes())
+        layers = [text(layer, 1) for layer in messages(data, 100)]
+        layers += [text(layer, 4) for layer in messages(data, 2)]
+    except DAMAGE:
+        return ''
+    first = next((name for name in layers if name.startswith(('pool', 'norm'))), '')
+    return {'pool': 'caffenet', 'norm': 'alexnet'}.get(first[:4], '')
+
+
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Name -> array of an `.npz` file; arrays of Python objects are refused, so that no code of the
     file runs.

@@ -2,18 +2,18 @@
 `.caffemodel` and `.npz`, without running any code of the file.
 """
 
+import dataclasses
 import importlib.util
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from jreid.models.weights.caffe import read_caffemodel, read_npz
+from jreid.models.weights.caffe import order_of, read_caffemodel, read_npz
 from jreid.models.weights.frozen_graph import read_frozen_graph
 from jreid.models.weights.kinds import kind_of
 from jreid.models.weights.names import FAMILIES, own_name, unnumbered
@@ -47,16 +47,17 @@ PACKAGES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class LoadReport:
     """What a load did: `loaded` and `unset` are paths in the variables, `unused` names of the
-    file.
+    file; `note` is what the file leaves to the user to know, '' for nothing.
     """
 
     path: str
     loaded: tuple[str, ...]
     unused: tuple[str, ...]
     unset: tuple[str, ...]
+    note: str = ''
 
     def summary(self) -> str:
         """Text for the log: counts, then every unused name and every parameter not set."""
@@ -67,8 +68,12 @@ class LoadReport:
         lines += [f'  not used: {name}' for name in self.unused] + [
             f'  not set: {name}' for name in self.unset
         ]
+        lines += [f'  {self.note}'] if self.note else []
         return '\n'.join(lines)
 
+
+SAME_ARRAYS = ('alexnet', 'caffenet')
+"""Backbones whose arrays have the same names and shapes: weights of one fit the other, wrongly."""
 
 READERS = {
     'safetensors': lambda path: _read_safetensors(path),
@@ -130,11 +135,14 @@ def load_into(
     `variables` has the collections `params` and `batch_stats`; the backbone lies at `scope` in
     each, e.g. ('backbone',). Of the file, only names that begin with `prefix` count. Arrays take
     the dtype of those they replace. `strict` makes a parameter that is not set an error. Raises
-    WeightsError where a shape differs, where no name fits `backbone`, and for a bad file.
+    WeightsError where a shape differs, where no name fits `backbone`, where the file names another
+    backbone as its own, and for a bad file.
     """
+    weights = read_weights(path, prefix)
+    note = same_arrays_note(path, backbone)
     loaded, report = place_weights(
         variables,
-        read_weights(path, prefix),
+        weights,
         path=str(path),
         backbone=backbone,
         scope=scope,
@@ -148,7 +156,45 @@ def load_into(
             ' graphs fold into the convolutions; export the model in training mode'
             ' (training=TrainingMode.TRAINING, do_constant_folding=False), or use its .pth file'
         )
-    return loaded, report
+    return loaded, dataclasses.replace(report, note=note)
+
+
+def same_arrays_note(path: str | os.PathLike[str], backbone: str) -> str:
+    """A warning where `backbone` shares its arrays with another and the file does not say whose
+    they are; '' otherwise.
+
+    Raises WeightsError where the file says that it is of another backbone.
+    """
+    stated = stated_backbone(path)
+    if stated and stated != backbone:
+        raise WeightsError(
+            f'{path} holds weights of {stated}, which is another network than {backbone}; set'
+            f" model.backbone to '{stated}', or name weights of {backbone}"
+        )
+    if stated or backbone not in SAME_ARRAYS:
+        return ''
+    return (
+        f'the file does not say which of {" and ".join(SAME_ARRAYS)} it is of, whose arrays are the'
+        f' same; model.backbone says {backbone}, which pools'
+        f' {"before" if backbone == "caffenet" else "after"} local response normalisation'
+    )
+
+
+def stated_backbone(path: str | os.PathLike[str]) -> str:
+    """The backbone that a file names itself, '' where it names none that jreid has.
+
+    `jreid convert --backbone` writes it; a `.caffemodel` lists its layers in order.
+    """
+    kind = kind_of(path)
+    if kind == 'caffemodel':
+        return order_of(path)
+    if kind != 'safetensors':
+        return ''
+    import safetensors
+
+    with safetensors.safe_open(path, 'np') as file:
+        stated = (file.metadata() or {}).get('backbone', '')
+    return stated if stated in FAMILIES else ''
 
 
 def place_weights(

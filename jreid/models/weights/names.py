@@ -165,4 +165,5 @@ FAMILIES: dict[str, Callable[[str, np.ndarray], Placed | None]] = {
     'efficientnet_lite0': efficientnet_lite_name,
     'mobilenet_v1': mobilenet_name,
     'alexnet': alexnet_name,
+    'caffenet': alexnet_name,
 }
