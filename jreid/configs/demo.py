@@ -71,6 +71,8 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
             # is noise, above it one cluster swallows the rest
             'rho': 3e-3,
             'cluster_centring': 'camera',
+            # the first round's features: mAP 22 with the target's statistics, 16 without
+            'batch_norm': 'split',
         },
         teacher=_BASELINE,
     )

@@ -45,6 +45,8 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
             'group_learning_rate': 1e-4,
             'rho': 3e-3 * 1_536 / 1_248,  # as many pairs per image as in the demo
             'cluster_centring': 'camera',
+            # the first round's features: mAP 9.3 with the target's statistics, 8.0 without
+            'batch_norm': 'split',
         },
         teacher={'source_epochs': 10},
     )

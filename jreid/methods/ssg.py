@@ -107,8 +107,8 @@ def _phases(network: nn.Module, settings: Settings) -> tuple[Phase, ...]:
     first = ptl.phase(network, settings)
     if first.report_as == 'adapted':
         first = dataclasses.replace(first, report_as='proxy')
-    # Statistics of the target that the phase before has tracked are better than those of a pass
-    # over it.
+    # Of statistics per domain: those of the target that the phase before has tracked are better
+    # than those of a pass over it. Common ones go on from where they are.
     tracked = TARGET in {stream.domain for stream in first.streams.values()}
     second = Phase(
         name='group',
@@ -124,7 +124,8 @@ def _phases(network: nn.Module, settings: Settings) -> tuple[Phase, ...]:
         ),
         refresh_every=settings.round_epochs,
         report_as='adapted',
-        adapt_statistics=not settings.source_epochs or not tracked,
+        adapt_statistics=settings.batch_norm == 'split'
+        and (not settings.source_epochs or not tracked),
     )
     return (first, second) if settings.source_epochs else (second,)
 

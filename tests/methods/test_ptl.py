@@ -103,6 +103,19 @@ def test_both_tasks_on_both_domains(config_of, taught, tmp_path):
         label.label(model, config, tmp_path / 'out')
 
 
+def test_domains_share_statistics_except_in_the_split_variants():
+    chosen = {
+        name: variants.method_settings(name).batch_norm
+        for name in variants.VARIANTS
+        if variants.system_of(name).name in ('ptl', 'ssg')
+    }
+    assert {name for name, value in chosen.items() if value == 'split'} == {
+        'ptl-split',
+        'ptl-ssg-split',
+    }
+    assert set(chosen.values()) == {'joint', 'split'}
+
+
 def test_baseline_reads_nothing_of_the_target():
     method = build('ptl-bl', PROBLEM)
     (phase,) = method.phases

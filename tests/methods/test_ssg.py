@@ -216,6 +216,27 @@ def test_unknown_centring_is_refused(config_of, tmp_path):
         loop.train(config_of('ssg', cluster_centring='cameras'), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ('variant', 'batch_norm', 'estimated'),
+    [
+        ('bl-ssg', 'joint', False),
+        ('bl-ssg', 'split', True),
+        ('ssg', 'joint', False),
+        ('ssg', 'split', True),
+        ('ptl-ssg', 'joint', False),
+        ('ptl-ssg-split', 'split', False),  # tracked by the proxy tasks on the target
+    ],
+)
+def test_statistics_that_the_rounds_start_from(variant, batch_norm, estimated):
+    settings = variants.method_settings(variant, {'batch_norm': batch_norm})
+    assert settings.batch_norm == batch_norm
+    problem = Problem(
+        (32, 16), 20, 60, 60, target_attribute_names=('hat',), mask_domains=('target',)
+    )
+    method = methods.build(settings, BACKBONES['tiny_cnn'].constructor(), problem)
+    assert method.phases[-1].adapt_statistics == estimated
+
+
 def described(seed, images=60, width=8):
     """Returns unit features of 12 people, to which each camera adds something."""
     rng = np.random.default_rng(seed)

@@ -22,6 +22,8 @@ SYSTEM = System(
         'ptl-hp-t': Variant({'parsing': 'target'}, 'BL+HP^t'),
         'ptl-attr-t': Variant({'attributes': 'target'}, 'BL+Attr^t'),
         'ptl': Variant(BOTH_ON_TARGET, 'BL+HP^t+Attr^t'),
+        # Batch-norm statistics per domain: PTL with what AdaBN gives.
+        'ptl-split': Variant({**BOTH_ON_TARGET, 'batch_norm': 'split'}),
         'ptl-hp-s': Variant({'parsing': 'source'}, 'BL+HP^s'),
         'ptl-hp-st': Variant({'parsing': 'both'}, 'BL+HP^s+HP^t'),
         'ptl-attr-s': Variant({'attributes': 'source'}, 'BL+Attr^s'),

@@ -17,6 +17,7 @@ SYSTEM = System(
         'bl-ssg-dagger': Variant(DAGGER, 'BL+SSG-dagger'),
         'ptl-ssg-dagger': Variant({**ptl.BOTH_ON_TARGET, **DAGGER}, 'PTL+SSG-dagger'),
         'ptl-ssg': Variant(ptl.BOTH_ON_TARGET, 'PTL+SSG'),
+        'ptl-ssg-split': Variant({**ptl.BOTH_ON_TARGET, 'batch_norm': 'split'}),
         'bl-ssg': Variant(row='SSG'),
         # After the run that --config.init.run names, without training on the source before.
         'ssg': Variant({'source_epochs': 0}),

@@ -56,8 +56,9 @@ class Settings:
     attribute_width: Size = 64  # hidden units per attribute's head; paper: silent
     attribute_weight: Weight = 1.0
     soft_labels: bool = True  # False: attributes one-hot
-    # 'split': statistics per domain; 'joint': common ones. The paper leaves it open
-    batch_norm: Literal['split', 'joint'] = 'split'
+    # 'joint': common statistics, since the paper shares all layers between domains; 'split':
+    # statistics per domain, which gives a target row what AdaBN gives
+    batch_norm: Literal['joint', 'split'] = 'joint'
     # for retrieval; 'neck': g after the neck; 'pooled': f before it. The paper leaves it open
     feature: Literal['neck', 'pooled'] = 'neck'
     # L2 normalisation before retrieval: cosine distance, as the strong baseline
