@@ -7,7 +7,7 @@ Expected: see docs/results.md.
 
 from ml_collections import ConfigDict
 
-from jreid.configs import base
+from jreid.configs import base, variants
 from jreid.configs.systems import dien, mtdnet
 
 # Of PTL, of the same training before SSG's grouping, and of the teachers.
@@ -84,8 +84,9 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
     config.model.backbone = 'small_cnn'
     # on 64x32 images several times as fast as the default's five blocks
     config.model.options = ConfigDict({'widths': (32, 64, 128, 256)})
-    config.augment.pad = 3
-    config.augment.erase_probability = 0.25
+    if not variants.augments(variant):
+        config.augment.pad = 3
+        config.augment.erase_probability = 0.25
     if config.method.name == 'mtdnet':
         mtdnet.small_images(config, height=64, width=32)
     return config

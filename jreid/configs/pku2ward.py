@@ -8,7 +8,7 @@ docs/results.md (two CPU cores).
 
 from ml_collections import ConfigDict
 
-from jreid.configs import base
+from jreid.configs import base, variants
 from jreid.configs.systems import dien, mtdnet
 
 
@@ -54,7 +54,8 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
     config.data.height, config.data.width = 128, 64
     config.model.backbone = 'efficientnet_lite0'
     config.model.weights = 'package'
-    config.augment.pad = 5
+    if not variants.augments(variant):
+        config.augment.pad = 5
     if config.method.name == 'mtdnet':
         mtdnet.small_images(config, height=96, width=48)
         # draws the half of the people whose labels are read; the others are tested

@@ -36,7 +36,6 @@ def teacher(variant: str, data: str, *, known: tuple[str, ...]) -> ConfigDict:
         config.data.source_options = ConfigDict(
             {'domain': 'station', 'identities': 128, 'test_identities': 16}
         )
-        config.augment.erase_probability = 0.0
         return config
     config = base.get_config(variant)
     config.data.source = config.data.target = data

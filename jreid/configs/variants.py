@@ -94,6 +94,11 @@ def base_edits(variant: str) -> dict[str, Any]:
     return {**system_of(variant).base, **VARIANTS[variant].base}
 
 
+def augments(variant: str) -> bool:
+    """Returns whether the variant comes with augmentation of its own, which pairs leave alone."""
+    return any(name.startswith('augment.') for name in base_edits(variant))
+
+
 def paper_row(variant: str) -> str:
     """Returns the variant's row in the paper's tables, '' where it has none."""
     return VARIANTS[variant].row

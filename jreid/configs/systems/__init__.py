@@ -7,6 +7,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+# Of systems whose papers name no augmentation: the mirror image, and no other change.
+PLAIN_IMAGES = {'augment.pad': 0, 'augment.erase_probability': 0.0}
+
 
 @dataclasses.dataclass(frozen=True)
 class Variant:

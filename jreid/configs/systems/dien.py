@@ -1,6 +1,6 @@
 """DIEN and the rows of its ablation (Pu et al. 2019, table I)."""
 
-from jreid.configs.systems import System, Variant
+from jreid.configs.systems import PLAIN_IMAGES, System, Variant
 from jreid.methods.settings.dien import Settings
 
 _ALONE = {'triplet': 'none', 'domain_classifier': False, 'passes': 0}
@@ -25,6 +25,7 @@ SYSTEM = System(
             for passes in range(1, 6)
         },
     },
+    base=PLAIN_IMAGES,  # paper: "without data augmentation"
 )
 
 # For pairs with few identities: small batches. Such a pair sets rates that are stable without

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from jreid.configs.systems import System, Variant
+from jreid.configs.systems import PLAIN_IMAGES, System, Variant
 from jreid.methods.settings.mtdnet import Settings
 
 SYSTEM = System(
@@ -24,8 +24,7 @@ SYSTEM = System(
         'data.height': 224,
         'data.width': 224,
         'model.backbone': 'caffenet',  # as the authors' program, whose weights are CaffeNet's
-        'augment.pad': 0,  # each image and its mirror, and no other change
-        'augment.erase_probability': 0.0,
+        **PLAIN_IMAGES,
         'evaluation.mirror': True,  # scores averaged over the mirror images of both sides
         'evaluation.single_shot': 'exact',
         'evaluation.adabn': False,
@@ -59,5 +58,3 @@ def small_images(config: ConfigDict, *, height: int, width: int) -> None:
     config.model.options = ConfigDict(
         {'widths': (16, 32, 64, 64, 32), 'first_stride': 2, 'initial': 'he'}
     )
-    for field in ('pad', 'erase_probability'):
-        config.augment[field] = SYSTEM.base[f'augment.{field}']

@@ -1,12 +1,12 @@
 """PTL, its ablations and its baseline (Huang et al. 2020, tables 2 to 4)."""
 
-from jreid.configs.systems import System, Variant
+from jreid.configs.systems import PLAIN_IMAGES, System, Variant
 from jreid.methods.settings.ptl import Settings
 
 # Fields of the base config, for SSG and the teachers too.
 BASE = {
-    'augment.pad': 0,  # paper: random flipping, brightness and contrast only
-    'augment.erase_probability': 0.0,
+    **PLAIN_IMAGES,
+    # paper: random flipping, brightness and contrast only
     'augment.colour_jitter': (0.2, 0.2, 0.0),  # paper: silent on the strength
 }
 

@@ -1,6 +1,6 @@
 """TJ-AIDL and the forms that it is compared with (Wang et al. 2018, tables 2 to 4)."""
 
-from jreid.configs.systems import System, Variant
+from jreid.configs.systems import PLAIN_IMAGES, System, Variant
 from jreid.methods.settings.tjaidl import Settings
 
 SYSTEM = System(
@@ -17,6 +17,7 @@ SYSTEM = System(
         'tjaidl-no-adaptation': Variant({'adapt_iterations': 0}, 'w/o Adaptation'),
     },
     base={
+        **PLAIN_IMAGES,
         'model.backbone': 'mobilenet_v1',
         # ImageNet's MobileNet; the paper names no change to it
         'model.options': {'last_stride': 2},
