@@ -1,4 +1,7 @@
-"""`jreid evaluate RUN`: evaluates a run's model again, on its target or on another set."""
+"""`jreid evaluate RUN`: evaluates a run's model again, on its target or on another set.
+
+`jreid evaluate GALLERY QUERY` evaluates features in two files.
+"""
 
 import argparse
 import json
@@ -10,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jreid.commands import console
+from jreid.commands import console, evaluate_features
 from jreid.commands.fields import set_fields
 from jreid.evaluation import predictions
 from jreid.evaluation.evaluator import as_row
@@ -133,37 +136,10 @@ def ranking_of_run(workdir: str | pathlib.Path) -> rankings.Ranking | None:
 
 def main(words: Sequence[str] | None = None, *, prog: str = 'jreid evaluate') -> int:
     """Runs the command and returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="Evaluates a finished run's model again, on its target or on another set.",
-        epilog=(
-            'further arguments --config.field=value change the config of the run, e.g.'
-            ' --config.data.target=folder --config.data.target_root=DIR'
-        ),
-        allow_abbrev=False,
-    )
-    parser.add_argument('run', help="the run's folder")
-    parser.add_argument('--checkpoint', default='auto', choices=('auto', 'last', 'best'))
-    parser.add_argument(
-        '--on',
-        default='target',
-        choices=('target', 'source'),
-        help='whose test split (default: target)',
-    )
-    parser.add_argument(
-        '--rerank', action='store_true', help='evaluate again after k-reciprocal re-ranking'
-    )
-    parser.add_argument('--json', type=pathlib.Path, help='file to write the numbers to')
-    arguments, fields = parser.parse_known_args(words)
+    arguments, fields = _parser(prog).parse_known_args(words)
     console.show_log()
     try:
-        result = evaluate_run(
-            arguments.run,
-            checkpoint=arguments.checkpoint,
-            role=arguments.on,
-            fields=fields,
-            rerank=arguments.rerank,
-        )
+        result, told = _result(arguments, fields)
     except (FileNotFoundError, ValueError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -176,11 +152,92 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid evaluate') ->
             average_precision=result.get('average_precision', ''),
         )
     )
-    for text in summary.details(rows):
+    for text in [*summary.details(rows), *told]:
         print(text)
     if arguments.json:
         write_text(arguments.json, json.dumps(result, indent=2) + '\n')
     return 0
+
+
+def _result(
+    arguments: argparse.Namespace, fields: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Evaluates a run or two files of features; returns the result and what has to be said of it.
+
+    Raises:
+      ValueError: words that do not go together.
+    """
+    if not evaluate_features.is_features(arguments.run):
+        of_files = ('query', 'normalise', 'average_precision')
+        if wrong := [name for name in of_files if getattr(arguments, name)]:
+            raise ValueError(
+                f'{arguments.run} is no features file (.npz, .npy), and {", ".join(wrong)} goes'
+                ' with one; a run has fields, as --config.evaluation.average_precision'
+            )
+        result = evaluate_run(
+            arguments.run,
+            checkpoint=arguments.checkpoint,
+            role=arguments.on,
+            fields=fields,
+            rerank=arguments.rerank,
+        )
+        return result, []
+    if not (arguments.query and evaluate_features.is_features(arguments.query)):
+        raise ValueError(
+            f'{arguments.run} are features of a gallery; expected the file of the queries after it,'
+            ' .npz or .npy (the same file again, where every image is to be a query)'
+        )
+    if fields or arguments.on != TARGET or arguments.checkpoint != 'auto':
+        raise ValueError(
+            f'{" ".join(fields) or "--on and --checkpoint"} go with a run; {arguments.run} is a'
+            ' features file'
+        )
+    result = evaluate_features.evaluate_files(
+        arguments.query,
+        arguments.run,
+        normalise=arguments.normalise,
+        average_precision=arguments.average_precision or 'rank',
+        reranked=arguments.rerank,
+    )
+    return result, evaluate_features.notes(result)
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    """Returns the parser of the command's words."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Evaluates a finished run's model again, on its target or on another set; or"
+        ' features in two files.',
+        epilog=(
+            'further arguments --config.field=value change the config of the run, e.g.'
+            ' --config.data.target=folder --config.data.target_root=DIR'
+        ),
+        allow_abbrev=False,
+    )
+    parser.add_argument('run', help="the run's folder, or the features of a gallery (.npz, .npy)")
+    parser.add_argument('query', nargs='?', help='the features of the queries, with such a gallery')
+    parser.add_argument('--checkpoint', default='auto', choices=('auto', 'last', 'best'))
+    parser.add_argument(
+        '--on',
+        default=TARGET,
+        choices=(TARGET, SOURCE),
+        help='whose test split (default: target)',
+    )
+    parser.add_argument(
+        '--rerank', action='store_true', help='evaluate again after k-reciprocal re-ranking'
+    )
+    parser.add_argument(
+        '--normalise',
+        action='store_true',
+        help='divide features in files by their length (order by cosine)',
+    )
+    parser.add_argument(
+        '--average-precision',
+        choices=('rank', 'trapezoid'),
+        help='its definition, of features in files (default: rank)',
+    )
+    parser.add_argument('--json', type=pathlib.Path, help='file to write the numbers to')
+    return parser
 
 
 def _with_fields(config: ConfigDict, fields: Sequence[str]) -> ConfigDict:

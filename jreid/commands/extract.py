@@ -1,9 +1,9 @@
-"""`jreid extract RUN IMAGES... --out FILE.npz`: writes a run's features of images."""
+"""`jreid extract RUN IMAGES... --out FILE`: writes a run's features of images."""
 
 import argparse
 import dataclasses
+import itertools
 import logging
-import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -12,102 +12,18 @@ import numpy as np
 from tqdm import tqdm
 
 from jreid.commands import console
-from jreid.commands.foreign import is_foreign, read_foreign
-from jreid.data.archive import read_arrays
-from jreid.data.datasets.listing import whole
+from jreid.commands.feature_files import FORMATS, check_path, format_of
+from jreid.commands.feature_files import Features as Features
+from jreid.data import video
 from jreid.data.decoding import UNREADABLE, BadImageError
 from jreid.data.images import UNKNOWN as UNKNOWN
 from jreid.data.images import Listing as Listing
 from jreid.data.images import listing as listing
-from jreid.files import replacing
 from jreid.run.checkpoints import CheckpointError
+from jreid.run.embedding import FeatureModel
 from jreid.run.loading import load_run
 
 log = logging.getLogger('jreid')
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Features:
-    """A features file.
-
-    Attributes:
-      images: what the features are of.
-      features: float32 [N, D], compared by Euclidean distance.
-      run: folder of the run whose model made them.
-    """
-
-    images: Listing
-    features: np.ndarray
-    run: str
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the `.npz` file, whole or not at all."""
-        final = pathlib.Path(path)
-        if final.suffix != '.npz':
-            raise ValueError(
-                f'features are kept in .npz files, but the path is {str(final)!r}; give it the'
-                ' suffix .npz'
-            )
-        arrays = {
-            field.name: getattr(self.images, field.name)
-            for field in dataclasses.fields(self.images)
-        }
-        with replacing(final) as temporary:
-            np.savez(temporary, features=self.features, run=np.asarray(self.run), **arrays)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> 'Features':
-        """Reads what `save` wrote, or features of another program, whose `run` is ''.
-
-        Raises:
-          ValueError: the file is damaged or another kind of file.
-        """
-        if is_foreign(path):
-            return Features(*read_foreign(path), '')
-        expected = 'a file that jreid extract wrote'
-        arrays = read_arrays(
-            path,
-            ('path', 'identity', 'camera', 'features', 'run'),
-            optional=('identity_name', 'camera_name'),
-            expected=expected,
-        )
-        names, features, n = arrays['path'], arrays['features'], len(np.atleast_1d(arrays['path']))
-        texts = (
-            names.shape == (n,)
-            and arrays['run'].shape == ()
-            and {names.dtype.kind, arrays['run'].dtype.kind} == {'U'}
-        )
-        labels = all(
-            arrays[name].shape == (n,) and arrays[name].dtype.kind in 'iu'
-            for name in ('identity', 'camera')
-        ) and all(
-            arrays[name].shape == (n,) and arrays[name].dtype.kind == 'U'
-            for name in ('identity_name', 'camera_name')
-            if name in arrays
-        )
-        if (
-            not texts
-            or not labels
-            or features.ndim != 2
-            or len(features) != n
-            or features.dtype.kind != 'f'
-        ):
-            forms = ', '.join(
-                f'{name} {array.dtype} {array.shape}' for name, array in arrays.items()
-            )
-            raise ValueError(f'{path}: {forms}; expected {expected}')
-        if wrong := [str(name) for name in names if not whole(str(name))]:
-            raise ValueError(
-                f'{path}: the image {wrong[0]!r} is no absolute path; expected {expected}'
-            )
-        images = Listing(
-            names,
-            arrays['identity'],
-            arrays['camera'],
-            arrays.get('identity_name'),
-            arrays.get('camera_name'),
-        )
-        return Features(images, features, str(arrays['run']))
 
 
 def extract(
@@ -170,47 +86,108 @@ def extract(
     )
 
 
+def of_video(model: FeatureModel, path: str, *, every: int = 1, progress: bool = True) -> Features:
+    """Computes the features of a video's frames, whole; a batch of them is in memory at a time.
+
+    Args:
+      model: of `jreid.load_run`.
+      every: only every so many frames are taken.
+      progress: show a progress bar.
+
+    Returns:
+      The features, without labels and run; a frame is called `PATH#frame=NUMBER`, from 0.
+
+    Raises:
+      ValueError: the file is no video that can be read.
+      MissingReaderError: PyAV is not installed.
+    """
+    place, blocks, names = pathlib.Path(path).expanduser().absolute(), [], []
+    read = video.frames(place, every=every)
+    with tqdm(desc='features', unit='img', disable=None if progress else True) as bar:
+        while block := list(itertools.islice(read, model.batch)):
+            blocks.append(model([frame for _, frame in block]))
+            names += [f'{place}#frame={number}' for number, _ in block]
+            bar.update(len(block))
+    if not names:
+        raise ValueError(f'{path} cannot be read as a video: it has no frame')
+    unknown = np.full(len(names), UNKNOWN, np.int32)
+    return Features(Listing(np.asarray(names), unknown, unknown), np.concatenate(blocks), '')
+
+
 def main(words: Sequence[str] | None = None, *, prog: str = 'jreid extract') -> int:
     """Runs the command and returns the exit status."""
+    arguments = _parser(prog).parse_args(words)
+    console.show_log()
+    try:
+        if arguments.batch < 1:
+            raise ValueError(f'--batch is {arguments.batch}; expected 1 or more images per step')
+        format = arguments.format or format_of(arguments.out)
+        # What cannot be written is said before the minutes that features take.
+        check_path(arguments.out, format)
+        features = _features(arguments)
+        features.save(arguments.out, format=format)
+    except (ImportError, OSError, ValueError, CheckpointError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    count, width = features.features.shape
+    print(f'{arguments.out}: {count:,} images, {width} numbers each')
+    return 0
+
+
+def _features(arguments: argparse.Namespace) -> Features:
+    """Computes what the words of the command line ask for."""
+    videos = [name for name in arguments.images if video.is_video(name)]
+    others = [name for name in arguments.images if not video.is_video(name)]
+    for name in videos:  # before the minutes that features take
+        video.check(pathlib.Path(name).expanduser())
+    options = {'checkpoint': arguments.checkpoint, 'batch': arguments.batch}
+    parts = []
+    if others:
+        bad_files = 'skip' if arguments.skip_bad else 'error'
+        images = listing(others, root=arguments.root, bad_files=bad_files)
+        parts.append(extract(arguments.run, images, skip_bad=arguments.skip_bad, **options))
+    if videos:
+        model = load_run(arguments.run, **options)
+        parts += [of_video(model, name, every=arguments.every) for name in videos]
+    return parts[0] if len(parts) == 1 and others else _joined(parts, arguments.run)
+
+
+def _joined(parts: Sequence[Features], run: str) -> Features:
+    """Puts features of one run one after the other; at most one part has labels."""
+    names = [field.name for field in dataclasses.fields(Listing)]
+    columns = [np.concatenate([getattr(part.images, name) for part in parts]) for name in names]
+    features = np.concatenate([part.features for part in parts])
+    return Features(Listing(*columns), features, str(pathlib.Path(run).absolute()))
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    """Returns the parser of the command's words."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Writes a run's features of images, with their paths, to an .npz file.",
+        description="Writes a run's features of images, with their paths, to a file.",
         allow_abbrev=False,
     )
     parser.add_argument('run', help="the run's folder")
     parser.add_argument(
         'images',
         nargs='+',
-        help='image files, folders, or CSV files with a column image (and identity, camera)',
+        help='image files, folders, CSV files with a column image (and identity, camera), or'
+        " videos, whose frames are taken whole (pip install 'jreid[video]')",
     )
     parser.add_argument(
         '--root', help="folder that the images of a CSV file must lie in (default: the file's own)"
     )
-    parser.add_argument('--out', required=True, help='the .npz file')
+    parser.add_argument('--out', required=True, help='the file: .npz, .parquet or .csv')
+    parser.add_argument(
+        '--format',
+        choices=FORMATS,
+        help='of the file (default: as its suffix says); jreid rank reads npz',
+    )
     parser.add_argument('--checkpoint', default='auto', choices=('auto', 'last', 'best'))
     parser.add_argument('--batch', type=int, default=128, help='images per step (default: 128)')
+    parser.add_argument('--every', type=int, default=1, help='frames of a video: 1 in so many')
     parser.add_argument('--skip-bad', action='store_true', help='leave unreadable images out')
-    arguments = parser.parse_args(words)
-    console.show_log()
-    try:
-        features = extract(
-            arguments.run,
-            listing(
-                arguments.images,
-                root=arguments.root,
-                bad_files='skip' if arguments.skip_bad else 'error',
-            ),
-            checkpoint=arguments.checkpoint,
-            batch=arguments.batch,
-            skip_bad=arguments.skip_bad,
-        )
-        features.save(arguments.out)
-    except (OSError, ValueError, CheckpointError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    count, width = features.features.shape
-    print(f'{arguments.out}: {count:,} images, {width} numbers each')
-    return 0
+    return parser
 
 
 if __name__ == '__main__':

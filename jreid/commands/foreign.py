@@ -5,6 +5,8 @@ import pathlib
 
 import numpy as np
 
+from jreid.data.datasets import table
+from jreid.data.datasets.finding import control_characters
 from jreid.data.images import UNKNOWN, Listing
 
 FEATURES = ('features', 'feats', 'embeddings', 'feat', 'arr_0')
@@ -50,23 +52,48 @@ def read_foreign(path: str | os.PathLike[str]) -> tuple[Listing, np.ndarray]:
     if features.dtype.kind not in 'fiu':
         raise ValueError(f'{path}: features are {features.dtype}; expected real numbers')
     count, folder = len(features), pathlib.Path(path).absolute().parent
-    numbers, words = [], []
-    for what, names in (('identities', IDENTITIES), ('cameras', CAMERAS)):
-        labels = one(names)
-        labels = np.full(count, UNKNOWN, np.int32) if labels is None else labels.squeeze()
-        if labels.shape != (count,) or labels.dtype.kind not in 'iuU':
-            raise ValueError(
-                f'{path}: {what} are {labels.dtype} {labels.shape}; expected whole numbers or words'
-                f' [{count}], one per image'
-            )
-        is_word = labels.dtype.kind == 'U'
-        words.append(labels if is_word else None)
-        numbers.append(np.unique(labels, return_inverse=True)[1] if is_word else labels)
+    labels: dict[str, np.ndarray] = {}
+    for label, plural, names in (
+        ('identity', 'identities', IDENTITIES),
+        ('camera', 'cameras', CAMERAS),
+    ):
+        texts = _labels(one(names), count, plural, path)
+        numbers = table.numbered(texts, keep=True)
+        labels[label] = np.asarray([numbers.get(text, UNKNOWN) for text in texts], np.int32)
+        labels[f'{label}_name'] = np.asarray(texts, np.str_)
     paths = one(PATHS)
     if paths is None:
         paths = np.asarray([f'row{i}' for i in range(count)])
+    paths = _decoded(paths)
     if paths.shape != (count,) or paths.dtype.kind != 'U':
         raise ValueError(f'{path}: paths are {paths.dtype} {paths.shape}; expected words [{count}]')
+    if wrong := [str(name) for name in paths if not name or control_characters(str(name))]:
+        raise ValueError(f'{path}: the path {wrong[0]!r} is empty or holds control characters')
     full = np.asarray([os.path.normpath(folder / str(name)) for name in paths])
-    identity, camera = (part.astype(np.int32) for part in numbers)
-    return Listing(full, identity, camera, *words), features.astype(np.float32)
+    return Listing(full, **labels), features.astype(np.float32)
+
+
+def _labels(labels: np.ndarray | None, count: int, what: str, path: object) -> list[str]:
+    """Returns labels as texts, '' where unknown, from whole numbers or words [N] or [N, 1].
+
+    So the same number and the same word are the same in two files, whatever else these hold.
+    """
+    if labels is None:
+        return [''] * count
+    labels = _decoded(labels)
+    if labels.dtype.kind not in 'iuU' or labels.shape not in ((count,), (count, 1), (1, count)):
+        raise ValueError(
+            f'{path}: {what} are {labels.dtype} {labels.shape}; expected whole numbers or words'
+            f' [{count}], one per image'
+        )
+    if labels.dtype.kind != 'U' and int(labels.min()) < UNKNOWN:
+        raise ValueError(
+            f'{path}: {what} hold {labels.min()}; expected -1 (unknown) or numbers from 0 on'
+        )
+    texts = [table.label(str(text), what, str(path)) for text in labels.reshape(-1)]
+    return ['' if text == table.JUNK else text for text in texts]
+
+
+def _decoded(array: np.ndarray) -> np.ndarray:
+    """Returns words of bytes as words; other arrays unchanged."""
+    return np.char.decode(array, 'utf-8') if array.dtype.kind == 'S' else array

@@ -3,6 +3,7 @@
 import argparse
 import csv
 import io
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -118,7 +119,12 @@ def sheets(
 
     The first file is `out`; a number is added to the names of the others. Right and wrong images
     are marked where the identities are known.
+
+    Raises:
+      FileNotFoundError: an image is not there, such as a frame of a video.
     """
+    shown = np.unique(ranking.rows[ranking.rows >= 0])
+    _check_files([*query.images.path, *gallery.images.path[shown]])
     known = bool(
         (query.images.identity != UNKNOWN).all() and (gallery.images.identity != UNKNOWN).all()
     )
@@ -140,6 +146,16 @@ def sheets(
             )
         )
     return written
+
+
+def _check_files(paths: Sequence[str]) -> None:
+    missing = [str(path) for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise FileNotFoundError(
+            f'--sheet shows image files, and {len(missing):,} of the images are none, e.g.'
+            f' {missing[0]} (moved, a frame of a video, or a row of another program without its'
+            ' path); leave --sheet out'
+        )
 
 
 def main(words: Sequence[str] | None = None, *, prog: str = 'jreid rank') -> int:

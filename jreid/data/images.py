@@ -42,6 +42,11 @@ class Listing:
     def __len__(self) -> int:
         return len(self.path)
 
+    def names(self, label: str) -> list[str]:
+        """Returns the user's labels, '' where unknown; `label` is 'identity' or 'camera'."""
+        texts: list[str] = getattr(self, f'{label}_name').tolist()
+        return texts
+
     def take(self, rows: Sequence[int] | np.ndarray) -> 'Listing':
         """Returns some of the images, in the order of `rows`."""
         return Listing(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
@@ -128,15 +133,26 @@ def matched(query: Listing, gallery: Listing) -> tuple[Listing, Listing]:
     Labels that are numbers in both lists stay unchanged.
     """
     sides = [query, gallery]
-    for name in ('identity', 'camera'):
-        texts = [getattr(side, f'{name}_name').tolist() for side in sides]
-        if all(text.isdecimal() for text in (*texts[0], *texts[1]) if text):
+    for label in ('identity', 'camera'):
+        texts = [side.names(label) for side in sides]
+        if all(_are_numbers(side, label) for side in sides):
             continue
         numbers = table.numbered([*texts[0], *texts[1]])
         sides = [
             dataclasses.replace(
-                side, **{name: np.asarray([numbers.get(t, UNKNOWN) for t in own], np.int32)}
+                side, **{label: np.asarray([numbers.get(t, UNKNOWN) for t in own], np.int32)}
             )
             for side, own in zip(sides, texts, strict=True)
         ]
     return sides[0], sides[1]
+
+
+def _are_numbers(images: Listing, label: str) -> bool:
+    """Returns whether the labels are numbers that stand unchanged in the list.
+
+    Numbers above those of int32, such as dates, are numbered within their list.
+    """
+    return all(
+        text.isdecimal() and int(text) == number if text else number == UNKNOWN
+        for text, number in zip(images.names(label), getattr(images, label).tolist(), strict=True)
+    )

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from jreid.data import Index
 from jreid.files import replacing, write_text
+from jreid.run import places
 from jreid.run.clock import Clock
 
 
@@ -46,6 +47,9 @@ def write_features(
 ) -> pathlib.Path:
     """Writes `features.npz` in a run's folder, which `jreid rank` reads; returns its path.
 
+    The images are named relative to the data, see `jreid.run.places`, and the run is '.', the
+    file's own folder, so that the run can be moved.
+
     Args:
       index: N images.
       features: float32 [N, D], compared by Euclidean distance.
@@ -55,11 +59,11 @@ def write_features(
     with replacing(path) as temporary:
         np.savez(
             temporary,
-            path=index.path,
+            path=np.asarray(places.shorten(index.path.tolist(), places.of_run(folder)), np.str_),
             identity=labels.astype(np.int32),
             camera=index.camera,
             features=features.astype(np.float32),
-            run=np.asarray(str(folder.absolute())),
+            run=np.asarray('.'),
         )
     return path
 
