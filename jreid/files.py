@@ -1,4 +1,6 @@
-"""Writes files and folders whole or not at all: the one atomic writer of every room."""
+"""Writes files and folders whole or not at all (the one atomic writer of every room), and names the
+user's cache folder.
+"""
 
 import contextlib
 import os
@@ -44,3 +46,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a whole text file, UTF-8, or leaves the old one."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding='utf-8')
+
+
+def cache_folder() -> pathlib.Path:
+    """Returns $JREID_CACHE, or jreid's folder in the user's cache."""
+    if folder := os.environ.get('JREID_CACHE'):
+        return pathlib.Path(folder).expanduser()
+    return (
+        pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'jreid'
+    )

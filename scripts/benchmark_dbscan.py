@@ -87,7 +87,7 @@ def main() -> None:
     x, truth = identities(options.samples, options.width, options.images, options.noise, seed=0)
     rho = options.rho or 0.5 * options.images / options.samples
     print(
-        f'{options.samples:,} x {options.width}, about {options.images} images an identity, rho'
+        f'{options.samples:,} x {options.width}, about {options.images} images per identity, rho'
         f' {rho:g}'
     )
     for kind in options.graphs:

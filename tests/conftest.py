@@ -5,13 +5,13 @@ outside the repository.
 import os
 import pathlib
 
+from xla_flags import quick_to_compile
+
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('MPLBACKEND', 'agg')
-# Tests compile far more than they compute: less optimisation is a quarter of their time less.
-os.environ.setdefault(
-    'XLA_FLAGS', '--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true'
-)
+# Processes that tests start inherit it.
+os.environ.setdefault('XLA_FLAGS', quick_to_compile())
 
 import jax
 import pytest

@@ -1,21 +1,11 @@
-"""The user's cache folder, and the lock under which processes write to it once."""
+"""The lock under which processes write to the user's cache once."""
 
 import contextlib
 import logging
-import os
 import pathlib
 from collections.abc import Iterator
 
 log = logging.getLogger('jreid')
-
-
-def cache_folder() -> pathlib.Path:
-    """Returns $JREID_CACHE, or jreid's folder in the user's cache."""
-    if folder := os.environ.get('JREID_CACHE'):
-        return pathlib.Path(folder).expanduser()
-    return (
-        pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'jreid'
-    )
 
 
 @contextlib.contextmanager

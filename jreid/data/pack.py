@@ -26,11 +26,11 @@ import numpy as np
 import PIL
 from tqdm import tqdm
 
-from jreid.data.cache import cache_folder, locked
+from jreid.data.cache import locked
 from jreid.data.decoding import UNREADABLE as UNREADABLE
 from jreid.data.decoding import BadImageError, decode, decode_mask
 from jreid.data.index import Index
-from jreid.files import write_text
+from jreid.files import cache_folder, write_text
 
 log = logging.getLogger('jreid')
 

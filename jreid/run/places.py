@@ -10,8 +10,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jreid.data.cache import cache_folder
 from jreid.data.datasets.listing import control_characters
+from jreid.files import cache_folder
 from jreid.methods.contract import SOURCE, TARGET
 
 

@@ -5,16 +5,9 @@ import json
 import os
 import pathlib
 
+from jreid.files import cache_folder
 from jreid.synthetic.plan import TreeParameters
 from jreid.synthetic.tree import describe, write_tree
-
-
-def cache_folder() -> pathlib.Path:
-    """Returns `$JREID_CACHE`, else `$XDG_CACHE_HOME/jreid`, else `~/.cache/jreid`."""
-    if os.environ.get('JREID_CACHE'):
-        return pathlib.Path(os.environ['JREID_CACHE']).expanduser()
-    home = os.environ.get('XDG_CACHE_HOME')
-    return (pathlib.Path(home).expanduser() if home else pathlib.Path.home() / '.cache') / 'jreid'
 
 
 def cached_tree(

@@ -41,7 +41,14 @@ def people(seed: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     return x[source][order], 3 * label[source][order] + 5, x[~source], label[~source]
 
 
-@pytest.mark.parametrize(('seed', 'noise'), [(0, 0.3), (1, 0.5), (2, 0.8)])
+@pytest.mark.parametrize(
+    ('seed', 'noise'),
+    [
+        pytest.param(0, 0.3, marks=pytest.mark.slow),
+        (1, 0.5),
+        pytest.param(2, 0.8, marks=pytest.mark.slow),
+    ],
+)
 def test_the_number_is_within_a_quarter(seed, noise):
     source, labels, target, truth = people(seed, noise)
     estimate = estimate_identities(jax.random.key(seed), source, labels, target)

@@ -113,7 +113,11 @@ def test_every_system_has_a_map_that_its_feature_follows_from(variant):
 
 
 @pytest.mark.parametrize(
-    ('variant', 'maps'), [('dien-t2', ['T = 0', 'T = 1', 'T = 2']), ('source-only', ['backbone'])]
+    ('variant', 'maps'),
+    [
+        pytest.param('dien-t2', ['T = 0', 'T = 1', 'T = 2'], marks=pytest.mark.slow),
+        ('source-only', ['backbone']),
+    ],
 )
 def test_command_draws_what_the_run_looks_at(
     variant, maps, people, finished_run, source_only_run, tmp_path, capsys

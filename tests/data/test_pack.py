@@ -13,6 +13,7 @@ from PIL import Image
 
 from jreid.data import Index, pack
 from jreid.data.samplers import evaluation_plan
+from jreid.files import cache_folder
 
 SIZE = (16, 8)
 
@@ -284,12 +285,12 @@ def test_disk_too_small(index, cache, monkeypatch):
 
 def test_cache_folder(monkeypatch, tmp_path, index):
     monkeypatch.setenv('JREID_CACHE', str(tmp_path / 'mine'))
-    assert pack.cache_folder() == tmp_path / 'mine'
+    assert cache_folder() == tmp_path / 'mine'
     pack.open_pack(index, SIZE)
     assert (tmp_path / 'mine' / 'packs' / pack.digest(index, SIZE)[:32] / 'images.npy').is_file()
     monkeypatch.delenv('JREID_CACHE')
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
-    assert pack.cache_folder() == tmp_path / 'xdg' / 'jreid'
+    assert cache_folder() == tmp_path / 'xdg' / 'jreid'
 
 
 def test_batches_follow_the_plan(index, cache):

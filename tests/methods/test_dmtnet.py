@@ -461,7 +461,7 @@ def test_centring_takes_out_what_a_camera_adds():
         (
             {'images_per_identity': 1},
             PROBLEM,
-            'K = 1 images an identity leaves the triplet loss without positives',
+            'K = 1 images per identity leaves the triplet loss without positives',
         ),
         (
             {'identities_per_batch': 7},

@@ -423,10 +423,13 @@ def restored(workdir):
     return Checkpoints(workdir / 'checkpoints', read_only=True).restore_model().tree
 
 
-@pytest.mark.parametrize('variant', VARIANTS)
+@pytest.mark.parametrize(
+    'variant',
+    [pytest.param(name, marks=() if name == 'mtdnet' else pytest.mark.slow) for name in VARIANTS],
+)
 def test_every_variant_runs(variant, configured, tmp_path, caplog):
     config = configured(variant)
-    config.figures.enabled, config.figures.queries = variant in ('mtdnet-cls', 'mtdnet-rnk'), 4
+    config.figures.enabled, config.figures.queries = variant == 'mtdnet-cls', 4
     train.train(config, tmp_path)
     assert (tmp_path / 'figures' / 'ranked.png').exists() == config.figures.enabled
     assert 'starts from random weights' in caplog.text
@@ -472,6 +475,7 @@ class Killed(BaseException):
     """Stands for a SIGKILL."""
 
 
+@pytest.mark.slow
 def test_killed_as_the_copies_part_and_resumed(configured, tmp_path, monkeypatch):
     """The run ends as one that ran through; alexnet has no statistics, which a checkpoint must
     hold as well.
@@ -513,6 +517,7 @@ def test_killed_as_the_copies_part_and_resumed(configured, tmp_path, monkeypatch
     assert rows[0]['single_shot']['repeats'] == 10
 
 
+@pytest.mark.slow
 def test_source_trained_run_serves_every_second_phase(configured, tmp_path):
     """init.run in the place of the first phase: MTDnet-cross starts both copies from it, and
     steps of next to no rate leave them so.

@@ -61,6 +61,7 @@ def test_last_stride_and_stages(pretrained):
     np.testing.assert_allclose(rerun, whole, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_block_trains_the_same_in_both_writings():
     x = jnp.asarray(np.random.default_rng(0).standard_normal((4, 6, 4, 8), dtype=np.float32))
 

@@ -42,7 +42,13 @@ def test_every_backbone_is_listed():
     assert set(BLOCKS) == set(BACKBONES)
 
 
-@pytest.mark.parametrize('name', sorted(BLOCKS))
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=pytest.mark.slow if BLOCKS[name] == 16 else ())
+        for name in sorted(BLOCKS)
+    ],
+)
 def test_every_block_of_every_backbone_is_recomputed_and_no_parameter_is_renamed(name):
     """Traced, not compiled."""
     size = (1, 224, 224, 3) if name in ('alexnet', 'caffenet') else (1, 32, 16, 3)
@@ -68,8 +74,12 @@ def test_every_block_of_every_backbone_is_recomputed_and_no_parameter_is_renamed
     'make',
     [
         lambda **o: SmallCNN((8, 16, 32), **o),
-        lambda **o: ResNet((1, 1, 1, 2), BasicBlock, 512, **o),
-        lambda **o: ResNet((1, 1, 1, 1), Bottleneck, 2048, **o),
+        pytest.param(
+            lambda **o: ResNet((1, 1, 1, 2), BasicBlock, 512, **o), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            lambda **o: ResNet((1, 1, 1, 1), Bottleneck, 2048, **o), marks=pytest.mark.slow
+        ),
     ],
     ids=['small', 'basic', 'bottleneck'],
 )

@@ -60,6 +60,7 @@ def golden_weights(keys):
     return weights
 
 
+@pytest.mark.slow
 def test_resnet50_equals_torchvision(golden):
     reference = np.load(golden / 'resnet50.npz')
     build = BACKBONES['resnet50'].constructor

@@ -15,8 +15,9 @@ SMALL = {
     'alexnet': {'widths': (8, 8, 8, 8, 8), 'first_stride': 2},
     'small_cnn': {'widths': (8, 16, 32)},
 }
-DEEP = ('efficientnet_lite0', 'resnet34', 'resnet50')
+DEEP = ('efficientnet_lite0', 'mobilenet_v1', 'resnet18', 'resnet34', 'resnet50')
 """Backbones whose numbers are compared in the slow suite; they are traced in the default one."""
+NUMBERS = [pytest.param(n, marks=pytest.mark.slow if n in DEEP else ()) for n in sorted(BACKBONES)]
 SIZES = {'alexnet': (64, 48)}
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
@@ -55,6 +56,14 @@ def images_for(name, count=2):
     return np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
 
+def exported_for_all(name, params, inference):
+    (batch,) = jax.export.symbolic_shape('b')
+    shape = (batch, *images_for(name).shape[1:])
+    return jax.export.export(jax.jit(inference), platforms=PLATFORMS)(
+        params, jax.ShapeDtypeStruct(shape, jnp.float32)
+    )
+
+
 def test_forward_mode_traces_through_the_training_pass(network):
     name, params, _, training = network
     inputs = (params, images_for(name))
@@ -63,11 +72,7 @@ def test_forward_mode_traces_through_the_training_pass(network):
     assert out.shape[0] == 2
 
 
-@pytest.mark.parametrize(
-    'network',
-    [pytest.param(n, marks=pytest.mark.slow if n in DEEP else ()) for n in sorted(BACKBONES)],
-    indirect=True,
-)
+@pytest.mark.parametrize('network', NUMBERS, indirect=True)
 def test_forward_mode_agrees_with_reverse_mode(network):
     """<w, J v> = <J^T w, v> for the training pass, in parameters and images."""
     name, params, _, training = network
@@ -95,6 +100,7 @@ def test_forward_mode_agrees_with_reverse_mode(network):
     np.testing.assert_allclose(forward / scale, backward / scale, atol=1e-4)
 
 
+@pytest.mark.parametrize('network', NUMBERS, indirect=True)
 def test_vmap_is_the_loop(network):
     name, params, inference, _ = network
     images = images_for(name, 4).reshape(2, 2, *images_for(name).shape[1:])
@@ -105,13 +111,15 @@ def test_vmap_is_the_loop(network):
 
 
 def test_exports_for_all_platforms_with_a_free_batch(network):
+    """Traced and lowered; the numbers are compared by the next test."""
     name, params, inference, _ = network
-    (batch,) = jax.export.symbolic_shape('b')
-    shape = (batch, *images_for(name).shape[1:])
-    exported = jax.export.export(jax.jit(inference), platforms=PLATFORMS)(
-        params, jax.ShapeDtypeStruct(shape, jnp.float32)
-    )
-    assert exported.platforms == PLATFORMS
+    assert exported_for_all(name, params, inference).platforms == PLATFORMS
+
+
+@pytest.mark.parametrize('network', NUMBERS, indirect=True)
+def test_an_exported_network_gives_the_same_numbers(network):
+    name, params, inference, _ = network
+    exported = exported_for_all(name, params, inference)
     images = images_for(name, 3)
     expected = jax.jit(inference)(params, images)
     scale = np.abs(expected).max()

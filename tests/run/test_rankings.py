@@ -93,6 +93,7 @@ def test_short_lists_end_in_minus_one(split):
     assert ranking.rows.max() < len(ranking.gallery_path)
 
 
+@pytest.mark.slow
 def test_a_system_that_compares_pairs_is_ranked_by_pairs(tiny_config, tmp_path):
     small = {
         'pair_widths': (16, 16, 8),

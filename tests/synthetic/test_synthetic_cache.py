@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from jreid.files import cache_folder
 from jreid.synthetic import cache, cached_tree, tree
 
 TINY = {
@@ -52,10 +53,10 @@ def test_each_parameter_has_a_tree_of_its_own(tmp_path, monkeypatch):
 def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv('JREID_CACHE', raising=False)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
-    assert cache.cache_folder() == tmp_path / 'xdg' / 'jreid'
+    assert cache_folder() == tmp_path / 'xdg' / 'jreid'
     monkeypatch.delenv('XDG_CACHE_HOME')
     monkeypatch.setenv('HOME', str(tmp_path))
-    assert cache.cache_folder() == tmp_path / '.cache' / 'jreid'
+    assert cache_folder() == tmp_path / '.cache' / 'jreid'
 
 
 def test_concurrent_calls_share_one_tree(tmp_path):

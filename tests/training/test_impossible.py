@@ -21,7 +21,7 @@ PROBLEM = Problem(
             (
                 variant,
                 {'images_per_identity': 1},
-                'K = 1 images an identity leaves the triplet loss without positives',
+                'K = 1 images per identity leaves the triplet loss without positives',
             )
             for variant in ('dmtnet', 'dien', 'ptl-bl')
         ),

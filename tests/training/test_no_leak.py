@@ -65,9 +65,9 @@ SHORT = {
 }
 
 
-def train_twice(config, change, tmp_path, monkeypatch, *, extras=False):
-    """A run with the target's true labels, and one with others or none. `extras`: source and
-    true target have attributes and part masks, too.
+def train_with(config, change, folder, monkeypatch, *, extras=False):
+    """A run with the target's true labels ('none'), other ones ('shuffled') or none ('removed').
+    `extras`: source and true target have attributes and part masks, too.
     """
     original, rng = opening.load, np.random.default_rng(5)
 
@@ -80,28 +80,31 @@ def train_twice(config, change, tmp_path, monkeypatch, *, extras=False):
             mask_path=np.full(len(index), str(mask)),
         )
 
-    def loader(change):
-        def load(name, root, **options):
-            splits = original(name, root, **options)
-            source = 'two' not in str(root)
-            parts = {part: getattr(splits, part) for part in ('train', 'query', 'gallery')}
-            if extras and (source or change == 'none'):
-                mask = tmp_path / 'mask.png'
-                Image.fromarray(np.eye(32, 16, dtype=np.uint8)).save(mask)
-                parts = {part: with_extras(index, mask) for part, index in parts.items()}
-            if source:
-                return dataclasses.replace(splits, **parts)
-            if change != 'none':
-                parts = {part: relabelled(index, rng) for part, index in parts.items()}
-            if change == 'removed':
-                parts['train'] = splits.train.without_labels()
+    def load(name, root, **options):
+        splits = original(name, root, **options)
+        source = 'two' not in str(root)
+        parts = {part: getattr(splits, part) for part in ('train', 'query', 'gallery')}
+        if extras and (source or change == 'none'):
+            mask = folder.parent / 'mask.png'
+            Image.fromarray(np.eye(32, 16, dtype=np.uint8)).save(mask)
+            parts = {part: with_extras(index, mask) for part, index in parts.items()}
+        if source:
             return dataclasses.replace(splits, **parts)
+        if change != 'none':
+            parts = {part: relabelled(index, rng) for part, index in parts.items()}
+        if change == 'removed':
+            parts['train'] = splits.train.without_labels()
+        return dataclasses.replace(splits, **parts)
 
-        return load
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, 'load', load)
+        train.train(config, folder)
 
-    for folder, how in (('true', 'none'), ('other', change)):
-        monkeypatch.setattr(opening, 'load', loader(how))
-        train.train(config, tmp_path / folder)
+
+def train_twice(config, tmp_path, monkeypatch):
+    """Two runs with attributes and masks, the second with other labels of the target."""
+    for folder, change in (('true', 'none'), ('other', 'shuffled')):
+        train_with(config, change, tmp_path / folder, monkeypatch, extras=True)
 
 
 def assert_same_training(tmp_path, row='adapted'):
@@ -114,18 +117,22 @@ def assert_same_training(tmp_path, row='adapted'):
     assert rows[0]['cmc'] != rows[1]['cmc']
 
 
-@pytest.mark.parametrize('change', ['shuffled', 'removed'])
-def test_labels_of_the_target_change_no_parameter(change, tiny_config, tmp_path, monkeypatch):
-    train_twice(tiny_config(), change, tmp_path, monkeypatch)
+@pytest.mark.parametrize('change', [pytest.param('shuffled', marks=pytest.mark.slow), 'removed'])
+def test_labels_of_the_target_change_no_parameter(
+    change, tiny_config, finished_run, tmp_path, monkeypatch
+):
+    (tmp_path / 'true').symlink_to(finished_run('dmtnet'))
+    train_with(tiny_config(), change, tmp_path / 'other', monkeypatch)
     assert_same_training(tmp_path)
 
 
+@pytest.mark.slow
 def test_neither_do_attributes_and_masks_nor_the_choice_of_the_best_checkpoint(
     tiny_config, tmp_path, monkeypatch
 ):
     config = tiny_config(attribute_width=8)
     config.evaluation.select = 'best'
-    train_twice(config, 'shuffled', tmp_path, monkeypatch, extras=True)
+    train_twice(config, tmp_path, monkeypatch)
     best = [
         Checkpoints(tmp_path / run / 'checkpoints', scored=True, read_only=True).best()
         for run in ('true', 'other')
@@ -134,11 +141,10 @@ def test_neither_do_attributes_and_masks_nor_the_choice_of_the_best_checkpoint(
     assert_same_training(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('variant', SHORT)
 def test_labels_of_the_target_change_no_parameter_of_the_other_systems(
     variant, tiny_config, tmp_path, monkeypatch
 ):
-    train_twice(
-        tiny_config(variant, **SHORT[variant]), 'shuffled', tmp_path, monkeypatch, extras=True
-    )
+    train_twice(tiny_config(variant, **SHORT[variant]), tmp_path, monkeypatch)
     assert_same_training(tmp_path, 'source_only' if variant == 'ptl-hp-s' else 'adapted')

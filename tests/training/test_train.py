@@ -123,12 +123,12 @@ class Killed(BaseException):
         (loop.Run, '_account', 4),
         (Progress, 'save', 5),
         (loop.Run, 'refresh', 1),
-        (loop.Run, '_report', 1),
+        pytest.param(loop.Run, '_report', 1, marks=pytest.mark.slow),
         (loop.Run, '_report', 3),
         (loop.Run, 'begin_phase', 2),
         (loop.Run, 'after_epoch', 4),
-        (loop.Run, '_account', 17),
-        (Progress, 'save', 29),
+        pytest.param(loop.Run, '_account', 17, marks=pytest.mark.slow),
+        pytest.param(Progress, 'save', 29, marks=pytest.mark.slow),
     ],
 )
 def test_killed_and_resumed_equals_one_that_ran_through(

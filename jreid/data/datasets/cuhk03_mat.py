@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from jreid.data.cache import cache_folder, locked
+from jreid.data.cache import locked
+from jreid.files import cache_folder
 
 FILENAME = 'cuhk-03.mat'
 FORM = 'labeled, detected and testsets, as in cuhk-03.mat of the authors'

@@ -10,11 +10,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from jreid.data.cache import cache_folder
 from jreid.data.datasets import listing
 from jreid.data.datasets.teaching import splits_of
 from jreid.data.index import Splits
-from jreid.files import replacing
+from jreid.files import cache_folder, replacing
 from jreid.imaging import upright
 
 ANNOTATIONS = {

@@ -9,10 +9,11 @@ import shutil
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jreid.data.cache import cache_folder, locked
+from jreid.data.cache import locked
 from jreid.data.datasets import listing
 from jreid.data.index import Index, Splits
 from jreid.data.tfds.people import SPLITS
+from jreid.files import cache_folder
 
 
 def read(

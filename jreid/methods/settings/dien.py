@@ -80,8 +80,8 @@ def check(backbone: Any, problem: 'Problem', settings: Settings) -> None:
         )
     if settings.triplet != 'none' and settings.images_per_identity < 2:
         raise ValueError(
-            f'K = {settings.images_per_identity} images an identity leaves the triplet loss without'
-            ' positives; expected 2 or more'
+            f'K = {settings.images_per_identity} images per identity leaves the triplet loss'
+            ' without positives; expected 2 or more'
         )
     if settings.identities_per_batch > problem.source_identities:
         raise ValueError(

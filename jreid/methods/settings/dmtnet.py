@@ -93,8 +93,8 @@ def check(problem: 'Problem', settings: Settings) -> None:
     s = settings
     if s.images_per_identity < 2:
         raise ValueError(
-            f'K = {s.images_per_identity} images an identity leaves the triplet loss without'
-            ' positives; expected 2 or more'
+            f'K = {s.images_per_identity} images per identity leaves the triplet loss'
+            ' without positives; expected 2 or more'
         )
     if problem.source_identities < 2:
         raise ValueError(
@@ -103,7 +103,7 @@ def check(problem: 'Problem', settings: Settings) -> None:
         )
     if s.identities_per_batch < 2:
         raise ValueError(
-            f'P = {s.identities_per_batch} identities a batch leaves the triplet loss without'
+            f'P = {s.identities_per_batch} identities a batch leaves the triplet loss'
             ' negatives; expected 2 or more'
         )
     if not s.alpha > 0:
