@@ -63,12 +63,17 @@ def ptl(
 
 
 def build_network(
-    backbone: nn.Module, problem: Problem, settings: Settings, *, joint_width: int = 0
+    backbone: nn.Module,
+    problem: Problem,
+    settings: Settings,
+    *,
+    joint_width: int = 0,
+    joint_of: str = 'parts',
 ) -> baseline.Network:
     """Builds the baseline's network with the heads of the proxy tasks that are trained.
 
     Args:
-      joint_width: of the joint embedding that SSG adds.
+      joint_width, joint_of: of the joint embedding that SSG adds, see `baseline.Network`.
     """
     names = problem.attribute_names
     if TARGET in WHERE[settings.attributes]:
@@ -82,6 +87,7 @@ def build_network(
         attributes=len(names) if WHERE[settings.attributes] else 0,
         attribute_width=settings.attribute_width,
         joint_width=joint_width,
+        joint_of=joint_of,
     )
 
 

@@ -12,6 +12,8 @@ without features of the source.
 
 Differs from the paper: DBSCAN sees k-reciprocal neighbours alone (all other pairs have the greatest
 Jaccard distance), or the nearest `neighbours` images.
+Differs from the authors' program, whose settings the variant ssg-2019 has, in the triplet loss: an
+image is compared with its farthest positive, there with every later one of its group.
 Differs from the paper where `cluster_centring` is 'camera': features are grouped less the mean of
 their camera.
 """
@@ -74,21 +76,36 @@ def ssg(
       ValueError: see `jreid.methods.settings.ssg.check`.
     """
     check(problem, settings)
-    network = ptl.build_network(backbone, problem, settings, joint_width=settings.joint_width)
+    network = ptl.build_network(
+        backbone,
+        problem,
+        settings,
+        joint_width=settings.joint_width,
+        joint_of=settings.joint_of,
+    )
 
     def init(key: Array) -> tuple[Params, State]:
         # eps 0: not yet known. The first round sets it, and later rounds keep it.
         memory = {'eps': jnp.zeros(len(PARTS))}
         return domains.initial(network, key, problem.image_size, memory=memory)
 
+    def pooled(params: Params, state: State, images: Array, domain: str) -> Mapping[str, Array]:
+        views = (images, images[:, :, ::-1]) if settings.mirror else (images,)
+        outs = [
+            domains.inference(network, params, state, view, domain, tasks=(baseline.PARTS,))
+            for view in views
+        ]
+        return {name: sum(out[name] for out in outs) / len(outs) for name in PARTS}
+
     def parts(params: Params, state: State, images: Array, domain: str) -> Mapping[str, Array]:
-        tasks = (baseline.PARTS,)
-        out = domains.inference(network, params, state, images, domain, tasks=tasks)
-        return {name: unit(out[name]) if settings.normalise else out[name] for name in PARTS}
+        features = pooled(params, state, images, domain)
+        return {name: unit(x) for name, x in features.items()} if settings.normalise else features
 
     def embed(params: Params, state: State, images: Array, domain: str) -> Array:
-        features = parts(params, state, images, domain)
-        return jnp.concatenate([features[name] for name in PARTS], axis=-1)
+        each = settings.unit_length == 'parts'
+        features = (parts if each else pooled)(params, state, images, domain)
+        joined = jnp.concatenate([features[name] for name in PARTS], axis=-1)
+        return joined if each or not settings.normalise else unit(joined)
 
     return Method(
         name='ssg',
@@ -113,15 +130,23 @@ def _phases(network: nn.Module, settings: Settings) -> tuple[Phase, ...]:
     second = Phase(
         name='group',
         epochs=settings.rounds * settings.round_epochs,
-        streams={'target': plans.pseudo(TARGET, settings.group_identities, settings.group_images)},
+        streams={
+            'target': plans.pseudo(
+                TARGET,
+                settings.group_identities,
+                settings.group_images,
+                loose=settings.noise == 'part',
+            )
+        },
         forward=_forward(network, settings.batch_norm),
         terms=group_terms(settings.group_margin),
         optimizer=Optimizer(
-            settings.optimizer,
+            settings.group_optimizer,
             settings.group_learning_rate,
             'constant',
             weight_decay=settings.weight_decay,
         ),
+        steps_per_epoch=settings.round_steps,
         refresh_every=settings.round_epochs,
         report_as='adapted',
         adapt_statistics=settings.batch_norm == 'split'
@@ -206,6 +231,8 @@ def _refresh(settings: Settings) -> Callable[..., Refreshed]:
         report['identities_estimated'] = report[f'clusters_{PARTS[0]}']
         memory = {'eps': jnp.asarray(kept, jnp.float32)}
         columns = np.stack(labels, axis=1)
+        if s.noise == 'image':
+            columns[(columns < 0).any(axis=1)] = -1
         noise = not (columns >= 0).any()
         if noise:
             log.warning(

@@ -237,6 +237,54 @@ def test_statistics_that_the_rounds_start_from(variant, batch_norm, estimated):
     assert method.phases[-1].adapt_statistics == estimated
 
 
+AUTHORS = Problem((32, 16), 20, 60, 60)
+
+
+def built(variant, **changes):
+    settings = variants.method_settings(variant)
+    settings.update({**changes, 'joint_width': 8})
+    return methods.build(settings, BACKBONES['tiny_cnn'].constructor(), AUTHORS)
+
+
+def test_authors_program_trains_as_it_is_published():
+    phase = built('ssg-2019', source_epochs=0).phases[-1]
+    optimizer = phase.optimizer
+    assert (optimizer.name, optimizer.learning_rate, optimizer.b1) == ('sgd', 6e-5, 0.9)
+    assert (phase.epochs, phase.refresh_every, phase.steps_per_epoch) == (30 * 70, 70, 20)
+    assert phase.streams['target'].batch == 32 * 4
+    # PTL's is as it was.
+    other = built('ptl-ssg-dagger', parsing='none', attributes='none').phases[-1]
+    assert (other.optimizer.name, other.epochs, other.steps_per_epoch) == ('adam', 60, 0)
+
+
+def test_authors_features_are_averaged_with_the_mirrored_images_and_joined_to_unit_length():
+    images = np.random.default_rng(0).normal(size=(3, 32, 16, 3)).astype(np.float32)
+    for variant, mirrored in (('ssg-2019', True), ('bl-ssg', False)):
+        method = built(variant, pooling='average')
+        params, state = method.init(jax.random.key(0))
+        embed = jax.jit(lambda x, m=method, p=params, s=state: m.embed(p, s, x, 'target'))
+        one, two = embed(images), embed(images[:, :, ::-1])
+        assert np.allclose(one, two, atol=1e-5) == mirrored
+        length = np.linalg.norm(one, axis=1)
+        np.testing.assert_allclose(length, 1.0 if mirrored else np.sqrt(3), rtol=1e-5)
+        parts = method.describe(params, state, images, 'target')
+        for name in PARTS:
+            np.testing.assert_allclose(np.linalg.norm(parts[name], axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize('noise', ['part', 'image'])
+def test_images_that_are_noise_for_a_part(noise):
+    method = built('bl-ssg', **{**SMALL, 'noise': noise, 'rho': 0.08}, source_epochs=0)
+    state = State({'source': {}, 'target': {}}, {'eps': np.zeros(3, np.float32)})
+    context = RefreshContext(jax.random.key(0), np.full((60, 3), -1), last=False)
+    labels = method.refresh({}, state, described(1), described(2), context).labels
+    some, every = (labels < 0).any(axis=1), (labels < 0).all(axis=1)
+    assert 0 < some.sum() < 60
+    assert (some == every).all() == (noise == 'image')
+    rows = method.phases[-1].streams['target'].plan(None, labels[:, 0], 30, np.random.default_rng())
+    assert (labels[rows, 0] < 0).any() == (noise == 'part')
+
+
 def described(seed, images=60, width=8):
     """Returns unit features of 12 people, to which each camera adds something."""
     rng = np.random.default_rng(seed)

@@ -53,7 +53,7 @@ def test_shipped_numbers_are_those_of_the_design(shared_data):
         ('dien-1', 'Base+CCCDTL+DC+RTDA (T=4)', 'dien-t4', 'duke2market', 'rank-10', 81.5),
         ('ptl-4', 'BL+Attr^t (PETA, soft)', 'ptl-attr-t', 'market2cuhk03', 'mAP', 18.9),
         ('ptl-5', 'PTL+SSG', 'ptl-ssg', 'cuhk032duke', 'rank-1', 75.6),
-        ('ptl-5', 'SSG', 'bl-ssg', 'duke2market', 'mAP', 58.3),
+        ('ptl-5', 'SSG', 'ssg-2019', 'duke2market', 'mAP', 58.3),
     ],
 )
 def test_rows_by_hand(table, row, variant, pair, metric, value):

@@ -86,7 +86,9 @@ class Network(nn.Module):
       pooling: of the map, a name of `jreid.models.heads.POOLINGS`.
       parsing_classes, parsing_width: of the parsing head; 0 classes for none.
       attributes, attribute_width: of the attribute heads; 0 attributes for none.
-      joint_width: of the joint embedding of whole, upper and lower half; 0 for none.
+      joint_width: of SSG's joint embedding; 0 for none.
+      joint_of: what it is of; 'parts': whole, upper and lower half together; 'whole': the whole
+        alone, and a ReLU ends it.
     """
 
     backbone: nn.Module
@@ -97,6 +99,7 @@ class Network(nn.Module):
     attributes: int = 0
     attribute_width: int = 64
     joint_width: int = 0
+    joint_of: str = 'parts'
 
     @nn.compact
     def __call__(
@@ -125,10 +128,11 @@ class Network(nn.Module):
             half = maps.shape[1] // 2
             upper, lower = pool(maps[:, :half]), pool(maps[:, half:])
             parts = {'whole': out['pooled'], 'upper': upper, 'lower': lower}
-            joint = nn.Dense(self.joint_width, use_bias=False, name='joint')(
-                jnp.concatenate(list(parts.values()), axis=-1)
-            )
-            out |= {**parts, 'joint': BatchNorm(name='joint_bn')(joint, train)}
+            whole = self.joint_of == 'whole'
+            joined = parts['whole'] if whole else jnp.concatenate(list(parts.values()), axis=-1)
+            joint = nn.Dense(self.joint_width, use_bias=False, name='joint')(joined)
+            ending = BatchNorm('relu' if whole else 'none', name='joint_bn')
+            out |= {**parts, 'joint': ending(joint, train)}
         return out
 
 

@@ -50,20 +50,28 @@ def pxk(domain: str, identities_per_batch: int, images_per_identity: int, **opti
 
 
 def pseudo(
-    domain: str, identities_per_batch: int, images_per_identity: int, **options: Any
+    domain: str,
+    identities_per_batch: int,
+    images_per_identity: int,
+    *,
+    loose: bool = True,
+    **options: Any,
 ) -> Stream:
     """Draws P pseudo identities with K images each, and images without a pseudo label too.
 
     The latter come in groups of K whose label in the batch stays -1: they take part in the terms
     that need no label (MMD, KL), not in the identity losses. Where a refresh finds fewer than P
     identities, each batch shows all of them and repeats some.
+
+    Args:
+      loose: False to leave out the images without a pseudo label.
     """
     size = images_per_identity
 
     def plan(index: Any, labels: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
         del index
-        grouped = with_loose_groups(labels, size, rng)
-        available = len(np.unique(grouped))
+        grouped = with_loose_groups(labels, size, rng) if loose else labels
+        available = len(np.unique(grouped[grouped >= 0]))
         drawn = min(available, identities_per_batch)
         if available < identities_per_batch:
             # A refresh that finds few clusters must not end a run.

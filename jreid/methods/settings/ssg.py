@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 from jreid.methods.settings import ptl
-from jreid.methods.settings.values import Count, Rate, Size, Weight
+from jreid.methods.settings.values import Count, Optimizer, Rate, Size, Weight
 
 if TYPE_CHECKING:
     from jreid.methods.contract import Problem
@@ -16,11 +16,26 @@ class Settings(ptl.Settings):
 
     rounds: Count = 30  # of grouping
     round_epochs: Count = 2  # per round; paper: silent
+    # per epoch, 0 for as many as show about every image once; the authors' program shows K images
+    # of every cluster
+    round_steps: Count = 0
     group_identities: Size = 16  # P, by the whole's clusters; paper: silent
     group_images: Size = 4  # K
+    group_optimizer: Optimizer = 'adam'  # 'sgd' has a momentum of 0.9
     group_learning_rate: Rate = 6e-5  # paper: silent
     group_margin: float = 0.3  # paper: silent
     joint_width: Size = 512  # of the joint embedding; paper: silent
+    # what the joint embedding is of; 'parts': the three features together; 'whole': the whole's
+    # alone, with a ReLU at its end, as in the authors' program
+    joint_of: Literal['parts', 'whole'] = 'parts'
+    # average each feature with that of the mirrored image, for grouping and retrieval
+    mirror: bool = False
+    # what has unit length in retrieval; 'parts': each of the three features; 'all': the three
+    # joined
+    unit_length: Literal['parts', 'all'] = 'parts'
+    # 'part': an image that is noise for one part stays out of that part's loss; 'image': out of the
+    # round
+    noise: Literal['part', 'image'] = 'part'
     # Jaccard distances of k-reciprocal neighbourhoods and the source term; False: Euclidean
     # distances (SSG-dagger)
     rerank: bool = True
