@@ -1,13 +1,15 @@
-r"""CUHK03 to CUHK01 (single shot), mean of 10 random splits: Chen et al. 2017 (MTDnet), table 1.
+r"""CUHK03 to CUHK01 (single shot): Chen et al. 2017 (MTDnet), table 1.
 
 Expected (paper, MTDnet / MTDnet-cross): rank-1 77.5 / 78.5.
+The paper's cells are of one random split: multiples of 1/200 (two images of each of 100 people).
 Not run by us: the data sets are not on our machines (see docs/results.md). Split 0:
 
     jreid train --config=configs/cuhk032cuhk01.py:mtdnet-cross --workdir=runs/cuhk032cuhk01-0 \
         --config.data.root=/data/reid --config.data.target_options.split=0
 
-Splits 0 to 9 are one run each. The paper's protocol is the summary's single-shot row, which
-`jreid reproduce --table=mtdnet-1 --seeds=10` averages; the rows above it have both gallery images.
+Further splits, 1 to 9, are one run each. The paper's protocol is the summary's single-shot row,
+which `jreid reproduce --table=mtdnet-1 --seeds=10` averages; the rows above it have both gallery
+images.
 The training on CUHK03 is the same for every split and is done once: a run with
 --config.method.target_iterations=0, then for each split --config.init.run=THAT_RUN
 --config.method.source_iterations=0. For 485/486 people:

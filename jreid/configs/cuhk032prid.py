@@ -1,12 +1,14 @@
-r"""CUHK03 to PRID2011 (single shot), mean of 10 random splits: Chen et al. 2017 (MTDnet), table 1.
+r"""CUHK03 to PRID2011 (single shot): Chen et al. 2017 (MTDnet), table 1.
 
 Expected (paper, MTDnet / MTDnet-cross): rank-1 32.0 / 31.0.
+The paper's cells are of one random split: multiples of 1/100 (100 queries).
 Not run by us: the data sets are not on our machines (see docs/results.md). Split 0:
 
     jreid train --config=configs/cuhk032prid.py:mtdnet-cross --workdir=runs/cuhk032prid-0 \
         --config.data.root=/data/reid --config.data.target_options.split=0
 
-Splits 0 to 9 are one run each; `jreid collect runs/cuhk032prid-?` gives mean and deviation.
+Further splits, 1 to 9, are one run each; `jreid collect runs/cuhk032prid-?` gives mean and
+deviation.
 The training on CUHK03 is the same for every split and is done once: a run with
 --config.method.target_iterations=0, then for each split --config.init.run=THAT_RUN
 --config.method.source_iterations=0.

@@ -1,12 +1,14 @@
-r"""CUHK03 to VIPeR (single shot), mean of 10 random splits: Chen et al. 2017 (MTDnet), table 1.
+r"""CUHK03 to VIPeR (single shot): Chen et al. 2017 (MTDnet), table 1.
 
 Expected (paper, MTDnet / MTDnet-cross): rank-1 45.89 / 47.47.
+The paper's cells are of one random split: multiples of 1/316 (316 people).
 Not run by us: the data sets are not on our machines (see docs/results.md). Split 0:
 
     jreid train --config=configs/cuhk032viper.py:mtdnet-cross --workdir=runs/cuhk032viper-0 \
         --config.data.root=/data/reid --config.data.target_options.split=0
 
-Splits 0 to 9 are one run each; `jreid collect runs/cuhk032viper-?` gives mean and deviation.
+Further splits, 1 to 9, are one run each; `jreid collect runs/cuhk032viper-?` gives mean and
+deviation.
 The training on CUHK03 is the same for every split and is done once: a run with
 --config.method.target_iterations=0, then for each split --config.init.run=THAT_RUN
 --config.method.source_iterations=0.

@@ -117,6 +117,16 @@ def test_ilids_has_one_gallery_image_per_person_and_no_camera(tree):
     )
 
 
+def test_ilids_either_way(tmp_path, photos):
+    """Of an odd number of people the greater half is tested, or trained on."""
+    photos(tmp_path, [f'i-LIDS_Person/{p:04d}{k:03d}.jpg' for p in range(1, 8) for k in (1, 2)])
+    for people, sizes in ((60, (3, 4)), (59, (4, 3))):
+        splits = read('ilids', tmp_path, test_people=people)
+        assert (splits.train.identities, len(splits.gallery)) == sizes
+    with pytest.raises(ValueError, match='test_people of i-LIDS is 58; its 119 people are split'):
+        read('ilids', tmp_path, test_people=58)
+
+
 def test_gallery_of_ilids_is_in_the_file_of_splits(tree, tmp_path):
     """The gallery's images are drawn too, so another seed must read them from the file."""
     root, file = tree('ilids'), tmp_path / 'splits.json'

@@ -19,12 +19,13 @@ def load(
     *,
     split: int = 0,
     split_seed: int = 0,
+    test_people: int = 60,
     split_file: str | None = None,
     write_splits: str | None = None,
     expected: bool = True,
     bad_files: str = 'error',
 ) -> Splits:
-    """Reads one of 10 random splits: half of the people (59) to train on, the others to test.
+    """Reads one of 10 random splits: half of the people (59) to train on, the others (60) to test.
 
     One random image per test person is the gallery; the rest are queries. The cameras are unknown,
     so the evaluation does not exclude gallery images by camera. The gallery's images are drawn from
@@ -34,11 +35,19 @@ def load(
     Args:
       root: the folder Persons of i-LIDS_Pedestrian, with images like 0001001.jpg (person, image),
         or a folder above it.
+      test_people: of the 119, 60 or, the other way round, 59 (Chen et al. 2017, MTDnet); of another
+        number of people half, rounded up or down.
       Others: see `jreid.data.datasets.viper.load`.
 
     Raises:
-      ValueError: also where the gallery of a split file does not show each test person once.
+      ValueError: also where `test_people` is neither, or where the gallery of a split file does not
+        show each test person once.
     """
+    if test_people not in (59, 60):
+        raise ValueError(
+            f'test_people of i-LIDS is {test_people}; its 119 people are split in half, expected 60'
+            ' or 59 to test'
+        )
     layout = f'images like {EXAMPLE} (person, image) right in one folder'
     folder = listing.find_images(
         root,
@@ -58,7 +67,7 @@ def load(
         'ilids',
         people,
         split=split,
-        train=len(people) // 2,
+        train=(len(people) + (test_people == 59)) // 2,
         splits=SPLITS,
         split_seed=split_seed,
         split_file=split_file,
