@@ -104,6 +104,11 @@ def paper_row(variant: str) -> str:
     return VARIANTS[variant].row
 
 
+def training_of(variant: str) -> str:
+    """Returns the variant whose training serves this one: mostly itself, see `Variant.of`."""
+    return VARIANTS[variant].of or variant
+
+
 def reranked(variant: str) -> bool:
     """Returns whether the variant's row is the one after re-ranking."""
     return bool(VARIANTS[variant].base.get('evaluation.rerank'))

@@ -31,7 +31,11 @@ CITED = (
 )
 
 # Rows whose name differs from that of the variant's own row in `configs/systems/`.
-SAME = {'w Adaptation': 'TJ-AIDL', 'BL+Attr^t (PETA, soft)': 'BL+Attr^t'}
+SAME = {
+    'w Adaptation': 'TJ-AIDL',
+    'BL+Attr^t (PETA, soft)': 'BL+Attr^t',
+    'ours (T=3)': 'Base+CCCDTL+DC+RTDA (T=3)',
+}
 
 # Columns that are one data set, in MTDnet's tables. The source, where a row has one, is CUHK03.
 SINGLE = {

@@ -111,15 +111,18 @@ def _write(table: catalogue.Table, lines: Sequence[results.Line], folder: pathli
 
 
 def _dry_run(planned: Sequence[jobs.Job], without: Mapping[tuple[str, str], str]) -> str:
-    """Lists the commands that would run, each step once, and the rows without a run."""
-    lines, listed = [], set()
+    """Lists the commands that would run, each once, and the rows without a run."""
+    lines: list[str] = []
+    listed: set[jobs.Command] = set()
     for job in planned:
-        for step in job.steps:
-            if step not in listed:
-                listed.add(step)
-                state = 'done' if (step.folder / step.done).is_file() else 'before'
-                lines.append(f'{state:<9} {step.command}')
-        lines.append(f'{runner.state(job):<9} {job.command}')
+        steps = [
+            (step.command, 'done' if (step.folder / step.done).is_file() else 'before')
+            for step in job.steps
+        ]
+        for command, state in [*steps, (job.command, runner.state(job))]:
+            if command not in listed:
+                listed.add(command)
+                lines.append(f'{state:<9} {command}')
     lines += [f'no run    {pair}, {row}: {reason}' for (pair, row), reason in without.items()]
     return '\n'.join(lines)
 
@@ -147,7 +150,10 @@ def _shard(planned: Sequence[jobs.Job], text: str) -> list[jobs.Job]:
     i, _, n = text.partition('/')
     if not (i.isdigit() and n.isdigit()) or not 1 <= int(i) <= int(n):
         raise ValueError(f"--shard is '{text}'; expected i/n with i from 1 to n, e.g. 1/4")
-    return list(planned)[int(i) - 1 :: int(n)]
+    # Rows of one training stay together, so that no part waits for, or begins, another's.
+    trainings = list(dict.fromkeys(job.training for job in planned))
+    own = set(trainings[int(i) - 1 :: int(n)])
+    return [job for job in planned if job.training in own]
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

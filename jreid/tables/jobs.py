@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from jreid import configs
 from jreid.commands.fields import set_fields
+from jreid.configs import variants
 from jreid.tables.catalogue import Row, Table
 
 SYNTHETIC = ('demo', 'ward2pku', 'pku2ward')
@@ -55,10 +56,11 @@ class Job:
       table, row: the first table and row that need the run; others may share it.
       pair: name of the config file.
       repetition: the seed, and the number of the random split where the pair has random splits.
-      folder: the run's folder.
-      command: trains the run.
-      config: the config that the run is trained with.
-      steps: work that comes before the run, in order.
+      folder: the folder that gets the row's `summary.json`.
+      command: trains the run, or evaluates the run of another row whose training this one is.
+      config: the config of the training.
+      steps: work that comes before, in order.
+      training: folder of the training; `folder` but for a row that evaluates another row's run.
     """
 
     table: str
@@ -69,6 +71,7 @@ class Job:
     command: Command
     config: ConfigDict
     steps: tuple[Step, ...]
+    training: pathlib.Path
 
     @property
     def label(self) -> str:
@@ -198,9 +201,34 @@ def _job(
     fields: Sequence[str],
     teacher_fields: Sequence[str],
 ) -> Job:
-    arguments = [f'--config={config_file(pair)}:{row.variant}', f'--config.seed={seed}', *fields]
+    """Plans a row's run; one that another variant trains is evaluated after that training."""
+    trained = variants.training_of(row.variant)
+    training = folder_of(workdir, pair, trained, seed)
+    command, config, steps = _training(
+        trained, pair, seed, training, workdir, fields, teacher_fields
+    )
+    if trained != row.variant:
+        variant = variants.VARIANTS[row.variant]
+        words = [f'--config.method.{name}={value}' for name, value in variant.changes.items()]
+        words += ['--rerank'] if variants.reranked(row.variant) else []
+        steps = (*steps, Step(training, command, 'summary.json'))
+        command = Command('evaluate', (str(training), *words, f'--json={folder / "summary.json"}'))
+    return Job(table.name, row, pair, seed, folder, command, config, steps, training)
+
+
+def _training(
+    variant: str,
+    pair: str,
+    seed: int,
+    folder: pathlib.Path,
+    workdir: pathlib.Path,
+    fields: Sequence[str],
+    teacher_fields: Sequence[str],
+) -> tuple[Command, ConfigDict, tuple[Step, ...]]:
+    """Returns the command that trains a variant, its config, and the work before it."""
+    arguments = [f'--config={config_file(pair)}:{variant}', f'--config.seed={seed}', *fields]
     config = read_config(arguments)
-    steps, more_fields = _teachers(row.variant, pair, config, workdir, fields, teacher_fields)
+    steps, more_fields = _teachers(variant, pair, config, workdir, fields, teacher_fields)
     for group in SPLIT:
         has_splits = 'split' in config.data[group.removeprefix('data.')]
         if has_splits and f'--config.{group}.split=' not in ' '.join(fields):
@@ -209,7 +237,7 @@ def _job(
         arguments += more_fields
         config = read_config(arguments)
     command = Command('train', (*arguments, f'--workdir={folder}'))
-    return Job(table.name, row, pair, seed, folder, command, config, tuple(steps))
+    return command, config, tuple(steps)
 
 
 def _teachers(

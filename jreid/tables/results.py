@@ -137,7 +137,8 @@ def lines(
             if folder in failures:
                 troubles.append(f'seed {seed}: {failures[folder]}')
             elif (folder / 'summary.json').is_file():
-                summaries.append(json.loads((folder / 'summary.json').read_text()))
+                training = folder_of(workdir, pair, variants.training_of(row.variant), seed)
+                summaries.append(_summary(folder, training))
                 if folder in other_configs:
                     troubles.append(f'seed {seed} has another config: {other_configs[folder]}')
             elif (folder / FAILED).is_file():
@@ -164,6 +165,16 @@ def lines(
             )
         )
     return table_lines
+
+
+def _summary(folder: pathlib.Path, training: pathlib.Path) -> dict[str, Any]:
+    """Reads a row's summary; what an evaluation does not know is the training's."""
+    whole = json.loads((folder / 'summary.json').read_text())
+    if folder != training and (training / 'summary.json').is_file():
+        trained = json.loads((training / 'summary.json').read_text())
+        facts = ('images_seen', 'timing', 'machine')
+        whole = {**{name: trained[name] for name in facts if name in trained}, **whole}
+    return whole
 
 
 def _scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Score]:

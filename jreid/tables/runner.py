@@ -39,27 +39,26 @@ def finished(job: Job) -> bool:
     """Returns whether the job's folder holds its finished run.
 
     Raises:
-      ValueError: it holds a run of another config; the message names the fields that differ.
+      ValueError: the training's folder holds a run of another config; the message names the fields
+        that differ.
     """
-    if not (job.folder / 'summary.json').is_file():
-        return False
     if difference := other_config(job):
         raise ValueError(
-            f'{job.folder} holds a finished run of another config ({difference}); choose another'
+            f'{job.training} holds a finished run of another config ({difference}); choose another'
             ' --workdir or remove it'
         )
-    return True
+    return (job.folder / 'summary.json').is_file()
 
 
 def other_config(job: Job) -> str:
     """Names the first fields in which a finished run's config differs from the job's.
 
     Returns:
-      The message, or '' where no field differs or the job's folder holds no finished run.
+      The message, or '' where no field differs or the training's folder holds no finished run.
     """
-    if not (job.folder / 'summary.json').is_file():
+    if not (job.training / 'summary.json').is_file():
         return ''
-    old = flat_config(json.loads((job.folder / 'config.json').read_text()))
+    old = flat_config(json.loads((job.training / 'config.json').read_text()))
     new = flat_config(json.loads(job.config.to_json_best_effort()))
     differing = [
         name

@@ -38,9 +38,15 @@ def test_shipped_numbers_are_those_of_the_design(shared_data):
     design = shared_data.parent / 'design' / 'targets.json'
     if not design.is_file():
         pytest.skip(f'{design} is missing')
-    assert json.loads((ROOT / 'jreid' / 'tables' / 'targets.json').read_text()) == json.loads(
-        design.read_text()
+    shipped, of_design = (
+        json.loads(path.read_text()) for path in (ROOT / 'jreid/tables/targets.json', design)
     )
+    # The rows of DIEN's table II that jreid has; the design lists the others' alone.
+    for targets in (shipped, of_design):
+        for rows in targets['DIEN']['table 2 (others)'].values():
+            for name in ('TJ-AIDL', 'ours (T=3)'):
+                rows.pop(name, None)
+    assert shipped == of_design
 
 
 @pytest.mark.parametrize(
@@ -51,6 +57,8 @@ def test_shipped_numbers_are_those_of_the_design(shared_data):
         ('tjaidl-1', 'TJ-AIDL', 'tjaidl', 'market2prid', 'rank-1', 26.8),
         ('tjaidl-4', 'w Adaptation', 'tjaidl', 'market2duke', 'rank-20', 70.0),
         ('dien-1', 'Base+CCCDTL+DC+RTDA (T=4)', 'dien-t4', 'duke2market', 'rank-10', 81.5),
+        ('dien-2', 'ours (T=3)', 'dien', 'market2duke', 'mAP', 26.4),
+        ('dien-2', 'TJ-AIDL', 'tjaidl', 'duke2market', 'rank-5', 74.8),
         ('ptl-4', 'BL+Attr^t (PETA, soft)', 'ptl-attr-t', 'market2cuhk03', 'mAP', 18.9),
         ('ptl-5', 'PTL+SSG', 'ptl-ssg', 'cuhk032duke', 'rank-1', 75.6),
         ('ptl-5', 'SSG', 'ssg-2019', 'duke2market', 'mAP', 58.3),
@@ -83,7 +91,7 @@ def test_every_variant_resolves_to_a_config_of_its_pair(table, tmp_path):
         without
     )
     for job in planned:
-        assert job.config.variant == job.row.variant
+        assert job.config.variant == variants.training_of(job.row.variant)
         assert job.config.seed == 0
     wanted = {
         (pair, row.variant)

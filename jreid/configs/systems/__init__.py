@@ -19,11 +19,14 @@ class Variant:
       changes: settings that differ from the system's defaults; they win over a pair's edits.
       row: its row in the paper's tables, '' where it has none.
       base: fields outside `config.method`, as dotted names; a pair's own values win.
+      of: the variant whose training this one is, only evaluated otherwise; '' for a training of its
+        own.
     """
 
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     row: str = ''
     base: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    of: str = ''
 
 
 @dataclasses.dataclass(frozen=True)

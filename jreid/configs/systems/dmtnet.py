@@ -12,7 +12,9 @@ SYSTEM = System(
     ),
     variants={
         'dmtnet': Variant(row='DMTNet'),
-        'dmtnet-reranking': Variant(row='DMTNet+ReRanking', base={'evaluation.rerank': True}),
+        'dmtnet-reranking': Variant(
+            row='DMTNet+ReRanking', base={'evaluation.rerank': True}, of='dmtnet'
+        ),
         'mtwaanet': Variant({'attention': False}, 'MTwAANet'),
         'mtwcnet': Variant({'target_classification': False}, 'MTwCNet'),
         'mtwinet': Variant({'identification': False}, 'MTwINet'),

@@ -14,7 +14,7 @@ SYSTEM = System(
         'mtdnet': Variant(row='MTDnet'),
         'mtdnet-rnk': Variant({'form': 'ranking', 'test': 'feature'}, 'MTDnet-rnk'),
         'mtdnet-cls': Variant({'form': 'classification'}, 'MTDnet-cls'),
-        'mtdnet-trp': Variant({'test': 'feature'}, 'MTDnet-trp'),
+        'mtdnet-trp': Variant({'test': 'feature'}, 'MTDnet-trp', of='mtdnet'),
         'mtdnet-aug': Variant({'target_training': 'augment'}, 'MTDnet-aug'),
         'mtdnet-cross': Variant({'target_training': 'cross'}, 'MTDnet-cross'),
     },
