@@ -26,16 +26,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     # Threads and processes may write the same file at the same time: each has a name of its own.
     mark = f'{os.getpid()}-{threading.get_ident()}'
     temporary = final.with_name(f'.{final.stem}.{mark}{final.suffix}')
-    _remove(temporary)  # what a killed process of the same number may have left
+    remove(temporary)  # what a killed process of the same number may have left
     try:
         yield temporary
         os.replace(temporary, final)
     except BaseException:
-        _remove(temporary)
+        remove(temporary)
         raise
 
 
-def _remove(path: pathlib.Path) -> None:
+def remove(path: pathlib.Path) -> None:
+    """Removes a file or a folder with all in it, if it is there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

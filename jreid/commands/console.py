@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import absl.logging
 from tqdm import tqdm
@@ -15,18 +15,34 @@ QUIET = ('absl', 'jax', 'orbax')
 
 
 def show_log() -> None:
-    """Shows jreid's own log as plain lines, and only errors of the libraries below it.
+    """Shows jreid's own log and warnings as plain lines, and only errors of the libraries below it.
 
     Which backend JAX did not find, or that Orbax only reads, is no news.
     """
     plain = '%(message)s'
     logging.basicConfig(level=logging.WARNING, format=plain)
-    handler = absl.logging.get_absl_handler()
-    if handler in logging.root.handlers:
-        # absl's app put it there; its lines begin with a letter, a date and a thread.
-        handler.setFormatter(logging.Formatter(plain))
+    for handler in logging.root.handlers:
+        # Handlers that absl put there: its app's begins lines with a letter, a date and a thread,
+        # and that of its log, which Orbax's import writes to, with INFO:jreid:.
+        if handler is absl.logging.get_absl_handler() or type(handler) is logging.StreamHandler:
+            handler.setFormatter(logging.Formatter(plain))
     logging.getLogger('jreid').setLevel(logging.INFO)
     _quiet(QUIET)
+    _log_warnings()
+
+
+def _log_warnings() -> None:
+    """Shows warnings to the user, such as those of images left out, as lines of the log.
+
+    Python's own form names a line of code, which a user of commands has no use for.
+    """
+
+    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        of = '' if category is UserWarning else f'{category.__name__}: '
+        logging.getLogger('jreid').warning('%s%s', of, message)
+
+    warnings.showwarning = show
+    warnings.simplefilter('default', UserWarning)
 
 
 def _quiet(names: Sequence[str]) -> None:
@@ -49,10 +65,7 @@ def show_training_log() -> None:
     # Which accelerators JAX did not find is no news, nor each file that Orbax touches.
     logging.getLogger('jax').setLevel(logging.WARNING)
     _quiet(('absl', 'orbax'))
-    logging.captureWarnings(True)
-    logging.getLogger('py.warnings').addHandler(handler)
-    logging.getLogger('py.warnings').propagate = False  # absl's root handler would repeat them
-    warnings.simplefilter('default', UserWarning)
+    _log_warnings()
 
 
 class _AboveProgressBar(logging.Handler):

@@ -128,7 +128,9 @@ def unknown_field(words: Sequence[str], known: Collection[str]) -> str:
     """
     for word in words:
         name = word.split('=', 1)[0].lstrip('-').removeprefix('config.')
-        if word.lstrip('-').startswith('config.') and name not in known:
+        # A group can be set as a whole: --config.data.target_options={}.
+        is_group = name in OPTION_GROUPS or any(field.startswith(f'{name}.') for field in known)
+        if word.lstrip('-').startswith('config.') and name not in known and not is_group:
             last = name.rsplit('.', 1)[-1]
             near = [field for field in known if field.rsplit('.', 1)[-1] == last]
             near += difflib.get_close_matches(name, known, 3)

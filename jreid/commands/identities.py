@@ -120,7 +120,11 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid label') -> in
     try:
         found = extract(
             arguments.run,
-            listing(arguments.images, root=arguments.root),
+            listing(
+                arguments.images,
+                root=arguments.root,
+                bad_files='skip' if arguments.skip_bad else 'error',
+            ),
             checkpoint=arguments.checkpoint,
             skip_bad=arguments.skip_bad,
         )

@@ -88,19 +88,19 @@ def _field(config: ConfigDict, name: str) -> Any:
     return config[group][field]
 
 
-def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Writes `config.json`, or checks that the folder's run has the same config.
+def check_kept(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Checks that a folder's run, if it holds one, has the same config.
 
     A folder without a checkpoint has no run yet.
 
     Raises:
       ValueError: the folder holds a run of another config; names the fields that differ.
     """
-    path, new = workdir / 'config.json', json.loads(config.to_json_best_effort())
+    path = workdir / 'config.json'
     begun = any(child.name.isdigit() for child in (workdir / 'checkpoints').glob('*'))
     if path.exists() and begun:
         old = flat_config(json.loads(path.read_text()))
-        fresh = flat_config(new)
+        fresh = flat_config(json.loads(config.to_json_best_effort()))
         differing = [
             name
             for name in sorted({*old, *fresh})
@@ -115,7 +115,13 @@ def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
                 f'{workdir} holds a run of another config ({differences}); choose another'
                 ' --workdir or remove it'
             )
-    write_text(path, json.dumps(new, indent=2) + '\n')
+
+
+def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Writes `config.json`, after `check_kept`."""
+    check_kept(config, workdir)
+    new = json.loads(config.to_json_best_effort())
+    write_text(workdir / 'config.json', json.dumps(new, indent=2) + '\n')
 
 
 def flat_config(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:

@@ -7,6 +7,8 @@ import pathlib
 import socket
 from collections.abc import Iterator
 
+from jreid.files import remove
+
 log = logging.getLogger('jreid')
 
 
@@ -14,7 +16,8 @@ log = logging.getLogger('jreid')
 def alone(workdir: pathlib.Path, *, active: bool = True) -> Iterator[None]:
     """Keeps other processes from training in a run's folder while the body runs.
 
-    A file system without locks gives a warning only.
+    A file system without locks gives a warning only. Where the body fails before it kept a config
+    in a folder that was empty or not there, nothing of the folder stays.
 
     Args:
       workdir: the run's folder.
@@ -30,6 +33,8 @@ def alone(workdir: pathlib.Path, *, active: bool = True) -> Iterator[None]:
     if not active:
         yield
         return
+    made = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
+    was_empty = bool(made) or not any(workdir.iterdir())
     workdir.mkdir(parents=True, exist_ok=True)
     with open(workdir / '.lock', 'a+') as file:
         try:
@@ -49,4 +54,13 @@ def alone(workdir: pathlib.Path, *, active: bool = True) -> Iterator[None]:
         file.truncate(0)
         file.write(f'{os.getpid()} on {socket.gethostname()}')
         file.flush()
-        yield
+        try:
+            yield
+        except BaseException:
+            if was_empty and not (workdir / 'config.json').exists():
+                for child in workdir.iterdir():
+                    remove(child)
+                for folder in made:
+                    with contextlib.suppress(OSError):  # another run may have begun beside it
+                        folder.rmdir()
+            raise

@@ -125,6 +125,11 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
     if role != TARGET:
         log.warning('%s', _left_out(source, target))
     if settings['target_labels']:
+        if not target.train.identities:
+            raise ValueError(
+                f'data.target_labels is True, but none of the {len(target.train):,} training images'
+                f' of the target {target.name} has an identity; give them, or set it to False'
+            )
         log.info(
             "supervised: training reads the labels of the target's %d training images",
             len(target.train),

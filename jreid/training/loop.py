@@ -21,7 +21,7 @@ from jreid.engine import feeds, sharding, state, steps
 from jreid.evaluation.evaluator import scalars
 from jreid.evaluation.pseudo_labels import pseudo_label_quality
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase, RefreshContext
-from jreid.run.config import check, keep_config
+from jreid.run.config import check, check_kept, keep_config
 from jreid.run.lock import alone
 from jreid.run.system import Edit, System, build_system
 from jreid.training import finishing, measuring, preflight, stopping, telling
@@ -56,7 +56,7 @@ def train(
     with alone(workdir, active=first_host):
         check(config)
         if first_host:
-            keep_config(config, workdir)
+            check_kept(config, workdir)
         mesh = sharding.make_mesh()
         data = open_data(config.data, select_on_source=config.evaluation.select == 'best')
         given = bool(config.method.get('given_identities', False))
@@ -64,6 +64,8 @@ def train(
         problem = data.problem(size, given_identities=given)
         system = build_system(config, problem, mesh, edit)
         run = Run(config, workdir, data, system)
+        if first_host:  # not before: a run that cannot begin leaves nothing
+            keep_config(config, workdir)
         with contextlib.closing(run.progress):
             while not run.finished:
                 run.begin_phase()

@@ -84,3 +84,28 @@ def test_wrong_words_are_answered_in_one_line(program, tmp_path, words, status, 
     assert message in output
     assert len(output.strip().splitlines()) == 1, output
     assert [path.name for path in tmp_path.iterdir()] == ['x.jpg']
+
+
+def test_images_left_out_are_said_in_a_plain_line(program, source_only_run, people, tmp_path):
+    image = next((people / 'two' / 'query').glob('*.jpg'))
+    (tmp_path / 'images').mkdir()
+    shutil.copy(image, tmp_path / 'images' / 'one.jpg')
+    (tmp_path / 'images' / 'none.jpg').touch()
+    (tmp_path / 'images' / 'torn.jpg').write_bytes(image.read_bytes()[:200])
+    words = ['extract', source_only_run, 'images', '--out=one.npz', '--skip-bad']
+    code, output = program('jreid.commands.cli', *words, cwd=tmp_path)
+    assert code == 0, output
+    first, second, third = output.splitlines()
+    assert first.startswith('left out: 1 of 3 images in')
+    assert second.startswith('1 of 2 images cannot be read and are left out, e.g.')
+    assert third == 'one.npz: 1 images, 32 numbers each'
+
+
+def test_junk_is_said_in_a_plain_line(program, source_only_run, people, tmp_path):
+    for number, image in enumerate(sorted((people / 'two' / 'query').glob('*.jpg'))[:2]):
+        shutil.copy(image, tmp_path / f'{number}.jpg')
+    (tmp_path / 'list.csv').write_text('image,identity\n0.jpg,3\n1.jpg,-1\n')
+    words = ['extract', source_only_run, 'list.csv', '--out=one.npz']
+    code, output = program('jreid.commands.cli', *words, cwd=tmp_path)
+    assert code == 0, output
+    assert output.splitlines()[0] == f'1 images of {tmp_path}/list.csv are junk (-1) and left out'

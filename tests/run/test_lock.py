@@ -1,0 +1,45 @@
+"""A run's folder: what a run that cannot begin leaves in it."""
+
+import pytest
+
+from jreid.run.lock import alone
+from jreid.training import loop
+
+
+def failing(folder, write):
+    """Fails in a run's folder after `write(folder)`."""
+    with alone(folder):
+        write(folder)
+        raise ZeroDivisionError
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(tmp_path):
+    for folder in (tmp_path / 'runs' / 'new', tmp_path / 'old'):
+        (tmp_path / 'old').mkdir(exist_ok=True)
+        with pytest.raises(ZeroDivisionError):
+            failing(folder, lambda at: (at / 'checkpoints' / '10').mkdir(parents=True))
+    assert [path.name for path in tmp_path.iterdir()] == ['old']
+    assert not any((tmp_path / 'old').iterdir())
+
+
+def test_a_run_that_began_and_the_users_files_stay(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        failing(tmp_path / 'run', lambda at: (at / 'config.json').touch())
+    assert (tmp_path / 'run' / 'config.json').is_file()
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'notes.txt').touch()
+    with pytest.raises(ZeroDivisionError):
+        failing(tmp_path / 'mine', lambda at: None)
+    assert (tmp_path / 'mine' / 'notes.txt').is_file()
+
+
+@pytest.mark.parametrize('fault', ['data', 'weights'])
+def test_missing_sets_and_weights_leave_nothing(tiny_config, tmp_path, fault):
+    config = tiny_config()
+    if fault == 'data':
+        config.data.target_root = str(tmp_path / 'nowhere')
+    else:
+        config.model.weights = str(tmp_path / 'none.pth')
+    with pytest.raises((FileNotFoundError, ValueError)):
+        loop.train(config, tmp_path / 'runs' / 'one')
+    assert not any(tmp_path.iterdir())
