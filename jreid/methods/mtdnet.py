@@ -150,7 +150,7 @@ def _phases(
             forward=_forward_one(network, s, SOURCE),
             terms=task_terms(s, SOURCE),
             metrics=task_metrics(s, SOURCE),
-            optimizer=_optimizer(s, copy_rate=0.0),
+            optimizer=_optimizer(s, trains_copy=False),
             steps_per_epoch=size,
             report_as='source_only',
         )
@@ -159,7 +159,7 @@ def _phases(
         target = Phase(
             name=s.target_training,
             epochs=s.target_iterations // size,
-            optimizer=_optimizer(s, copy_rate=float(s.source_copy == 'trained')),
+            optimizer=_optimizer(s, trains_copy=s.source_copy == 'trained'),
             steps_per_epoch=size,
             report_as='supervised',
             adapt_statistics=normalised,
@@ -205,8 +205,14 @@ def _stream(domain: str, pairs: int, settings: Settings) -> Stream:
     return plans.triplets(domain, pairs, settings.triplets_per_pair)
 
 
-def _optimizer(settings: Settings, *, copy_rate: float) -> Optimizer:
-    """Returns the optimizer; the source's copy is idle (0) until the second phase begins."""
+def _optimizer(settings: Settings, *, trains_copy: bool) -> Optimizer:
+    """Returns the optimizer, which leaves the source's copy alone unless it is to be trained."""
+
+    def group(path: tuple[str, ...]) -> str:
+        if path[0] == COPY and not trains_copy:
+            return 'frozen'
+        return 'biases' if path[-1] == 'bias' else 'weights'
+
     return Optimizer(
         'sgd',
         settings.learning_rate,
@@ -214,13 +220,10 @@ def _optimizer(settings: Settings, *, copy_rate: float) -> Optimizer:
         b1=settings.momentum,
         weight_decay=settings.weight_decay,
         clip=settings.clip,
-        multipliers={'all': 1.0, 'copy': copy_rate},
-        group=_group,
+        multipliers={'weights': 1.0, 'biases': settings.bias_rate, 'frozen': 0.0},
+        group=group,
+        undecayed=('biases',),
     )
-
-
-def _group(path: tuple[str, ...]) -> str:
-    return 'copy' if path[0] == COPY else 'all'
 
 
 def _options(settings: Settings, key: Array) -> dict[str, Any]:

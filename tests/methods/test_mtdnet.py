@@ -246,6 +246,18 @@ def test_what_is_coupled(coupled):
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
+def test_biases_learn_at_twice_the_rate_and_do_not_decay():
+    optimizer = method_of(learning_rate=0.1, weight_decay=0.5).phases[0].optimizer
+    own = {'fc8': {'kernel': jnp.full(2, 3.0), 'bias': jnp.full(2, 3.0)}}
+    params = {**own, mtdnet.COPY: own}
+    transform = optimizer(10)
+    gradient = jax.tree.map(jnp.ones_like, params)
+    updates, _ = transform.update(gradient, transform.init(params), params)
+    np.testing.assert_allclose(updates['fc8']['kernel'], -0.1 * (1 + 0.5 * 3), rtol=1e-6)
+    np.testing.assert_allclose(updates['fc8']['bias'], -0.2, rtol=1e-6)
+    np.testing.assert_array_equal(updates[mtdnet.COPY]['fc8']['bias'], 0)
+
+
 @pytest.mark.parametrize('source_copy', ['frozen', 'trained'])
 def test_copies_that_learn_and_losses_that_reach_them(source_copy):
     method = method_of('mtdnet-cross', source_copy=source_copy)
@@ -283,7 +295,8 @@ def test_copies_that_learn_and_losses_that_reach_them(source_copy):
         }
 
     trained = source_copy == 'trained'
-    assert phase.optimizer.multipliers == {'all': 1.0, 'copy': float(trained)}
+    copy = phase.optimizer.groups_of(params)[mtdnet.COPY]
+    assert ('frozen' in jax.tree.leaves(copy)) != trained
     assert reached('contrastive') == {'copy': trained, 'own': True}
     for term in ('triplet', 'pairs'):
         assert reached(term) == {'copy': False, 'own': True}
@@ -310,7 +323,7 @@ def test_streams_of_the_second_phase(variant, streams):
         variants.method_settings(variant).target_training,
     ]
     optimizer = method.phases[0].optimizer
-    assert (optimizer.name, optimizer.b1, optimizer.multipliers['copy']) == ('sgd', 0.9, 0.0)
+    assert (optimizer.name, optimizer.b1, optimizer.multipliers['frozen']) == ('sgd', 0.9, 0.0)
 
 
 # -- what is refused ----------------------------------------------------------------------------
@@ -468,7 +481,7 @@ def test_scores_and_maps_of_a_finished_run(configured, people, tmp_path):
         spatial.head(spatial.map), model.method.embed(*trained, images, 'target'), rtol=1e-5
     )
     with pytest.raises(ValueError, match='expected uint8'):
-        score(arrays[0][:, :16], arrays[1])
+        score(arrays[0] / 255, arrays[1])
 
 
 class Killed(BaseException):

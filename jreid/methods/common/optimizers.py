@@ -30,6 +30,7 @@ class Optimizer:
       clip: largest global gradient norm, 0 for none.
       multipliers: group -> factor of the learning rate; a factor of 0 freezes the group.
       group: names of a parameter's path -> its group.
+      undecayed: groups without weight decay.
     """
 
     name: str = 'adam'
@@ -43,6 +44,7 @@ class Optimizer:
     clip: float = 0.0
     multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)
     group: Callable[[tuple[str, ...]], str] = _one_group
+    undecayed: tuple[str, ...] = ()
 
     def __call__(self, steps: int) -> optax.GradientTransformation:
         """Returns the transformation of a phase of `steps` steps.
@@ -53,8 +55,13 @@ class Optimizer:
         schedule = self.schedule_over(steps)
         clip = optax.clip_by_global_norm(self.clip) if self.clip else optax.identity()
         if not self.multipliers:
-            return optax.chain(clip, self._of_group(1.0, schedule))
-        groups = {name: self._of_group(f, schedule) for name, f in self.multipliers.items()}
+            return optax.chain(clip, self._of_group(1.0, schedule, self.weight_decay))
+        groups = {
+            name: self._of_group(
+                factor, schedule, 0.0 if name in self.undecayed else self.weight_decay
+            )
+            for name, factor in self.multipliers.items()
+        }
         return optax.chain(clip, optax.multi_transform(groups, self.groups_of))
 
     def schedule_over(self, steps: int) -> optax.Schedule:
@@ -91,18 +98,20 @@ class Optimizer:
             lambda path, _: self.group(tuple(str(getattr(p, 'key', p)) for p in path)), params
         )
 
-    def _of_group(self, factor: float, schedule: optax.Schedule) -> optax.GradientTransformation:
+    def _of_group(
+        self, factor: float, schedule: optax.Schedule, weight_decay: float
+    ) -> optax.GradientTransformation:
         if factor == 0:
             return optax.set_to_zero()
 
         def rate(count: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
             return factor * schedule(count)
 
-        decay = optax.add_decayed_weights(self.weight_decay)
+        decay = optax.add_decayed_weights(weight_decay)
         if self.name == 'adam':
             return optax.chain(decay, optax.adam(rate, b1=self.b1, b2=self.b2))
         if self.name == 'adamw':
-            return optax.adamw(rate, b1=self.b1, b2=self.b2, weight_decay=self.weight_decay)
+            return optax.adamw(rate, b1=self.b1, b2=self.b2, weight_decay=weight_decay)
         if self.name == 'sgd':
             return optax.chain(decay, optax.sgd(rate, momentum=self.b1 or None))
         raise ValueError(f"optimizer '{self.name}' is not known; expected 'adam', 'adamw' or 'sgd'")

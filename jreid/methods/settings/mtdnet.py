@@ -32,7 +32,8 @@ class Settings:
     learning_rate: Rate = 1e-3  # in both phases
     schedule: Schedule = 'constant'
     momentum: Share = 0.9
-    weight_decay: Weight = 5e-4  # paper: silent; AlexNet's
+    weight_decay: Weight = 5e-4  # of all but biases; paper: silent; AlexNet's
+    bias_rate: Rate = 2.0  # of biases, as a multiple; paper: silent; AlexNet's
     clip: Weight = 0.0  # largest gradient norm, 0 for none
     pair_widths: tuple[Size, Size, Size] = (384, 384, 256)  # channels of conv3 to conv5
     dense_width: Size = 4096  # fc6 and fc7
