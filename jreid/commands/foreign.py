@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from jreid.data.archive import problem
 from jreid.data.datasets import table
 from jreid.data.datasets.finding import control_characters
 from jreid.data.images import UNKNOWN, Listing
@@ -40,7 +41,7 @@ def read_foreign(path: str | os.PathLike[str]) -> tuple[Listing, np.ndarray]:
     except FileNotFoundError:
         raise
     except Exception as error:  # the parsers of zip and npy raise errors of many types
-        raise ValueError(f'{path}: {error}; expected features, .npy or .npz') from error
+        raise ValueError(f'{path}: {problem(error)}; expected features, .npy or .npz') from error
 
     def one(names: tuple[str, ...]) -> np.ndarray | None:
         return next((arrays[name] for name in names if name in arrays), None)

@@ -78,15 +78,25 @@ def people_of(features: Features, *, count: int | None = None) -> People:
     )
 
 
+def check_new(out: str | os.PathLike[str]) -> pathlib.Path:
+    """Returns the path of a folder that is not there yet, or is empty.
+
+    Raises:
+      FileExistsError: it is there and not empty.
+    """
+    final = pathlib.Path(out)
+    if final.exists() and (not final.is_dir() or any(final.iterdir())):
+        raise FileExistsError(f'{final} exists and is not empty; choose another folder')
+    return final
+
+
 def write(people: People, out: str | os.PathLike[str]) -> pathlib.Path:
     """Writes `identities.csv` and `people/NNNN.png` in a new folder, whole or not at all.
 
     Raises:
       FileExistsError: the folder is there and not empty.
     """
-    final = pathlib.Path(out)
-    if final.exists() and (not final.is_dir() or any(final.iterdir())):
-        raise FileExistsError(f'{final} exists and is not empty; choose another folder')
+    final = check_new(out)
     images, labels = people.found.images, people.labels
     relative = [os.path.relpath(path, people.root) for path in images.path.tolist()]
     with replacing(final) as folder:
@@ -118,6 +128,7 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid label') -> in
     arguments = parser(prog).parse_args(words)
     console.show_log()
     try:
+        check_new(arguments.out)  # before the minutes that features take
         found = extract(
             arguments.run,
             listing(

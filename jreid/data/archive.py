@@ -31,6 +31,11 @@ def read_arrays(
         raise
     # The parsers of zip and npy raise errors of many types for a damaged file.
     except Exception as error:
-        raise ValueError(
-            f'{path}: {str(error) or type(error).__name__}; expected {expected}'
-        ) from error
+        raise ValueError(f'{path}: {problem(error)}; expected {expected}') from error
+
+
+def problem(error: Exception) -> str:
+    """Describes an error of `np.load`, which takes every unknown file for pickled objects."""
+    if 'allow_pickle' in str(error):
+        return 'it holds no arrays of numbers and words (.npz, .npy), or some of Python objects'
+    return str(error) or type(error).__name__

@@ -10,6 +10,7 @@ import numpy as np
 
 from jreid.data.datasets import finding, table
 from jreid.data.datasets.table import Row
+from jreid.data.video import is_video
 
 log = logging.getLogger('jreid')
 
@@ -76,8 +77,8 @@ def listing(
 
     Raises:
       FileNotFoundError: a name is neither file nor folder.
-      ValueError: a CSV file that cannot be read, lacks its column or names an image outside `root`,
-        or no image at all.
+      ValueError: a video or a file of features; a CSV file that cannot be read, lacks its column or
+        names an image outside `root`; or no image at all.
     """
     rows: list[Row] = []
     for name in names:
@@ -89,6 +90,8 @@ def listing(
         elif place.suffix.lower() == '.csv' and place.is_file():
             top = pathlib.Path(root).expanduser().absolute() if root else None
             rows += _of_table(place, top, bad_files)
+        elif place.is_file() and (others := _other_kind(place)):
+            raise ValueError(f'{name} is {others}')
         elif place.is_file():
             rows.append(Row(str(place)))
         else:
@@ -106,6 +109,15 @@ def listing(
         words = not all(text.isdecimal() for text in texts if text)
         labels[f'{label}_name'] = np.asarray(texts, np.str_) if words else _names(labels[label])
     return Listing(np.asarray([row.path for row in rows], np.str_), **labels)
+
+
+def _other_kind(place: pathlib.Path) -> str:
+    """Says what a file is by its suffix and where it goes, if it is no image; else ''."""
+    if is_video(place):
+        return 'a video, expected images; jreid extract takes the frames of videos'
+    if place.suffix.lower() in ('.npz', '.npy', '.parquet'):
+        return 'a file of features, expected images; jreid rank and evaluate take .npz and .npy'
+    return ''
 
 
 def _of_table(path: pathlib.Path, root: pathlib.Path | None, bad_files: str) -> list[Row]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jreid.commands import cli
+from jreid.commands import cli, identities
 from jreid.commands.extract import Features
 
 X = np.asarray([[0, 0], [3, 4], [10, 0]])
@@ -57,3 +57,23 @@ def test_images_as_queries_need_a_run(tmp_path, capsys):
     np.save(tmp_path / 'g.npy', X)
     assert cli.main(['rank', str(tmp_path / 'g.npy'), 'query.jpg']) == 1
     assert 'names no run to extract the queries with' in capsys.readouterr().err
+
+
+def test_files_of_other_kinds_are_told_apart(tmp_path, capsys):
+    np.save(tmp_path / 'objects.npy', np.asarray([{}, 'x'], object), allow_pickle=True)
+    (tmp_path / 'text.npz').write_text('no arrays')
+    (tmp_path / 'q.parquet').write_bytes(b'PAR1')
+    (tmp_path / 'v.mp4').write_bytes(b'x')
+    np.save(tmp_path / 'g.npy', X)
+
+    def refused(*words):
+        assert cli.main(list(map(str, words))) == 1
+        return capsys.readouterr().err
+
+    assert 'arrays of numbers and words' in refused('rank', tmp_path / 'objects.npy', 'q.npz')
+    assert 'arrays of numbers and words' in refused('rank', tmp_path / 'text.npz', 'q.npz')
+    run = f'--run={tmp_path}'
+    assert 'a file of features' in refused('rank', tmp_path / 'g.npy', tmp_path / 'q.parquet', run)
+    words = [tmp_path, tmp_path / 'v.mp4', '--identities', f'--out={tmp_path / "o"}']
+    assert identities.main(list(map(str, words))) == 1
+    assert 'takes the frames of videos' in capsys.readouterr().err
