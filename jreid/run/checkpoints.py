@@ -64,7 +64,9 @@ class Checkpoints:
             return
         told = logging.getLogger('absl')
         # Orbax tells every file it touches. Whoever wants to hear less of it keeps that.
-        told.setLevel(max(told.level, logging.WARNING))
+        level = max(told.level, logging.WARNING)
+        # That it only reads is a warning to Orbax, and no news to whoever loads a finished run.
+        told.setLevel(max(level, logging.ERROR) if read_only else level)
         latest, best = (
             preservation_policy.LatestN(keep),
             preservation_policy.BestN(
@@ -94,6 +96,7 @@ class Checkpoints:
             'meta': ocp.JsonCheckpointHandler(multiprocessing_options=first_alone),
         }
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
+        told.setLevel(level)
 
     def numbers(self) -> list[int]:
         """Returns the numbers of the whole checkpoints, oldest first."""

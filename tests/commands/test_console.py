@@ -34,10 +34,12 @@ def test_opening_checkpoints_does_not_make_absl_talk_again(tmp_path, quiet_after
     assert not logging.getLogger('absl').isEnabledFor(logging.WARNING)
 
 
-def test_without_the_console_orbax_tells_no_files(tmp_path, quiet_afterwards):
+def test_without_the_console_orbax_tells_no_files(tmp_path, quiet_afterwards, caplog):
     logging.getLogger('absl').setLevel(logging.NOTSET)
+    caplog.clear()
     Checkpoints(tmp_path / 'checkpoints', read_only=True).close()
     assert logging.getLogger('absl').level == logging.WARNING
+    assert not caplog.records  # nor that it only reads, to a notebook that loads a run
 
 
 def test_lines_are_plain_under_absls_own_handler(quiet_afterwards):
