@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -18,8 +19,14 @@ def average_pool(maps: Maps) -> Float[Array, 'b c']:
 
 
 def max_pool(maps: Maps) -> Float[Array, 'b c']:
-    """Maximum over height and width."""
-    return jnp.max(maps, axis=(1, 2))
+    """Maximum over height and width; of equal values the first has the gradient, as in PyTorch."""
+    flat = maps.reshape(len(maps), -1, maps.shape[-1])
+    # Chosen by place. The gradient of jnp.max compares the values with their largest, and a
+    # compiler that computes the maps anew for it may round them otherwise: none equals it, 0 / 0
+    # (XLA's CPU at optimisation level 0).
+    first = jnp.argmax(flat, axis=1, keepdims=True)
+    place = jax.lax.broadcasted_iota(first.dtype, flat.shape, 1)
+    return jnp.sum(jnp.where(place == first, flat, 0), axis=1)
 
 
 def average_and_max_pool(maps: Maps) -> Float[Array, 'b 2*c']:
