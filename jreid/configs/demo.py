@@ -8,7 +8,7 @@ Expected: see docs/results.md.
 from ml_collections import ConfigDict
 
 from jreid.configs import base, variants
-from jreid.configs.systems import dien, mtdnet
+from jreid.configs.systems import dien, dmtnet, mtdnet
 
 # Of PTL, of the same training before SSG's grouping, and of the teachers.
 _BASELINE = {'source_epochs': 20, 'learning_rate': 2e-3}
@@ -19,22 +19,12 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
     config = base.get_config(
         variant,
         dmtnet={
+            **dmtnet.SMALL,
             'source_epochs': 20,
             'adapt_epochs': 12,
             'relabel_every': 2,
             'learning_rate': 2e-3,  # a small network from random weights
             'adapt_learning_rate': 5e-4,
-            'neck': True,
-            'normalise': True,
-            # L_at is a norm of 27 x 27 numbers: at weight 1 it drowns what tells identities apart
-            'weight_attributes': 0.05,
-            # means of 8 identities per domain: at weight 1 the noise of the means outweighs their
-            # difference
-            'weight_mmd': 0.05,
-            'cluster_feature': 'matching',
-            # without it, k-means finds cameras: centring alone raises the features' mAP from 20 to
-            # 35
-            'cluster_centring': 'camera',
         },
         dien={
             **dien.SMALL,

@@ -9,7 +9,7 @@ docs/results.md (two CPU cores).
 from ml_collections import ConfigDict
 
 from jreid.configs import base, variants
-from jreid.configs.systems import dien, mtdnet
+from jreid.configs.systems import dien, dmtnet, mtdnet
 
 
 def get_config(variant: str = 'dmtnet') -> ConfigDict:
@@ -17,15 +17,10 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
     config = base.get_config(
         variant,
         dmtnet={
+            **dmtnet.SMALL,
             'source_epochs': 10,
             'adapt_epochs': 15,
             'relabel_every': 3,
-            'neck': True,
-            'normalise': True,
-            'weight_attributes': 0.05,
-            'weight_mmd': 0.05,  # see configs/demo.py
-            'cluster_feature': 'matching',
-            'cluster_centring': 'camera',
         },
         dien={
             **dien.SMALL,

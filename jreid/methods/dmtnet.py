@@ -8,6 +8,11 @@ labelled source. Constrained k-means estimates the number of identities of the u
 (NIEC), whose images get their clusters as pseudo labels. Then the network is trained on both
 domains, whose features MMD and a symmetric KL divergence bring together.
 
+Differs from the paper: the default settings are the strong baseline's; the variant `dmtnet-paper`
+has the paper's.
+Differs from the paper: every re-labelling sets the target's classifier to the nearest means.
+Differs from the paper: Algorithm 1's loop over totals is a sweep of clusterings, not of trainings.
+Differs from the paper: Eq. 3 is a mean over images, not a sum.
 Differs from the paper: a source without attribute labels has no attribute head, and F_id takes its
 width.
 Differs from the paper: without attention (MTwAANet) no term reads attribute labels, since L_at is a

@@ -12,7 +12,7 @@ import jax
 import pytest
 
 from jreid import methods
-from jreid.configs import base, variants
+from jreid.configs import base, demo, pku2ward, variants
 from jreid.engine import feeds, steps
 from jreid.methods.contract import Problem
 from jreid.methods.mtdnet_network import FORMS
@@ -132,6 +132,19 @@ def test_names_of_variants_are_safe_in_a_shell_and_have_a_row():
         assert isinstance(variants.paper_row(name), str)
     assert variants.paper_row('mtwcnet') == 'MTwCNet'
     assert [variants.system_of(name).paper for name in ('dien-base', 'bl-ssg')] == ['DIEN', 'PTL']
+
+
+def test_the_papers_letter_is_a_variant_of_dmtnet_and_the_defaults_are_the_strong_baselines():
+    paper, default = (variants.method_settings(name) for name in ('dmtnet-paper', 'dmtnet'))
+    assert paper.identities_per_batch * paper.images_per_identity == 32  # section IV-B
+    assert (paper.learning_rate, paper.weight_mmd, paper.weight_kl) == (2e-4, 1, 0.1)
+    assert (default.identities_per_batch, default.images_per_identity) == (16, 4)
+    assert (default.neck, default.label_smoothing, default.warmup) == (True, 0.1, 0.1)
+    # What the configs of pairs whose results stand in the docs were measured with.
+    for pair in (demo, pku2ward):
+        method = pair.get_config('dmtnet').method
+        assert (method.identities_per_batch, method.classification_width) == (8, 64)
+        assert (method.neck, method.cluster_centring, method.weight_mmd) == (True, 'camera', 0.05)
 
 
 def test_ablations_of_dmtnet_change_one_thing_each():

@@ -15,6 +15,7 @@ from sklearn.metrics import pairwise_distances
 from jreid import methods
 from jreid.clustering import estimate_identities
 from jreid.configs import variants
+from jreid.configs.systems.dmtnet import PAPER
 from jreid.methods import dmtnet
 from jreid.methods.contract import SOURCE, TARGET, Problem, RefreshContext
 
@@ -42,6 +43,7 @@ class Plain(nn.Module):
 
 def settings(variant='dmtnet', **edits):
     small = {
+        **PAPER,
         'identities_per_batch': 4,
         'images_per_identity': 2,
         'niec_coarse': 4,
@@ -497,7 +499,7 @@ def test_centring_takes_out_what_a_camera_adds():
         (
             {'identities_per_batch': 1},
             PROBLEM,
-            'P = 1 identities a batch leaves the triplet loss without negatives',
+            'P = 1 identities per batch leaves the triplet loss without negatives',
         ),
         ({'alpha': 0.0}, PROBLEM, 'alpha is 0.0'),
         (

@@ -3,6 +3,34 @@
 from jreid.configs.systems import System, Variant
 from jreid.methods.settings.dmtnet import Settings
 
+PAPER = {
+    'identities_per_batch': 8,  # the paper's mini-batch of 32
+    'learning_rate': 2e-4,
+    'adapt_learning_rate': 2e-4,
+    'warmup': 0.0,
+    'classification_width': 64,
+    'matching_width': 256,
+    'label_smoothing': 0.0,
+    'weight_attributes': 1.0,
+    'weight_mmd': 1.0,
+    'neck': False,
+    'normalise': False,
+    'cluster_feature': 'classification',
+    'cluster_centring': 'none',
+}
+"""The paper's letter, and the simplest choice where it is silent."""
+
+SMALL = {
+    'identities_per_batch': 8,
+    'learning_rate': 2e-4,
+    'adapt_learning_rate': 2e-4,
+    'warmup': 0.0,
+    'classification_width': 64,
+    'matching_width': 256,
+    'label_smoothing': 0.0,
+}
+"""For pairs with few identities, whose results were measured with these."""
+
 SYSTEM = System(
     name='dmtnet',
     settings=Settings,
@@ -12,6 +40,7 @@ SYSTEM = System(
     ),
     variants={
         'dmtnet': Variant(row='DMTNet'),
+        'dmtnet-paper': Variant(PAPER),
         'dmtnet-reranking': Variant(
             row='DMTNet+ReRanking', base={'evaluation.rerank': True}, of='dmtnet'
         ),
