@@ -53,8 +53,8 @@ def threshold(value: str, run: str) -> Threshold:
     if not run:
         raise ValueError(
             '--threshold=auto reads the threshold of the run that made the features, and another'
-            ' program made these; give a distance, such as one that jreid.retrieval.verification'
-            ' measures on labelled pairs'
+            ' program made these; give a distance, such as one that jreid evaluate GALLERY'
+            ' QUERY --json=FILE measures on labelled pairs'
         )
     rates, words = _kept(pathlib.Path(run)) or _measured(run)
     if rates['compares'] != 'features':

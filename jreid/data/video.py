@@ -45,7 +45,7 @@ def frames(path: str | os.PathLike[str], *, every: int = 1) -> Iterator[tuple[in
                 raise ValueError('it has no pictures')
             for number, frame in enumerate(container.decode(video=0)):
                 if number % every == 0:
-                    turns = round(getattr(frame, 'rotation', 0) / 90)
+                    turns = round(frame.rotation / 90)
                     yield number, np.rot90(frame.to_ndarray(format='rgb24'), turns)
     # PyAV's errors are those of FFmpeg, some of them OSError, some ValueError.
     except (av.error.FFmpegError, ValueError) as error:
