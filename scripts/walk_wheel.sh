@@ -85,6 +85,7 @@ for python in "${pythons[@]}"; do
   step 'by the path of the README, and a config of the user'"'"'s'
   refused 1 "runs/d2m" "$jreid" train --config=configs/duke2market.py:mtwcnet \
     --workdir=runs/d2m --config.data.root=nowhere/runs/d2m
+  test ! -e runs/d2m
   mkdir configs
   cat > configs/mine.py << 'CODE'
 from jreid.configs import base, demo
