@@ -398,7 +398,7 @@ def main() -> None:
         metavar=('HEIGHT', 'WIDTH'),
         help='of the data table',
     )
-    parser.add_argument('--batch', type=int, default=32, help='images a step, a multiple of 4')
+    parser.add_argument('--batch', type=int, default=32, help='images per step, a multiple of 4')
     parser.add_argument('--steps', type=int, default=30, help='of a loader')
     parser.add_argument('--repeats', type=int, default=5, help='of the ResNet-50 step')
     parser.add_argument(

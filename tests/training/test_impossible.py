@@ -36,7 +36,7 @@ PROBLEM = Problem(
         (
             'bl-ssg-dagger',
             {'group_images': 1},
-            'K = 1 images a group leaves the triplet loss without positives',
+            'K = 1 images per group leaves the triplet loss without positives',
         ),
     ],
 )

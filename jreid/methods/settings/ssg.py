@@ -58,6 +58,6 @@ def check(problem: 'Problem', settings: Settings) -> None:
     ptl.check(problem, settings)
     if settings.group_images < 2:
         raise ValueError(
-            f'K = {settings.group_images} images a group leaves the triplet loss without positives;'
-            ' expected method.group_images of 2 or more'
+            f'K = {settings.group_images} images per group leaves the triplet loss without'
+            ' positives; expected method.group_images of 2 or more'
         )
