@@ -127,4 +127,9 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
         for group in groups:
             place = place[group]
         place[field] = ConfigDict(value) if isinstance(value, dict) else value
+    # A misspelt field is an error that names the nearest right one. What a loader or a backbone
+    # takes is not known here.
+    config.lock()
+    for options in (data.source_options, data.target_options, model.options):
+        options.unlock()
     return config

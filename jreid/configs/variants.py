@@ -1,8 +1,7 @@
 """The systems, and the variants of them that `--config=configs/PAIR.py:VARIANT` picks."""
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
@@ -19,7 +18,7 @@ from jreid.configs.systems import (
     teacher,
     tjaidl,
 )
-from jreid.methods.settings.values import mismatch
+from jreid.methods.settings.values import mismatch, nearest
 
 SYSTEMS: dict[str, System] = {
     module.SYSTEM.name: module.SYSTEM
@@ -40,7 +39,7 @@ def system_of(variant: str) -> System:
     for system in SYSTEMS.values():
         if variant in system.variants:
             return system
-    hint = _nearest(variant, VARIANTS)
+    hint = nearest(variant, VARIANTS)
     raise ValueError(
         f"variant '{variant}' does not exist{hint}; there are: {', '.join(sorted(VARIANTS))}"
     )
@@ -72,14 +71,19 @@ def check_edits(edits: Mapping[str, Mapping[str, Any]]) -> None:
     for name, settings in edits.items():
         if name not in SYSTEMS:
             raise ValueError(
-                f"system '{name}' does not exist{_nearest(name, SYSTEMS)}; there are:"
+                f"system '{name}' does not exist{nearest(name, SYSTEMS)}; there are:"
                 f' {", ".join(SYSTEMS)}. Edits go by system, e.g. dmtnet={{...}}'
             )
         hints = get_type_hints(SYSTEMS[name].settings, include_extras=True)
+        if not isinstance(settings, Mapping):
+            raise ValueError(
+                f'{name} is {settings!r}; expected settings and their values, e.g.'
+                f" {name}={{'{next(iter(hints))}': ...}}"
+            )
         for setting, value in settings.items():
             if setting not in hints:
                 raise ValueError(
-                    f"{name} has no setting '{setting}'{_nearest(setting, hints)}; see"
+                    f"{name} has no setting '{setting}'{nearest(setting, hints)}; see"
                     f' jreid/methods/settings/{name}.py'
                 )
             if expected := mismatch(value, hints[setting]):
@@ -112,8 +116,3 @@ def training_of(variant: str) -> str:
 def reranked(variant: str) -> bool:
     """Returns whether the variant's row is the one after re-ranking."""
     return bool(VARIANTS[variant].base.get('evaluation.rerank'))
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f" (did you mean '{near[0]}'?)" if near else ''

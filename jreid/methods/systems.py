@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from jreid.methods import dien, dmtnet, mtdnet, ptl, ssg, teacher, tjaidl
 from jreid.methods.contract import Method, Problem
-from jreid.methods.settings.values import check_values
+from jreid.methods.settings.values import check_values, nearest
 from jreid.models.norm import BatchNorm
 
 METHODS: dict[str, tuple[Callable[..., Method], type]] = {
@@ -30,16 +30,18 @@ def read_settings(settings: Mapping[str, Any]) -> Any:
         field does not admit.
     """
     values = dict(settings)
-    name = values.pop('name')
+    name = values.pop('name', None)
     if name not in METHODS:
-        raise ValueError(f"method '{name}' does not exist; there are: {', '.join(METHODS)}")
-    Settings = METHODS[name][1]
-    fields = {field.name for field in dataclasses.fields(Settings)}
-    if fields != set(values):
         raise ValueError(
-            f"settings of '{name}': not known {sorted(set(values) - fields)}, missing"
-            f' {sorted(fields - set(values))}'
+            f'config.method.name is {name!r}{nearest(str(name), METHODS)}; expected one of'
+            f' {", ".join(METHODS)}'
         )
+    Settings = METHODS[name][1]
+    fields = [field.name for field in dataclasses.fields(Settings)]
+    for unknown in sorted(set(values).difference(fields)):
+        raise ValueError(f"{name} has no setting '{unknown}'{nearest(unknown, fields)}")
+    if missing := sorted(set(fields) - set(values)):
+        raise ValueError(f'settings of {name} are missing: {", ".join(missing)}')
     read = Settings(**values)
     check_values(read)
     return read

@@ -31,6 +31,9 @@ CHOICES = {
     'evaluation.select': ('last', 'best'),
     'evaluation.average_precision': ('rank', 'trapezoid'),
     'train.compute_dtype': ('float32', 'bfloat16'),
+    'evaluation.single_shot': ('', 'exact', 'repeats'),
+    'augment.erase_fill': ('mean', 'zero', 'random'),
+    'data.bad_files': ('error', 'skip'),
 }
 
 LEAST = {
@@ -66,7 +69,8 @@ def check(config: ConfigDict) -> None:
     """
     for name, values in CHOICES.items():
         if (value := _field(config, name)) not in values:
-            raise ValueError(f"{name} is '{value}'; expected '{values[0]}' or '{values[1]}'")
+            expected = ' or '.join(f"'{value}'" for value in values)
+            raise ValueError(f"{name} is '{value}'; expected {expected}")
     for name, bound in LEAST.items():
         if not (value := _field(config, name)) >= bound:
             raise ValueError(f'{name} is {value}; expected {bound} or more')

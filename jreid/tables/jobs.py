@@ -268,14 +268,15 @@ def _teachers(
         return [], []
     name = pathlib.Path(pair).stem
     synthetic = name in SYNTHETIC or config.data.source == 'synthetic'
-    if synthetic and variant.endswith('-rap'):
+    attributes_of = variants.VARIANTS[variant].attributes_of
+    if synthetic and attributes_of == 'rap':
         raise FileNotFoundError(
             "needs a teacher trained on RAP; pairs without the paper's data have one teacher of"
             ' attributes, on generated people'
         )
     trained_on = {
         'parsing': 'synthetic' if synthetic else 'densepose',
-        'attributes': 'synthetic' if synthetic else 'rap' if variant.endswith('-rap') else 'peta',
+        'attributes': 'synthetic' if synthetic else attributes_of,
     }
     shared_fields = [field for field in fields if field.startswith(TEACHER_FIELDS)]
     data_fields = [field for field in fields if field.startswith('--config.data.')]

@@ -61,7 +61,8 @@ def test_values_are_what_python_writes_or_text(text, value):
 
 
 def test_options_are_put_into_a_locked_config():
-    config = base.get_config().lock()
+    config = base.get_config()
+    config.data.target_options.lock()
     options = {'data.target_options.split_seed': '3', 'model.options.widths': '(4, 8)'}
     fields.set_options(config, options)
     assert config.data.target_options.to_dict() == {'split_seed': 3}

@@ -62,7 +62,7 @@ def test_every_variant_of_every_file_loads_and_says_its_name(file):
         assert config.method.name == system.name
         for name, value in variants.VARIANTS[variant].changes.items():
             assert config.method[name] == value, f'{file}:{variant} loses {name}'
-        assert to_config(json.loads(config.to_json_best_effort())) == config
+        assert to_config(json.loads(config.to_json_best_effort())).to_dict() == config.to_dict()
     with pytest.raises(ValueError, match="'dmtnett' does not exist"):
         module.get_config('dmtnett')
 
@@ -145,6 +145,26 @@ def test_the_papers_letter_is_a_variant_of_dmtnet_and_the_defaults_are_the_stron
         method = pair.get_config('dmtnet').method
         assert (method.identities_per_batch, method.classification_width) == (8, 64)
         assert (method.neck, method.cluster_centring, method.weight_mmd) == (True, 'camera', 0.05)
+
+
+@pytest.mark.parametrize(
+    ('group', 'wrong', 'near'),
+    [
+        ('train', 'acumulate', 'accumulate'),
+        ('evaluation', 'rerrank', 'rerank'),
+        ('method', 'margn', 'margin'),
+    ],
+)
+def test_a_misspelt_field_of_any_group_is_refused(group, wrong, near):
+    config = demo.get_config()
+    with pytest.raises((AttributeError, KeyError), match=near):
+        config[group][wrong] = 2
+    config.data.source_options.anything = 1  # what a loader takes is checked by the loader
+
+
+def test_edits_are_settings_by_system():
+    with pytest.raises(ValueError, match='dmtnet is 3; expected settings and their values'):
+        base.get_config('dmtnet', dmtnet=3)
 
 
 def test_ablations_of_dmtnet_change_one_thing_each():

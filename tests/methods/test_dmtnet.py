@@ -538,9 +538,14 @@ def test_width_of_one_beside_the_other_parts_is_enough():
 
 
 def test_unknown_method_and_settings_are_named():
-    with pytest.raises(ValueError, match="method 'dmtnett' does not exist; there are: .*dmtnet"):
+    with pytest.raises(
+        ValueError,
+        match="config.method.name is 'dmtnett' .did you mean 'dmtnet'.*expected one of .*dmtnet",
+    ):
         methods.build({'name': 'dmtnett'}, Plain(), PROBLEM)
     edited = {**settings().to_dict(), 'margins': 1.0}
     edited.pop('margin')
-    with pytest.raises(ValueError, match=r"not known \['margins'\], missing \['margin'\]"):
+    with pytest.raises(
+        ValueError, match=r"dmtnet has no setting 'margins' \(did you mean 'margin'\?\)"
+    ):
         methods.build(edited, Plain(), PROBLEM)

@@ -38,7 +38,7 @@ from jreid.run.config import check
         ('method.adapt_learning_rate', float('inf'), 'adapt_learning_rate is inf; expected a rate'),
         ('method.niec_restarts', 0, 'method.niec_restarts is 0; expected 1 or more'),
         ('method.mmd', 'cubic', "method.mmd is 'cubic'; expected 'linear' or 'rbf'"),
-        ('method.margins', 0.3, r"not known \['margins'\], missing \[\]"),
+        ('method.margins', 0.3, r"dmtnet has no setting 'margins' \(did you mean 'margin'\?\)"),
         ('figures.queries', 0, 'figures.queries is 0; expected 1 or more'),
         (
             'augment.erase_area',

@@ -21,12 +21,14 @@ class Variant:
       base: fields outside `config.method`, as dotted names; a pair's own values win.
       of: the variant whose training this one is, only evaluated otherwise; '' for a training of its
         own.
+      attributes_of: the data set that the teacher of PTL's attributes is trained on.
     """
 
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     row: str = ''
     base: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     of: str = ''
+    attributes_of: str = 'peta'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,9 @@ SYSTEM = System(
         ),
         # The same training as ptl-attr-t, on the labels of a teacher that was trained on RAP:
         # data.target_teacher names them.
-        'ptl-attr-t-rap': Variant({'attributes': 'target'}, 'BL+Attr^t (RAP, soft)'),
+        'ptl-attr-t-rap': Variant(
+            {'attributes': 'target'}, 'BL+Attr^t (RAP, soft)', attributes_of='rap'
+        ),
     },
     base=BASE,
 )

@@ -1,10 +1,11 @@
 """Types of settings that say which values are allowed, and the check of values against them."""
 
 import dataclasses
+import difflib
 import math
 import numbers
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 
@@ -86,3 +87,9 @@ def _tuple_mismatch(value: Any, arguments: tuple[Any, ...]) -> str:
         return f'a tuple of {len(arguments)}'
     wrong = (mismatch(item, hint) for item, hint in zip(value, arguments, strict=True))
     return next((f'{expected} in each place' for expected in wrong if expected), '')
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns ` (did you mean 'x'?)` for the name that is most like a misspelt one, '' for none."""
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f" (did you mean '{near[0]}'?)" if near else ''
