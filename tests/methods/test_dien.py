@@ -427,7 +427,7 @@ def test_each_group_moves_at_its_own_rate():
     ('variant', 'norm'),
     [
         ('dien-base-tl', 'joint'),
-        ('dien', 'split'),
+        pytest.param('dien', 'split', marks=pytest.mark.slow),
         pytest.param('dien-base-tl', 'split', marks=pytest.mark.slow),
         pytest.param('dien', 'joint', marks=pytest.mark.slow),
     ],

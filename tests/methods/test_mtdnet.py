@@ -258,7 +258,7 @@ def test_biases_learn_at_twice_the_rate_and_do_not_decay():
     np.testing.assert_array_equal(updates[mtdnet.COPY]['fc8']['bias'], 0)
 
 
-@pytest.mark.parametrize('source_copy', ['frozen', 'trained'])
+@pytest.mark.parametrize('source_copy', ['frozen', pytest.param('trained', marks=pytest.mark.slow)])
 def test_copies_that_learn_and_losses_that_reach_them(source_copy):
     method = method_of('mtdnet-cross', source_copy=source_copy)
     params, state = method.init(jax.random.key(0))
@@ -457,6 +457,7 @@ def test_every_variant_runs(variant, configured, tmp_path, caplog):
     assert 'supervised on the target, single gallery shot (exact expectation): rank-1' in text
 
 
+@pytest.mark.slow
 def test_scores_and_maps_of_a_finished_run(configured, people, tmp_path):
     """Files or arrays give the distances of the run's evaluation."""
     config = configured('mtdnet-cross', source_iterations=6, target_iterations=6)

@@ -13,12 +13,13 @@ from jreid.models import BACKBONES, backbones
 
 SMALL = {
     'alexnet': {'widths': (8, 8, 8, 8, 8), 'first_stride': 2},
+    'caffenet': {'widths': (8, 8, 8, 8, 8), 'first_stride': 2},
     'small_cnn': {'widths': (8, 16, 32)},
 }
 DEEP = ('efficientnet_lite0', 'mobilenet_v1', 'resnet18', 'resnet34', 'resnet50')
 """Backbones whose numbers are compared in the slow suite; they are traced in the default one."""
 NUMBERS = [pytest.param(n, marks=pytest.mark.slow if n in DEEP else ()) for n in sorted(BACKBONES)]
-SIZES = {'alexnet': (64, 48)}
+SIZES = {'alexnet': (64, 48), 'caffenet': (64, 48)}
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 

@@ -134,7 +134,7 @@ def test_bytes_do_not_depend_on_workers_in_a_script_without_a_main_guard(small, 
         [sys.executable, str(script)], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert '26/26' in done.stderr
+    assert not done.stderr  # no bar where nobody looks
     assert contents(tmp_path / 'again') == contents(small)
 
 

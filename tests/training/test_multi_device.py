@@ -210,6 +210,7 @@ def compare(one, two):
         assert rows[0][row]['mAP'] == pytest.approx(rows[1][row]['mAP'], abs=0.5)
 
 
+@pytest.mark.slow
 def test_four_devices_train_as_one_also_with_the_images_on_them(alone, config, runs):
     config.data.loader = 'device'
     run(config, runs / 'four', devices=4)
