@@ -151,10 +151,10 @@ def training(
 
 
 def data_table(options: argparse.Namespace) -> None:
-    """Seconds a step and the share of waiting, loader by loader."""
+    """Prints seconds per step and the share of waiting, loader by loader."""
     print(
         f'\n| loader ({options.backbone}, {options.size[0]}x{options.size[1]}, batch'
-        f' {options.batch}) | ms a step | waiting ms | waiting | beside one batch |'
+        f' {options.batch}) | ms per step | waiting ms | waiting | beside one batch |'
     )
     print('|---|---|---|---|---|')
     with tempfile.TemporaryDirectory() as folder:
@@ -266,7 +266,7 @@ def step_table(options: argparse.Namespace) -> None:
                 taken[name].append(time.perf_counter() - begun)
     print(
         f'\n| ResNet-50 training step, 256x128, batch {options.batch}, {options.compute_dtype} | s'
-        ' a step | images/s | share of peak | first step s |'
+        ' per step | images/s | share of peak | first step s |'
     )
     print('|---|---|---|---|---|')
     for name, seconds in taken.items():

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Walks from a wheel to a run, on a machine that never saw the project: builds the wheel, installs it
-# into a fresh environment per Python, and works in an empty folder that has no checkout beside it.
+# Walks from a wheel to a run, on a machine that never saw the project: builds the wheel, installs
+# it into a fresh environment per Python, and works in an empty folder without a checkout beside it.
 #
 #   bash scripts/walk_wheel.sh                                   # every Python below that is found
 #   PYTHONS="python3.12 python3.13" bash scripts/walk_wheel.sh

@@ -57,7 +57,7 @@ def write_people(
     tint: tuple[int, int, int],
     seed: int,
 ) -> None:
-    """Images named as Market-1501's: two colours a person, a tint a domain, noise an image."""
+    """Images named as Market-1501's: two colours per person, a tint per domain, noise per image."""
     import numpy as np
     from PIL import Image
 

@@ -70,7 +70,8 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid completion') 
         )
         if takes_text:
             folder = action.dest in FOLDERS
-            action.complete = shtab.DIRECTORY if folder else shtab.FILE  # type: ignore[attr-defined]
+            kind = shtab.DIRECTORY if folder else shtab.FILE
+            action.complete = kind  # type: ignore[attr-defined]
     print(shtab.complete(whole, arguments.shell))
     if arguments.shell == 'bash':
         print(EQUALS)

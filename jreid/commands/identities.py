@@ -49,7 +49,7 @@ class People:
 
     @property
     def count(self) -> int:
-        """The number of people."""
+        """Returns the number of people."""
         return int(self.labels.max(initial=-1)) + 1
 
 

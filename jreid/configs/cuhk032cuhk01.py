@@ -26,7 +26,7 @@ def get_config(variant: str = 'mtdnet') -> ConfigDict:
     config = base.get_config(variant)
     config.data.source, config.data.target = 'cuhk03', 'cuhk01'
     config.data.source_options = ConfigDict(cuhk03.CLASSIC)
-    # All gallery images: the summary's single-shot row is the expectation over one image a person.
+    # All gallery images: the single-shot row is the expectation over one image per person.
     config.data.target_options = ConfigDict(
         {
             'test_people': 100,

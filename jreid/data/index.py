@@ -197,7 +197,7 @@ class Splits:
 
     @property
     def has_labels(self) -> bool:
-        """Whether any image has a known identity; a target without can be trained on all the same.
+        """Returns whether any image has a known identity; a target needs none for training.
 
         Where there is none, all identities are -1, and `notes` say why.
         """
@@ -205,7 +205,7 @@ class Splits:
 
     @property
     def has_test(self) -> bool:
-        """Whether there are query and gallery splits to evaluate on."""
+        """Returns whether there are query and gallery splits to evaluate on."""
         return bool(len(self.query))
 
     def summary(self) -> str:

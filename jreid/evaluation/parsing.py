@@ -36,20 +36,21 @@ class ParsingMetrics:
 
     @property
     def iou(self) -> np.ndarray:
-        """Intersection over union of each class, float64 [K]; NaN for a class that never occurs."""
+        """Computes the intersection over union per class, float64 [K]; NaN for a class that never
+        occurs."""
         hit = np.diag(self.confusion).astype(np.float64)
         union = self.confusion.sum(0) + self.confusion.sum(1) - hit
         return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
 
     @property
     def mean_iou(self) -> float:
-        """Mean IoU of the classes that occur."""
+        """Computes the mean IoU of the classes that occur."""
         known = self.iou[~np.isnan(self.iou)]
         return float(known.mean()) if len(known) else math.nan
 
     @property
     def pixel_accuracy(self) -> float:
-        """Share of labelled pixels with the right class."""
+        """Computes the share of labelled pixels with the right class."""
         total = self.confusion.sum()
         return float(np.trace(self.confusion) / total) if total else math.nan
 

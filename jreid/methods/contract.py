@@ -38,7 +38,7 @@ SOURCE, TARGET = 'source', 'target'
 
 
 class State(NamedTuple):
-    """What training moves beside the parameters; steps carry it and checkpoints keep it.
+    """What training changes besides the parameters; steps pass it on and checkpoints keep it.
 
     Attributes:
       statistics: domain -> batch-norm statistics. AdaBN and imported weights touch these only.
@@ -119,8 +119,8 @@ class Problem:
       attribute_names: the source's attributes, empty where it has none.
       target_attribute_names: the attributes that a teacher gave the target's images; empty if none.
       mask_domains: the domains whose training images have part masks; the target's are a teacher's.
-      target_identities: the true number of target identities, for systems that the paper gives it
-        to (MTwNNet); else None.
+      target_identities: the true number of target identities, for systems whose paper assumes it
+        known (MTwNNet); else None.
       target_labelled: whether training reads the target's labels (`config.data.target_labels`).
     """
 
@@ -143,9 +143,9 @@ class Stream:
       domain: 'source' or 'target', the training split of the images.
       plan: chooses the rows of each batch.
       batch: images per batch.
-      group: images that belong together and stay in one part where gradients are accumulated
-        (K of P x K); they follow each other in the plan.
-      least_groups: the fewest groups that a part may hold: 2 where a loss needs other identities.
+      group: consecutive rows of the plan that gradient accumulation never splits, e.g. the K
+        images of an identity.
+      least_groups: the fewest groups per part; 2 where a loss needs negatives.
       views: independently augmented views per image.
       augment: whether the device-side augmentation is applied.
       masks: whether part masks come with the images, flipped and cropped as the images are.
@@ -171,15 +171,15 @@ class Phase:
       streams: name -> Stream; the first sets the length of an epoch where `steps_per_epoch` is 0.
       forward: see `Forward`.
       terms: name -> weighted term. The trainer sums them in this order and logs each.
-      optimizer: number of steps in the phase -> transformation, begun afresh with the phase. One
-        with a method `schedule_over(steps)`, as `jreid.methods.common.optimizers.Optimizer` has,
-        is logged with its learning rate.
+      optimizer: number of steps in the phase -> transformation; every phase starts with a new
+        optimizer state. One with a method `schedule_over(steps)`, as
+        `jreid.methods.common.optimizers.Optimizer` has, is logged with its learning rate.
       metrics: name -> scalar that is logged only.
       after_update: see `AfterUpdate`; None where no memory moves within a phase.
       steps_per_epoch: steps per epoch, or 0.
       refresh_every: epochs between two calls of `Method.refresh`, the first one before the phase's
         first epoch; 0 for never.
-      report_as: the summary's row for the model as it ends the phase; '' for none.
+      report_as: name of the summary row for the model at the end of the phase; '' for none.
       adapt_statistics: estimate the target's batch-norm statistics on target images before the
         phase's first step.
       start: (params, state) -> (params, state), applied before the phase's first step; None for
@@ -202,7 +202,7 @@ class Phase:
 
     @property
     def images_per_step(self) -> int:
-        """Images of all streams' batches together."""
+        """Returns the number of images in all streams' batches together."""
         return sum(stream.batch for stream in self.streams.values())
 
 

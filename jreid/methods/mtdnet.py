@@ -13,8 +13,8 @@ The network learns on a large labelled source, then on a small target with its l
 one system here that reads the target's training labels (`config.data.target_labels`). The second
 phase is fine-tuning ('finetune'), fine-tuning on both sets' images ('augment'), or 'cross': two
 copies of the network, one per domain, both from the source-trained one, whose fc7 responses to
-pairs are coupled by a contrastive loss. The source's copy stands still, as in the authors' program,
-or learns too (`source_copy`). After training nothing reads it.
+pairs are coupled by a contrastive loss. The source's copy is frozen, as in the authors' program, or
+learns too (`source_copy`); it is not used after training.
 
 Differs from the paper: means over pairs in Eq. 2 and 4 and half the mean over triplets in Eq. 1, as
 the layers of the authors' program have them; the paper prints sums.
@@ -261,8 +261,8 @@ def _forward_union(network: Network, settings: Settings) -> Forward:
 def _forward_copies(network: Network, settings: Settings) -> Forward:
     """Makes the forward pass of each domain's copy on its own images.
 
-    A frozen copy drops units out like the other, since the authors' program does, but its
-    batch-norm statistics stand still as its parameters do.
+    A frozen copy uses dropout like the other, as in the authors' program, but its parameters and
+    batch-norm statistics do not change.
     """
     frozen = settings.source_copy == 'frozen'
 

@@ -124,8 +124,8 @@ def _phases(network: nn.Module, settings: Settings) -> tuple[Phase, ...]:
     first = ptl.phase(network, settings)
     if first.report_as == 'adapted':
         first = dataclasses.replace(first, report_as='proxy')
-    # Of statistics per domain: those of the target that the phase before has tracked are better
-    # than those of a pass over it. Common ones go on from where they are.
+    # With per-domain statistics, the target's running ones from the previous phase beat a fresh
+    # pass. Joint ones continue from the previous phase.
     tracked = TARGET in {stream.domain for stream in first.streams.values()}
     second = Phase(
         name='group',

@@ -5,7 +5,7 @@ says what was settled where the paper is silent or contradicts itself.
 
 An identity branch learns who is on an image of the source, an attribute branch which attributes the
 person has. Between them stands the identity inferred attribute space (IIA): an auto-encoder of the
-identity feature. Its code is drawn to the attribute logits, and they to it. Step I trains the
+identity feature. A loss draws its code and the attribute logits to each other. Step I trains the
 identity branch alone, then all three parts. Step II adapts attribute branch and IIA to the target
 with soft attribute labels. Retrieval is by the attribute branch's feature.
 

@@ -34,8 +34,8 @@ _CAFFE = {
 
 
 def initial(layer: str, how: Initial) -> dict[str, Any]:
-    """`kernel_init` and `bias_init` of a layer ('conv1' ... 'fc8') of a network without imported
-    weights.
+    """Returns `kernel_init` and `bias_init` of a layer ('conv1' ... 'fc8') that no weights are
+    imported into.
 
     'caffe': normal weights of the published deviations, divided by sqrt(inputs / inputs of the
     whole network) in a narrower one, so that its signals have the same size; made for 90 epochs of
@@ -58,8 +58,9 @@ def initial(layer: str, how: Initial) -> dict[str, Any]:
 def local_response_norm(
     x: Maps, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Maps:
-    """x / (k + alpha / size * sum of squares over `size` neighbouring channels)^beta, zeros
-    beyond the ends (paper, Sec. 3.3, with Caffe's alpha / size).
+    """Computes x / (k + alpha / size * sum of squares over `size` neighbouring channels)^beta.
+
+    Channels beyond the ends count as zeros (paper, Sec. 3.3, with Caffe's alpha / size).
     """
     channels = x.shape[-1]
     squares = jnp.pad(x * x, ((0, 0), (0, 0), (0, 0), (size // 2, (size - 1) // 2)))
@@ -68,8 +69,9 @@ def local_response_norm(
 
 
 def max_pool_ceil(x: Maps, *, size: int = 3, stride: int = 2) -> Maps:
-    """Max pooling whose last window may hang over the edge: ceil((h - size) / stride) + 1 rows,
-    as in Caffe and PyTorch's `ceil_mode`.
+    """Takes maxima over windows, of which the last may hang over the edge.
+
+    The map has ceil((h - size) / stride) + 1 rows, as in Caffe and PyTorch's `ceil_mode`.
     """
 
     if min(x.shape[1:3]) < size - 1:
@@ -195,7 +197,7 @@ class AlexNet(nn.Module):
 
     @property
     def features(self) -> int:
-        """Channels of the feature map."""
+        """Returns the channels of the feature map."""
         return self.widths[-1]
 
     def setup(self) -> None:
@@ -219,19 +221,19 @@ class AlexNet(nn.Module):
         return self.stage4(self.stem_to_stage3(images, train), train)
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
-        """The map after pool2 and its normalisation, in either order."""
+        """Computes the map after pool2 and its normalisation, in either order."""
         return block(self, lambda network, y: network.stem(y), images, train)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
-        """conv3 to pool5 applied to the map after pool2."""
+        """Applies conv3 to pool5 to the map after pool2."""
         return block(self, lambda network, y: network.trunk(y), x, train)
 
 
 def alexnet(**options: Any) -> AlexNet:
-    """Caffe's AlexNet, 256 features."""
+    """Builds Caffe's AlexNet, 256 features."""
     return AlexNet(pool_first=False, **options)
 
 
 def caffenet(**options: Any) -> AlexNet:
-    """Caffe's reference network, 256 features: AlexNet with pooling before normalisation."""
+    """Builds Caffe's reference network, 256 features: AlexNet with pooling before normalisation."""
     return AlexNet(pool_first=True, **options)

@@ -16,7 +16,7 @@ log = logging.getLogger('jreid')
 def build(
     name: str, options: Mapping[str, Any], *, compute_dtype: str = 'float32', remat: bool = False
 ) -> tuple[nn.Module, Backbone]:
-    """The module and its record (width, normalisation).
+    """Returns the module and its record (width, normalisation).
 
     Args:
       options: attributes of the module, e.g. last_stride.

@@ -119,14 +119,12 @@ class EfficientNetLite(nn.Module):
         return self.stage4(self.stem_to_stage3(images, train), train)
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
-        """The map before the last strided stage, [b, h/16, w/16, 112], which DIEN may mask."""
+        """Computes the map [b, h/16, w/16, 112] before the last stride, which DIEN may mask."""
         x = self.bn0(self.conv_stem(images), train)
         return self._blocks(range(_blocks_before(LAST_STRIDED_STAGE)), x, train).astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
-        """The last strided stage, the one after it and the head, applied to the map of
-        `stem_to_stage3`.
-        """
+        """Applies the last two stages and the head to the map of `stem_to_stage3`."""
         x = self._blocks(range(_blocks_before(LAST_STRIDED_STAGE), len(self.blocks)), x, train)
         return self.bn1(self.conv_head(x), train).astype(jnp.float32)
 
@@ -144,5 +142,5 @@ def _blocks_before(stage: int) -> int:
 
 
 def efficientnet_lite0(**options: Any) -> EfficientNetLite:
-    """EfficientNet-Lite0, 1280 features."""
+    """Builds EfficientNet-Lite0, 1280 features."""
     return EfficientNetLite(**options)

@@ -14,12 +14,15 @@ Pooled = Float[Array, 'b d']
 
 
 def average_pool(maps: Maps) -> Float[Array, 'b c']:
-    """Mean over height and width."""
+    """Averages over height and width."""
     return jnp.mean(maps, axis=(1, 2))
 
 
 def max_pool(maps: Maps) -> Float[Array, 'b c']:
-    """Maximum over height and width; of equal values the first has the gradient, as in PyTorch."""
+    """Takes the maximum over height and width.
+
+    Of equal values the first gets the gradient, as in PyTorch.
+    """
     flat = maps.reshape(len(maps), -1, maps.shape[-1])
     # Chosen by place. The gradient of jnp.max compares the values with their largest, and a
     # compiler that computes the maps anew for it may round them otherwise: none equals it, 0 / 0
@@ -30,15 +33,17 @@ def max_pool(maps: Maps) -> Float[Array, 'b c']:
 
 
 def average_and_max_pool(maps: Maps) -> Float[Array, 'b 2*c']:
-    """[average, maximum], twice as wide."""
+    """Joins average and maximum over height and width, twice as wide."""
     return jnp.concatenate([average_pool(maps), max_pool(maps)], axis=-1)
 
 
 def gem_pool(
     maps: Maps, power: float | Float[Array, ''] = 3.0, *, epsilon: float = 1e-6
 ) -> Float[Array, 'b c']:
-    """Generalised mean (mean of max(x, epsilon)^p)^(1/p): the average at p = 1, the maximum as p
-    grows (Radenovic et al. 2018, arXiv:1711.02512, Eq. 3).
+    """Computes the generalised mean (mean of max(x, epsilon)^p)^(1/p) over height and width.
+
+    It is the average at p = 1 and tends to the maximum as p grows (Radenovic et al. 2018,
+    arXiv:1711.02512, Eq. 3).
     """
     return jnp.mean(jnp.maximum(maps, epsilon) ** power, axis=(1, 2)) ** (1.0 / power)
 

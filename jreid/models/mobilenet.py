@@ -93,14 +93,12 @@ class MobileNetV1(nn.Module):
         return self.stage4(self.stem_to_stage3(images, train), train)
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
-        """The map before the last strided convolution, [b, h/16, w/16, 512], which DIEN may
-        mask.
-        """
+        """Computes the map [b, h/16, w/16, 512] before the last stride, which DIEN may mask."""
         x = self.bn0(self.conv0(images), train)
         return self._blocks(range(LAST_STRIDED), x, train).astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
-        """The last two separable convolutions applied to the map of `stem_to_stage3`."""
+        """Applies the last two separable convolutions to the map of `stem_to_stage3`."""
         return self._blocks(range(LAST_STRIDED, len(BLOCKS)), x, train).astype(jnp.float32)
 
     def _blocks(self, indices: range, x: Maps, train: bool) -> Maps:
@@ -113,5 +111,5 @@ class MobileNetV1(nn.Module):
 
 
 def mobilenet_v1(**options: Any) -> MobileNetV1:
-    """MobileNet-v1 1.0, 1024 features."""
+    """Builds MobileNet-v1 1.0, 1024 features."""
     return MobileNetV1(**options)

@@ -10,8 +10,9 @@ Maps = Float[Array, 'b h w c']
 
 
 def block(network: Any, apply: Callable[[Any, Maps], Maps], x: Maps, train: bool) -> Maps:
-    """apply(network, x); where `network.remat`, only x is kept for the backward pass, which
-    computes the block once more.
+    """Computes apply(network, x), again in the backward pass where `network.remat` is set.
+
+    Then only x is kept for the backward pass.
 
     The parameters and the values are those without it. A whole network that is recomputed as one
     block would save nothing: its inside would be in memory at once when the backward pass comes to

@@ -90,7 +90,7 @@ class ResNet(nn.Module):
         return self.stage4(self.stem_to_stage3(images, train), train)
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
-        """The third stage's map [b, h/16, w/16, c], which DIEN may mask before the fourth."""
+        """Computes the third stage's map [b, h/16, w/16, c], which DIEN may mask."""
         x = self.bn1(self.conv1(images), train)
         x = max_pool(x, size=3, stride=2, pads=((1, 1), (1, 1)))
         for stage in (1, 2, 3):
@@ -98,7 +98,7 @@ class ResNet(nn.Module):
         return x.astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
-        """The fourth stage applied to a third-stage map."""
+        """Applies the fourth stage to a third-stage map."""
         return self._stage(4, x, train).astype(jnp.float32)
 
     def _stage(self, stage: int, x: Maps, train: bool) -> Maps:
@@ -113,15 +113,15 @@ class ResNet(nn.Module):
 
 
 def resnet18(**options: Any) -> ResNet:
-    """ResNet-18, 512 features."""
+    """Builds ResNet-18, 512 features."""
     return ResNet((2, 2, 2, 2), BasicBlock, 512, **options)
 
 
 def resnet34(**options: Any) -> ResNet:
-    """ResNet-34, 512 features."""
+    """Builds ResNet-34, 512 features."""
     return ResNet((3, 4, 6, 3), BasicBlock, 512, **options)
 
 
 def resnet50(**options: Any) -> ResNet:
-    """ResNet-50, 2048 features."""
+    """Builds ResNet-50, 2048 features."""
     return ResNet((3, 4, 6, 3), Bottleneck, 2048, **options)

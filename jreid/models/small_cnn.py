@@ -29,7 +29,7 @@ class SmallCNN(nn.Module):
 
     @property
     def features(self) -> int:
-        """Channels of the feature map."""
+        """Returns the channels of the feature map."""
         return self.widths[-1]
 
     def setup(self) -> None:
@@ -45,14 +45,14 @@ class SmallCNN(nn.Module):
         return self.stage4(self.stem_to_stage3(images, train), train)
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
-        """The map before the last block, which DIEN may mask."""
+        """Computes the map before the last block, which DIEN may mask."""
         x = images
         for index in range(len(self.widths) - 1):
             x = self._block(index, x, train)
         return x.astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
-        """The last block applied to the map of `stem_to_stage3`."""
+        """Applies the last block to the map of `stem_to_stage3`."""
         return self._block(len(self.widths) - 1, x, train).astype(jnp.float32)
 
     def _block(self, index: int, x: Maps, train: bool) -> Maps:
@@ -62,10 +62,10 @@ class SmallCNN(nn.Module):
 
 
 def small_cnn(**options: Any) -> SmallCNN:
-    """The demo's network, 256 features unless `widths` says otherwise."""
+    """Builds the demo's network, 256 features unless `widths` says otherwise."""
     return SmallCNN(**options)
 
 
 def tiny_cnn(**options: Any) -> SmallCNN:
-    """A network that compiles in a second, 32 features: for tests."""
+    """Builds a network for tests that compiles in a second, 32 features."""
     return SmallCNN(**{'widths': (8, 16, 32), **options})

@@ -1,1 +1,1 @@
-"""What a run's folder holds, and a finished run's way back to a model."""
+"""Writes a run's folder, and loads a finished run as a model."""

@@ -60,7 +60,7 @@ RANGES = ('augment.erase_area', 'augment.erase_aspect')
 
 
 def check(config: ConfigDict) -> None:
-    """Checks every field whose error would else show only after the data was read, or never.
+    """Checks every field whose error would otherwise show only after the data is read, or never.
 
     The fields of `config.method` are checked against the types of the system's settings.
 

@@ -43,12 +43,12 @@ class Model:
 
     @property
     def method(self) -> Method:
-        """The system's record."""
+        """Returns the system's record."""
         return self.system.method
 
     @property
     def problem(self) -> Problem:
-        """The sizes that the system was built for."""
+        """Returns the sizes that the system was built for."""
         return self.system.problem
 
 

@@ -31,7 +31,7 @@ def roots(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def of_run(folder: pathlib.Path, *, root: str = '') -> list[str]:
-    """Returns the folders that a run's images may lie below, the likeliest first.
+    """Returns the folders that a run's images may lie below, the most likely first.
 
     Args:
       root: where they lie now, if it is none of those that the run knows.

@@ -1,4 +1,4 @@
-"""Where a run stands, and whose run it is: what a resumed run must find as it was."""
+"""Where a run stands: what a resumed run must restore exactly."""
 
 import dataclasses
 from typing import Any
@@ -14,7 +14,7 @@ class Position:
       started: whether the phase has its optimizer state (and target statistics).
       refreshed: whether the refresh that is due at the start of this epoch has been done.
       useless: whether the last refresh gave labels that nothing can be learnt from.
-      skipped: epochs' images that were left out for that.
+      skipped: images left out so far because of useless labels.
       phase_start: global number of the phase's first step.
       refreshes: refreshes so far.
       metrics: bytes of metrics.jsonl written so far.

@@ -1,4 +1,4 @@
-"""When and from what a run came, for its summary."""
+"""Records when and by which command and code a run was made, for its summary."""
 
 import contextlib
 import datetime

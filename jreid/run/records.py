@@ -121,7 +121,7 @@ class Metrics:
 
     @property
     def position(self) -> int:
-        """Bytes of `metrics.jsonl` written so far.
+        """Returns the number of bytes of `metrics.jsonl` written so far.
 
         Checkpoints keep it, so that a resumed run continues the file from there.
         """

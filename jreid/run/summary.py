@@ -63,7 +63,7 @@ def details(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
             how = (
                 'exact expectation'
                 if shot['repeats'] is None
-                else f'{shot["repeats"]} random galleries a query'
+                else f'{shot["repeats"]} random galleries per query'
             )
             told.append(
                 f'{title}, single gallery shot ({how}): '

@@ -36,7 +36,7 @@ class System:
 
     @property
     def preparation(self) -> Preparation:
-        """How its images are prepared."""
+        """Returns how its images are prepared."""
         return self.functions.preparation
 
 

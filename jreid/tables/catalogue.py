@@ -84,7 +84,7 @@ class Table:
 
     @property
     def title(self) -> str:
-        """The system and the table's number."""
+        """Returns the system and the table's number."""
         return f'{self.system}, table {self.name.rsplit("-", 1)[1]}'
 
 

@@ -75,7 +75,7 @@ class Job:
 
     @property
     def label(self) -> str:
-        """The run's name for progress bars and messages."""
+        """Returns the run's name for progress bars and messages."""
         return f'{self.pair} {self.row.variant} seed {self.repetition}'
 
 

@@ -58,7 +58,7 @@ class Line:
 
     @property
     def comparable(self) -> bool:
-        """Whether the paper's numbers are of this pair."""
+        """Returns whether the paper's numbers are of this pair."""
         return self.pair in self.row.paper
 
     def difference(self, metric: str) -> float | None:

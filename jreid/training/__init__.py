@@ -1,1 +1,1 @@
-"""The training loop, told in order; opening the data; initialisation; preflight checks."""
+"""The training loop; opening the data; initialisation; preflight checks."""

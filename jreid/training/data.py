@@ -46,8 +46,8 @@ class Data:
 
     Attributes:
       source, target: both sets with their labels; the target's are for evaluation only.
-      source_train, target_train: training images; the target's have no labels, unless training is
-        to read them.
+      source_train, target_train: training images; the target's have no labels unless
+        `data.target_labels` is set.
       test: what the rows are measured on, the target's test split where it has one; None where
         neither set has one.
       source_query, source_gallery: the source's test split, where checkpoints are chosen by it.
@@ -170,10 +170,10 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
 def check_matches(splits: Splits) -> None:
     """Checks that a test split can be evaluated: that queries have matches in the gallery.
 
-    Passes over sets without identities, which are for teachers.
+    Sets without identities, which are for teachers, are skipped.
 
     Raises:
-      ValueError: no query has one.
+      ValueError: no query has a match.
     """
     query, gallery = splits.query, splits.gallery
     if not query.identities:
@@ -201,7 +201,8 @@ def check_matches(splits: Splits) -> None:
         )
     if lacking:
         log.warning(
-            '%s: %d of %d queries have no image of the same identity %s; they count in no figure',
+            '%s: %d of %d queries have no image of the same identity %s; they are excluded from all'
+            ' metrics',
             splits.name,
             lacking,
             len(query),
@@ -210,12 +211,12 @@ def check_matches(splits: Splits) -> None:
 
 
 def _left_out(source: Splits, target: Splits) -> str:
-    """Says what a run leaves out whose target has no query and gallery."""
+    """Says what a run without a query and gallery of the target leaves out."""
     lines = [f'{target.name} has no query and gallery: how well people are found in it is unknown']
     if len(source.query):
         lines.append(
             f"the rows are measured on the source's test split ({source.name},"
-            f' {len(source.query):,} queries) and say whether the source is still told apart'
+            f' {len(source.query):,} queries) and show whether accuracy on the source is kept'
         )
     else:
         lines.append(f'{source.name} has none either, so there are no rows')
@@ -236,7 +237,7 @@ def _options(settings: Mapping[str, Any], role: str) -> dict[str, Any]:
 
 
 def open_test(settings: Mapping[str, Any], role: str) -> tuple[Splits, Feed, Feed]:
-    """Opens the test split of a set of `config.data`, for looking at a trained model.
+    """Opens the test split of a set of `config.data`, for use with a trained model.
 
     Args:
       role: 'source' or 'target'.
@@ -266,7 +267,7 @@ def open_measured(settings: Mapping[str, Any]) -> Test | None:
 
 
 def _load(settings: Mapping[str, Any], role: str) -> Splits:
-    """Reads a set of `config.data`; an error also says which fields asked for it."""
+    """Reads a set of `config.data`; errors also name the fields that chose it."""
     root = _root(settings, role)
     try:
         return load(settings[role], root, **_options(settings, role))

@@ -29,8 +29,8 @@ def features(
 ) -> dict[str, np.ndarray]:
     """Returns the features that the end of a run needs, by split.
 
-    All that figures show; of a run without figures, those of the target's training images where it
-    has no labels, which are kept.
+    Without figures, only the features of an unlabelled target's training images are returned, since
+    they are written to the run's folder.
 
     Args:
       domain: whose batch-norm statistics target images are embedded with.
@@ -114,11 +114,11 @@ def _write_people(
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Writes the features of an unlabelled target, and its people.
 
-    They are those of the last refresh. A system that makes no pseudo labels gets them here, by the
-    grouping of `jreid label --identities`.
+    The people are the clusters of the last refresh. For a system without pseudo labels, the images
+    are grouped here as `jreid label --identities` does.
 
     Returns:
-      Labels [N], and the report of the run with the number of identities.
+      Labels [N], and the run's report with the number of identities added.
     """
     index, report = data.target_train.index, dict(progress.position.report)
     compared = unit(embedded) if system.method.normalise else embedded

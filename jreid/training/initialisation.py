@@ -27,12 +27,12 @@ def initialise(
     run: str,
     prefix: str = '',
 ) -> tuple[Params, State]:
-    """Returns the fresh parameters and statistics with imported ones put in.
+    """Returns fresh parameters and statistics, with imported ones in their place.
 
     Args:
       backbone: name of the backbone, for the weight file's names.
       weights: a file of weights, 'package', or '' for random ones; see `load_weights`.
-      run: folder of another run, which goes before `weights`, or ''; see `from_run`.
+      run: folder of another run, or ''; it takes precedence over `weights`, see `from_run`.
       prefix: what stands before the names of the file's network, see `load_weights`.
     """
     if run:
@@ -55,8 +55,8 @@ def from_run(
 ) -> tuple[Params, State]:
     """Takes parameters and statistics of another run's last checkpoint where path and shape agree.
 
-    The other run may be of this or any other system. What is not used of it, and what stays fresh
-    here, is logged by name. `state.memory` stays as it is.
+    The other run may be of any system. Arrays of it that are not used, and arrays here that stay
+    fresh, are logged by name. `state.memory` stays as it is.
 
     Args:
       workdir: the other run's folder.

@@ -30,7 +30,7 @@ def measure(
     Args:
       domain: whose batch-norm statistics the target is embedded with.
       rerank: re-rank as well.
-      verify: ask of all pairs, too, whether they show the same person.
+      verify: also compute verification metrics over all pairs.
     """
     return system.evaluator.measure(
         params,
@@ -54,7 +54,7 @@ def rows(
       rerank: re-rank as well.
 
     Returns:
-      No row where there is nothing to measure on; and distances [q, g] of a system that compares
+      The rows, none without a test split; and the distances [q, g] of a system that compares
       pairs.
     """
     found = predicted(system, data, params, state, domain)
@@ -85,9 +85,9 @@ def source_score(system: System, data: Data, params: Params, state: State) -> fl
 
 
 def described(system: System, state: TrainState, feed: Feed, domain: str) -> dict[str, np.ndarray]:
-    """Returns what a refresh reads of a training split: what the system describes, and cameras.
+    """Returns what a refresh reads of a training split: what `Method.describe` gives, and cameras.
 
-    Of the source, identities too.
+    The source's also has identities.
     """
     found = extract(
         system.functions.describe(domain),

@@ -1,4 +1,6 @@
-"""Checks before the first step what would stop a run after hours, and after each its scalars."""
+"""Checks a run before its first step, so that it does not fail after hours, and its scalars after
+each step.
+"""
 
 from collections.abc import Mapping, Sequence
 

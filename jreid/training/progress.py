@@ -112,7 +112,7 @@ class Progress:
 
     @property
     def phase_name(self) -> str:
-        """The name of the phase that comes next, 'finished' after the last."""
+        """Returns the name of the phase that comes next, 'finished' after the last."""
         phases = self._system.method.phases
         done = self.position.phase == len(phases)
         return 'finished' if done else phases[self.position.phase].name

@@ -10,7 +10,7 @@ _asked = threading.Event()
 
 
 class Stopped(Exception):  # noqa: N818 - no error: the run ends as it was asked to
-    """The run was asked to stop, and its checkpoint is written. Its text says which."""
+    """The run was asked to stop, and its checkpoint is written; the message names it."""
 
 
 def asked() -> bool:

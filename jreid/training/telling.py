@@ -1,4 +1,4 @@
-"""Says how training goes: loss and rate in the bar, one line per epoch in the log."""
+"""Reports progress: loss and learning rate in the bar, one line per epoch in the log."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ class Epoch:
 
     Args:
       name: the phase and the epoch, such as 'source 3/20'.
-      images: of the whole epoch, and how many of them an earlier session took.
+      images: of the whole epoch, and how many of them earlier sessions processed.
       left: images that are still to come in the run after this epoch.
       clock: the run's.
       active: False on all hosts but the first; they say nothing.
@@ -51,7 +51,7 @@ class Epoch:
         self._bar.set_postfix(shown, refresh=False)
 
     def tell(self, terms: Sequence[str]) -> None:
-        """Logs the epoch's means, images per second, and about how long training goes on.
+        """Logs the epoch's means, images per second, and the estimated time left.
 
         Args:
           terms: names of the terms of the loss.
@@ -85,7 +85,7 @@ def of_epoch(
     *,
     active: bool,
 ) -> Epoch:
-    """Makes what tells the epoch that comes next.
+    """Makes the `Epoch` that reports the next epoch.
 
     Args:
       phases: of the run.

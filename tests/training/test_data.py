@@ -229,7 +229,7 @@ def test_test_split_without_a_match_is_told_before_training(tiny_config, people,
         )
     assert (
         'market1501: 6 of 12 queries have no image of the same identity of another camera than the'
-        " query's; they count in no figure" in caplog.text
+        " query's; they are excluded from all metrics" in caplog.text
     )
     with pytest.raises(ValueError, match='the query split is empty'):
         opened(tiny_config(), target_root=target(lambda part, name: part != 'query'))

@@ -191,7 +191,7 @@ def compare(one, two):
     assert [(r['step'], r['kind'], r['phase']) for r in records[0]] == [
         (r['step'], r['kind'], r['phase']) for r in records[1]
     ]
-    assert sum(r['kind'] == 'train' for r in records[0]) == 18  # 6 steps an epoch
+    assert sum(r['kind'] == 'train' for r in records[0]) == 18  # 6 steps per epoch
     for a, b in zip(*records, strict=True):
         assert a.keys() == b.keys()
         if a['kind'] == 'train':
@@ -224,7 +224,7 @@ def test_two_processes_train_as_one_also_when_killed_and_resumed(alone, config, 
     told = run(config, runs / 'two', processes=2)
     compare(alone, runs / 'two')
     assert told.count('mAP   rank1') <= 1  # one table
-    # one file a start, of the first process
+    # one file per start, of the first process
     assert len(list((runs / 'two' / 'tensorboard').iterdir())) == 2
 
 

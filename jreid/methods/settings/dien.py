@@ -57,7 +57,7 @@ class Settings:
 
     @property
     def adapts(self) -> bool:
-        """Whether any loss looks at the target."""
+        """Returns whether any loss looks at the target."""
         return self.triplet != 'none' or self.domain_classifier
 
 

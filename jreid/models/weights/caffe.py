@@ -45,11 +45,11 @@ def _blob(data: memoryview) -> np.ndarray:
 
 
 def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """'<layer>.weight' and '<layer>.bias' -> array as Caffe has it: convolutions [out, in / groups,
-    height, width], fully connected layers [out, in].
+    """Reads a `.caffemodel`: '<layer>.weight' and '<layer>.bias' -> array, as Caffe has it.
 
-    Layers of more than two blobs keep the others as '<layer>.2' and so on. Raises WeightsError for
-    a file that is no `.caffemodel` or is damaged.
+    Convolutions are [out, in / groups, height, width], fully connected layers [out, in]. Layers of
+    more than two blobs keep the others as '<layer>.2' and so on. Raises WeightsError for a file
+    that is no `.caffemodel` or is damaged.
     """
     arrays: dict[str, np.ndarray] = {}
     try:
@@ -77,7 +77,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def order_of(path: str | os.PathLike[str]) -> str:
-    """Which of Caffe's two networks of the same arrays a `.caffemodel` holds.
+    """Returns which of Caffe's two networks of the same arrays a `.caffemodel` holds.
 
     Returns:
       'caffenet' where a pooling layer stands before the first normalisation, 'alexnet' where that
@@ -94,10 +94,10 @@ def order_of(path: str | os.PathLike[str]) -> str:
 
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Name -> array of an `.npz` file; arrays of Python objects are refused, so that no code of the
-    file runs.
+    """Reads an `.npz` file: name -> array.
 
-    Raises WeightsError for a file that is damaged, or that unpacks to more than `MAX_ARRAYS`.
+    Arrays of Python objects are refused, so that no code of the file runs. Raises WeightsError for
+    a file that is damaged, or that unpacks to more than `MAX_ARRAYS`.
     """
     try:
         with zipfile.ZipFile(path) as archive:

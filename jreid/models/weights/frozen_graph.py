@@ -29,7 +29,8 @@ def _tensor(data: memoryview) -> np.ndarray | None:
     """The array of a TensorProto; None for kinds of data that no weight has."""
     code = next((value for field, value in fields(data) if field == 1), 0)
     dims = [dim for shape in messages(data, 2) for dim in messages(shape, 2)]
-    shape = [int(next((value for field, value in fields(dim) if field == 1), 0)) for dim in dims]  # type: ignore[arg-type]
+    sizes = [next((value for field, value in fields(dim) if field == 1), 0) for dim in dims]
+    shape = [int(size) for size in sizes]  # type: ignore[arg-type]
     content, floats = messages(data, 4), messages(data, 5)
     if code not in DTYPES:
         return None
@@ -43,8 +44,9 @@ def _tensor(data: memoryview) -> np.ndarray | None:
 
 
 def read_frozen_graph(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Name -> array of the constant nodes. Raises WeightsError for a file that is no frozen
-    graph or is damaged.
+    """Reads the constant nodes of a frozen graph: name -> array.
+
+    Raises WeightsError for a file that is no frozen graph or is damaged.
     """
     arrays = {}
     try:

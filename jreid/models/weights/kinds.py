@@ -38,7 +38,7 @@ OTHERS = (
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """'torch', 'safetensors', 'npz', 'frozen_graph', 'caffemodel' or 'onnx'.
+    """Returns 'torch', 'safetensors', 'npz', 'frozen_graph', 'caffemodel' or 'onnx'.
 
     Raises WeightsError for a file that is known to be something else.
     """

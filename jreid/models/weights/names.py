@@ -23,9 +23,7 @@ _STATISTICS = {'running_mean': 'mean', 'running_var': 'var'}
 
 
 def own_name(name: str, array: np.ndarray) -> Placed | None:
-    """The names that `jreid.commands.convert` writes: the path joined by slashes,
-    'params/conv1/kernel'.
-    """
+    """Maps names that `jreid.commands.convert` writes: paths such as 'params/conv1/kernel'."""
     path = tuple(name.split('/'))
     return (path, array) if len(path) > 1 and path[0] in ('params', 'batch_stats') else None
 
@@ -44,7 +42,7 @@ def _from_torch(modules: Path, leaf: str, array: np.ndarray) -> Placed | None:
 
 
 def resnet_name(name: str, array: np.ndarray) -> Placed | None:
-    """torchvision's and timm's ResNets: 'layer1.0.downsample.0.weight'."""
+    """Maps names of torchvision's and timm's ResNets: 'layer1.0.downsample.0.weight'."""
     name = name.replace('downsample.0.', 'downsample_conv.').replace(
         'downsample.1.', 'downsample_bn.'
     )
@@ -98,7 +96,7 @@ _TIMM_INVERTED = {
 
 
 def efficientnet_lite_name(name: str, array: np.ndarray) -> Placed | None:
-    """efficientnet-lite-pytorch ('_blocks.3._expand_conv.weight') and timm's
+    """Maps names of efficientnet-lite-pytorch ('_blocks.3._expand_conv.weight') and timm's
     tf_efficientnet_lite0 ('blocks.2.1.conv_pw.weight').
     """
     if match := re.fullmatch(r'_blocks\.(\d+)\._(\w+)\.(\w+)', name):
@@ -120,9 +118,10 @@ def efficientnet_lite_name(name: str, array: np.ndarray) -> Placed | None:
 
 
 def mobilenet_name(name: str, array: np.ndarray) -> Placed | None:
-    """TensorFlow's slim MobileNet-v1: 'MobilenetV1/Conv2d_3_depthwise/BatchNorm/gamma'."""
+    """Maps TensorFlow slim's MobileNet-v1: 'MobilenetV1/Conv2d_3_depthwise/BatchNorm/gamma'."""
     match = re.fullmatch(
-        r'MobilenetV1/Conv2d_(\d+)(?:_(depthwise|pointwise))?/(depthwise_weights|weights|BatchNorm/\w+)',
+        r'MobilenetV1/Conv2d_(\d+)(?:_(depthwise|pointwise))?/'
+        r'(depthwise_weights|weights|BatchNorm/\w+)',
         name,
     )
     if match is None:
@@ -140,7 +139,7 @@ def mobilenet_name(name: str, array: np.ndarray) -> Placed | None:
 
 
 def alexnet_name(name: str, array: np.ndarray) -> Placed | None:
-    """Caffe's layers, of a .caffemodel or of other files in Caffe's layout [out, in, height,
+    """Maps Caffe's layers, of a .caffemodel or of other files in Caffe's layout [out, in, height,
     width]; fc6 and fc7 are not part of the backbone.
 
     'conv1.weight' and 'conv1.bias'; also 'conv1_w', 'conv1/weights', 'conv1_0' and the like. Blue

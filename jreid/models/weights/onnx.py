@@ -61,7 +61,7 @@ def _tensor(data: memoryview) -> np.ndarray | None:
 
 
 def read_onnx(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Name -> array of the initialisers.
+    """Reads the initialisers of an ONNX model: name -> array.
 
     Raises WeightsError for a file that is no ONNX model, is damaged or keeps its weights elsewhere.
     """

@@ -179,7 +179,7 @@ class Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, stream: IO[bytes]) -> Any:
-        """The value of the next pickle of the stream, which is left after its end."""
+        """Returns the value of the next pickle of the stream, and stops after its end."""
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name == 'STOP':
                 return self.stack.pop()
@@ -274,9 +274,7 @@ class Machine:
 
 
 def storages_of(value: Any) -> list[Storage]:
-    """All storages of a value of nested dictionaries, lists and tuples, each container looked at
-    once.
-    """
+    """Lists all storages in nested dictionaries, lists and tuples; each container is read once."""
     found, seen, left = [], set(), [value]
     while left:
         item = left.pop()

@@ -32,19 +32,20 @@ STORAGE_DTYPES: dict[str, np.dtype] = {
 
 
 def shortened(value: object) -> str:
-    """A bounded text of a value from a file: the plain one can be exponentially long where lists
-    share lists.
+    """Formats a value from a file in bounded length.
+
+    Its plain text can be exponentially long where lists share lists.
     """
     return reprlib.repr(value)[:200]
 
 
 def is_count(value: object) -> bool:
-    """True for an int of at least 0 that is not a bool."""
+    """Returns True for an int of at least 0 that is not a bool."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def storage_from_bytes(raw: bytes, dtype: np.dtype, *, swap: bool = False) -> np.ndarray:
-    """The flat array of a storage's little-endian bytes (big-endian where `swap`)."""
+    """Returns the flat array of a storage's little-endian bytes (big-endian where `swap`)."""
     if swap and dtype.itemsize > 1:
         return np.frombuffer(raw, f'u{dtype.itemsize}').byteswap().view(dtype)
     if dtype == np.bool_:
@@ -55,8 +56,7 @@ def storage_from_bytes(raw: bytes, dtype: np.dtype, *, swap: bool = False) -> np
 def strided_tensor(
     storage: np.ndarray, offset: object, shape: object, stride: object
 ) -> np.ndarray:
-    """A contiguous copy of the tensor with `shape` and `stride` (in elements) that begins at
-    `offset` of a flat storage.
+    """Copies the tensor at `offset` of a flat storage, `shape` and `stride` in elements.
 
     Raises WeightsError where a number is not a count or the tensor leaves the storage.
     """
@@ -65,14 +65,20 @@ def strided_tensor(
         if isinstance(shape, tuple | list) and isinstance(stride, tuple | list)
         else (None,)
     )
-    if not all(is_count(n) for n in numbers) or len(shape) != len(stride) or len(shape) > 32:  # type: ignore[arg-type]
+    if (
+        not all(is_count(n) for n in numbers)
+        or len(shape) != len(stride)  # type: ignore[arg-type]
+        or len(shape) > 32  # type: ignore[arg-type]
+    ):
         found = (
             f'offset {shortened(offset)}, shape {shortened(shape)} and strides {shortened(stride)}'
         )
         raise WeightsError(
-            f'a tensor has {found}; expected counts, one stride a dimension. The file is damaged.'
+            f'a tensor has {found}; expected counts, one stride per dimension. The file is damaged.'
         )
-    start, sizes, steps = int(offset), tuple(map(int, shape)), tuple(map(int, stride))  # type: ignore[call-overload, arg-type]
+    start = int(offset)  # type: ignore[call-overload]
+    sizes = tuple(map(int, shape))  # type: ignore[call-overload]
+    steps = tuple(map(int, stride))  # type: ignore[call-overload]
     elements = math.prod(sizes)
     if elements == 0:
         return np.zeros(tuple(min(size, 1 << 31) for size in sizes), storage.dtype)

@@ -105,7 +105,7 @@ def _read_legacy(stream: IO[bytes]) -> tuple[Any, Callable[[Storage], np.ndarray
 
 
 def find_state_dict(value: Any, prefix: str = '') -> tuple[dict[str, Any], str]:
-    """The dictionary of tensors in what a file holds, and the prefix of its names.
+    """Finds the dictionary of tensors in what a file holds, and the prefix of its names.
 
     A dictionary that `prefix` names ('teacher.', 'model_ema.module.') is taken, and its names begin
     with that name. Otherwise it is the first of `DICTIONARIES`, also nested, then the file itself,
@@ -173,12 +173,12 @@ def _nothing(value: Any) -> str:
 
 
 def read_torch(path: str | os.PathLike[str], prefix: str = '') -> dict[str, np.ndarray]:
-    """Name -> array of a `.pth` state_dict, in the file's order. Values that are no tensors (an
-    epoch number, the program's arguments) are left out.
+    """Reads a `.pth` state_dict: name -> array, in the file's order.
 
-    `prefix` may begin with the name of one of several dictionaries, see `find_state_dict`. Raises
-    WeightsError for a file that is damaged, that has a tensor built by what jreid never runs, or
-    that is no PyTorch file.
+    Values that are no tensors (an epoch number, the program's arguments) are left out. `prefix` may
+    begin with the name of one of several dictionaries, see `find_state_dict`. Raises WeightsError
+    for a file that is damaged, that has a tensor built by what jreid never runs, or that is no
+    PyTorch file.
     """
     with open(path, 'rb') as stream:
         try:

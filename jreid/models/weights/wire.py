@@ -32,9 +32,10 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def fields(data: memoryview) -> Iterator[Field]:
-    """(number, value) of every field in order: an int for varints, the bytes for the other kinds.
+    """Yields (number, value) of every field in order.
 
-    Raises WeightsError or IndexError for bytes that are no message.
+    A value is an int for varints, the bytes for the other kinds. Raises WeightsError or IndexError
+    for bytes that are no message.
     """
     at = 0
     while at < len(data):
@@ -59,19 +60,19 @@ def fields(data: memoryview) -> Iterator[Field]:
 
 
 def messages(data: memoryview, number: int) -> list[memoryview]:
-    """The bytes of every field of that number."""
+    """Lists the bytes of every field of that number."""
     return [
         value for field, value in fields(data) if field == number and isinstance(value, memoryview)
     ]
 
 
 def text(data: memoryview, number: int) -> str:
-    """The first field of that number as a string, '' where there is none."""
+    """Returns the first field of that number as a string, '' where there is none."""
     return bytes(next(iter(messages(data, number)), b'')).decode('utf-8')
 
 
 def integers(data: memoryview, number: int) -> list[int]:
-    """The varints of a repeated field, packed into one or each for itself."""
+    """Lists the varints of a repeated field, packed into one or each for itself."""
     found = []
     for field, value in fields(data):
         if field == number and isinstance(value, int):
@@ -85,7 +86,5 @@ def integers(data: memoryview, number: int) -> list[int]:
 
 
 def floats(data: memoryview, number: int, dtype: str) -> np.ndarray:
-    """The numbers of a repeated float ('<f4') or double ('<f8') field, packed into one or each
-    for itself.
-    """
+    """Returns the numbers of a repeated float ('<f4') or double ('<f8') field, packed or not."""
     return np.frombuffer(b''.join(messages(data, number)), dtype)
