@@ -491,7 +491,7 @@ class Killed(BaseException):
 
 @pytest.mark.slow
 def test_killed_as_the_copies_part_and_resumed(configured, tmp_path, monkeypatch):
-    """The run ends as one that ran through; alexnet has no statistics, which a checkpoint must
+    """The run equals an uninterrupted one; alexnet has no statistics, which a checkpoint must
     hold as well.
     """
     config = configured('mtdnet-cross')

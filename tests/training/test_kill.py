@@ -1,4 +1,4 @@
-"""A run that is really killed (SIGKILL) ten times at random moments ends as one that ran through.
+"""Kills a run (SIGKILL) ten times at random moments: it ends like an uninterrupted run.
 
 It is killed in every phase, while saving and while re-labelling; every array, the position, metrics
 and label files are compared. The toy system shows it in the default suite, DMTNet in the slow one.
