@@ -11,6 +11,9 @@ def tile_shape(samples: int, clusters: int) -> tuple[int, int]:
 
     A tile stays in a core's cache on a CPU and fills an accelerator.
     """
+    # The default backend, not `lax.platform_dependent`: shapes have to be known while tracing, and
+    # the loops are then traced once. A k-means that is placed on another device than the default
+    # one is only slower for it.
     rows, columns = (1024, 128) if jax.default_backend() == 'cpu' else (8192, 1024)
     return min(rows, -(-samples // 8) * 8), min(columns, -(-clusters // 8) * 8)
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jreid.engine.alike import as_arrays, check_alike, check_same
 from jreid.methods.contract import (
     Array,
     Batch,
@@ -67,20 +68,21 @@ def value_and_gradient(
       mesh: where the batch is spread over devices; every part then is, too.
 
     Raises:
-      ValueError: the forward pass changed the memory, or a term is not a scalar.
+      ValueError: the forward pass replaced the memory, gave statistics of another structure, shape
+        or type than it was given, or a term is not a scalar.
     """
 
     def loss(
         params: Params, state: State, part: Batch, context: Context
     ) -> tuple[Array, tuple[dict[str, Array], Mapping[str, Tree], Outputs]]:
         outputs, new = forward(params, state, part, context)
-        _check_memory(state, new)
+        statistics = _checked(state, new)
         weighted = {name: term(outputs, part, state, context) for name, term in terms.items()}
         _check_scalars(weighted)
         fixed = jax.lax.stop_gradient(outputs)
         logged = {name: term(fixed, part, state, context) for name, term in metrics.items()}
         total = sum(weighted.values())
-        return jnp.asarray(total), ({**weighted, **logged}, new.statistics, fixed)
+        return jnp.asarray(total), ({**weighted, **logged}, statistics, fixed)
 
     differentiated = jax.value_and_grad(loss, has_aux=True)
     if parts == 1:
@@ -131,17 +133,19 @@ def _joined(x: Array) -> Array:
     return jnp.mean(x, axis=0) if x.ndim == 1 else x.reshape(-1, *x.shape[2:])
 
 
-def _check_memory(old: State, new: State) -> None:
-    before, after = (jax.tree_util.tree_flatten_with_path(s.memory)[0] for s in (old, new))
-    same = len(before) == len(after) and all(
-        a[0] == b[0] and a[1] is b[1] for a, b in zip(before, after, strict=True)
+def _checked(old: State, new: State) -> Mapping[str, Tree]:
+    """Returns the statistics that a forward pass gave."""
+    check_same(
+        new.memory,
+        old.memory,
+        name='state.memory',
+        source='the forward pass',
+        instead='return state._replace(statistics=...) there, and move memory in'
+        ' Phase.after_update, which runs once per update',
     )
-    if not same:
-        changed = [_name(b[0]) for a, b in zip(before, after, strict=False) if a[1] is not b[1]]
-        raise ValueError(
-            f'the forward pass changed state.memory ({", ".join(changed) or "its structure"}); move'
-            ' memory in Phase.after_update, which runs once per update'
-        )
+    statistics = as_arrays(new.statistics)
+    check_alike(statistics, old.statistics, name='state.statistics', source='the forward pass')
+    return statistics
 
 
 def _check_scalars(terms: Mapping[str, Any]) -> None:
@@ -150,7 +154,3 @@ def _check_scalars(terms: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"term '{name}' has shape {jnp.shape(value)}; expected a scalar: take its mean"
             )
-
-
-def _name(path: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator='/')

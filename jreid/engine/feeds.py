@@ -49,6 +49,8 @@ def fits_device(size: int) -> bool:
 
     At most DEVICE_SHARE of its memory; never on a CPU, whose memory the pack is mapped into.
     """
+    # Decided on the host, once per split and before anything is traced. The devices of the default
+    # backend are those that `sharding.make_mesh` spreads a pool over.
     statistics = jax.local_devices()[0].memory_stats() if jax.default_backend() != 'cpu' else None
     return size <= DEVICE_SHARE * (statistics or {}).get('bytes_limit', 0)
 

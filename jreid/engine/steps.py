@@ -11,6 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from jreid.engine.accumulation import value_and_gradient
+from jreid.engine.alike import as_arrays, check_alike, check_same
 from jreid.engine.augment import augment, augment_masks, normalise
 from jreid.engine.state import TrainState
 from jreid.methods.contract import Array, Batch, Context, Phase, State
@@ -110,7 +111,7 @@ def train_step(
         state = result.state
         if phase.after_update is not None:
             moved = phase.after_update(params, state, result.outputs, ready)
-            state = State(state.statistics, _cast_like(moved.memory, state.memory))
+            state = State(state.statistics, _moved(state, moved))
         norm = optax.tree.norm(result.gradients)
         scalars = {'loss': result.loss, **result.scalars, 'gradient_norm': norm}
         values = jnp.stack([jnp.asarray(scalars[name], jnp.float32) for name in names])
@@ -155,6 +156,21 @@ def _prepared(
     return ready
 
 
-def _cast_like(new: Any, old: Any) -> Any:
-    """Returns `new` in the types of `old`, so that a step compiles once."""
-    return jax.tree.map(lambda n, o: jnp.asarray(n, jnp.result_type(o)), new, old)
+def _moved(old: State, new: State) -> Any:
+    """Returns the memory that `Phase.after_update` gave, with which the step compiles once.
+
+    Raises:
+      ValueError: it is not like the old one, or the statistics were replaced.
+    """
+    check_same(
+        new.statistics,
+        old.statistics,
+        name='state.statistics',
+        source='Phase.after_update',
+        instead='return state._replace(memory=...) there; statistics move in Phase.forward',
+    )
+    memory = as_arrays(new.memory)
+    check_alike(memory, old.memory, name='state.memory', source='Phase.after_update')
+    # A number of Python's leaves a type that JAX calls weak, with which the step would compile
+    # again.
+    return jax.tree.map(lambda n, o: jnp.asarray(n, o.dtype), memory, old.memory)

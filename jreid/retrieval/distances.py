@@ -52,6 +52,8 @@ def inner_products(x: np.ndarray, y: np.ndarray, *, on_device: bool | None = Non
     Args:
       on_device: whether to use the accelerator or the host's BLAS; None uses a GPU if there is one.
     """
+    # Decided on the host, where this runs: whether its BLAS or a device multiplies. A TPU only
+    # emulates float64.
     if on_device is None:
         on_device = jax.default_backend() == 'gpu'
     x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)

@@ -4,9 +4,9 @@ each step.
 
 from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 
+from jreid.engine.alike import check_alike
 from jreid.engine.feeds import Feed, first_column
 from jreid.methods.contract import SOURCE, Method, Phase, Refreshed, State, Tree
 
@@ -54,12 +54,15 @@ def check_phases(method: Method, feeds: Mapping[str, Feed], *, parts: int, devic
                 )
 
 
-def check_refreshed(refreshed: Refreshed, params: Tree, state: State, *, images: int) -> None:
+def check_refreshed(
+    refreshed: Refreshed, params: Tree, state: State, *, images: int, columns: int | None = None
+) -> None:
     """Checks that a refresh gave labels for all images, and trees like those that it was given.
 
     Args:
       params, state: what the refresh was given.
       images: target images.
+      columns: `Method.label_columns`; None for any number.
 
     Raises:
       ValueError: names the leaf that differs, what it is and what it should be.
@@ -70,40 +73,15 @@ def check_refreshed(refreshed: Refreshed, params: Tree, state: State, *, images:
             f'a refresh gave labels {labels.dtype} {labels.shape}; expected integers, one row for'
             f' each of {images:,} target images'
         )
+    # [N, 1] is refused beside [N]: terms and batches read one label per image as [B].
+    shape = (images,) if columns == 1 else (images, columns)
+    if columns is not None and labels.shape != shape:
+        raise ValueError(
+            f'a refresh gave labels of shape {labels.shape}; expected {shape}, as'
+            f' Method.label_columns is {columns}'
+        )
     check_alike(refreshed.params, params, name='params', source='a refresh')
     check_alike(refreshed.state, state, name='state', source='a refresh')
-
-
-def check_alike(tree: Tree, template: Tree, *, name: str, source: str) -> None:
-    """Checks that a tree has the template's structure, shapes and types.
-
-    Args:
-      name: what the tree is, for the error.
-      source: who made it, for the error.
-
-    Raises:
-      ValueError: names the first leaf that differs.
-    """
-
-    def leaves(of: Tree) -> dict[str, str]:
-        flat = jax.tree_util.tree_flatten_with_path(of)[0]
-        named = {}
-        for path, leaf in flat:
-            key = jax.tree_util.keystr(path, simple=True, separator='/')
-            array = leaf if hasattr(leaf, 'dtype') else np.asarray(leaf)
-            named[f'{name}/{key}'] = f'{array.dtype} {tuple(array.shape)}'
-        return named
-
-    own, expected = leaves(tree), leaves(template)
-    differing = [key for key in {**expected, **own} if own.get(key) != expected.get(key)]
-    if differing:
-        key = differing[0]
-        raise ValueError(
-            f'{source} gave {key} as {own.get(key, "nothing")}; expected'
-            f' {expected.get(key, "nothing")}'
-            f'{f" (and {len(differing) - 1} more leaves differ)" if len(differing) > 1 else ""}:'
-            ' keep the shapes that Method.init gave'
-        )
 
 
 def check_finite(

@@ -31,7 +31,7 @@ BELOW['train'] = {'training'}
 """Room -> the rooms that it may import. Every room may import the leaves."""
 
 ONLY = {
-    ('methods', 'data'): {'jreid.data.samplers', 'jreid.data'},
+    ('methods', 'data'): {'jreid.data.samplers'},
     ('configs', 'methods'): {'jreid.methods.settings'},
 }
 """(room, room below) -> the only modules that it may import of it (plans draw from samplers)."""
@@ -55,21 +55,26 @@ def room_of(path):
 
 def imported(path):
     """The modules that a file imports, anywhere in it, as dotted names."""
+    return names_in(path.read_text(), path.relative_to(ROOT.parent).parent.parts)
+
+
+def names_in(source, package):
+    """Dotted names that a source imports; relative ones are of `package`, as its parts."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f'{node.module}.{alias.name}' for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            parts = [*above, *([node.module] if node.module else [])]
+            names |= {'.'.join([*parts, alias.name]) for alias in node.names}
     return names
 
 
-@pytest.mark.parametrize('path', modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_room_imports_only_what_lies_below_it(path):
-    room, wrong = room_of(path), []
-    if room == '__init__':
-        return
-    for name in imported(path):
+def strays(room, names):
+    """The names that a file of the room may not import."""
+    wrong = []
+    for name in names:
         parts = name.split('.')
         if parts[0] != 'jreid' or len(parts) < 2 or parts[1] in (room, *LEAVES):
             continue
@@ -77,20 +82,52 @@ def test_a_room_imports_only_what_lies_below_it(path):
         inside = allowed is None or any(f'{name}.'.startswith(f'{home}.') for home in allowed)
         if parts[1] not in BELOW[room] or not inside:
             wrong.append(name)
-    assert not wrong
+    return wrong
+
+
+@pytest.mark.parametrize('path', modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_imports_only_what_lies_below_it(path):
+    room = room_of(path)
+    if room != '__init__':
+        assert not strays(room, imported(path))
+
+
+@pytest.mark.parametrize(
+    ('room', 'line', 'found'),
+    [
+        ('methods', 'from jreid.data import samplers', []),
+        ('methods', 'from jreid.data.samplers import pxk', []),
+        ('methods', 'from jreid.data import Index', ['jreid.data.Index']),
+        ('methods', 'from jreid.data.pack import open_pack', ['jreid.data.pack.open_pack']),
+        ('methods', 'import jreid.data', ['jreid.data']),
+        ('methods', 'from . import ssg', []),
+        ('methods', 'from .. import imaging', []),
+        ('methods', 'from ..data import samplers', []),
+        ('methods', 'from ..engine import steps', ['jreid.engine.steps']),
+        ('methods', 'from .. import training', ['jreid.training']),
+        ('losses', 'from ..models.heads import Head', ['jreid.models.heads.Head']),
+    ],
+)
+def test_imports_are_seen_in_every_spelling(room, line, found):
+    assert strays(room, names_in(line, ('jreid', room))) == found
+
+
+def test_relative_imports_of_deeper_packages_are_seen():
+    found = names_in('from ...engine import steps', ('jreid', 'methods', 'common'))
+    assert found == {'jreid.engine.steps'}
 
 
 @pytest.mark.parametrize('library', HOMES)
 def test_heavy_libraries_have_their_homes(library):
-    strays, users = [], 0
+    away, users = [], 0
     for path in modules():
         names = {f'{name}.' for name in imported(path)}
         if any(name.startswith(f'{library}.') for name in names):
             users += 1
             inside = str(path.relative_to(ROOT))
-            strays += [inside] if not inside.startswith(HOMES[library]) else []
+            away += [inside] if not inside.startswith(HOMES[library]) else []
     assert users
-    assert strays == []
+    assert away == []
 
 
 def test_nothing_lies_loose_beside_the_rooms():

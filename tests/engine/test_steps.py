@@ -118,7 +118,10 @@ def test_memory_moves_after_the_update_from_outputs_and_new_parameters():
         outputs, new = phase().forward(params, state, batch, context)
         return outputs, new._replace(memory={'number': state.memory['number'] + 1})
 
-    with pytest.raises(ValueError, match=r'changed state.memory \(number\); move memory in Phase'):
+    with pytest.raises(
+        ValueError,
+        match=r'state.memory was replaced in the forward pass \(state.memory/number\); return',
+    ):
         take(phase(forward=moves_memory))
 
 
