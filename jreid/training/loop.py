@@ -1,9 +1,9 @@
 """Trains a run: data, state, restore, phases, refresh of pseudo labels, evaluation, saving, end.
 
-There is one training loop. What differs between systems is in the `Method` record
-(`jreid.methods.contract`). A run is a function of its config alone: a step depends on the seed and
-its number, an epoch's plan on the seed and the epoch, a refresh on the seed and its number. So a
-run that is killed at any moment and started again ends as one that ran through.
+What differs between systems is in the `Method` record (`jreid.methods.contract`). A run is a
+function of its config alone: a step depends on the seed and its number, an epoch's plan on the seed
+and the epoch, a refresh on the seed and its number. So a run that is killed at any moment and
+started again gives the same result as an uninterrupted run.
 """
 
 import contextlib
@@ -101,32 +101,34 @@ class Run:
         self.distances: np.ndarray | None = None
         self.first_host = jax.process_index() == 0
 
-    # -- shorthands ----------------------------------------------------------------------------
-
     @property
     def method(self) -> Method:
+        """Returns the system."""
         return self.system.method
 
     @property
     def position(self):
+        """Returns where the run stands."""
         return self.progress.position
 
     @property
     def state(self) -> state.TrainState:
+        """Returns parameters, optimizer, statistics and memory."""
         return self.progress.state
 
     @property
     def phase(self) -> Phase:
+        """Returns the phase that the run is in."""
         return self.method.phases[self.position.phase]
 
     @property
     def finished(self) -> bool:
-        """Whether all phases have ended."""
+        """Returns whether all phases have ended."""
         return self.position.phase == len(self.method.phases)
 
     @property
     def domain(self) -> str:
-        """Whose batch-norm statistics test images are embedded with in this phase.
+        """Returns whose batch-norm statistics test images are embedded with in this phase.
 
         The target's as soon as a phase trains on it.
         """

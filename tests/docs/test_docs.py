@@ -129,3 +129,14 @@ def test_pages_are_in_the_navigation():
     names = {str(page.relative_to(DOCS)) for page in PAGES}
     assert sorted(name for name in names if name not in navigation) == []
     assert set(re.findall(r'[\w/]+\.md', navigation)) == names
+
+
+def test_every_test_file_that_a_page_names_exists():
+    pages = [*(ROOT / 'docs').rglob('*.md'), ROOT / 'README.md', ROOT / 'CONTRIBUTING.md']
+    named = {
+        (page.name, path)
+        for page in pages
+        for path in re.findall(r'tests/[a-z_/]+\.py', page.read_text())
+    }
+    assert named
+    assert not [(page, path) for page, path in sorted(named) if not (ROOT / path).is_file()]
