@@ -1,9 +1,8 @@
 """Trains a run: data, state, restore, phases, refresh of pseudo labels, evaluation, saving, end.
 
 What differs between systems is in the `Method` record (`jreid.methods.contract`). A run is a
-function of its config alone: a step depends on the seed and its number, an epoch's plan on the seed
-and the epoch, a refresh on the seed and its number. So a run that is killed at any moment and
-started again gives the same result as an uninterrupted run.
+function of its config alone: a step, an epoch's plan and a refresh depend on the seed and their
+numbers. So a run that is killed at any moment and started again ends as an uninterrupted one.
 """
 
 import contextlib
@@ -221,16 +220,16 @@ class Run:
         key = jax.random.fold_in(jax.random.fold_in(self.progress.root, 1), position.refreshes)
         last = position.epoch + self.phase.refresh_every >= self.phase.epochs
         local = sharding.local({'params': self.state.params, 'state': self.state.state})
+        given = (local['params'], local['state'])
         assert self.method.refresh is not None
         refreshed = self.method.refresh(
-            local['params'],
-            local['state'],
+            *given,
             described.get(SOURCE),
             described.get(TARGET),
             RefreshContext(key, self.progress.labels, last, verbose=self.first_host),
         )
-        images = len(self.data.target_train.index)
-        preflight.check_refreshed(refreshed, local['params'], local['state'], images=images)
+        images, columns = len(self.data.target_train.index), self.method.label_columns
+        preflight.check_refreshed(refreshed, *given, images=images, columns=columns)
         self.progress.labels = np.asarray(refreshed.labels, np.int32)
         self.progress.replace_state(
             dataclasses.replace(self.state, params=refreshed.params, state=refreshed.state)

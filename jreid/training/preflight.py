@@ -55,14 +55,14 @@ def check_phases(method: Method, feeds: Mapping[str, Feed], *, parts: int, devic
 
 
 def check_refreshed(
-    refreshed: Refreshed, params: Tree, state: State, *, images: int, columns: int | None = None
+    refreshed: Refreshed, params: Tree, state: State, *, images: int, columns: int
 ) -> None:
     """Checks that a refresh gave labels for all images, and trees like those that it was given.
 
     Args:
       params, state: what the refresh was given.
       images: target images.
-      columns: `Method.label_columns`; None for any number.
+      columns: `Method.label_columns`.
 
     Raises:
       ValueError: names the leaf that differs, what it is and what it should be.
@@ -75,7 +75,7 @@ def check_refreshed(
         )
     # [N, 1] is refused beside [N]: terms and batches read one label per image as [B].
     shape = (images,) if columns == 1 else (images, columns)
-    if columns is not None and labels.shape != shape:
+    if labels.shape != shape:
         raise ValueError(
             f'a refresh gave labels of shape {labels.shape}; expected {shape}, as'
             f' Method.label_columns is {columns}'

@@ -1,7 +1,5 @@
 """What a system's functions give back is compared with what they were given, leaf by leaf."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -241,7 +239,9 @@ def test_labels_of_a_refresh_have_the_columns_of_the_method(shape, columns, mess
     else:
         with pytest.raises(ValueError, match=message):
             check(refreshed)
+
+
+def test_parameters_of_a_refresh_are_those_it_was_given():
+    refreshed = Refreshed(np.zeros(6, np.int32), {'w': jnp.zeros(2)}, begun(), {})
     with pytest.raises(ValueError, match='a refresh gave params/w as float32'):
-        check_refreshed(
-            dataclasses.replace(refreshed, params={'w': jnp.zeros(2)}), {}, begun(), images=shape[0]
-        )
+        check_refreshed(refreshed, {}, begun(), images=6, columns=1)
