@@ -5,13 +5,13 @@ import mmap
 import pathlib
 
 QUICK = {
-    # At 0 the gradient of jnp.max is NaN behind a network (jaxlib 0.10.2), which tests use by hand.
-    'xla_backend_optimization_level': '1',
+    # The gradient of jnp.max is NaN behind a network at this level (jaxlib 0.10.2).
+    'xla_backend_optimization_level': '0',
     'xla_llvm_disable_expensive_passes': 'true',
     'xla_cpu_use_fusion_emitters': 'false',
     'xla_cpu_parallel_codegen_split_count': '1',
 }
-"""Compilation takes half of the time or less; the programs are slower."""
+"""Compilation takes a third of the time or less; the programs are slower."""
 
 
 def quick_to_compile() -> str:

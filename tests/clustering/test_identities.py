@@ -45,7 +45,7 @@ def people(seed: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     ('seed', 'noise'),
     [
         pytest.param(0, 0.3, marks=pytest.mark.slow),
-        (1, 0.5),
+        pytest.param(1, 0.5, marks=pytest.mark.slow),
         pytest.param(2, 0.8, marks=pytest.mark.slow),
     ],
 )

@@ -19,6 +19,7 @@ from jreid.methods import dien, dien_network
 from jreid.methods.common import domains
 from jreid.methods.contract import SOURCE, TARGET, Context, Problem, State
 from jreid.models import BACKBONES
+from jreid.models.heads import max_pool
 from jreid.models.top_down import TopDownAttention
 from jreid.training import loop as train
 
@@ -91,7 +92,7 @@ def by_hand(params, statistics, maps):
     """The embedding as the paper words it: both poolings, fully connected layer, batch norm,
     PReLU.
     """
-    pooled = jnp.concatenate([maps.mean((1, 2)), maps.max((1, 2))], -1)
+    pooled = jnp.concatenate([maps.mean((1, 2)), max_pool(maps)], -1)
     p, s = params['embedding'], statistics['bn']
     x = (pooled @ p['fc']['kernel'] - s['mean']) / jnp.sqrt(s['var'] + 1e-5) * p['bn']['scale'] + p[
         'bn'
@@ -99,7 +100,7 @@ def by_hand(params, statistics, maps):
     return jnp.where(x >= 0, x, p['prelu']['negative_slope'] * x)
 
 
-@pytest.mark.parametrize('stage', [3, 4])
+@pytest.mark.parametrize('stage', [pytest.param(3, marks=pytest.mark.slow), 4])
 def test_no_passes_is_the_base_network_exactly(stage):
     _, base, _, params, both = build('dien-base')
     x, state = images(2), both.statistics[TARGET]
@@ -154,7 +155,7 @@ def test_fusion_starts_as_the_mean_of_the_passes():
     )
 
 
-@pytest.mark.parametrize('stage', [3, 4])
+@pytest.mark.parametrize('stage', [pytest.param(3, marks=pytest.mark.slow), 4])
 def test_masks_are_in_the_open_interval_and_have_the_maps_shape(stage):
     _, network, method, params, model_state = build(attend_stage=stage)
     _, maps, spatial, channel = glimpses(
@@ -236,6 +237,7 @@ def test_scan_is_the_unrolled_loop(stage, accumulate):
         np.testing.assert_allclose(shown.head(shown.map), found[number], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_of_the_scan_is_that_of_the_unrolled_loop():
     _, network, _, params, model_state = build(passes=2)
 
@@ -339,6 +341,7 @@ def test_weights_of_the_losses():
     )
 
 
+@pytest.mark.slow
 def test_domain_loss_drives_backbone_up_and_classifier_down(monkeypatch):
     """By hand: with a linear classifier w and one feature f an image, L = log(1 + e^-wf); dL/dw
     = -f sigma(-wf), and the gradient on f is reversed.
@@ -618,6 +621,7 @@ def test_run_of_each_kind(variant, tiny_config, tmp_path):
     np.testing.assert_allclose(trained[-1]['learning_rate'], 0.002, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_large_gradient_is_clipped_and_the_groups_keep_their_ratios():
     s, _, method, params, _ = build(weight_decay=0.0)
     assert s.clip == 10

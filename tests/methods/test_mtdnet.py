@@ -258,7 +258,8 @@ def test_biases_learn_at_twice_the_rate_and_do_not_decay():
     np.testing.assert_array_equal(updates[mtdnet.COPY]['fc8']['bias'], 0)
 
 
-@pytest.mark.parametrize('source_copy', ['frozen', pytest.param('trained', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('source_copy', ['frozen', 'trained'])
 def test_copies_that_learn_and_losses_that_reach_them(source_copy):
     method = method_of('mtdnet-cross', source_copy=source_copy)
     params, state = method.init(jax.random.key(0))

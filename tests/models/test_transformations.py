@@ -111,6 +111,7 @@ def test_vmap_is_the_loop(network):
     np.testing.assert_allclose(mapped / scale, np.stack(looped) / scale, atol=1e-5)
 
 
+@pytest.mark.parametrize('network', NUMBERS, indirect=True)
 def test_exports_for_all_platforms_with_a_free_batch(network):
     """Traced and lowered; the numbers are compared by the next test."""
     name, params, inference, _ = network

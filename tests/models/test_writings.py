@@ -80,9 +80,9 @@ def test_values_and_derivatives_are_the_convolutions(name, images, kernel, strid
     ('name', 'channels', 'kernel'),
     [
         ('depthwise', 2, (3, 3, 1, 2)),
-        ('pointwise_turned', 3, (1, 1, 3, 2)),
-        ('convolve_unrolled', 2, (3, 3, 2, 3)),
-        ('convolve_groups', 4, (3, 3, 2, 2)),
+        pytest.param('pointwise_turned', 3, (1, 1, 3, 2), marks=pytest.mark.slow),
+        pytest.param('convolve_unrolled', 2, (3, 3, 2, 3), marks=pytest.mark.slow),
+        pytest.param('convolve_groups', 4, (3, 3, 2, 2), marks=pytest.mark.slow),
     ],
 )
 def test_first_and_second_derivatives_are_those_of_finite_differences(name, channels, kernel):

@@ -306,6 +306,7 @@ def get_config(variant):
 """
 
 
+@pytest.mark.slow
 def test_a_row_for_real_from_another_folder(people, tmp_path, monkeypatch):
     """The program as a user starts it, on a pair of one's own; the second time nothing runs."""
     (tmp_path / 'mine').mkdir()

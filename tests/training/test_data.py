@@ -97,6 +97,7 @@ def test_target_keeps_its_labels_where_training_is_to_read_them(tiny_config):
     )
 
 
+@pytest.mark.slow
 def test_runs_from_pack_and_device_end_alike(tiny_config, tmp_path):
     ends = {}
     for loader in ('pack', 'device'):

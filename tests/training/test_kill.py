@@ -152,7 +152,8 @@ def work(config: str, folder: str, seed: str, system: str) -> None:
     pathlib.Path(folder, 'killed.json').write_text(json.dumps(killed))
 
 
-@pytest.mark.parametrize('system', ['toy', pytest.param('dmtnet', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('system', ['toy', 'dmtnet'])
 def test_run_killed_at_ten_random_moments_ends_as_one_that_ran_through(
     system, people, tiny_config, tmp_path
 ):

@@ -121,10 +121,10 @@ class Killed(BaseException):
     ('owner', 'method', 'calls'),
     [
         (loop.Run, '_account', 4),
-        (Progress, 'save', 5),
+        pytest.param(Progress, 'save', 5, marks=pytest.mark.slow),
         (loop.Run, 'refresh', 1),
         pytest.param(loop.Run, '_report', 1, marks=pytest.mark.slow),
-        (loop.Run, '_report', 3),
+        pytest.param(loop.Run, '_report', 3, marks=pytest.mark.slow),
         (loop.Run, 'begin_phase', 2),
         (loop.Run, 'after_epoch', 4),
         pytest.param(loop.Run, '_account', 17, marks=pytest.mark.slow),
