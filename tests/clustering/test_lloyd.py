@@ -275,6 +275,7 @@ def test_accelerator_sum_equals_cpu_sum():
     )
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_at_real_sizes():
     """The working memory of the compiled program is far below n x k, 4 GB here."""
     n, width, k = 100_000, 64, 10_000

@@ -33,7 +33,8 @@ def test_a_folder_configs_of_the_users_hides_nothing_and_is_used(program, tmp_pa
         'from configs.beside import SEED\n\n\n'
         'def get_config(variant="dmtnet"):\n'
         '    config = demo.get_config(variant)\n'
-        '    config.mine = SEED\n'
+        '    with config.unlocked():\n'
+        '        config.mine = SEED\n'
         '    return config\n'
     )
     (own / 'beside.py').write_text('SEED = 3\n')

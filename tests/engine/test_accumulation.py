@@ -83,6 +83,7 @@ def test_parts_are_neighbours_so_the_images_of_an_identity_stay_together():
     assert float(run(classification, 4).scalars['first']) == (0 + 1 + 2 + 3) / 4
 
 
+@pytest.mark.slow
 def test_batch_hard_mines_within_a_part():
     x, labels = BATCH['source']['image'] @ WEIGHTS['w'], BATCH['source']['identity']
     halves = [

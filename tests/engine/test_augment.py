@@ -274,6 +274,7 @@ def test_raw_keys_are_keys_too():
     )
 
 
+@pytest.mark.slow
 def test_jit_is_no_jit():
     images, key = jnp.asarray(noise(3)), jax.random.key(5)
     np.testing.assert_allclose(jitted(**ALL)(key, images), augment(key, images, **ALL), atol=2e-6)

@@ -273,6 +273,7 @@ def test_four_devices_give_what_one_gives(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / 'four.npy'), distances(query, gallery), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_benchmark_compares_blocks_with_the_naive_way(monkeypatch, capsys):
     monkeypatch.syspath_prepend(ROOT / 'scripts')
     import benchmark_pairs

@@ -221,7 +221,14 @@ def unrolled(network, params, statistics, x, *, stage, accumulate):
     return jnp.stack(features)
 
 
-@pytest.mark.parametrize(('stage', 'accumulate'), [(4, False), (4, True), (3, False)])
+@pytest.mark.parametrize(
+    ('stage', 'accumulate'),
+    [
+        pytest.param(4, False, marks=pytest.mark.slow),
+        (4, True),
+        pytest.param(3, False, marks=pytest.mark.slow),
+    ],
+)
 def test_scan_is_the_unrolled_loop(stage, accumulate):
     _, network, method, params, model_state = build(attend_stage=stage, accumulate_masks=accumulate)
     statistics = model_state.statistics[TARGET]

@@ -383,6 +383,7 @@ def test_classifier_of_the_target_predicts_the_nearest_mean(offset, ready):
     assert mass[:, np.setdiff1d(np.arange(16), used)].sum(1).max() < 0.05
 
 
+@pytest.mark.slow
 def test_total_is_estimated_again_only_when_asked_for_or_last():
     method = build(
         estimate_every_refresh=False, problem=dataclasses.replace(PROBLEM, target_images=40)

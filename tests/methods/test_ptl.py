@@ -193,6 +193,7 @@ def labels(folder, teachers, config_of):
     return folder / 'labels'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('variant', 'task'), TEACHERS.items())
 def test_teachers_are_scored_by_their_predictions(variant, task, teachers):
     run, summary = teachers[variant]

@@ -183,6 +183,7 @@ def test_starts_from_a_run_of_another_system(
     assert 'stays fresh: params/joint/kernel' in caplog.text
 
 
+@pytest.mark.slow
 def test_dagger_refines_another_run(finished, config_of, tmp_path):
     # Nothing moves the parameters, so what is left at the end is what the run started from.
     config = config_of(

@@ -42,6 +42,7 @@ def test_report_names_what_is_not_used(pretrained):
     assert '_fc.weight' in report.summary()
 
 
+@pytest.mark.slow
 def test_last_stride_and_stages(pretrained):
     images = jnp.asarray(np.random.default_rng(0).standard_normal((1, 64, 32, 3), dtype=np.float32))
     module = BACKBONES['efficientnet_lite0'].constructor()

@@ -293,6 +293,7 @@ def leaves(workdir):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', ['truncated'])
 def test_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_ends_the_same(
     how, tiny_config, tmp_path, monkeypatch

@@ -171,7 +171,8 @@ def runs(folder, system):
 def config(tiny_config, system):
     config = tiny_config(source_epochs=1, adapt_epochs=2, relabel_every=1, learning_rate=1e-3)
     config.train.log_every = 1
-    config.system = system
+    with config.unlocked():
+        config.system = system
     return config
 
 
@@ -218,6 +219,7 @@ def test_four_devices_train_as_one_also_with_the_images_on_them(alone, config, r
     assert json.loads((runs / 'four' / 'summary.json').read_text())['machine']['devices'] == 4
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_also_when_killed_and_resumed(alone, config, runs):
     run(config, runs / 'two', processes=2, stop=2)
     assert not (runs / 'two' / 'summary.json').exists()

@@ -125,8 +125,8 @@ class Killed(BaseException):
         (loop.Run, 'refresh', 1),
         pytest.param(loop.Run, '_report', 1, marks=pytest.mark.slow),
         pytest.param(loop.Run, '_report', 3, marks=pytest.mark.slow),
-        (loop.Run, 'begin_phase', 2),
-        (loop.Run, 'after_epoch', 4),
+        pytest.param(loop.Run, 'begin_phase', 2, marks=pytest.mark.slow),
+        pytest.param(loop.Run, 'after_epoch', 4, marks=pytest.mark.slow),
         pytest.param(loop.Run, '_account', 17, marks=pytest.mark.slow),
         pytest.param(Progress, 'save', 29, marks=pytest.mark.slow),
     ],
@@ -336,6 +336,7 @@ def test_the_very_step_and_term_that_is_not_finite_are_named(toy_config, tmp_pat
     assert last_checkpoint(tmp_path).meta['position']['step'] == 2
 
 
+@pytest.mark.slow
 def test_run_with_accumulation_trains_and_one_that_cannot_stops_at_once(toy_config, tmp_path):
     toy_config.train.accumulate = 2
     loop.train(toy_config, tmp_path / 'two', edit=toy)

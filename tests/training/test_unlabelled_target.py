@@ -114,6 +114,7 @@ def test_neither_set_can_be_evaluated(tiny_config, people, tmp_path, caplog):
     assert not (tmp_path / 'run' / 'figures' / 'cmc.png').exists()
 
 
+@pytest.mark.slow
 def test_dmtnet_on_an_unlabelled_folder(tiny_config, people, tmp_path):
     config = unlabelled(tiny_config(source_epochs=1, adapt_epochs=2), people)
     config.figures.enabled = True
