@@ -62,6 +62,18 @@ def test_words_are_numbered_in_sorted_order(write):
     assert splits.gallery.camera.tolist() == [0, 2]
 
 
+def test_a_camera_whose_name_begins_as_junk_is_a_camera_of_its_own(write):
+    rows = [
+        'a/1.jpg,zoe,-1a,train',
+        'a/2.jpg,ann,a,train',
+        'q/1.jpg,kim,a,query',
+        'g/1.jpg,kim,-1a,gallery',
+    ]
+    splits = jreid.data.load('folder', write(rows))
+    assert len(set(splits.train.camera.tolist())) == 2
+    assert splits.query.camera[0] != splits.gallery.camera[0]
+
+
 def test_without_cameras(write):
     rows = [','.join(np.delete(row.split(','), 2)) for row in ROWS]
     splits = jreid.data.load('folder', write(rows, 'image,identity,split'))

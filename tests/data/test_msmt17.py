@@ -112,3 +112,9 @@ def test_empty_list(tree):
     (tree / 'list_query.txt').write_text('\n')
     with pytest.raises(ValueError, match='the query split is empty: .*list_query.txt'):
         jreid.data.load('msmt17', tree)
+
+
+def test_a_list_in_another_encoding_is_named(tree):
+    (tree / 'list_query.txt').write_text('\n'.join(QUERY), encoding='utf-16')
+    with pytest.raises(ValueError, match=r'list_query.txt is no UTF-8 text .*save it as UTF-8'):
+        jreid.data.load('msmt17', tree)

@@ -82,7 +82,13 @@ def _image_folder(folder: pathlib.Path, part: str, layout: str) -> pathlib.Path:
 def _read_list(path: pathlib.Path, images: pathlib.Path, bad_files: str) -> list[listing.Photo]:
     """Reads the lines `0000/0000_000_01_0303morning_0015_0.jpg 0` (image, identity) of a list."""
     photos, broken, missing, empty = [], [], [], []
-    lines = [line for line in path.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{path} is no UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8'
+        ) from error
+    lines = [line for line in text.splitlines() if line.strip()]
     for line in lines:
         # Any white space and either slash will do, as in lists that were saved on Windows.
         name, identity = (line.replace('\\', '/').rsplit(None, 1) + [''])[:2]

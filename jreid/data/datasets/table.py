@@ -130,10 +130,11 @@ def _read(
         if path in paths:
             raise ValueError(f'{at}: {values[main]!r} was named before; an image has one row')
         paths.add(path)
+        camera = label(values.get('camera', ''), 'camera', at)
         row = Row(
             path,
             label(values.get('identity', ''), 'identity', at),
-            label(values.get('camera', ''), 'camera', at).removeprefix(JUNK),
+            '' if camera == JUNK else camera,
             values.get('split', '').strip(),
             _attributes([values[c].strip() for c in kept], names, at),
         )
