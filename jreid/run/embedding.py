@@ -1,6 +1,7 @@
 """Features of any images by a run's model: paths, Pillow images, arrays, generators."""
 
 import itertools
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -100,7 +101,7 @@ def each(images: Images) -> Iterator[One]:
       TypeError: neither an image nor an iterable of images.
       ValueError: an array of another number of dimensions.
     """
-    if isinstance(images, str | pathlib.Path | Image.Image):
+    if isinstance(images, str | os.PathLike | Image.Image):
         yield images
     elif isinstance(images, np.ndarray | jax.Array):
         array = np.asarray(images)
@@ -135,8 +136,8 @@ def pixels(image: Any, size: tuple[int, int], place: int = 0) -> np.ndarray:
       ValueError: an array of another type or shape; BadImageError for files.
       TypeError: something that is no image.
     """
-    if isinstance(image, str | pathlib.Path):
-        return decode(str(image), size)
+    if isinstance(image, str | os.PathLike):
+        return decode(os.fspath(image), size)
     if isinstance(image, np.ndarray | jax.Array):
         array = np.asarray(image)
         if array.ndim == 2 or (array.ndim == 3 and array.shape[-1] == 1):

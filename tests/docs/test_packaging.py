@@ -20,6 +20,7 @@ def test_version_is_one():
         'DIEN',
         'TJ-AIDL',
         'MTDnet',
+        'SSG',
         'PTL',
     }
 

@@ -1,5 +1,7 @@
 """What `jreid.load_run` takes as images, and in which steps it computes their features."""
 
+import os
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -44,7 +46,9 @@ def test_all_kinds_of_one_image_give_the_same_feature(file):
     assert expected.shape == (1, 3)
     assert expected.dtype == np.float32
     pillow = Image.fromarray(LARGE)
-    for image in (file, pillow, LARGE, jnp.asarray(LARGE), [file], [LARGE], np.array([str(file)])):
+    (entry,) = (found for found in os.scandir(file.parent) if found.name == file.name)
+    paths = (file, entry, [file], np.array([str(file)]))
+    for image in (*paths, pillow, LARGE, jnp.asarray(LARGE), [LARGE]):
         np.testing.assert_array_equal(embed(image), expected)
     turned = pillow.transpose(Image.Transpose.ROTATE_90)
     turned.getexif()[0x0112] = 6
