@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         State,
         Stream,
     )
-    from jreid.methods.systems import METHODS, build, read_settings
+    from jreid.methods.systems import METHODS, build, given_identities, read_settings
 
 __all__ = [
     'METHODS',
@@ -30,6 +30,7 @@ __all__ = [
     'State',
     'Stream',
     'build',
+    'given_identities',
     'read_settings',
 ]
 
@@ -37,7 +38,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'jreid.methods' has no attribute '{name}'")
-    home = 'systems' if name in ('METHODS', 'build', 'read_settings') else 'contract'
+    of_systems = name in ('METHODS', 'build', 'given_identities', 'read_settings')
+    home = 'systems' if of_systems else 'contract'
     return getattr(importlib.import_module(f'jreid.methods.{home}'), name)
 
 

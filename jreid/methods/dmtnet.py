@@ -106,6 +106,7 @@ def dmtnet(
         statistics=domains.batch_statistics(network, momentum),
         describe=describe,
         refresh=_refresh(problem, settings, largest),
+        niec_rule=settings.niec_rule,
     )
 
 

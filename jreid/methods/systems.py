@@ -47,6 +47,16 @@ def read_settings(settings: Mapping[str, Any]) -> Any:
     return read
 
 
+def given_identities(settings: Mapping[str, Any]) -> bool:
+    """Returns whether the system is given the true number of target identities (MTwNNet).
+
+    Raises:
+      ValueError: as `read_settings`.
+    """
+    read = read_settings(settings)
+    return isinstance(read, dmtnet.Settings) and read.given_identities
+
+
 def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) -> Method:
     """Builds the method that `settings['name']` names, with the other settings.
 

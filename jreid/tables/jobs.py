@@ -256,7 +256,7 @@ def _teachers(
     tasks = [
         task
         for task in ('parsing', 'attributes')
-        if config.method.get(task) in ('source', 'target', 'both')
+        if task in config.method and config.method[task] in ('source', 'target', 'both')
     ]
     domains = [
         d

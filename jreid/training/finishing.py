@@ -103,7 +103,7 @@ def finish(
             identities_true=true,
             average_precision=config.evaluation.average_precision,
             distances=drawn.get('distances'),
-            rule=config.method.get('niec_rule', 'mean'),
+            rule=system.method.niec_rule,
             normalise=system.method.normalise,
         )
     return result

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from jreid import methods
 from jreid.engine import feeds, sharding, state, steps
 from jreid.evaluation.evaluator import scalars
 from jreid.evaluation.pseudo_labels import pseudo_label_quality
@@ -58,9 +59,8 @@ def train(
             check_kept(config, workdir)
         mesh = sharding.make_mesh()
         data = open_data(config.data, select_on_source=config.evaluation.select == 'best')
-        given = bool(config.method.get('given_identities', False))
         size = (config.data.height, config.data.width)
-        problem = data.problem(size, given_identities=given)
+        problem = data.problem(size, given_identities=methods.given_identities(config.method))
         system = build_system(config, problem, mesh, edit)
         run = Run(config, workdir, data, system)
         if first_host:  # not before: a run that cannot begin leaves nothing

@@ -21,13 +21,16 @@ PAPER = {
 """The paper's letter, and the simplest choice where it is silent."""
 
 SMALL = {
-    'identities_per_batch': 8,
-    'learning_rate': 2e-4,
-    'adapt_learning_rate': 2e-4,
-    'warmup': 0.0,
-    'classification_width': 64,
-    'matching_width': 256,
-    'label_smoothing': 0.0,
+    name: PAPER[name]
+    for name in (
+        'identities_per_batch',
+        'learning_rate',
+        'adapt_learning_rate',
+        'warmup',
+        'classification_width',
+        'matching_width',
+        'label_smoothing',
+    )
 }
 """For pairs with few identities, whose results were measured with these."""
 
