@@ -121,7 +121,17 @@ def _load(metrics: PathLike | Iterable[Record]) -> tuple[Sequence[Record], str]:
     """Returns the records and a name for messages."""
     if not isinstance(metrics, str | os.PathLike):
         return list(metrics), 'the list'
-    text = pathlib.Path(metrics).read_text(encoding='utf-8').splitlines()
+    return read_records(metrics), str(metrics)
+
+
+def read_records(metrics: PathLike) -> list[Record]:
+    """Reads `metrics.jsonl`; a last line that a killed run left unfinished is passed over.
+
+    Raises:
+      ValueError: a line is no JSON object; names the file and the line.
+    """
+    # By bytes: one line that is no text is named as any other.
+    text = pathlib.Path(metrics).read_bytes().splitlines()
     numbered = [(number, line) for number, line in enumerate(text, 1) if line.strip()]
     records: list[Record] = []
     for number, line in numbered:
@@ -130,11 +140,12 @@ def _load(metrics: PathLike | Iterable[Record]) -> tuple[Sequence[Record], str]:
         except (ValueError, TypeError) as error:
             if number == numbered[-1][0]:
                 break
+            start = line[:60].decode(errors='replace')
             raise ValueError(
-                f'line {number} of {metrics} is no JSON object: {line[:60]!r}; expected one record'
-                ' per line'
+                f'line {number} of {metrics} is no JSON object: {start!r}; expected one record per'
+                ' line'
             ) from error
-    return records, str(metrics)
+    return records
 
 
 def _axis(records: Sequence[Record]) -> str:

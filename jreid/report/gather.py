@@ -99,11 +99,7 @@ def run(
 
 def history(path: pathlib.Path) -> dict[str, Any]:
     """Reads a run's curves, and the steps where labels were refreshed and phases began."""
-    records = (
-        [json.loads(line) for line in path.read_text().splitlines() if line.endswith('}')]
-        if path.is_file()
-        else []
-    )
+    records = curves.read_records(path) if path.is_file() else []
     panels = curves.lines_by_panel(records)
     events, phase = [], None
     for record in records:

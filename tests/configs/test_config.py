@@ -241,8 +241,12 @@ def test_settings_stand_once(monkeypatch):
 
 
 @pytest.mark.parametrize('system', variants.SYSTEMS)
-def test_defaults_pass_their_own_check(system):
-    check_values(variants.SYSTEMS[system].settings())
+def test_defaults_pass_their_own_check_and_nan_does_not(system):
+    settings = variants.SYSTEMS[system].settings()
+    check_values(settings)
+    rate = next(name for name in vars(settings) if 'learning_rate' in name)
+    with pytest.raises(ValueError, match=f'{rate} is nan'):
+        check_values(dataclasses.replace(settings, **{rate: float('nan')}))
 
 
 def test_choices_are_those_of_the_code_that_reads_them():

@@ -27,9 +27,13 @@ def begun():
 
 
 def test_trees_that_are_alike_pass_also_while_traced():
-    for same in (begun(), jax.tree.map(np.asarray, begun())):
-        check_alike(same, begun(), name='state', source='a test')
-    jax.eval_shape(lambda s: check_alike(s, begun(), name='state', source='a test'), begun())
+    def alike(tree):
+        check_alike(tree, begun(), name='state', source='a test')
+        return tree
+
+    assert alike(begun()).statistics.keys() == {'source', 'target'}
+    assert isinstance(alike(jax.tree.map(np.asarray, begun())).memory['bank'], np.ndarray)
+    assert jax.eval_shape(alike, begun()).memory['bank'].shape == (4, 3)
 
 
 @pytest.mark.parametrize(

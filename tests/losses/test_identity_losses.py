@@ -238,7 +238,14 @@ def test_two_devices_give_the_loss_of_one():
         'JAX_PLATFORMS': 'cpu',
         'PYTHONPATH': str(ROOT),
     }
-    subprocess.run([sys.executable, '-c', TWO_DEVICES], check=True, env=environment, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, '-c', TWO_DEVICES],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_import_is_quick_and_light():

@@ -53,7 +53,7 @@ def forward(net, domain):
     return jax.jit(lambda *arguments: domains.forward(net, *arguments, domain))
 
 
-def same(actual, expected, **tolerance):
+def assert_same(actual, expected, **tolerance):
     tolerance = {'rtol': 1e-4, 'atol': 1e-5, **tolerance}
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), actual, expected)
@@ -61,7 +61,7 @@ def same(actual, expected, **tolerance):
 
 def test_both_domains_start_alike_and_train_in_buffers_of_their_own(network):
     _, _, state, _ = network
-    same(state.statistics[SOURCE], state.statistics[TARGET])
+    assert_same(state.statistics[SOURCE], state.statistics[TARGET])
     assert state.memory == {}
     placed = sharding.replicate(sharding.make_mesh(), state).statistics
     for a, b in zip(jax.tree.leaves(placed[SOURCE]), jax.tree.leaves(placed[TARGET]), strict=True):
@@ -73,14 +73,14 @@ def test_a_pass_moves_the_statistics_of_its_own_domain_only(domain, other, netwo
     net, params, state, images = network
     state = state._replace(memory={'bank': np.ones(3)})
     _, after = forward(net, domain)(params, state, images[0])
-    same(after.statistics[other], state.statistics[other], rtol=0, atol=0)
+    assert_same(after.statistics[other], state.statistics[other], rtol=0, atol=0)
     np.testing.assert_array_equal(after.memory['bank'], np.ones(3))
     expected = jax.tree.map(
         lambda old, new: MOMENTUM * np.asarray(old) + (1 - MOMENTUM) * new,
         state.statistics[domain],
         by_hand(params, images[0]),
     )
-    same(after.statistics[domain], expected)
+    assert_same(after.statistics[domain], expected)
 
 
 def test_a_joint_pass_is_one_batch_of_both(network):
@@ -91,8 +91,8 @@ def test_a_joint_pass_is_one_batch_of_both(network):
     both, alone = domains.forward(net, params, state, joined, TARGET)
     np.testing.assert_allclose(np.concatenate([first, second]), both, rtol=1e-6)
     assert (len(first), len(second)) == (6, 4)
-    same(after.statistics[SOURCE], alone.statistics[TARGET])
-    same(after.statistics[TARGET], alone.statistics[TARGET])
+    assert_same(after.statistics[SOURCE], alone.statistics[TARGET])
+    assert_same(after.statistics[TARGET], alone.statistics[TARGET])
 
 
 def test_inference_uses_the_statistics_of_the_domain_asked_for(network):
@@ -112,8 +112,8 @@ def test_adabn_of_one_batch_is_its_own_mean_and_variance(network):
     net, params, state, images = network
     _, state = forward(net, TARGET)(params, state, 5 * images[2])
     adapted = jax.jit(domains.batch_statistics(net, MOMENTUM))(params, state, images[0])
-    same(adapted[TARGET], by_hand(params, images[0]))
-    same(adapted[SOURCE], state.statistics[SOURCE], rtol=0)
+    assert_same(adapted[TARGET], by_hand(params, images[0]))
+    assert_same(adapted[SOURCE], state.statistics[SOURCE], rtol=0)
 
 
 def test_adabn_where_the_backbones_momentum_is_another(network):
@@ -127,8 +127,8 @@ def test_adabn_where_the_backbones_momentum_is_another(network):
     net = Two()
     params, state = domains.initial(net, jax.random.key(0), (4, 2))
     adapted = jax.jit(domains.batch_statistics(net, 0.99))(params, state, images)[TARGET]
-    same(adapted['backbone'], {'mean': images.mean((0, 1, 2)), 'var': images.var((0, 1, 2))})
-    same(adapted['head'], {'mean': np.zeros(3), 'var': np.ones(3)}, atol=1e-3)
+    assert_same(adapted['backbone'], {'mean': images.mean((0, 1, 2)), 'var': images.var((0, 1, 2))})
+    assert_same(adapted['head'], {'mean': np.zeros(3), 'var': np.ones(3)}, atol=1e-3)
 
 
 def test_network_without_batch_norm_passes_through():
@@ -170,6 +170,6 @@ def test_adabn_of_a_split_is_the_mean_over_its_batches(network):
     whole = adapted(6)
     assert sorted(plans[0].ravel()) == list(range(18))
     each = [by_hand(params, pixels[rows]) for rows in plans[0]]
-    same(whole[TARGET], jax.tree.map(lambda *x: np.mean(x, axis=0), *each))
-    same(adapted(6, limit=6)[TARGET], each[0])
-    same(adapted(100)[TARGET], by_hand(params, pixels))
+    assert_same(whole[TARGET], jax.tree.map(lambda *x: np.mean(x, axis=0), *each))
+    assert_same(adapted(6, limit=6)[TARGET], each[0])
+    assert_same(adapted(100)[TARGET], by_hand(params, pixels))

@@ -83,5 +83,11 @@ def test_settings_of_every_system_are_checked(variant, field, value, message):
 
 
 @pytest.mark.parametrize('variant', sorted(variants.VARIANTS))
-def test_every_variant_of_the_demo_passes(variant):
-    check(demo.get_config(variant))
+def test_every_variant_of_the_demo_passes_and_none_with_a_field_too_few(variant):
+    config = demo.get_config(variant)
+    check(config)
+    field = next(name for name in config.method if 'learning_rate' in name)
+    with config.unlocked():
+        del config.method[field]
+    with pytest.raises(ValueError, match=f'settings of {config.method.name} are missing: {field}'):
+        check(config)

@@ -215,14 +215,14 @@ def test_numbers_out_of_range(tmp_path, wrong, message):
 
 
 def test_test_people_stay_when_training_grows():
-    def test_keys(identities: int) -> list:
+    def keys_of_test_people(identities: int) -> list:
         return [
             entry
             for entry in plan_tree(TreeParameters(identities=identities))
             if entry.split != 'bounding_box_train'
         ]
 
-    assert test_keys(10) == test_keys(200)
+    assert keys_of_test_people(10) == keys_of_test_people(200)
     entries = plan_tree(TreeParameters(identities=30, test_identities=20, distractors=40, junk=30))
     assert len({(entry.split, entry.name) for entry in entries}) == len(entries)
     assert len({entry.key for entry in entries}) == len(entries)

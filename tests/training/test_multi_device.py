@@ -184,7 +184,7 @@ def alone(runs, config):
     return runs / 'alone'
 
 
-def compare(one, two):
+def assert_same_run(one, two):
     records = [
         [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
         for folder in (one, two)
@@ -215,7 +215,7 @@ def compare(one, two):
 def test_four_devices_train_as_one_also_with_the_images_on_them(alone, config, runs):
     config.data.loader = 'device'
     run(config, runs / 'four', devices=4)
-    compare(alone, runs / 'four')
+    assert_same_run(alone, runs / 'four')
     assert json.loads((runs / 'four' / 'summary.json').read_text())['machine']['devices'] == 4
 
 
@@ -224,7 +224,7 @@ def test_two_processes_train_as_one_also_when_killed_and_resumed(alone, config, 
     run(config, runs / 'two', processes=2, stop=2)
     assert not (runs / 'two' / 'summary.json').exists()
     told = run(config, runs / 'two', processes=2)
-    compare(alone, runs / 'two')
+    assert_same_run(alone, runs / 'two')
     assert told.count('mAP   rank1') <= 1  # one table
     # one file per start, of the first process
     assert len(list((runs / 'two' / 'tensorboard').iterdir())) == 2
@@ -241,7 +241,7 @@ def test_two_processes_with_two_disks_train_as_one_also_when_killed_and_resumed(
     run(config, runs / 'disks', processes=2, stop=2, disks=disks)
     assert list((disks[0] / 'run' / 'checkpoints').iterdir())
     run(config, runs / 'disks', processes=2, disks=disks)
-    compare(alone, disks[0] / 'run')
+    assert_same_run(alone, disks[0] / 'run')
     assert [path for path in (disks[1] / 'run').rglob('*') if path.is_file()] == []
     packs = [
         sorted(
@@ -256,7 +256,7 @@ def test_two_processes_with_two_disks_train_as_one_also_when_killed_and_resumed(
 def test_run_goes_on_with_another_number_of_devices(alone, config, runs):
     run(config, runs / 'moved', devices=1, stop=2)
     run(config, runs / 'moved', devices=2)
-    compare(alone, runs / 'moved')
+    assert_same_run(alone, runs / 'moved')
 
 
 def survivor_of(started, workdir, dying, seconds=60):
@@ -289,7 +289,7 @@ def test_process_that_is_killed_stops_the_other_within_a_minute_and_the_run_goes
     assert 'another process ended first' in told or 'another task died' in told, told[-3000:]
     config.checkpoint.every_steps = 0
     run(config, workdir)
-    compare(alone, workdir)
+    assert_same_run(alone, workdir)
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ def source_alone(method):
     return dataclasses.replace(method, phases=method.phases[:1], refresh=None)
 
 
-def check_run(workdir, summary):
+def assert_whole_run(workdir, summary):
     """Asserts what every run without target labels leaves; returns its target's features."""
     assert summary['evaluated_on'] == 'source'
     assert summary['identities_true'] is None
@@ -62,7 +62,7 @@ def test_toy_on_an_unlabelled_folder(tiny_config, people, tmp_path, caplog):
     assert len(said) == 1
     assert 'left out: the row of AdaBN' in said[0]
     assert "the source's test split (market1501, 12 queries)" in said[0]
-    features = check_run(tmp_path / 'run', summary)
+    features = assert_whole_run(tmp_path / 'run', summary)
     assert set(features.images.camera.tolist()) == {0, 1}
     # The labels are those of the toy's last refresh, not a grouping of its own.
     assert not (tmp_path / 'run' / 'labels' / 'target_people.csv').exists()
@@ -119,7 +119,7 @@ def test_dmtnet_on_an_unlabelled_folder(tiny_config, people, tmp_path):
     config = unlabelled(tiny_config(source_epochs=1, adapt_epochs=2), people)
     config.figures.enabled = True
     config.figures.tsne_images = 30
-    check_run(tmp_path / 'run', loop.train(config, tmp_path / 'run'))
+    assert_whole_run(tmp_path / 'run', loop.train(config, tmp_path / 'run'))
     assert (tmp_path / 'run' / 'ranked.npz').is_file()
 
 
@@ -135,4 +135,4 @@ def test_other_systems_on_an_unlabelled_folder(variant, tiny_config, people, tmp
     short = {**SHORT, 'source-only': {'source_epochs': 1}}
     short['ptl-bl'] = {**SHORT['ptl-hp-s'], 'target_batch': 8}
     config = unlabelled(tiny_config(variant, **short[variant]), people)
-    check_run(tmp_path / 'run', loop.train(config, tmp_path / 'run'))
+    assert_whole_run(tmp_path / 'run', loop.train(config, tmp_path / 'run'))
