@@ -56,16 +56,13 @@ chmod +x "$place/bin/python3"
 export PATH="$place/bin:$PATH" JREID_CACHE="${JREID_CACHE:-$place/cache}"
 echo "walking $(git rev-parse --short HEAD) with $("$PYTHON" --version) in $place"
 
+source scripts/fewer_people.sh
 short_demo=() short_real=() short_data=()
 if [ "$WALK" = short ]; then
   short_demo=(
     --config.method.source_epochs=2
     --config.method.adapt_epochs=2
-    --config.method.relabel_every=1
-    --config.data.source_options.identities=24
-    --config.data.target_options.identities=16
-    --config.data.target_options.test_identities=8
-    --config.figures.tsne_images=100
+    "${fewer_people[@]}"
   )
   short_real=(
     --config.method.source_epochs=1

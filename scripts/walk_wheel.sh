@@ -32,16 +32,13 @@ for name in ${PYTHONS:-python3.11 python3.12 python3.13}; do
 done
 [ ${#pythons[@]} -gt 0 ] || { echo 'found none of Python 3.11, 3.12 and 3.13'; exit 1; }
 
+source "$root/scripts/fewer_people.sh"
 fewer=()
 if [ "${WALK:-short}" = short ]; then
   fewer=(
     --config.method.source_epochs=4
     --config.method.adapt_epochs=2
-    --config.method.relabel_every=1
-    --config.data.source_options.identities=24
-    --config.data.target_options.identities=16
-    --config.data.target_options.test_identities=8
-    --config.figures.tsne_images=100
+    "${fewer_people[@]}"
   )
 fi
 step() { printf '\n== %s\n' "$1"; }

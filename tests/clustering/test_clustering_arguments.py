@@ -3,11 +3,13 @@
 The functions run without the check of their annotations, as users' do.
 """
 
+import functools
 import inspect
 
 import jax
 import numpy as np
 import pytest
+from arguments import public_functions, taking
 from jaxtyping import config
 from scipy.sparse import csr_matrix
 
@@ -45,13 +47,11 @@ def call(name, **changes):
     return function(**key, **{**FUNCTIONS[name], **changes})
 
 
-def takes(*names):
-    return [(name, key) for name, known in FUNCTIONS.items() for key in names if key in known]
+takes = functools.partial(taking, FUNCTIONS)
 
 
 def test_all_functions_are_in_the_matrix():
-    public = {n for n in clustering.__all__ if inspect.isfunction(getattr(clustering, n))}
-    assert public == set(FUNCTIONS)
+    assert public_functions(clustering) == set(FUNCTIONS)
     for name in FUNCTIONS:
         call(name)
 

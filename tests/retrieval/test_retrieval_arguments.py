@@ -3,10 +3,12 @@
 The functions run without the check of their annotations, as users' do.
 """
 
+import functools
 import inspect
 
 import numpy as np
 import pytest
+from arguments import public_functions, taking
 from jaxtyping import config
 
 from jreid import retrieval
@@ -48,13 +50,11 @@ def call(name, **changes):
     return inspect.unwrap(getattr(retrieval, name))(**{**FUNCTIONS[name], **changes})
 
 
-def takes(*names):
-    return [(name, key) for name, known in FUNCTIONS.items() for key in names if key in known]
+takes = functools.partial(taking, FUNCTIONS)
 
 
 def test_all_functions_are_in_the_matrix():
-    public = {n for n in retrieval.__all__ if inspect.isfunction(getattr(retrieval, n))}
-    assert public == set(FUNCTIONS)
+    assert public_functions(retrieval) == set(FUNCTIONS)
     for name in FUNCTIONS:
         call(name)
 
