@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from jreid.commands import console
+from jreid.files import remove
 from jreid.run import export, savedmodel
 from jreid.run.checkpoints import CheckpointError
 from jreid.run.loading import Model, load_model
@@ -70,9 +71,12 @@ def export_run(
     worst = export.difference(model, chosen.read(path))
     height, width = model.problem.image_size
     fits = worst <= tolerance
+    if not fits:
+        remove(path)  # nobody shall use it
+    verdict = 'ok' if fits else 'FAILED, the file is not kept'
     return (
         f'{size}, uint8 RGB [N, {height}, {width}, 3] to features;'
-        f' parity with the run {"ok" if fits else "FAILED"}: largest relative difference'
+        f' parity with the run {verdict}: largest relative difference'
         f' {worst:.1e}, at most {tolerance:.0e} allowed'
     ), fits
 

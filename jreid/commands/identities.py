@@ -53,10 +53,13 @@ class People:
         return int(self.labels.max(initial=-1)) + 1
 
 
-def people_of(features: Features, *, count: int | None = None) -> People:
+def people_of(
+    features: Features, *, count: int | None = None, root: pathlib.Path | None = None
+) -> People:
     """Groups images into people by their features.
 
     Args:
+      root: folder of all images; None for the deepest one.
       count: the number of people where it is known.
 
     Raises:
@@ -74,7 +77,7 @@ def people_of(features: Features, *, count: int | None = None) -> People:
         features,
         labels,
         distances,
-        pathlib.Path(os.path.commonpath([os.path.dirname(path) for path in paths])),
+        root or pathlib.Path(os.path.commonpath([os.path.dirname(path) for path in paths])),
     )
 
 
@@ -105,13 +108,13 @@ def write(people: People, out: str | os.PathLike[str]) -> pathlib.Path:
         rows = csv.writer(table, lineterminator='\n')
         rows.writerow(['image', 'identity', 'camera', 'distance'])
         for name, label, camera, distance in zip(
-            relative, labels.tolist(), images.camera.tolist(), people.distances, strict=True
+            relative, labels.tolist(), images.names('camera'), people.distances, strict=True
         ):
             rows.writerow(
                 [
                     name,
                     '' if label < 0 else label,
-                    '' if camera == UNKNOWN else camera,
+                    camera,
                     '' if label < 0 else f'{distance:.4f}',
                 ]
             )
@@ -139,7 +142,9 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid label') -> in
             checkpoint=arguments.checkpoint,
             skip_bad=arguments.skip_bad,
         )
-        people = people_of(found, count=arguments.people)
+        named = [pathlib.Path(name).expanduser().absolute() for name in arguments.images]
+        root = named[0] if len(named) == 1 and named[0].is_dir() else None
+        people = people_of(found, count=arguments.people, root=root)
         out = write(people, arguments.out)
     except (OSError, ValueError, CheckpointError) as error:
         print(error, file=sys.stderr)

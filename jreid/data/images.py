@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jreid.data.datasets import finding, table
+from jreid.data.datasets import finding, folder_layouts, table
 from jreid.data.datasets.table import Row
 from jreid.data.video import is_video
 
 log = logging.getLogger('jreid')
 
 UNKNOWN = -1
+INDEX = 'index.csv'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,10 +66,11 @@ def listing(
 ) -> Listing:
     """Lists the images that files, folders and CSV files name, in this order.
 
-    What counts as an image is said in `jreid.data.datasets.finding.find`; those of a folder come
-    sorted by name. A CSV file has a column `image` (or `path`), relative to its own folder, and may
-    have the columns `identity` and `camera` of a set of the user's own, see
-    `jreid.data.datasets.folder.load`. Its junk is left out.
+    What counts as an image is said in `jreid.data.datasets.finding.find`. Those of a folder come
+    sorted by name, with the cameras that folders or names say, and without folders `-1` (junk). A
+    folder with an `index.csv` is read by that. A CSV file has a column `image` (or `path`),
+    relative to its own folder, and may have the columns `identity` and `camera` of a set of the
+    user's own, see `jreid.data.datasets.folder.load`. Its junk is left out.
 
     Args:
       names: image files, folders and CSV files.
@@ -81,14 +83,14 @@ def listing(
         names an image outside `root`; or no image at all.
     """
     rows: list[Row] = []
+    top = pathlib.Path(root).expanduser().absolute() if root else None
     for name in names:
         place = pathlib.Path(name).expanduser().absolute()
-        if place.is_dir():
-            found = finding.find(place)
-            found.report(place, bad_files)
-            rows += [Row(os.path.join(place, image)) for image in found.images]
+        if (place / INDEX).is_file():
+            rows += _of_table(place / INDEX, top, bad_files)
+        elif place.is_dir():
+            rows += _of_folder(place, bad_files)
         elif place.suffix.lower() == '.csv' and place.is_file():
-            top = pathlib.Path(root).expanduser().absolute() if root else None
             rows += _of_table(place, top, bad_files)
         elif place.is_file() and (others := _other_kind(place)):
             raise ValueError(f'{name} is {others}')
@@ -118,6 +120,19 @@ def _other_kind(place: pathlib.Path) -> str:
     if place.suffix.lower() in ('.npz', '.npy', '.parquet'):
         return 'a file of features, expected images; jreid rank and evaluate take .npz and .npy'
     return ''
+
+
+def _of_folder(place: pathlib.Path, bad_files: str) -> list[Row]:
+    found = finding.find(place)
+    found.report(place, bad_files)
+    names = [name for name in found.images if table.JUNK not in name.split('/')[:-1]]
+    if junk := len(found.images) - len(names):
+        log.info('%d images in folders %s of %s are junk and left out', junk, table.JUNK, place)
+    cameras = folder_layouts.cameras_of(names)
+    return [
+        Row(os.path.join(place, name), camera=camera)
+        for name, camera in zip(names, cameras, strict=True)
+    ]
 
 
 def _of_table(path: pathlib.Path, root: pathlib.Path | None, bad_files: str) -> list[Row]:

@@ -84,9 +84,10 @@ def test_a_file_that_disagrees_ends_with_status_1(source_only_run, tmp_path, mon
     monkeypatch.setitem(export.FORMATS, 'stablehlo', dataclasses.replace(whole, read=wrong))
     words = [str(source_only_run), '--to=stablehlo', f'--out={tmp_path / "m.stablehlo"}']
     assert export.main(words) == 1
-    assert 'parity with the run FAILED: largest relative difference 1.0e-03' in (
-        capsys.readouterr().err
-    )
+    error = capsys.readouterr().err
+    assert 'parity with the run FAILED, the file is not kept: largest relative' in error
+    assert 'difference 1.0e-03' in error
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_exported_is_answered(source_only_run, tmp_path, monkeypatch, capsys):

@@ -82,6 +82,20 @@ def test_listing_takes_the_users_own_index(tmp_path, photos):
     assert images.camera_name.tolist() == ['1', '', '2', '1']
 
 
+def test_listing_reads_a_folder_as_the_sets_do(tmp_path, photos):
+    photos(tmp_path, ['cams/cam2/a.jpg', 'cams/cam10/b.jpg', 'set/0001/a.jpg', 'set/-1/b.jpg'])
+    photos(tmp_path, ['track/c3_t0012_f000345.jpg', 'track/c1_t0001_f000001.jpg', 'own/a.jpg'])
+    cameras = listing([tmp_path / 'cams'])
+    assert cameras.camera.tolist() == [10, 2]
+    assert listing([tmp_path / 'track']).camera.tolist() == [1, 3]
+    junk = listing([tmp_path / 'set'])
+    assert [path.split('/')[-2] for path in junk.path] == ['0001']
+    assert junk.camera.tolist() == [-1]
+    (tmp_path / 'own' / 'index.csv').write_text('image,identity,camera\na.jpg,ann,5\n')
+    own = listing([tmp_path / 'own'])
+    assert (own.names('identity'), own.camera.tolist()) == (['ann'], [5])
+
+
 def test_words_of_two_files_are_matched(tmp_path):
     names = np.asarray(['/a.jpg', '/b.jpg', '/c.jpg'])
     cameras = np.asarray([1, 2, 1])

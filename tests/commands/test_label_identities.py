@@ -87,3 +87,22 @@ def test_images_that_are_like_no_others_have_a_sheet_of_their_own(tmp_path, monk
     lines = (out / 'identities.csv').read_text().splitlines()
     assert lines[2] == 'b.png,,,'
     assert lines[1].startswith('a.png,0,,')
+
+
+def test_cameras_keep_their_names_and_paths_start_at_the_folder_named(tmp_path, monkeypatch):
+    place = tmp_path / 'crops' / 'hall'
+    place.mkdir(parents=True)
+    for name in 'ab':
+        Image.new('RGB', (8, 16), 'red').save(place / f'{name}.png')
+    paths = np.asarray([str(place / 'a.png'), str(place / 'b.png')])
+    images = Listing(
+        paths, np.full(2, -1), np.asarray([1, 0]), camera_name=np.asarray(['hall', 'door'])
+    )
+    features = Features(images, np.eye(2, dtype=np.float32), 'run')
+    monkeypatch.setattr(identities, 'group_people', lambda *_, count: np.array([0, 0]))
+    found = identities.people_of(features, root=tmp_path / 'crops')
+    lines = (identities.write(found, tmp_path / 'out') / 'identities.csv').read_text().splitlines()
+    assert [line.rsplit(',', 1)[0] for line in lines[1:]] == [
+        'hall/a.png,0,hall',
+        'hall/b.png,0,door',
+    ]

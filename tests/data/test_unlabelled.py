@@ -36,6 +36,17 @@ def test_folders_of_cameras(tmp_path, photos):
     assert 'cameras from the folders: 10, 2' in splits.notes
 
 
+def test_a_camera_that_vanished_is_counted(tmp_path, photos):
+    photos(tmp_path, ['cam1/1.jpg', 'cam2/1.jpg'])
+    (tmp_path / 'cam3').mkdir()
+    with pytest.raises(ValueError, match=r"1 of 3 folders .* hold no image; e.g. 'cam3'"):
+        unlabelled(tmp_path)
+    (tmp_path / 'cam3').rmdir()
+    (tmp_path / 'cam4').symlink_to(tmp_path / 'gone')
+    with pytest.raises(ValueError, match=r"are links to nothing.*'cam4'"):
+        unlabelled(tmp_path)
+
+
 def test_folders_of_cameras_with_words(tmp_path, photos):
     photos(tmp_path, ['hall/1.jpg', 'door/1.jpg'])
     assert unlabelled(tmp_path).train.camera.tolist() == [0, 1]

@@ -142,6 +142,15 @@ def test_only_a_tensor_built_by_an_unknown_function_fails(tmp_path):
         read_torch(tmp_path / 'x.pth')
 
 
+def test_a_tensor_of_a_type_that_no_weight_has_fails_by_name(tmp_path):
+    strange = Tensor(np.zeros(3, np.complex64))
+    save(tmp_path / 'fine.pth', {'state_dict': network(1), 'beside': strange})
+    assert 'conv1.weight' in read_torch(tmp_path / 'fine.pth')
+    save(tmp_path / 'x.pth', {'state_dict': network(1) | {'fc.weight': strange}})
+    with pytest.raises(WeightsError, match=r"'fc.weight' is built by torch.ComplexFloatStorage"):
+        read_torch(tmp_path / 'x.pth')
+
+
 def test_a_whole_module_is_answered_with_how_to_save_its_weights(tmp_path):
     save(tmp_path / 'x.pth', Program(_parameters=network(1)))
     with pytest.raises(WeightsError, match=r'object of .*Program, .*model\.state_dict\(\)'):

@@ -14,7 +14,12 @@ import zipfile
 
 import numpy as np
 
-STORAGES = {'float32': 'FloatStorage', 'int64': 'LongStorage', 'float16': 'HalfStorage'}
+STORAGES = {
+    'float32': 'FloatStorage',
+    'int64': 'LongStorage',
+    'float16': 'HalfStorage',
+    'complex64': 'ComplexFloatStorage',
+}
 
 
 class Tensor:

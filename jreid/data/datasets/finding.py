@@ -83,6 +83,9 @@ def find(folder: str | os.PathLike, *, deep: bool = True) -> Found:
                     visit(entry.path, name + '/', above | {own})
                 continue
             suffix = os.path.splitext(entry.name)[1].lower()
+            if not suffix and entry.is_symlink() and not os.path.exists(entry.path):
+                # What may have been a folder of images, as DVC and git-annex link them.
+                bad.setdefault(MISSING, []).append(name)
             if suffix in IMAGE_SUFFIXES | OTHER_SUFFIXES:
                 problem = _problem(entry, suffix)
                 if problem is None:

@@ -87,6 +87,22 @@ def camera_name(folder: str) -> str:
     return str(int(match[1])) if match else folder
 
 
+def cameras_of(names: Sequence[str]) -> list[str]:
+    """Returns the cameras of images in one folder: what all say, or '' for all.
+
+    Folders such as `cam01/` say it, or base names of a tracker or of Market-1501's kind.
+
+    Args:
+      names: paths of the images relative to the folder.
+    """
+    patterns = Patterns.of(CAMERA, '')
+    tops = [name.partition('/')[0] if '/' in name else '' for name in names]
+    if all(_CAMERA_FOLDER.fullmatch(top) for top in tops):
+        return [camera_name(top) for top in tops]
+    cameras = [patterns.camera_of(os.path.basename(name)) for name in names]
+    return cameras if all(cameras) else [''] * len(names)
+
+
 def read(
     root: pathlib.Path,
     layout: str,
@@ -130,6 +146,7 @@ def read(
         layout = 'flat' if depth == {0} or single else 'cameras'
         if layout == 'cameras':
             _check_cameras(root, found.images, patterns, bad_files, described)
+            _report_bare(root, found, bad_files)
             found = dataclasses.replace(
                 found, images=tuple(name for name in found.images if name.count('/') == 1)
             )
@@ -216,19 +233,18 @@ def _read_splits(
     return reading
 
 
+def _report_bare(folder: pathlib.Path, found: finding.Found, bad_files: str) -> None:
+    """Reports folders of identities or cameras without an image."""
+    total = len(found.folders) + len({name.split('/')[0] for name in found.images})
+    finding.report_bad(found.folders, total, folder, 'hold no image', bad_files, what='folders')
+
+
 def _read_split(
     folder: pathlib.Path, patterns: Patterns, bad_files: str, notes: list[str]
 ) -> list[Row]:
     found = finding.find(folder)
     found.report(folder, bad_files)
-    finding.report_bad(
-        found.folders,
-        len(found.folders) + len({name.split('/')[0] for name in found.images}),
-        folder,
-        'hold no image',
-        bad_files,
-        what='folders',
-    )
+    _report_bare(folder, found, bad_files)
     tops = sorted({name.split('/')[0] for name in found.images if '/' in name})
     training = folder.name == 'train'
     if patterns.identity is not None:

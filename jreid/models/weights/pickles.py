@@ -40,6 +40,10 @@ class Unknown:
         return f'<{self.maker}>'
 
 
+class UnknownStorage(Unknown):
+    """Raw data of a type that no weight has (quantised, complex), or whose name is not known."""
+
+
 class Storage(NamedTuple):
     """A reference to raw data: its key, its type and the number of elements."""
 
@@ -115,8 +119,9 @@ def _persistent(pid: Any) -> Storage | Unknown:
                     ' in PyTorch and save it again'
                 )
             return Storage(key, STORAGE_DTYPES[name], size)
-        # A storage of a type that no weight has (quantised, complex), or a module saved whole.
-        case ('storage' | 'module', Global() as maker, *_):
+        case ('storage', Global() as maker, *_):
+            return UnknownStorage(maker)
+        case ('module', Global() as maker, *_):  # a module saved whole
             return Unknown(maker)
     raise WeightsError(
         f'the file refers to {shortened(pid)}; expected a storage of a known type. It is damaged or'
@@ -273,14 +278,15 @@ class Machine:
         )
 
 
-def storages_of(value: Any) -> list[Storage]:
+def storages_of(value: Any) -> list[Storage | UnknownStorage]:
     """Lists all storages in nested dictionaries, lists and tuples; each container is read once."""
-    found, seen, left = [], set(), [value]
+    found: list[Storage | UnknownStorage] = []
+    seen, left = set(), [value]
     while left:
         item = left.pop()
         if isinstance(item, Tensor):
             found.append(item.storage)
-        elif isinstance(item, Storage):
+        elif isinstance(item, Storage | UnknownStorage):
             found.append(item)
         elif isinstance(item, dict | list | tuple | Unknown) and id(item) not in seen:
             seen.add(id(item))

@@ -80,7 +80,7 @@ def _read_legacy(stream: IO[bytes]) -> tuple[Any, Callable[[Storage], np.ndarray
 
     # Before each storage stands its number of elements, but not their width, which the tensors of
     # the pickle know.
-    widths = {s.key: s.dtype.itemsize for s in storages_of(value)}
+    widths = {s.key: s.dtype.itemsize for s in storages_of(value) if isinstance(s, Storage)}
     for key in keys:
         stream.seek(start)
         count = struct.unpack('>q' if swap else '<q', stream.read(8))[0]
