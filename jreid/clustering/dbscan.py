@@ -1,5 +1,7 @@
 """DBSCAN on a sparse neighbour graph, by connected components."""
 
+from numbers import Real
+
 import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.sparse import coo_matrix, csr_matrix, sparray, spmatrix
@@ -34,11 +36,12 @@ def dbscan(
 
     Reference: Ester et al. 1996.
     """
+    far = isinstance(eps, Real) and 0 < eps < np.inf
     whole = isinstance(min_samples, int | np.integer)
-    if not (0 < eps < np.inf) or not whole or min_samples < 1:
+    if not far or not whole or min_samples < 1:
         raise ValueError(
-            f'eps is {eps} and min_samples {min_samples}; expected eps > 0 and min_samples >= 1, a'
-            ' whole number'
+            f'eps is {eps!r} and min_samples {min_samples}; expected eps > 0 and min_samples >= 1,'
+            ' a whole number'
         )
     row, column, distance, n = _edges(neighbours, distances)
     if distance.dtype.kind not in 'fiu':

@@ -1,6 +1,7 @@
 """Array types of the retrieval functions and the checks that they share."""
 
 import operator
+from numbers import Real
 from typing import Any
 
 import jax
@@ -139,6 +140,11 @@ def check_pair(query: Any, gallery: Any) -> tuple[np.ndarray, np.ndarray]:
             ' feature for both'
         )
     return x, y
+
+
+def is_number(value: Any) -> bool:
+    """Returns whether a value is one real number, of Python or numpy."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_positive(**counts: Any) -> None:

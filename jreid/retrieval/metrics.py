@@ -1,7 +1,7 @@
 """CMC, mAP and mINP of a query set against a gallery, from features or from distances."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -145,11 +145,15 @@ def evaluate_distances(
     )
 
 
+def _is_rank(k: object) -> bool:
+    return isinstance(k, int | np.integer) and int(k) >= 1
+
+
 def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
     """Returns the ranks as a tuple after checking that there are some, all of at least 1."""
-    whole = all(isinstance(k, int | np.integer) for k in ranks)
-    if len(ranks) == 0 or not whole or min(ranks) < 1:
-        raise ValueError(f'ranks are {tuple(ranks)}; expected one or more whole numbers from 1')
+    several = isinstance(ranks, Iterable) and not isinstance(ranks, str)
+    if not several or not len(ranks) or not all(_is_rank(k) for k in ranks):
+        raise ValueError(f'ranks are {ranks!r}; expected one or more whole numbers from 1')
     return tuple(int(k) for k in ranks)
 
 

@@ -5,7 +5,7 @@ import scipy.sparse
 from jaxtyping import Float
 from tqdm import tqdm
 
-from jreid.retrieval.checks import Array, check_features, check_pair, check_positive
+from jreid.retrieval.checks import Array, check_features, check_pair, check_positive, is_number
 from jreid.retrieval.distances import BLOCK, squared_distances
 from jreid.retrieval.reciprocal import encode, overlaps
 
@@ -46,9 +46,9 @@ def rerank(
     CVPR 2017.
     """
     check_positive(k1=k1, k2=k2, block_size=block_size)
-    if not 0 <= lambda_value <= 1:
+    if not is_number(lambda_value) or not 0 <= lambda_value <= 1:
         raise ValueError(
-            f'lambda_value is {lambda_value}; expected a weight from 0 (Jaccard alone) to 1 (the'
+            f'lambda_value is {lambda_value!r}; expected a weight from 0 (Jaccard alone) to 1 (the'
             ' original distance alone)'
         )
     x, y = check_pair(query, gallery)

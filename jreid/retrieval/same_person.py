@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from jreid.retrieval.checks import Array, Labels, check_distances, check_pair, check_positive
+from jreid.retrieval.checks import (
+    Array,
+    Labels,
+    check_distances,
+    check_pair,
+    check_positive,
+    is_number,
+)
 from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
 from jreid.retrieval.metrics import check_valid
 from jreid.retrieval.relevance import Relevance, check_sizes, relevance
@@ -166,7 +173,14 @@ def verification_distances(
 def _reach(x: np.ndarray, y: np.ndarray) -> float:
     """Returns a bound on the distances of x to y: the sum of their radii about one centre."""
     centre = x.mean(axis=0, dtype=np.float64)
-    radii = [np.sqrt(np.square(part - centre).sum(axis=1).max()) for part in (x, y)]
+    # In blocks: the difference is float64, twice the memory of the features.
+    radii = [
+        max(
+            np.sqrt(np.square(part[start : start + BLOCK] - centre).sum(axis=1).max())
+            for start in range(0, len(part), BLOCK)
+        )
+        for part in (x, y)
+    ]
     return float(sum(radii)) or 1.0
 
 
@@ -178,8 +192,9 @@ def _verify(
     rates: Sequence[float],
 ) -> Verification:
     """Counts the different pairs between the distances of the same pairs, and reads the curve."""
-    if len(rates) == 0 or not all(0 < rate <= 1 for rate in rates):
-        raise ValueError(f'rates are {tuple(rates)}; expected one or more numbers in (0, 1]')
+    several = isinstance(rates, Iterable) and not isinstance(rates, str) and len(rates) > 0
+    if not several or not all(is_number(rate) and 0 < rate <= 1 for rate in rates):
+        raise ValueError(f'rates are {rates!r}; expected one or more numbers in (0, 1]')
     at, times = np.unique(same, return_counts=True)
     below, upto = np.zeros(at.size, np.int64), np.zeros(at.size, np.int64)
     inner = np.zeros(edges.size - 2, np.int64)

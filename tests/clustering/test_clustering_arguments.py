@@ -152,6 +152,7 @@ def test_counts_below_one_or_not_whole(name, key, value):
         ('kmeans', {'where': np.ones(12)}, r'where is float.. \(12,\); expected bool'),
         ('dbscan', {'eps': np.nan}, 'eps is nan'),
         ('dbscan', {'eps': 0}, 'eps is 0'),
+        ('dbscan', {'eps': 'a'}, "eps is 'a'"),
         ('dbscan', {'min_samples': 1.5}, 'min_samples 1.5'),
         ('dbscan', {'neighbours': NEAR[0]}, r'neighbours are int64 \(4,\)'),
         ('dbscan', {'neighbours': NEAR + 0.5}, 'neighbours are float64'),

@@ -167,6 +167,10 @@ def test_counts_below_one_or_not_whole(name, key, value):
     [
         ('rerank', {'lambda_value': np.nan}, 'lambda_value is nan'),
         ('rerank', {'lambda_value': 1.1}, 'lambda_value is 1.1'),
+        ('rerank', {'lambda_value': 'a'}, "lambda_value is 'a'"),
+        ('evaluate', {'ranks': 0}, 'ranks are 0; expected one or more'),
+        ('verification', {'rates': 0.1}, r'rates are 0.1; expected one or more'),
+        ('verification', {'rates': ('a',)}, r"rates are \('a',\); expected one or more"),
         ('evaluate', {'ranks': (1, 2.5)}, 'one or more whole numbers from 1'),
         ('evaluate', {'distance': 'far'}, "distance is 'far'"),
         ('pairwise', {'gallery': Y[:, :2]}, '4 wide and gallery features 2'),
