@@ -114,6 +114,16 @@ class Page:
             assert time.monotonic() < end, f'the page did not get ready; console: {self.console}'
             time.sleep(0.1)
 
+    def resize(self, width, height):
+        """Shows the page in a window of this size, as a phone has it where it is narrow."""
+        self.call(
+            'Emulation.setDeviceMetricsOverride',
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+
     def run(self, script):
         """Returns the value of an expression."""
         answer = self.call(
