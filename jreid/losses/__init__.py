@@ -26,6 +26,7 @@ from jreid.losses.metric_learning import (
     hhl_triplet,
     listed_triplet,
     pair_contrastive,
+    soft_batch_hard_triplet,
 )
 from jreid.losses.mmd import linear_mmd, rbf_mmd
 from jreid.losses.reversal import gradient_reversal, reversal_schedule
@@ -44,6 +45,7 @@ __all__ = [
     'pair_contrastive',
     'rbf_mmd',
     'reversal_schedule',
+    'soft_batch_hard_triplet',
     'soft_cross_entropy',
     'student_t_assignment',
     'symmetric_kl',

@@ -48,16 +48,12 @@ def _batch_hard(
     Row i of a mask belongs to anchor i. The loss is the mean of max(0, margin + farthest positive -
     closest negative) over the anchors that have both.
     """
-    n = embeddings.shape[0]
-    if n == 0:
+    if embeddings.shape[0] == 0:
         return jnp.zeros((), embeddings.dtype)
     # The embedding of a sample that is in no pair may be anything, even NaN.
     used = jnp.any(positive | positive.T | negative | negative.T, axis=1)
     embeddings = jnp.where(used[:, None], embeddings, 0)
-    distances = cross_squared(jax.lax.stop_gradient(embeddings), jax.lax.stop_gradient(embeddings))
-    # argmax and argmin prefer a NaN, so a diverged embedding is chosen and shows in the loss.
-    farthest = jnp.argmax(jnp.where(positive, distances, -jnp.inf), axis=1)
-    closest = jnp.argmin(jnp.where(negative, distances, jnp.inf), axis=1)
+    farthest, closest = _hardest(embeddings, positive, negative)
     counted = jnp.any(positive, axis=1) & jnp.any(negative, axis=1)
     # Only the two chosen pairs of an anchor are differentiated.
     to_positive = paired_squared(embeddings, embeddings[farthest])
@@ -68,6 +64,20 @@ def _batch_hard(
     return masked_mean(
         jax.nn.softplus(gap) if soft_margin else jnp.maximum(gap + margin, 0), counted
     )
+
+
+def _hardest(
+    embeddings: Float[jax.Array, 'n d'],
+    positive: Bool[jax.Array, 'n n'],
+    negative: Bool[jax.Array, 'n n'],
+) -> tuple[Int[jax.Array, ' n'], Int[jax.Array, ' n']]:
+    """Returns each anchor's farthest positive and closest negative."""
+    fixed = jax.lax.stop_gradient(embeddings)
+    distances = cross_squared(fixed, fixed)
+    # argmax and argmin prefer a NaN, so a diverged embedding is chosen and shows in the loss.
+    farthest = jnp.argmax(jnp.where(positive, distances, -jnp.inf), axis=1)
+    closest = jnp.argmin(jnp.where(negative, distances, jnp.inf), axis=1)
+    return farthest, closest
 
 
 def batch_hard_triplet(
@@ -91,19 +101,60 @@ def batch_hard_triplet(
     of section 2.
     Differs from the paper: the mean over the counted anchors instead of the sum over all.
     """
-    labels = jnp.asarray(labels)
-    labelled = labels >= 0
-    both = labelled[:, None] & labelled[None, :]
-    same = labels[:, None] == labels[None, :]
-    other = ~jnp.eye(labels.shape[0], dtype=bool)
+    positive, negative = _pairs(labels)
     return _batch_hard(
         as_float(embeddings),
-        both & same & other,
-        both & ~same,
+        positive,
+        negative,
         margin=margin,
         squared=squared,
         soft_margin=soft_margin,
     )
+
+
+def _pairs(labels: Int[AnyArray, ' n']) -> tuple[Bool[jax.Array, 'n n'], Bool[jax.Array, 'n n']]:
+    """Returns the masks of positives and negatives among labelled samples."""
+    labels = jnp.asarray(labels)
+    labelled = labels >= 0
+    both = labelled[:, None] & labelled[None, :]
+    same = labels[:, None] == labels[None, :]
+    return both & same & ~jnp.eye(labels.shape[0], dtype=bool), both & ~same
+
+
+def soft_batch_hard_triplet(
+    embeddings: Float[AnyArray, 'n d'],
+    teacher: Float[AnyArray, 'n e'],
+    labels: Int[AnyArray, ' n'],
+) -> Float[jax.Array, '']:
+    """Computes the triplet loss against a teacher's soft triplets.
+
+    With T(x) = exp(D(a, n)) / (exp(D(a, p)) + exp(D(a, n))) in the features x, where p and n are
+    anchor a's hardest positive and negative in `embeddings`, the loss is the mean over anchors of
+    the binary cross-entropy -T(teacher) log T(embeddings) - (1 - T(teacher)) log(1 -
+    T(embeddings)). D is the Euclidean distance. No gradient flows to the teacher. With a teacher
+    that is sure, T = 1, it is `batch_hard_triplet` with a soft margin.
+
+    Anchors are counted, and labels below 0 left out, as in `batch_hard_triplet`.
+
+    Source: Ge, Chen & Li 2020 (MMT), Eq. 7 and 8, with the hardest pairs of the student as in the
+    authors' program.
+    """
+    positive, negative = _pairs(labels)
+    embeddings, teacher = as_float(embeddings), as_float(jax.lax.stop_gradient(teacher))
+    if embeddings.shape[0] == 0:
+        return jnp.zeros((), embeddings.dtype)
+    used = jnp.any(positive | negative, axis=1)
+    embeddings, teacher = (jnp.where(used[:, None], x, 0) for x in (embeddings, teacher))
+    farthest, closest = _hardest(embeddings, positive, negative)
+
+    def gap(x: Float[jax.Array, 'n d']) -> Float[jax.Array, ' n']:
+        """Returns D(a, n) - D(a, p), whose sigmoid is T."""
+        near, far = (safe_sqrt(paired_squared(x, x[other])) for other in (farthest, closest))
+        return far - near
+
+    own, sure = gap(embeddings), jax.nn.sigmoid(gap(teacher))
+    loss = -sure * jax.nn.log_sigmoid(own) - (1 - sure) * jax.nn.log_sigmoid(-own)
+    return masked_mean(loss, jnp.any(positive, axis=1) & jnp.any(negative, axis=1))
 
 
 def centering_constrained_triplet(

@@ -21,14 +21,13 @@ loss of the attention, and the paper says no more.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jreid.clustering import cluster_target, estimate_identities
+from jreid.clustering import cluster_target
 from jreid.losses import (
     attribute_attention,
     batch_hard_triplet,
@@ -38,7 +37,7 @@ from jreid.losses import (
     student_t_assignment,
     symmetric_kl,
 )
-from jreid.methods.common import domains, plans
+from jreid.methods.common import domains, niec, plans
 from jreid.methods.common.grouping import centred, cluster_means
 from jreid.methods.common.optimizers import Optimizer
 from jreid.methods.contract import (
@@ -62,6 +61,7 @@ from jreid.methods.contract import (
 )
 from jreid.methods.dmtnet_network import Network
 from jreid.methods.settings.dmtnet import Settings, check, matched_width
+from jreid.methods.settings.niec import most_identities
 
 
 def dmtnet(
@@ -112,8 +112,8 @@ def dmtnet(
 
 def _largest_total(problem: Problem, settings: Settings) -> int:
     """Returns the most clusters that a sweep can ask for: the static size of the heads."""
-    most = round(problem.target_images / settings.niec_images_per_identity[0])
-    target = min(max(most, problem.target_identities or 0, 1), problem.target_images)
+    most = most_identities(problem, settings)
+    target = min(max(most, problem.target_identities or 0), problem.target_images)
     return problem.source_identities + target
 
 
@@ -268,7 +268,6 @@ def _source_accuracy(outputs: Outputs, batch: Batch, state: State, context: Cont
 def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[..., Refreshed]:
     """Makes the refresh: NIEC and the pseudo labels that it gives."""
     s = settings
-    effort: dict[str, Any] = {'n_init': s.niec_restarts, 'max_iterations': s.niec_iterations}
 
     def refresh(
         params: Params,
@@ -287,34 +286,25 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
             for domain in (source, target)
         )
         identity = jnp.asarray(source['identity'])
-        tables = {}
+        tables: Mapping[str, Mapping[str, np.ndarray]] = {}
         # Clusters of the refresh before, 0 at the first.
         known = int(state.memory['valid'].sum())
         keep_count = known and not s.estimate_every_refresh and not context.last
         if s.given_identities or keep_count:
             total = known or problem.source_identities + int(problem.target_identities or 0)
             estimate = cluster_target(
-                context.key, features, identity, new, total, k_max=largest, **effort
+                context.key, features, identity, new, total, k_max=largest, **niec.effort(s)
             )
         else:
-            estimate = estimate_identities(
+            estimate = niec.estimate(
                 context.key,
                 features,
-                identity,
+                np.asarray(source['identity']),
                 new,
-                images_per_identity=s.niec_images_per_identity,
-                coarse=s.niec_coarse,
-                refine=s.niec_refine,
-                refinements=s.niec_refinements,
-                rule=s.niec_rule,
-                probe_fraction=s.niec_probe_fraction,
-                probe_splits=s.niec_probe_splits or None,
-                silhouette_sample=s.niec_silhouette_sample,
+                s,
                 progress=context.verbose,
-                **effort,
             )
-            curve = estimate.curve._asdict()
-            tables['niec'] = {name: np.asarray(column) for name, column in curve.items()}
+            tables = niec.table(estimate)
         clusters, total = np.asarray(estimate.labels), len(estimate.centroids)
         sizes = np.bincount(clusters, minlength=largest)
         large_enough = sizes[clusters] >= s.images_per_identity

@@ -1,5 +1,7 @@
 """Sparse encodings of k-reciprocal neighbourhoods (Zhong et al. 2017, section 3)."""
 
+from typing import Literal
+
 import numpy as np
 import scipy.sparse
 from tqdm import tqdm
@@ -9,9 +11,18 @@ from jreid.retrieval.neighbours import Neighbours, nearest, pair_distances
 # Entries of the dense look-up table of one block of rows.
 _TABLE = 1 << 24
 
+Form = Literal['published', 'spcl']
+"""Of the encoding, see `encode`."""
+
 
 def encode(
-    features: np.ndarray, *, k1: int, k2: int, block_size: int, progress: bool
+    features: np.ndarray,
+    *,
+    k1: int,
+    k2: int,
+    block_size: int,
+    progress: bool,
+    form: Form = 'published',
 ) -> tuple[scipy.sparse.csr_matrix, Neighbours]:
     """Computes the neighbourhood encoding V of every feature and returns it with the neighbours.
 
@@ -25,13 +36,17 @@ def encode(
       Euclidean distance divided by the largest of row i.
     - V(i) becomes the mean of V over the k2 nearest samples of i, with i itself (Eq. 11).
 
+    With `form='spcl'` it is the encoding of the program of SpCL (Ge et al. 2020), which
+    Cluster-Contrast and most after it took over: N(i, k1) has k1 samples, with i itself, where
+    N(i, h) has h + 1, and d is not divided.
+
     Memory is that of the neighbourhoods.
     """
     count = features.shape[0]
     near = nearest(features, features, k=max(k1 + 1, k2), block_size=block_size, progress=progress)
-    lists = near.index[:, : k1 + 1]
+    lists = near.index[:, : k1 + 1 if form == 'published' else k1]
     half = lists[:, : round(k1 / 2) + 1]
-    scale = np.where(near.furthest > 0, near.furthest, 1)
+    scale = np.where((near.furthest > 0) & (form == 'published'), near.furthest, 1)
     mutual, half_mutual = reciprocal(lists), reciprocal(half)
     rows_at_once = max(1, min(block_size, _TABLE // count))
     known = np.full((rows_at_once, count), np.nan, np.float32)
@@ -58,7 +73,7 @@ def encode(
         )
         row, column = key // count, key % count
 
-        known[block, lists[start:stop]] = near.squared[start:stop, : k1 + 1]
+        known[block, lists[start:stop]] = near.squared[start:stop, : lists.shape[1]]
         squared = known[row, column]
         known[block, lists[start:stop]] = np.nan
         missing = np.isnan(squared)

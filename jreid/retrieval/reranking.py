@@ -1,5 +1,7 @@
 """Re-ranking by k-reciprocal neighbourhoods and their Jaccard distance (Zhong et al. 2017)."""
 
+from typing import get_args
+
 import numpy as np
 import scipy.sparse
 from jaxtyping import Float
@@ -7,7 +9,7 @@ from tqdm import tqdm
 
 from jreid.retrieval.checks import Array, check_features, check_pair, check_positive, is_number
 from jreid.retrieval.distances import BLOCK, squared_distances
-from jreid.retrieval.reciprocal import encode, overlaps
+from jreid.retrieval.reciprocal import Form, encode, overlaps
 
 # Entries of the dense overlaps of one block of rows.
 _DENSE = 1 << 20
@@ -82,6 +84,7 @@ def jaccard(
     *,
     k1: int = 20,
     k2: int = 6,
+    form: Form = 'published',
     block_size: int = BLOCK,
     progress: bool = False,
 ) -> scipy.sparse.csr_matrix:
@@ -93,14 +96,21 @@ def jaccard(
     d_J of `rerank`. Memory is that of the overlapping pairs; n x n is never allocated.
     `jreid.clustering.dbscan(jaccard(x), eps=0.6, min_samples=4)` accepts the graph.
 
+    Args:
+      k1, k2: as of `rerank`.
+      form: 'spcl' for the neighbourhoods of SpCL's and Cluster-Contrast's programs, see
+        `reciprocal.encode`; their features have unit length.
+
     Raises:
-      ValueError: NaN or infinite features, or k1, k2 or block_size below 1.
+      ValueError: NaN or infinite features, k1, k2 or block_size below 1, or an unknown form.
 
     Source: Zhong et al. 2017, Eq. 10 and 11; as a clustering distance Fu et al. 2019 (SSG).
     """
     check_positive(k1=k1, k2=k2, block_size=block_size)
+    if form not in get_args(Form):
+        raise ValueError(f"form is {form!r}; expected 'published' or 'spcl'")
     x = check_features('sample', features)
-    encoding, _ = encode(x, k1=k1, k2=k2, block_size=block_size, progress=progress)
+    encoding, _ = encode(x, k1=k1, k2=k2, form=form, block_size=block_size, progress=progress)
     inverted = encoding.tocsc()
     n = x.shape[0]
     step = max(1, min(block_size, _DENSE // n))

@@ -153,6 +153,26 @@ CASES = [
         hand=(0 + 0.5 + 3.5 + 0) / 4,
     ),
     Case(
+        'soft_batch_hard_triplet',
+        losses.soft_batch_hard_triplet,
+        reference.soft_batch_hard,
+        (E, F, PARTLY),
+        ('a', 'a', 'a'),
+        # The student's gaps, closest negative less farthest positive: 2, 1, -2, 2. The teacher has
+        # the same features for all, so that it finds both sides as likely.
+        (
+            (LINE, 0 * LINE, PAIRS),
+            sum(log1p(exp(-gap)) / 2 + log1p(exp(gap)) / 2 for gap in (2, 1, -2, 2)) / 4,
+        ),
+        unseen=((0, 4), (0, 7), (1, 4), (1, 7)),
+        nothing=(
+            _empty(E, F, LABELS),
+            (E, F, np.full(N, -1, np.int32)),
+            (E, F, np.zeros(N, np.int32)),
+            (E, F, np.arange(N, dtype=np.int32)),
+        ),
+    ),
+    Case(
         'centering_constrained_triplet',
         losses.centering_constrained_triplet,
         reference.cccdtl,

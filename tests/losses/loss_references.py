@@ -35,6 +35,23 @@ def batch_hard(e, labels, margin=0.3, squared=False, soft_margin=False):
     return mean_or_zero(losses)
 
 
+def soft_batch_hard(e, teacher, labels):
+    def sure(x, a, p, n):
+        near, far = np.linalg.norm(x[a] - x[p]), np.linalg.norm(x[a] - x[n])
+        return math.exp(far) / (math.exp(near) + math.exp(far))
+
+    losses = []
+    for a in np.flatnonzero(labels >= 0):
+        others = [b for b in range(len(e)) if b != a and labels[b] >= 0]
+        others.sort(key=lambda b, a=a: np.linalg.norm(e[a] - e[b]))
+        near = [b for b in others if labels[b] == labels[a]]
+        far = [b for b in others if labels[b] != labels[a]]
+        if near and far:
+            own, theirs = (sure(x, a, near[-1], far[0]) for x in (e, teacher))
+            losses.append(-theirs * math.log(own) - (1 - theirs) * math.log(1 - own))
+    return mean_or_zero(losses)
+
+
 def cccdtl(e, labels, is_source, margin=0.3, weight=1.0, normalise=True):
     e = unit(e) if normalise else e
     losses = []

@@ -66,9 +66,9 @@ GRADIENTS = {
 }
 
 
-def moves(settings, steps=1):
-    """Parameters after `steps` equal gradients."""
-    optimizer = dataclasses.replace(settings, group=lambda path: path[0])(100)
+def moves(settings, steps=1, total=100):
+    """Parameters after `steps` equal gradients in a phase of `total` steps."""
+    optimizer = dataclasses.replace(settings, group=lambda path: path[0])(total)
     params, state = PARAMS, optimizer.init(PARAMS)
     for _ in range(steps):
         updates, state = optimizer.update(GRADIENTS, state, params)
@@ -94,6 +94,23 @@ def test_adam_by_hand_with_both_kinds_of_decay(name, decoupled):
         m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
         step = m / (1 - 0.8**t) / (np.sqrt(v / (1 - 0.9**t)) + 1e-8)
         w = w - 0.1 * (step + (0.3 * w if decoupled else 0))
+    np.testing.assert_allclose(params['backbone']['w'], w, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['adam', 'adamw', 'sgd'])
+def test_restarts_forget_the_moments_and_keep_the_schedule(name):
+    settings = Optimizer(name, 0.1, 'half-linear', b1=0.8, weight_decay=0.3, restarts=3)
+    params = moves(settings, steps=3, total=6)  # a stretch has two steps
+    w = np.array([3.0, -4.0])
+    for number in range(3):
+        if number in (0, 2):
+            m = v = velocity = np.zeros(2)
+        g = np.array([1.0, 2.0]) + (0 if name == 'adamw' else 0.3 * w)
+        m, v, velocity = 0.8 * m + 0.2 * g, 0.999 * v + 0.001 * g**2, 0.8 * velocity + g
+        t = number % 2 + 1
+        step = m / (1 - 0.8**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        step = velocity if name == 'sgd' else step + (0.3 * w if name == 'adamw' else 0)
+        w = w - 0.1 * step  # the rate falls from step 3 on
     np.testing.assert_allclose(params['backbone']['w'], w, rtol=1e-5)
 
 

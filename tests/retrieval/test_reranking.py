@@ -87,6 +87,39 @@ def test_jaccard_equals_the_dense_definition(k1, k2):
     assert (np.diff(found.indices)[np.diff(row) == 0] > 0).all()
 
 
+def spcl_distances(x, k1, k2):
+    """Jaccard distances of unit features as SpCL's program defines them, dense, in float64."""
+    x = x.astype(np.float64)
+    d = 2 - 2 * x @ x.T
+    order = np.argsort(d, axis=1, kind='stable')[:, :k1]
+    near = [set(row) for row in order]
+    half = [set(row[: round(k1 / 2) + 1]) for row in order]
+    mutual = [{j for j in near[i] if i in near[j]} for i in range(len(x))]
+    small = [{j for j in half[i] if i in half[j]} for i in range(len(x))]
+    v = np.zeros_like(d)
+    for i, base in enumerate(mutual):
+        joined = [small[j] for j in base if len(small[j] & base) > 2 / 3 * len(small[j])]
+        members = sorted(base.union(*joined))
+        v[i, members] = np.exp(-d[i, members])
+    v /= v.sum(axis=1, keepdims=True)
+    v = v[order[:, :k2]].mean(axis=1)
+    shared = np.minimum(v[:, None], v[None]).sum(axis=2)
+    return 1 - shared / (2 - shared)
+
+
+@pytest.mark.parametrize(('k1', 'k2'), [(11, 4), (6, 1)])
+def test_jaccard_as_spcls_program_has_it(k1, k2):
+    x = clustered(150, 12)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    found = jaccard(x, k1=k1, k2=k2, form='spcl', block_size=40)
+    dense = np.ones((150, 150))
+    row = np.repeat(np.arange(150), np.diff(found.indptr))
+    dense[row, found.indices] = found.data
+    np.testing.assert_allclose(dense, spcl_distances(x, k1, k2), atol=2e-6)
+    published = jaccard(x, k1=k1, k2=k2)
+    assert abs(published - found).max() > 0.05
+
+
 def test_memory_of_jaccard_grows_with_the_neighbourhoods():
     """Twice the images, with as many per identity, take about twice the memory."""
 
@@ -128,6 +161,8 @@ def test_refusals():
         rerank(x, x, k1=0)
     with pytest.raises(ValueError, match='k2 is 0'):
         jaccard(x, k2=0)
+    with pytest.raises(ValueError, match="form is 'faiss'; expected 'published' or 'spcl'"):
+        jaccard.__wrapped__(x, form='faiss')  # past the types that tests check
     x[3] = np.nan
     with pytest.raises(ValueError, match='1 of 30 gallery features'):
         rerank(clustered(5, 2), x)

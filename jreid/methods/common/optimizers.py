@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jreid.methods.contract import Params, Tree
@@ -31,6 +33,8 @@ class Optimizer:
       multipliers: group -> factor of the learning rate; a factor of 0 freezes the group.
       group: names of a parameter's path -> its group.
       undecayed: groups without weight decay.
+      restarts: equal stretches of the phase, at the begin of each of which the moments (Adam's, or
+        SGD's) are 0 again, as in programs that make an optimizer per epoch. The rate goes on.
     """
 
     name: str = 'adam'
@@ -45,6 +49,7 @@ class Optimizer:
     multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)
     group: Callable[[tuple[str, ...]], str] = _one_group
     undecayed: tuple[str, ...] = ()
+    restarts: int = 1
 
     def __call__(self, steps: int) -> optax.GradientTransformation:
         """Returns the transformation of a phase of `steps` steps.
@@ -53,12 +58,13 @@ class Optimizer:
           ValueError: the optimizer's or the schedule's name is not known.
         """
         schedule = self.schedule_over(steps)
+        every = max(steps // self.restarts, 1) if self.restarts > 1 else 0
         clip = optax.clip_by_global_norm(self.clip) if self.clip else optax.identity()
         if not self.multipliers:
-            return optax.chain(clip, self._of_group(1.0, schedule, self.weight_decay))
+            return optax.chain(clip, self._of_group(1.0, schedule, self.weight_decay, every))
         groups = {
             name: self._of_group(
-                factor, schedule, 0.0 if name in self.undecayed else self.weight_decay
+                factor, schedule, 0.0 if name in self.undecayed else self.weight_decay, every
             )
             for name, factor in self.multipliers.items()
         }
@@ -99,7 +105,7 @@ class Optimizer:
         )
 
     def _of_group(
-        self, factor: float, schedule: optax.Schedule, weight_decay: float
+        self, factor: float, schedule: optax.Schedule, weight_decay: float, every: int
     ) -> optax.GradientTransformation:
         if factor == 0:
             return optax.set_to_zero()
@@ -108,10 +114,33 @@ class Optimizer:
             return factor * schedule(count)
 
         decay = optax.add_decayed_weights(weight_decay)
+        step = optax.scale_by_learning_rate(rate)
         if self.name == 'adam':
-            return optax.chain(decay, optax.adam(rate, b1=self.b1, b2=self.b2))
+            moments = optax.scale_by_adam(b1=self.b1, b2=self.b2)
+            return optax.chain(decay, optax.chain(restarting(moments, every), step))
         if self.name == 'adamw':
-            return optax.adamw(rate, b1=self.b1, b2=self.b2, weight_decay=weight_decay)
+            moments = optax.scale_by_adam(b1=self.b1, b2=self.b2)
+            return optax.chain(restarting(moments, every), decay, step)
         if self.name == 'sgd':
-            return optax.chain(decay, optax.sgd(rate, momentum=self.b1 or None))
+            moments = optax.trace(decay=self.b1) if self.b1 else optax.identity()
+            return optax.chain(decay, optax.chain(restarting(moments, every), step))
         raise ValueError(f"optimizer '{self.name}' is not known; expected 'adam', 'adamw' or 'sgd'")
+
+
+def restarting(inner: optax.GradientTransformation, every: int) -> optax.GradientTransformation:
+    """Returns the transformation with a fresh state every `every` steps; itself for 0."""
+    if not every:
+        return inner
+
+    def init(params: Params) -> tuple[Any, Any]:
+        return jnp.zeros((), jnp.int32), inner.init(params)
+
+    def update(updates: Tree, state: tuple[Any, Any], params: Params | None = None) -> Any:
+        count, moments = state
+        fresh = inner.init(updates)
+        begins = count % every == 0
+        moments = jax.tree.map(lambda new, old: jnp.where(begins, new, old), fresh, moments)
+        updates, moments = inner.update(updates, moments, params)
+        return updates, (count + 1, moments)
+
+    return optax.GradientTransformation(init, update)

@@ -1,8 +1,9 @@
 """The settings of DMTNet, and their check."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
+from jreid.methods.settings import niec
 from jreid.methods.settings.values import (
     Count,
     Rate,
@@ -10,7 +11,6 @@ from jreid.methods.settings.values import (
     Share,
     Size,
     Weight,
-    at_least,
     check_values,
 )
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """Fields of `config.method` for DMTNet.
+class Settings(niec.Settings):
+    """Fields of `config.method` for DMTNet: NIEC's and its own.
 
     The defaults are those of the strong baseline (Luo et al. 2019), which the paper follows; where
     the paper has another value, the comment and the variant `dmtnet-paper` give it.
@@ -73,22 +73,6 @@ class Settings:
     cluster_centring: Literal['camera', 'none'] = 'camera'
     # sweep at every re-labelling; False: at the first and the last only
     estimate_every_refresh: bool = True
-    # bounds of the sweep: mean images of a target identity
-    niec_images_per_identity: tuple[float, float] = (4.0, 40.0)
-    niec_coarse: Annotated[int, at_least(2)] = 12  # totals in the first, coarse pass
-    # totals between neighbours of each best one, on each side, in a finer pass
-    niec_refine: Count = 3
-    niec_refinements: Count = 1  # finer passes
-    # 'mean': of the two scores' best totals, as in the paper; else the best total of one score
-    niec_rule: Literal['mean', 'accuracy', 'silhouette'] = 'mean'
-    niec_restarts: Size = 3  # of each k-means
-    niec_iterations: Size = 100  # of each k-means
-    # share of source identities whose labels are hidden (anchors : probes = 4 : 1)
-    niec_probe_fraction: float = 0.2
-    # disjoint sets of probes whose scores are averaged: 1 as in the paper; 0: as many as give 40
-    # probes in all
-    niec_probe_splits: int = 0
-    niec_silhouette_sample: int = 5000  # target images that the silhouette is taken on
 
 
 def check(problem: 'Problem', settings: Settings) -> None:
@@ -105,11 +89,7 @@ def check(problem: 'Problem', settings: Settings) -> None:
             f'K = {s.images_per_identity} images per identity leaves the triplet loss'
             ' without positives; expected 2 or more'
         )
-    if problem.source_identities < 2:
-        raise ValueError(
-            f'the source has {problem.source_identities} identities; expected at least 2, a'
-            ' labelled set'
-        )
+    niec.check(problem, s)
     if s.identities_per_batch < 2:
         raise ValueError(
             f'P = {s.identities_per_batch} identities per batch leaves the triplet loss'
@@ -121,21 +101,6 @@ def check(problem: 'Problem', settings: Settings) -> None:
         raise ValueError(
             f'a batch of P = {s.identities_per_batch} identities cannot be drawn from the'
             f' {problem.source_identities} of the source; lower method.identities_per_batch'
-        )
-    if s.niec_probe_splits < 0 or s.niec_silhouette_sample < 1:
-        raise ValueError(
-            f'niec_probe_splits is {s.niec_probe_splits} and niec_silhouette_sample'
-            f' {s.niec_silhouette_sample}; expected 0 and 1, or more'
-        )
-    if not 0 < s.niec_probe_fraction < 1:
-        raise ValueError(
-            f'niec_probe_fraction is {s.niec_probe_fraction}; expected a share between 0 and 1'
-        )
-    low, high = s.niec_images_per_identity
-    if not 0 < low < high:
-        raise ValueError(
-            f'niec_images_per_identity is ({low}, {high}); expected the least and the greatest mean'
-            ' number of images of a target identity'
         )
     if not (s.identification or s.target_classification or problem.attribute_names):
         raise ValueError(

@@ -1,0 +1,66 @@
+"""The settings of NIEC, the estimate of the number of target identities, and their check."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from jreid.methods.settings.values import Count, Size, at_least
+
+if TYPE_CHECKING:
+    from jreid.methods.contract import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Fields of `config.method` for systems that estimate the number of target identities."""
+
+    # bounds of the sweep: mean images of a target identity
+    niec_images_per_identity: tuple[float, float] = (4.0, 40.0)
+    niec_coarse: Annotated[int, at_least(2)] = 12  # totals in the first, coarse pass
+    # totals between neighbours of each best one, on each side, in a finer pass
+    niec_refine: Count = 3
+    niec_refinements: Count = 1  # finer passes
+    # 'mean': of the two scores' best totals, as in the paper; else the best total of one score
+    niec_rule: Literal['mean', 'accuracy', 'silhouette'] = 'mean'
+    niec_restarts: Size = 3  # of each k-means
+    niec_iterations: Size = 100  # of each k-means
+    # share of source identities whose labels are hidden (anchors : probes = 4 : 1)
+    niec_probe_fraction: float = 0.2
+    # disjoint sets of probes whose scores are averaged: 1 as in the paper; 0: as many as give 40
+    # probes in all
+    niec_probe_splits: int = 0
+    niec_silhouette_sample: int = 5000  # target images that the silhouette is taken on
+
+
+def check(problem: 'Problem', settings: Settings) -> None:
+    """Checks the settings and whether the source can serve them.
+
+    Raises:
+      ValueError: a value is out of its range, or the source has fewer than 2 identities.
+    """
+    s = settings
+    if problem.source_identities < 2:
+        raise ValueError(
+            f'the source has {problem.source_identities} identities; expected at least 2, a'
+            ' labelled set'
+        )
+    if s.niec_probe_splits < 0 or s.niec_silhouette_sample < 1:
+        raise ValueError(
+            f'niec_probe_splits is {s.niec_probe_splits} and niec_silhouette_sample'
+            f' {s.niec_silhouette_sample}; expected 0 and 1, or more'
+        )
+    if not 0 < s.niec_probe_fraction < 1:
+        raise ValueError(
+            f'niec_probe_fraction is {s.niec_probe_fraction}; expected a share between 0 and 1'
+        )
+    low, high = s.niec_images_per_identity
+    if not 0 < low < high:
+        raise ValueError(
+            f'niec_images_per_identity is ({low}, {high}); expected the least and the greatest mean'
+            ' number of images of a target identity'
+        )
+
+
+def most_identities(problem: 'Problem', settings: Settings) -> int:
+    """Returns the most target identities that a sweep can ask for: a static size of heads."""
+    most = round(problem.target_images / settings.niec_images_per_identity[0])
+    return min(max(most, 1), problem.target_images)
