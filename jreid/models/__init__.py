@@ -10,6 +10,7 @@ import flax.linen as nn
 from jreid.models.alexnet import alexnet, caffenet
 from jreid.models.efficientnet_lite import efficientnet_lite0
 from jreid.models.mobilenet import mobilenet_v1
+from jreid.models.osnet import osnet_x0_5, osnet_x0_25, osnet_x0_75, osnet_x1_0
 from jreid.models.resnet import resnet18, resnet34, resnet50
 from jreid.models.small_cnn import small_cnn, tiny_cnn
 
@@ -31,6 +32,8 @@ class Backbone:
     std: Triple
     note: str
 
+
+OSNET = 'torchreid weights (.pth, .safetensors); their 512-wide layer with the option embedding'
 
 BACKBONES: dict[str, Backbone] = {
     'resnet18': Backbone(
@@ -67,6 +70,10 @@ BACKBONES: dict[str, Backbone] = {
         '224x224 images; AlexNet that pools before it normalises; weights of'
         ' bvlc_reference_caffenet (.caffemodel, .npz, .safetensors)',
     ),
+    'osnet_x1_0': Backbone(osnet_x1_0, 512, IMAGENET_MEAN, IMAGENET_STD, OSNET),
+    'osnet_x0_75': Backbone(osnet_x0_75, 384, IMAGENET_MEAN, IMAGENET_STD, OSNET),
+    'osnet_x0_5': Backbone(osnet_x0_5, 256, IMAGENET_MEAN, IMAGENET_STD, OSNET),
+    'osnet_x0_25': Backbone(osnet_x0_25, 128, IMAGENET_MEAN, IMAGENET_STD, OSNET),
     'small_cnn': Backbone(
         small_cnn, 256, IMAGENET_MEAN, IMAGENET_STD, 'no weights: trained from scratch'
     ),

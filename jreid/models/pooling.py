@@ -1,4 +1,4 @@
-"""Max pooling with a backward pass that XLA runs fast on a CPU."""
+"""Pooling over windows, with backward passes that XLA runs fast on a CPU."""
 
 from functools import partial
 from typing import Any, Literal
@@ -35,6 +35,16 @@ def max_pool(
     if writing == 'auto':
         return by_platform(max_pool_shifted, _max_pool_windows, (x,), statics)
     return (max_pool_shifted if writing == 'shifted' else _max_pool_windows)(x, *statics)
+
+
+def average_pool_halving(x: Float[Array, 'b h w c']) -> Float[Array, 'b i j c']:
+    """Averages windows of 2x2 pixels; an odd last row or column is left out, as in PyTorch.
+
+    A mean over axes, whose gradient is a broadcast: XLA's CPU runs a window's slowly.
+    """
+    b, h, w, c = x.shape
+    windows = x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c)
+    return jnp.mean(windows, axis=(2, 4))
 
 
 def _max_pool_windows(x: Array, size: int, stride: int, pads: Pads) -> Array:

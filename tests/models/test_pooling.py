@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jreid.models.pooling import max_pool
+from jreid.models.pooling import average_pool_halving, max_pool
 
 CASES = [
     (3, 2, ((1, 1), (1, 1)), (8, 6)),
@@ -77,3 +77,10 @@ def test_nan_stays_visible_and_bfloat16_stays():
     np.testing.assert_array_equal(
         np.isnan(pooled.astype(jnp.float32))[0, ..., 0], [[False, False], [False, True]]
     )
+
+
+def test_halving_averages_windows_and_leaves_an_odd_row_and_column_out():
+    x = jnp.arange(2 * 5 * 3 * 2, dtype=jnp.float32).reshape(2, 5, 3, 2)
+    halved = average_pool_halving(x)
+    assert halved.shape == (2, 2, 1, 2)
+    np.testing.assert_allclose(halved[1, 1, 0], x[1, 2:4, 0:2].mean((0, 1)))

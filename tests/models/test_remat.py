@@ -17,11 +17,17 @@ BLOCKS = {
     'resnet50': 16,
     'efficientnet_lite0': 16,
     'mobilenet_v1': 13,
+    'osnet_x1_0': 6,
+    'osnet_x0_75': 6,
+    'osnet_x0_5': 6,
+    'osnet_x0_25': 6,
     'alexnet': 2,
     'caffenet': 2,
     'small_cnn': 5,
     'tiny_cnn': 3,
 }
+WIDE = ('osnet_x1_0', 'osnet_x0_75', 'osnet_x0_5', 'osnet_x0_25')
+"""Networks whose blocks are few, but of many layers each."""
 IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(4, 32, 16, 3)), jnp.float32)
 
 
@@ -45,7 +51,7 @@ def test_every_backbone_is_listed():
 @pytest.mark.parametrize(
     'name',
     [
-        pytest.param(name, marks=pytest.mark.slow if BLOCKS[name] >= 13 else ())
+        pytest.param(name, marks=pytest.mark.slow if BLOCKS[name] >= 13 or name in WIDE else ())
         for name in sorted(BLOCKS)
     ],
 )

@@ -14,17 +14,20 @@ from jreid.models import BACKBONES, backbones
 SMALL = {
     'alexnet': {'widths': (8, 8, 8, 8, 8), 'first_stride': 2},
     'caffenet': {'widths': (8, 8, 8, 8, 8), 'first_stride': 2},
+    'osnet_x0_25': {'widths': (4, 8, 8, 12), 'embedding': True},
     'small_cnn': {'widths': (8, 16, 32)},
 }
-DEEP = ('efficientnet_lite0', 'mobilenet_v1', 'resnet18', 'resnet34', 'resnet50')
+DEEP = ('efficientnet_lite0', 'mobilenet_v1', 'osnet_x0_25', 'resnet18', 'resnet34', 'resnet50')
 """Backbones whose numbers are compared in the slow suite; they are traced in the default one."""
-NUMBERS = [pytest.param(n, marks=pytest.mark.slow if n in DEEP else ()) for n in sorted(BACKBONES)]
+ALIKE = {'caffenet', 'osnet_x1_0', 'osnet_x0_75', 'osnet_x0_5'}
+"""Networks that have the layers of another one, in another order or with more channels."""
+NAMES = sorted(set(BACKBONES) - ALIKE)
+NUMBERS = [pytest.param(n, marks=pytest.mark.slow if n in DEEP else ()) for n in NAMES]
 SIZES = {'alexnet': (64, 48), 'caffenet': (64, 48)}
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 
-# CaffeNet has AlexNet's layers in another order.
-@pytest.fixture(scope='module', params=sorted(set(BACKBONES) - {'caffenet'}))
+@pytest.fixture(scope='module', params=NAMES)
 def network(request):
     """(name, parameters, inference, training), both passes of parameters and images."""
     name = request.param

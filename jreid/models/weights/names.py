@@ -157,12 +157,36 @@ def alexnet_name(name: str, array: np.ndarray) -> Placed | None:
     )
 
 
+def osnet_name(name: str, array: np.ndarray) -> Placed | None:
+    """Maps names of torchreid's OSNets: 'conv2.0.conv2b.1.bn.weight'.
+
+    Also 'conv2.2.conv2.2.0.conv.weight', as programs that read them out of a graph name the
+    layers between the stages.
+    """
+    name = re.sub(r'^(conv[23]\.2\.)(?:\1)?0\.', lambda m: f'pool{m[1][4]}.', name)
+    if match := re.fullmatch(r'(conv1|pool2|pool3|conv5)\.(conv|bn)\.(\w+)', name):
+        return _from_torch(match.groups()[:2], match[3], array)
+    if match := re.fullmatch(r'fc\.([01])\.(\w+)', name):
+        return _from_torch(('fc' if match[1] == '0' else 'fc_bn',), match[2], array)
+    match = re.fullmatch(
+        r'(conv[234])\.([01])\.(conv1|conv3|downsample|gate|conv2[a-d](?:\.[0-3])?)'
+        r'\.(conv|conv1|conv2|bn|fc1|fc2)\.(\w+)',
+        name,
+    )
+    if match is None:
+        return None
+    stage, index, module, layer, leaf = match.groups()
+    module = 'conv2a_0' if module == 'conv2a' else module.replace('.', '_')
+    return _from_torch((f'{stage}_{index}', module, layer), leaf, array)
+
+
 FAMILIES: dict[str, Callable[[str, np.ndarray], Placed | None]] = {
     'resnet18': resnet_name,
     'resnet34': resnet_name,
     'resnet50': resnet_name,
     'efficientnet_lite0': efficientnet_lite_name,
     'mobilenet_v1': mobilenet_name,
+    **dict.fromkeys(('osnet_x1_0', 'osnet_x0_75', 'osnet_x0_5', 'osnet_x0_25'), osnet_name),
     'alexnet': alexnet_name,
     'caffenet': alexnet_name,
 }
