@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jreid.data.datasets import finding, folder_layouts, table
+from jreid.data.datasets import camera_names, finding, table
 from jreid.data.datasets.table import Row
 from jreid.data.video import is_video
 
@@ -128,7 +128,7 @@ def _of_folder(place: pathlib.Path, bad_files: str) -> list[Row]:
     names = [name for name in found.images if table.JUNK not in name.split('/')[:-1]]
     if junk := len(found.images) - len(names):
         log.info('%d images in folders %s of %s are junk and left out', junk, table.JUNK, place)
-    cameras = folder_layouts.cameras_of(names)
+    cameras = camera_names.cameras_of(names)
     return [
         Row(os.path.join(place, name), camera=camera)
         for name, camera in zip(names, cameras, strict=True)

@@ -72,6 +72,9 @@ def test_one_folder_of_images_is_no_camera(tmp_path, photos):
         (['cam1_12_345.png', 'cam2_12_346.png'], [0, 1]),
         (['Camera-1_t12_f3.jpg', 'camera-2_t12_f3.jpg'], [0, 1]),
         (['hall_t1_f2.jpg', 'door_track1_frame22.jpg'], [1, 0]),
+        (['cam1_frame00012_track7.png', 'cam2_frame00012_track7.png'], [0, 1]),
+        (['main_hall_f2_t1.jpg', 'door-frame22-track1.jpg'], [1, 0]),
+        (['0007_cam2_t1_f3.jpg', 'person7-Camera_01-345.jpg'], [1, 0]),
         (['0001_c2_f0046182.jpg', '0002_c1_f0046182.jpg'], [1, 0]),
     ],
 )
@@ -88,7 +91,56 @@ def test_names_of_which_some_say_a_camera(tmp_path, photos):
     photos(tmp_path, ['c3_t0012_f000345.jpg', 'x.jpg'])
     splits = unlabelled(tmp_path)
     assert not splits.has_cameras
-    assert 'cameras unknown: 1 of 2 names do not say one (camera_pattern)' in splits.notes
+    note = next(n for n in splits.notes if n.startswith('cameras unknown: 1 of 2 names do not'))
+    assert "e.g. 'x.jpg'; camera_pattern says where" in note
+
+
+@pytest.mark.parametrize('names', [('1_12_345.jpg', '2_12_345.jpg'), ('in_1_9.jpg', 'out_1_9.jpg')])
+@pytest.mark.parametrize('place', ['', 'train/7/', 'train/'])
+def test_names_that_may_begin_with_the_camera_are_read_as_the_user_says(
+    tmp_path, photos, names, place
+):
+    photos(tmp_path, [place + name for name in names])
+    splits = jreid.data.load('folder', tmp_path)
+    assert not splits.has_cameras
+    assert any(
+        f"2 of 2 names do not say one, e.g. '{names[0]}'; camera_pattern says where" in note
+        for note in splits.notes
+    )
+    for pattern in ('^([^_]+)_', '^(?P<camera>[^_]+)_'):
+        splits = jreid.data.load('folder', tmp_path, camera_pattern=pattern)
+        assert splits.train.camera.tolist() == [0, 1]
+    # A name in which the user's pattern finds nothing is counted, as all that cannot be read.
+    photos(tmp_path, [f'{place}x.jpg'])
+    with pytest.raises(ValueError, match='1 of 3 images .* have no camera in their name, where'):
+        jreid.data.load('folder', tmp_path, camera_pattern='^([^_]+)_')
+    with pytest.warns(UserWarning, match='left out: 1 of 3'):
+        jreid.data.load('folder', tmp_path, camera_pattern='^([^_]+)_', bad_files='skip')
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'camera_pattern': r'^(?P<identity>\d+)_(?P<camera>\d+)_'},
+        {'camera_pattern': r'^\d+_(\d+)', 'identity_pattern': r'^(\d+)'},
+    ],
+)
+def test_names_of_one_folder_say_identity_and_camera_where_the_user_says_so(
+    tmp_path, photos, options
+):
+    photos(tmp_path, ['7_1_3.jpg', '7_2_9.jpg', '9_1_3.jpg'])
+    splits = jreid.data.load('folder', tmp_path, **options)
+    assert splits.train.identity.tolist() == [0, 0, 1]
+    assert splits.train.camera.tolist() == [0, 1, 0]
+    photos(tmp_path, ['hall.jpg'])
+    with pytest.raises(ValueError, match='1 of 4 images .* have no identity in their name, where'):
+        jreid.data.load('folder', tmp_path, **options)
+
+
+def test_some_names_of_identities_without_a_camera_are_answered_with_the_option(tmp_path, photos):
+    photos(tmp_path, ['train/7/a_c1.jpg', 'train/8/a.jpg'])
+    with pytest.raises(ValueError, match='1 of 2 images have no camera, .*; camera_pattern says'):
+        jreid.data.load('folder', tmp_path)
 
 
 def test_training_folder_alone(tmp_path, photos):
@@ -153,7 +205,16 @@ def test_images_beside_a_csv_file_of_another_name_are_not_taken_as_unlabelled(tm
     [
         ({'layout': 'people'}, "layout is 'people'; expected 'auto', 'csv', 'splits', 'cameras',"),
         ({'camera_pattern': 'c('}, 'camera_pattern .* is no regular expression'),
-        ({'identity_pattern': r'c\d'}, 'identity_pattern .* has no group; put brackets around'),
+        (
+            {'identity_pattern': r'c\d'},
+            'identity_pattern .* has no group for the id.*; put brackets',
+        ),
+        ({'camera_pattern': r'(?P<identity>\d+)'}, 'has no group for the camera; put brackets'),
+        ({'camera_pattern': 3}, 'camera_pattern is 3; expected a regular expression, a text'),
+        (
+            {'camera_pattern': r'(?P<identity>.)_(?P<camera>.)', 'identity_pattern': '(.)'},
+            'has a group named identity, and identity_pattern is .*expected one of them',
+        ),
     ],
 )
 def test_options_are_checked(tmp_path, photos, options, message):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jreid.data.datasets import folder_layouts, listing
+from jreid.data.datasets import camera_names, folder_layouts, listing
 from jreid.data.datasets import table as tables
 from jreid.data.datasets.folder_layouts import LAYOUTS, SPLITS, Reading
 from jreid.data.datasets.table import Row
@@ -25,7 +25,7 @@ def load(
     *,
     title: str = 'folder',
     layout: str = 'auto',
-    camera_pattern: str = folder_layouts.CAMERA,
+    camera_pattern: str = camera_names.CAMERA,
     identity_pattern: str = '',
     attributes: str | Sequence[str] = (),
     test: bool | None = None,
@@ -50,10 +50,11 @@ def load(
       title: of the set, in printouts.
       layout: 'auto', 'csv', 'splits', 'cameras' (a folder per camera, with any folders within) or
         'flat'.
-      camera_pattern: for folders: a pattern to search for in base names; its group is the camera.
-        '' for none.
-      identity_pattern: for the folders train, query and gallery: the same for the identity. The
-        folders within are then cameras.
+      camera_pattern: for folders: a regular expression to search for in base names. Its group, or
+        the one named camera, is the camera; one named identity is the identity, as with
+        identity_pattern: r'^(?P<identity>[^_]+)_(?P<camera>[^_]+)_'. '' for none.
+      identity_pattern: for folders: the same for the identity alone. Folders within are then
+        cameras, and a folder without train, query and gallery is a labelled training split.
       attributes: columns of the CSV file that are attributes, 0 or 1, beside those that begin with
         `attribute_`; also as one text, separated by commas.
       test: True: query and gallery must be there. False: they are not read. None: as it is.
@@ -75,7 +76,7 @@ def load(
     else:
         if not root.is_dir():
             raise FileNotFoundError(f'{root} was not found (no such folder). {LAYOUT}')
-        patterns = folder_layouts.Patterns.of(camera_pattern, identity_pattern)
+        patterns = camera_names.Patterns.of(camera_pattern, identity_pattern)
         reading = folder_layouts.read(root, layout, patterns, wanted, bad_files, LAYOUT)
     return _splits(title, reading, wanted, test, str(root))
 
@@ -134,7 +135,8 @@ def _splits(
     if without and len(without) < len(everything):
         raise ValueError(
             f'{name}: {len(without):,} of {len(everything):,} images have no camera, e.g.'
-            f' {without[0]!r}; give every image one, or none'
+            f' {without[0]!r}; give every image one, or none{reading.advice and "; "}'
+            f'{reading.advice}'
         )
     if not any(row.identity for row in rows['train']):
         notes.insert(0, f'identities of the training images unknown: {reading.unlabelled}')

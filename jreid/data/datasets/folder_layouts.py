@@ -3,26 +3,19 @@
 import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from jreid.data.datasets import finding
+from jreid.data.datasets.camera_names import CAMERA_FOLDER, Patterns, camera_name
 from jreid.data.datasets.table import Row
 
 SPLITS = ('train', 'query', 'gallery')
 LAYOUTS = ('splits', 'cameras', 'flat')
 
-CAMERA = r'(?:^|_)c(\d+)'
-"""Where names of Market-1501's kind say the camera."""
-
-_TRACKER = re.compile(
-    r'(?:c|cam|camera)-?(\d+)_[a-z]*\d+_[a-z]*\d+|([^_]+)_t(?:rack)?\d+_f(?:rame)?\d+',
-    re.IGNORECASE,
+_ADVICE = (
+    "camera_pattern says where names say it, such as camera_pattern='^([^_]+)_' for what stands"
+    ' before the first _'
 )
-"""`camera_track_frame`: either the camera's name says that it is one, or track and frame do."""
-
-_CAMERA_FOLDER = re.compile(r'(?:c|cam|camera)[-_ ]?(\d+)', re.IGNORECASE)
 
 
 @dataclasses.dataclass
@@ -34,73 +27,14 @@ class Reading:
       notes: what was left out, and where labels are from.
       unlabelled: why training images have no identity, where none has.
       attributes: names of the attributes.
+      advice: what gives images a camera, for errors.
     """
 
     rows: dict[str, list[Row]]
     notes: list[str]
     unlabelled: str
     attributes: tuple[str, ...] = ()
-
-
-class Patterns(NamedTuple):
-    """Where base names say the camera and the identity; None for nowhere."""
-
-    camera: re.Pattern[str] | None
-    identity: re.Pattern[str] | None
-
-    @staticmethod
-    def of(camera: str, identity: str) -> 'Patterns':
-        """Compiles the user's patterns.
-
-        Raises:
-          ValueError: a pattern is no regular expression, or has no group.
-        """
-        compiled: list[re.Pattern[str] | None] = []
-        for what, text in (('camera', camera), ('identity', identity)):
-            try:
-                pattern = re.compile(text) if text else None
-            except re.error as error:
-                raise ValueError(
-                    f'{what}_pattern {text!r} is no regular expression: {error}'
-                ) from error
-            if pattern and not pattern.groups:
-                raise ValueError(
-                    f'{what}_pattern {text!r} has no group; put brackets around the {what}'
-                )
-            compiled.append(pattern)
-        return Patterns(*compiled)
-
-    def camera_of(self, base: str) -> str:
-        """Returns the camera that a base name says, or ''."""
-        if self.camera is None:
-            return ''
-        track = _TRACKER.fullmatch(os.path.splitext(base)[0])
-        if track and self.camera.pattern == CAMERA:
-            return track[1] or camera_name(track[2])
-        match = self.camera.search(base)
-        return (match[1] or '') if match else ''
-
-
-def camera_name(folder: str) -> str:
-    """Returns the number of a name such as cam01 (1), and other names as they are."""
-    match = _CAMERA_FOLDER.fullmatch(folder)
-    return str(int(match[1])) if match else folder
-
-
-def cameras_of(names: Sequence[str]) -> list[str]:
-    """Returns the cameras of images in one folder: what all say, or '' for all.
-
-    Folders such as `cam01/` say it, or base names of a tracker or of Market-1501's kind.
-
-    Args:
-      names: paths of the images relative to the folder.
-    """
-    patterns = Patterns.of(CAMERA, '')
-    tops = [name.partition('/')[0] if '/' in name else '' for name in names]
-    if all(_CAMERA_FOLDER.fullmatch(top) for top in tops):
-        return [camera_name(top) for top in tops]
-    cameras = [patterns.camera_of(os.path.basename(name)) for name in names]
-    return cameras if all(cameras) else [''] * len(names)
+    advice: str = ''
 
 
 def read(
@@ -142,7 +76,7 @@ def read(
     depth = {name.count('/') for name in found.images}
     folders = sorted({name.split('/')[0] for name in found.images if '/' in name})
     if layout == 'auto':
-        single = len(folders) == 1 and depth == {1} and not _CAMERA_FOLDER.fullmatch(folders[0])
+        single = len(folders) == 1 and depth == {1} and not CAMERA_FOLDER.fullmatch(folders[0])
         layout = 'flat' if depth == {0} or single else 'cameras'
         if layout == 'cameras':
             _check_cameras(root, found.images, patterns, bad_files, described)
@@ -150,7 +84,7 @@ def read(
             found = dataclasses.replace(
                 found, images=tuple(name for name in found.images if name.count('/') == 1)
             )
-    return _unlabelled(root, layout, found, patterns)
+    return _unlabelled(root, layout, found, patterns, bad_files)
 
 
 def _check_cameras(
@@ -182,44 +116,85 @@ def _check_cameras(
 
 
 def _unlabelled(
-    root: pathlib.Path, layout: str, found: finding.Found, patterns: Patterns
+    root: pathlib.Path, layout: str, found: finding.Found, patterns: Patterns, bad_files: str
 ) -> Reading:
-    """Makes a training split without identities of images in one folder or one per camera."""
-    rows, notes = [], []
-    for name in found.images:
-        top, _, rest = name.partition('/')
-        base = os.path.basename(name)
-        of_folder = layout == 'cameras' and rest
-        rows.append(
-            Row(
-                os.path.join(root, name),
-                camera=camera_name(top) if of_folder else patterns.camera_of(base),
-            )
-        )
-    if layout == 'flat' and (unnamed := sum(not row.camera for row in rows)):
-        if unnamed < len(rows):
-            notes.append(
-                f'cameras unknown: {unnamed:,} of {len(rows):,} names do not say one'
-                ' (camera_pattern)'
-            )
+    """Makes a training split of images in one folder or one per camera.
+
+    They have no identities, unless the user says where names have them.
+    """
+    by_folder = layout == 'cameras'
+    places = [
+        (name, None, camera_name(name.split('/')[0]) if by_folder and '/' in name else None)
+        for name in found.images
+    ]
+    rows = _rows(root, places, patterns, found.total, bad_files)
+    notes = []
+    if not by_folder and not all(row.camera for row in rows):
+        notes += _unsaid(rows, patterns)
         rows = [row._replace(camera='') for row in rows]
     cameras = sorted({row.camera for row in rows if row.camera})
     if cameras:
-        source = 'folders' if layout == 'cameras' else "images' names"
+        source = 'folders' if by_folder else "images' names"
         notes.append(
             f'cameras from the {source}: {", ".join(cameras[:8])}{", ..." * (len(cameras) > 8)}'
         )
     why = f'{root} has neither index.csv nor the folder train'
-    return Reading({'train': rows}, notes, why)
+    return Reading({'train': rows}, notes, why, advice=_ADVICE)
+
+
+def _rows(
+    folder: pathlib.Path,
+    places: Sequence[tuple[str, str | None, str | None]],
+    patterns: Patterns,
+    total: int,
+    bad_files: str,
+) -> list[Row]:
+    """Makes rows of (path in the folder, identity, camera); base names say what is None.
+
+    Images whose names do not say what the user's patterns look for are reported.
+    """
+    rows = []
+    lacking: dict[str, list[str]] = {'identity': [], 'camera': []}
+    for name, identity, camera in places:
+        base = os.path.basename(name)
+        if identity is None:
+            identity = patterns.identity_of(base)
+        if camera is None:
+            camera = patterns.camera_of(base)
+        if patterns.identity is not None and not identity:
+            lacking['identity'].append(name)
+        elif patterns.own_camera and not camera:
+            lacking['camera'].append(name)
+        else:
+            rows.append(Row(os.path.join(folder, name), identity, camera))
+    for what, names in lacking.items():
+        option = 'camera' if patterns.identity is patterns.camera else what
+        problem = f'have no {what} in their name, where {option}_pattern looks for it'
+        finding.report_bad(names, total, folder, problem, bad_files)
+    return rows
+
+
+def _unsaid(rows: Sequence[Row], patterns: Patterns) -> list[str]:
+    """Notes that names do not say the camera, and what to do, unless the user said so."""
+    names = [os.path.basename(row.path) for row in rows if not row.camera]
+    if patterns.camera is None or not names:
+        return []
+    return [
+        f'cameras unknown: {len(names):,} of {len(rows):,} names do not say one, e.g. {names[0]!r};'
+        f' {_ADVICE}'
+    ]
 
 
 def _read_splits(
     root: pathlib.Path, patterns: Patterns, wanted: Sequence[str], bad_files: str
 ) -> Reading:
-    reading = Reading({}, [], 'the folder train holds no folders of identities')
+    reading = Reading({}, [], 'the folder train holds no folders of identities', advice=_ADVICE)
     for split in wanted:
         if (root / split).is_dir():
-            reading.rows[split] = _read_split(root / split, patterns, bad_files, reading.notes)
+            reading.rows[split] = _read_split(root / split, patterns, bad_files)
+    everything = [row for rows in reading.rows.values() for row in rows]
+    if not any(row.camera for row in everything):
+        reading.notes += _unsaid(everything, patterns)
     others = sorted(
         entry.name
         for entry in root.iterdir()
@@ -239,26 +214,25 @@ def _report_bare(folder: pathlib.Path, found: finding.Found, bad_files: str) -> 
     finding.report_bad(found.folders, total, folder, 'hold no image', bad_files, what='folders')
 
 
-def _read_split(
-    folder: pathlib.Path, patterns: Patterns, bad_files: str, notes: list[str]
-) -> list[Row]:
+def _read_split(folder: pathlib.Path, patterns: Patterns, bad_files: str) -> list[Row]:
     found = finding.find(folder)
     found.report(folder, bad_files)
     _report_bare(folder, found, bad_files)
     tops = sorted({name.split('/')[0] for name in found.images if '/' in name})
     training = folder.name == 'train'
-    if patterns.identity is not None:
-        return _named(folder, found, patterns, bad_files)
+    if patterns.identity is not None:  # the folders within the split are cameras
+        return _unlabelled(folder, 'cameras', found, patterns, bad_files).rows['train']
     if training and found.images and not tops:
-        return _unlabelled(folder, 'flat', found, patterns).rows['train']
-    if tops and all(_CAMERA_FOLDER.fullmatch(top) for top in tops):
+        return _unlabelled(folder, 'flat', found, patterns, bad_files).rows['train']
+    if tops and all(CAMERA_FOLDER.fullmatch(top) for top in tops):
         raise ValueError(
             f'{folder}: its folders have names of cameras ({", ".join(tops[:3])}), where folders of'
             ' identities are expected. Where images have names with the identity, say where'
             r" (identity_pattern='person(\d+)'); where they have none, give the folder of cameras"
             ' as root'
         )
-    rows, loose, deep = [], [], []
+    places: list[tuple[str, str | None, str | None]] = []
+    loose, deep = [], []
     inner = any(name.count('/') == 2 for name in found.images)
     for name in found.images:
         parts = name.split('/')
@@ -267,29 +241,9 @@ def _read_split(
         elif len(parts) > 3 or (inner and len(parts) == 2):
             deep.append(name)
         else:
-            camera = camera_name(parts[1]) if inner else patterns.camera_of(parts[-1])
-            rows.append(Row(os.path.join(folder, name), parts[0], camera))
+            places.append((name, parts[0], camera_name(parts[1]) if inner else None))
     total = found.total
     finding.report_bad(loose, total, folder, 'lie in no folder of an identity', bad_files)
     problem = 'lie neither in IDENTITY/IMAGE nor in IDENTITY/CAMERA/IMAGE, all alike'
     finding.report_bad(deep, total, folder, problem, bad_files)
-    return rows
-
-
-def _named(
-    folder: pathlib.Path, found: finding.Found, patterns: Patterns, bad_files: str
-) -> list[Row]:
-    """Reads images whose names say the identity; a folder within the split is a camera."""
-    rows, unnamed = [], []
-    for name in found.images:
-        base = os.path.basename(name)
-        match = patterns.identity.search(base) if patterns.identity else None
-        if match is None or not match[1]:
-            unnamed.append(name)
-            continue
-        camera = camera_name(name.split('/')[0]) if '/' in name else patterns.camera_of(base)
-        rows.append(Row(os.path.join(folder, name), match[1], camera))
-    finding.report_bad(
-        unnamed, found.total, folder, 'have no identity in their name (identity_pattern)', bad_files
-    )
-    return rows
+    return _rows(folder, places, patterns, total, bad_files)
