@@ -1,11 +1,15 @@
 """Checks of arguments that the clustering functions share; under a trace only forms are known."""
 
 import operator
+from numbers import Real
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+_BEYOND = 2**63
+"""The first whole number that int64 does not hold."""
 
 
 def check_samples(name: str, x: Any) -> jax.Array:
@@ -56,7 +60,12 @@ def check_labels(name: str, labels: Any, count: int, *, words: bool = False) -> 
     Raises:
       ValueError: another number of labels, or labels that are no whole numbers.
     """
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError as error:
+        raise ValueError(
+            f'{name} are lists of different lengths; expected one label per sample, [n]'
+        ) from error
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or count >= 0 and array.shape[0] != count:
@@ -66,6 +75,11 @@ def check_labels(name: str, labels: Any, count: int, *, words: bool = False) -> 
         array = array.astype(np.str_)
     if words and array.dtype.kind == 'U':
         return array
+    if array.dtype.kind in 'fu' and (array >= _BEYOND).any():
+        raise ValueError(
+            f'{name} hold {array.max()}; expected whole numbers below 2**63 (int64)'
+            f'{", or words" if words else ""}'
+        )
     if array.dtype.kind == 'f':
         whole = np.isfinite(array) & (array == np.round(array))
         if not whole.all():
@@ -81,19 +95,39 @@ def check_labels(name: str, labels: Any, count: int, *, words: bool = False) -> 
 
 
 def check_counts(*, least: int = 1, **counts: Any) -> None:
-    """Checks that values, named as in the call, are whole numbers from `least` on, or traced."""
+    """Checks that values, named as in the call, are whole numbers from `least` on, or traced.
+
+    True and False are none.
+    """
     for name, value in counts.items():
         if isinstance(value, jax.core.Tracer):
             continue
         try:
-            number = operator.index(value)
+            number = least - 1 if isinstance(value, bool) else operator.index(value)
         except TypeError:
             number = least - 1
         if number < least:
             raise ValueError(f'{name} is {value!r}; expected a whole number, at least {least}')
 
 
+def is_number(value: Any) -> bool:
+    """Returns whether a value is one real number, of Python, numpy or JAX."""
+    if isinstance(value, np.ndarray | jax.Array) and value.ndim == 0:
+        value = np.asarray(value)[()]
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def check_tolerance(value: Any) -> None:
     """Checks that a tolerance is a number from 0 on, or traced."""
-    if not isinstance(value, jax.core.Tracer) and not 0 <= float(value) < np.inf:
+    if isinstance(value, jax.core.Tracer):
+        return
+    if not is_number(value) or not 0 <= float(value) < np.inf:
         raise ValueError(f'tolerance is {value!r}; expected a number from 0 on')
+
+
+def check_key(key: Any) -> None:
+    """Checks that a key is one of JAX, new or old, or traced."""
+    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if typed and key.ndim == 0 or np.shape(key) == (2,) and getattr(key, 'dtype', '') == np.uint32:
+        return
+    raise ValueError(f'key is {key!r}; expected one key of JAX, such as jax.random.key(0)')

@@ -13,9 +13,11 @@ from tqdm import tqdm
 from jreid.clustering.checks import (
     check_counts,
     check_finite,
+    check_key,
     check_labels,
     check_samples,
     check_tolerance,
+    is_number,
 )
 from jreid.clustering.lloyd import KMeans, constrained_kmeans
 from jreid.clustering.scores import cluster_accuracy, silhouette_rows
@@ -120,14 +122,16 @@ def estimate_identities(
     3.3.
     """
     source, target, names, dense = _checked(source, source_labels, target)
+    check_key(key)
     check_counts(coarse=coarse, n_init=n_init)
+    check_counts(least=0, refine=refine, refinements=refinements, max_iterations=max_iterations)
     check_tolerance(tolerance)
     _check_sweep(images_per_identity, candidates, probe_splits, silhouette_sample, rule)
     identities, images = len(names), target.shape[0]
-    if identities < 2 or not 0 < probe_fraction < 1:
+    if identities < 2 or not is_number(probe_fraction) or not 0 < probe_fraction < 1:
         raise ValueError(
-            f'{identities} source identities and probe_fraction {probe_fraction}; expected at least'
-            ' 2 identities and a fraction between 0 and 1'
+            f'{identities} source identities and probe_fraction {probe_fraction!r}; expected at'
+            ' least 2 identities and a fraction between 0 and 1'
         )
     if candidates is None:
         low, high = (
@@ -298,7 +302,8 @@ def _check_sweep(
     rule: Any,
 ) -> None:
     """Checks the arguments of the sweep before anything is computed."""
-    if len(images_per_identity) != 2 or not all(0 < x < np.inf for x in images_per_identity):
+    pair = isinstance(images_per_identity, Sequence | np.ndarray) and len(images_per_identity) == 2
+    if not pair or not all(is_number(x) and 0 < x < np.inf for x in images_per_identity):
         raise ValueError(
             f'images_per_identity is {images_per_identity}; expected two numbers above 0, the least'
             ' and the greatest'
@@ -308,7 +313,7 @@ def _check_sweep(
     for name, count in (('probe_splits', probe_splits), ('silhouette_sample', silhouette_sample)):
         if count is not None:
             check_counts(**{name: count})
-    if rule not in ('mean', 'accuracy', 'silhouette'):
+    if not isinstance(rule, str) or rule not in ('mean', 'accuracy', 'silhouette'):
         raise ValueError(f"rule is {rule!r}; expected 'mean', 'accuracy' or 'silhouette'")
 
 

@@ -9,7 +9,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jreid.clustering.checks import check_counts, check_labels, check_samples, check_tolerance
+from jreid.clustering.checks import (
+    check_counts,
+    check_key,
+    check_labels,
+    check_samples,
+    check_tolerance,
+)
 from jreid.clustering.seeding import seed
 from jreid.clustering.tiles import inertia, merge_nearest, sum_by_label
 
@@ -107,16 +113,23 @@ def constrained_kmeans(
     Reference: Basu et al. 2002 (constrained k-means); Han et al. 2019, section 3.3; Wang and Hu
     2020 (DMTNet), section III-C.
     """
+    check_key(key)
     x = check_samples('samples', x)
     if not isinstance(given, jax.core.Tracer):
         given = check_labels('given', given, x.shape[0])
     given = jnp.asarray(given, jnp.int32)
-    where = jnp.ones(x.shape[0], bool) if where is None else jnp.asarray(where)
+    if where is None:
+        where = np.ones(x.shape[0], bool)
+    elif not isinstance(where, np.ndarray | jax.Array):
+        where = np.asarray(where, None if np.ndim(where) else object)
     if where.shape != (x.shape[0],) or where.dtype != bool:
         raise ValueError(
             f'where is {where.dtype} {where.shape}; expected bool [{x.shape[0]}], one per sample'
         )
+    where = jnp.asarray(where)
     check_counts(k=k, n_init=n_init)
+    if k_max is not None:
+        check_counts(k_max=k_max)
     check_counts(least=0, max_iterations=max_iterations)
     check_tolerance(tolerance)
     if k_max is None:

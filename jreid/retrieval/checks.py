@@ -89,7 +89,12 @@ def check_labels(name: str, labels: Any) -> np.ndarray:
     Raises:
       ValueError: not one per image, or neither whole numbers nor words.
     """
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError as error:
+        raise ValueError(
+            f'{name} are lists of different lengths; expected one per image, [images]'
+        ) from error
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -98,6 +103,10 @@ def check_labels(name: str, labels: Any) -> np.ndarray:
         array = array.astype(np.str_)
     if array.dtype.kind == 'U':
         return array
+    if array.dtype.kind in 'fu' and (array >= 2**63).any():
+        raise ValueError(
+            f'{name} hold {array.max()}; expected whole numbers below 2**63 (int64), or words'
+        )
     if array.dtype.kind == 'f':
         whole = np.isfinite(array) & (array == np.round(array))
         if not whole.all():
@@ -148,11 +157,18 @@ def is_number(value: Any) -> bool:
 
 
 def check_positive(**counts: Any) -> None:
-    """Checks that values, named as in the call, are whole numbers of at least 1."""
+    """Checks that values, named as in the call, are whole numbers of at least 1; True is none."""
     for name, value in counts.items():
         try:
-            number = operator.index(value)
+            number = 0 if isinstance(value, bool) else operator.index(value)
         except TypeError:
             number = 0
         if number < 1:
             raise ValueError(f'{name} is {value!r}; expected a whole number, at least 1')
+
+
+def check_switch(**switches: Any) -> None:
+    """Checks that values, named as in the call, are True or False: NaN counts as true."""
+    for name, value in switches.items():
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f'{name} is {value!r}; expected True or False')

@@ -97,7 +97,7 @@ def blocks(
     2, computed as |x/|x| - y/|y||^2 / 2.
     """
     check_positive(block_size=block_size)
-    if distance not in ('euclidean', 'cosine', 'sqeuclidean'):
+    if not isinstance(distance, str) or distance not in ('euclidean', 'cosine', 'sqeuclidean'):
         raise ValueError(
             f"distance is {distance!r}; expected 'euclidean', 'cosine' or 'sqeuclidean'"
         )

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from jreid.retrieval.checks import Array, Labels, check_distances, check_pair
+from jreid.retrieval.checks import Array, Labels, check_distances, check_pair, check_switch
 from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
 from jreid.retrieval.match_ranks import match_ranks
 from jreid.retrieval.relevance import check_sizes, relevance
@@ -96,8 +96,9 @@ def evaluate(
     Raises:
       ValueError: NaN or infinite features, sizes that do not fit, or no query with a match.
     """
-    check_ranks(ranks)
+    ranks = check_ranks(ranks)
     check_definition(average_precision)
+    check_switch(normalise=normalise)
     x, y = check_pair(query, gallery)
     if normalise:
         x, y = unit(x), unit(y)
@@ -130,7 +131,7 @@ def evaluate_distances(
     Raises:
       ValueError: NaN distances of ranked images, sizes that do not fit, or no query with a match.
     """
-    check_ranks(ranks)
+    ranks = check_ranks(ranks)
     check_definition(average_precision)
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     distances = check_distances(distances)
@@ -145,21 +146,27 @@ def evaluate_distances(
     )
 
 
+_HIGHEST = 1 << 24
+"""The curve has one number per rank up to the highest."""
+
+
 def _is_rank(k: object) -> bool:
-    return isinstance(k, int | np.integer) and int(k) >= 1
+    return isinstance(k, int | np.integer) and k is not True and 1 <= int(k) <= _HIGHEST
 
 
 def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
     """Returns the ranks as a tuple after checking that there are some, all of at least 1."""
-    several = isinstance(ranks, Iterable) and not isinstance(ranks, str)
-    if not several or not len(ranks) or not all(_is_rank(k) for k in ranks):
-        raise ValueError(f'ranks are {ranks!r}; expected one or more whole numbers from 1')
-    return tuple(int(k) for k in ranks)
+    several = tuple(ranks) if isinstance(ranks, Iterable) and not isinstance(ranks, str) else ()
+    if not several or not all(_is_rank(k) for k in several):
+        raise ValueError(
+            f'ranks are {ranks!r}; expected one or more whole numbers from 1 to {_HIGHEST:,}'
+        )
+    return tuple(int(k) for k in several)
 
 
 def check_definition(average_precision: str) -> None:
     """Checks that the definition of average precision is known."""
-    if average_precision not in DEFINITIONS:
+    if not isinstance(average_precision, str) or average_precision not in DEFINITIONS:
         raise ValueError(
             f"average_precision is {average_precision!r}; expected 'rank' or 'trapezoid'"
         )

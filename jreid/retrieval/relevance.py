@@ -109,7 +109,7 @@ def relevance(
         if qcam.shape != qid.shape or gcam.shape != gid.shape:
             raise ValueError(
                 f'{qcam.shape[0]} query and {gcam.shape[0]} gallery cameras for {qid.shape[0]}'
-                f' queries and {gid.shape[0]} gallery images'
+                f' queries and {gid.shape[0]} gallery images; expected one camera per image'
             )
         own_camera = qcam[row] == gcam[column]
 

@@ -16,6 +16,7 @@ from jreid.retrieval.checks import (
     check_distances,
     check_pair,
     check_positive,
+    check_switch,
     is_number,
 )
 from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
@@ -107,6 +108,7 @@ def verification(
     distance, as that of scikit-learn's `roc_curve` without its dropped points.
     """
     check_positive(block_size=block_size)
+    check_switch(normalise=normalise)
     x, y = check_pair(query, gallery)
     if normalise:
         x, y = unit(x), unit(y)
@@ -192,9 +194,10 @@ def _verify(
     rates: Sequence[float],
 ) -> Verification:
     """Counts the different pairs between the distances of the same pairs, and reads the curve."""
-    several = isinstance(rates, Iterable) and not isinstance(rates, str) and len(rates) > 0
-    if not several or not all(is_number(rate) and 0 < rate <= 1 for rate in rates):
+    several = tuple(rates) if isinstance(rates, Iterable) and not isinstance(rates, str) else ()
+    if not several or not all(is_number(rate) and 0 < rate <= 1 for rate in several):
         raise ValueError(f'rates are {rates!r}; expected one or more numbers in (0, 1]')
+    rates = several
     at, times = np.unique(same, return_counts=True)
     below, upto = np.zeros(at.size, np.int64), np.zeros(at.size, np.int64)
     inner = np.zeros(edges.size - 2, np.int64)

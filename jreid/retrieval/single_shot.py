@@ -6,7 +6,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from jreid.retrieval.checks import Array, Labels, check_distances, check_pair, check_positive
+from jreid.retrieval.checks import (
+    Array,
+    Labels,
+    check_distances,
+    check_pair,
+    check_positive,
+    check_switch,
+)
 from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
 from jreid.retrieval.match_ranks import BlockRanks, block_ranks
 from jreid.retrieval.metrics import RANKS, check_ranks, check_valid
@@ -79,6 +86,7 @@ def single_shot_cmc(
     Raises:
       ValueError: NaN or infinite features, sizes that do not fit, or no query with a match.
     """
+    check_switch(normalise=normalise)
     x, y = check_pair(query, gallery)
     if normalise:
         x, y = unit(x), unit(y)
@@ -125,6 +133,8 @@ def _single_shot(
     shown = check_ranks(ranks)
     if repeats is not None:
         check_positive(repeats=repeats)
+        if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+            raise ValueError(f'seed is {seed!r}; expected a whole number from 0 on')
     valid = check_valid(related.matches)
     identities = Identities(related.gallery_ids)
     weight = 1 / related.matches.clip(1)

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float
 
-from jreid.retrieval.checks import Array, Labels, check_distances, check_pair, check_positive
+from jreid.retrieval.checks import (
+    Array,
+    Labels,
+    check_distances,
+    check_pair,
+    check_positive,
+    check_switch,
+)
 from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
 from jreid.retrieval.relevance import Relevance, check_sizes, relevance
 
@@ -49,6 +56,7 @@ def top_ranked(
       ValueError: NaN or infinite features, sizes that do not fit, or k below 1.
     """
     check_positive(k=k)
+    check_switch(normalise=normalise)
     x, y = check_pair(query, gallery)
     if normalise:
         x, y = unit(x), unit(y)

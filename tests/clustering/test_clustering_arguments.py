@@ -44,7 +44,7 @@ def call(name, **changes):
     function = inspect.unwrap(getattr(clustering, name))
     keyed = 'key' in inspect.signature(function).parameters
     key = {'key': jax.random.key(0)} if keyed else {}
-    return function(**key, **{**FUNCTIONS[name], **changes})
+    return function(**{**key, **FUNCTIONS[name], **changes})
 
 
 takes = functools.partial(taking, FUNCTIONS)
@@ -98,6 +98,9 @@ LABELLED = takes('source_labels', 'given', 'labels', 'true', 'predicted')
         (lambda labels: labels + 0.5, 'hold .*expected whole numbers'),
         (lambda labels: np.stack([labels, labels], 1), r'have shape \(12, 2\)'),
         (lambda labels: labels.astype(complex), 'are complex128'),
+        (lambda labels: [[1, 2], [3]], 'are lists of different lengths; expected one label per'),
+        (lambda labels: labels.astype(np.uint64) + 2**63, 'hold 9.*; expected whole numbers below'),
+        (lambda labels: labels + 1e300, r'hold 1e\+300; expected whole numbers below 2\*\*63'),
     ],
 )
 @pytest.mark.parametrize(('name', 'key'), LABELLED)
@@ -125,7 +128,7 @@ def test_words_are_labels_where_numbers_are_only_names():
             call(name, **{key: words})
 
 
-COUNTS = ('k', 'n_init', 'block_size', 'coarse', 'total', 'probe_splits')
+COUNTS = ('k', 'k_max', 'n_init', 'block_size', 'coarse', 'total', 'probe_splits')
 HAVE = [
     (name, key)
     for name in FUNCTIONS
@@ -134,7 +137,7 @@ HAVE = [
 ]
 
 
-@pytest.mark.parametrize('value', [0, 2.5, '3'])
+@pytest.mark.parametrize('value', [0, 2.5, '3', True])
 @pytest.mark.parametrize(('name', 'key'), HAVE)
 def test_counts_below_one_or_not_whole(name, key, value):
     with pytest.raises(ValueError, match=f'{key} is .*expected a whole number, at least 1'):
@@ -148,6 +151,12 @@ def test_counts_below_one_or_not_whole(name, key, value):
         ('kmeans', {'max_iterations': -1}, 'max_iterations is -1; .*at least 0'),
         ('estimate_identities', {'max_iterations': 1.5}, 'max_iterations is 1.5'),
         ('kmeans', {'tolerance': -1}, 'tolerance is -1'),
+        ('kmeans', {'tolerance': 'a'}, "tolerance is 'a'; expected a number from 0 on"),
+        ('kmeans', {'key': None}, 'key is None; expected one key of JAX'),
+        ('cluster_target', {'key': 3}, 'key is 3; expected one key of JAX'),
+        ('estimate_identities', {'key': jax.random.split(jax.random.key(0))}, 'expected one key'),
+        ('kmeans', {'where': 'a'}, r'where is object \(\)'),
+        ('kmeans', {'where': ['a'] * 12}, r'where is <U1 \(12,\); expected bool'),
         ('kmeans', {'where': np.ones(11, bool)}, r'where is bool \(11,\)'),
         ('kmeans', {'where': np.ones(12)}, r'where is float.. \(12,\); expected bool'),
         ('dbscan', {'eps': np.nan}, 'eps is nan'),
@@ -163,7 +172,21 @@ def test_counts_below_one_or_not_whole(name, key, value):
         ('estimate_identities', {'candidates': [5.5]}, 'candidates hold 5.5'),
         ('estimate_identities', {'candidates': [2]}, 'expected totals from 4'),
         ('estimate_identities', {'probe_fraction': np.nan}, 'probe_fraction nan'),
+        (
+            'estimate_identities',
+            {'probe_fraction': 'a'},
+            "probe_fraction 'a'; expected .* fraction",
+        ),
         ('estimate_identities', {'images_per_identity': (0, 4)}, 'images_per_identity is'),
+        ('estimate_identities', {'images_per_identity': 4}, 'is 4; expected two numbers above 0'),
+        ('estimate_identities', {'images_per_identity': 'ab'}, 'is ab; expected two numbers'),
+        ('estimate_identities', {'refinements': 1.5}, 'refinements is 1.5; .* whole number, at'),
+        (
+            'estimate_identities',
+            {'refine': -1},
+            'refine is -1; expected a whole number, at least 0',
+        ),
+        ('estimate_identities', {'rule': LABELS}, 'rule is array'),
         ('estimate_identities', {'rule': 'median'}, "rule is 'median'"),
         ('cluster_target', {'total': 2}, 'total is 2; expected from 4'),
     ],

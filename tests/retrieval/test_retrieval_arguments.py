@@ -106,12 +106,19 @@ def test_distances_that_are_nan(name, key):
         (lambda ids: np.where(ids == 1, np.nan, ids * 1.0) + 0 * (ids == 0), 'hold nan|expected'),
         (lambda ids: np.stack([ids, ids], 1), r'have shape \(\d, 2\); expected one per image'),
         (lambda ids: ids.astype(complex), 'are complex128'),
+        (lambda ids: [[1], [2, 3]], 'are lists of different lengths; expected one per image'),
+        (lambda ids: ids.astype(np.uint64) + 2**63, 'hold 9.*; expected whole numbers below'),
         (lambda ids: ids.astype(str), 'are (words|numbers) and gallery'),
     ],
 )
 def test_labels_of_another_form(name, key, change, message):
     changed = change(LABELS[key])
-    if changed.dtype.kind == 'f' and not np.isnan(changed).any() and (changed % 1 == 0).all():
+    if (
+        isinstance(changed, np.ndarray)
+        and changed.dtype.kind == 'f'
+        and not np.isnan(changed).any()
+        and (changed % 1 == 0).all()
+    ):
         return  # no label of this side is 1
     with pytest.raises(ValueError, match=message):
         call(name, **{key: changed})
@@ -155,7 +162,7 @@ HAVE = [
 ]
 
 
-@pytest.mark.parametrize('value', [0, -1, 2.5, '3', np.nan])
+@pytest.mark.parametrize('value', [0, -1, 2.5, '3', np.nan, True])
 @pytest.mark.parametrize(('name', 'key'), HAVE)
 def test_counts_below_one_or_not_whole(name, key, value):
     with pytest.raises(ValueError, match=f'{key} is .*expected a whole number, at least 1'):
@@ -176,11 +183,27 @@ def test_counts_below_one_or_not_whole(name, key, value):
         ('pairwise', {'gallery': Y[:, :2]}, '4 wide and gallery features 2'),
         ('nearest', {'y': Y[:, :2]}, '4 wide and gallery features 2'),
         ('verification', {'rates': (np.nan,)}, 'rates are'),
+        ('verification', {'rates': [{1}]}, 'rates are'),
+        ('evaluate', {'ranks': (2**63,)}, 'ranks are .*; expected .* from 1 to 16,777,216'),
+        ('evaluate', {'ranks': (True,)}, 'ranks are'),
+        ('evaluate', {'average_precision': ['rank']}, r"average_precision is \['rank'\]; expected"),
+        ('pairwise', {'distance': X}, 'distance is array'),
+        ('single_shot_cmc', {'seed': -1, 'repeats': 2}, 'seed is -1; expected a whole number from'),
+        ('evaluate', {'query_cameras': QCAM[:3]}, '3 query and .*; expected one camera per image'),
+        *(
+            (name, {'normalise': np.nan}, 'normalise is nan; expected True or False')
+            for name in ('evaluate', 'single_shot_cmc', 'top_ranked', 'verification')
+        ),
     ],
 )
 def test_other_values_out_of_range(name, changes, message):
     with pytest.raises(ValueError, match=message):
         call(name, **changes)
+
+
+def test_ranks_and_rates_of_a_generator():
+    assert call('evaluate', ranks=(k for k in (1, 2))).ranks == (1, 2)
+    assert call('verification', rates=(rate for rate in (0.1, 1))).rates == (0.1, 1)
 
 
 def test_features_of_other_kinds_of_numbers_work():
