@@ -121,6 +121,8 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid extract') -> 
     try:
         if arguments.batch < 1:
             raise ValueError(f'--batch is {arguments.batch}; expected 1 or more images per step')
+        if arguments.every < 1:
+            raise ValueError(f'--every is {arguments.every}; expected 1 (each frame) or more')
         format = arguments.format or format_of(arguments.out)
         # What cannot be written is said before the minutes that features take.
         check_path(arguments.out, format)

@@ -56,8 +56,10 @@ class Features:
         """Reads what `save` or a run wrote, or features of another program, whose `run` is ''.
 
         Raises:
-          ValueError: the file is damaged or another kind of file.
+          ValueError: the file is damaged or another kind of file, or a folder.
         """
+        if (folder := pathlib.Path(path)).is_dir():
+            raise ValueError(_no_file(folder))
         if is_foreign(path):
             return Features(*read_foreign(path), '')
         expected = 'a file that jreid extract wrote'
@@ -92,6 +94,17 @@ class Features:
             arrays.get('camera_name'),
         )
         return Features(images, arrays['features'], run)
+
+
+def _no_file(folder: pathlib.Path) -> str:
+    """Says what a folder is, and how a run's becomes features."""
+    if not (folder / 'config.json').is_file():
+        return f'{folder} is a folder; expected a file of features, such as jreid extract writes'
+    kept = folder / 'features.npz'
+    return (
+        f'{folder} is a run; expected features: jreid extract {folder} IMAGES --out=FILE.npz'
+        f'{f" writes them; or its target{chr(39)}s, {kept}" if kept.is_file() else " writes them"}'
+    )
 
 
 HERE = '.'

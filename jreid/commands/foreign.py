@@ -15,6 +15,8 @@ IDENTITIES = ('identity', 'identities', 'ids', 'pids', 'labels')
 CAMERAS = ('camera', 'cameras', 'camids', 'cams')
 PATHS = ('path', 'paths', 'image', 'images', 'names')
 """Names of arrays, the first of which that is there is read."""
+PIXELS = ('image', 'images')
+"""Of `PATHS`, the names that are read where they hold words, and passed over where they do not."""
 
 
 def is_foreign(path: str | os.PathLike[str]) -> bool:
@@ -62,7 +64,9 @@ def read_foreign(path: str | os.PathLike[str]) -> tuple[Listing, np.ndarray]:
         numbers = table.numbered(texts, keep=True)
         labels[label] = np.asarray([numbers.get(text, UNKNOWN) for text in texts], np.int32)
         labels[f'{label}_name'] = np.asarray(texts, np.str_)
-    paths = one(PATHS)
+    # An array `images` may as well hold the pixels.
+    words = [n for n in PATHS if n not in PIXELS or n in arrays and arrays[n].dtype.kind in 'US']
+    paths = one(tuple(words))
     if paths is None:
         paths = np.asarray([f'row{i}' for i in range(count)])
     paths = _decoded(paths)
@@ -77,11 +81,14 @@ def read_foreign(path: str | os.PathLike[str]) -> tuple[Listing, np.ndarray]:
 def _labels(labels: np.ndarray | None, count: int, what: str, path: object) -> list[str]:
     """Returns labels as texts, '' where unknown, from whole numbers or words [N] or [N, 1].
 
+    Whole numbers may be of floating point, as pandas keeps a column with gaps: NaN is unknown.
     So the same number and the same word are the same in two files, whatever else these hold.
     """
     if labels is None:
         return [''] * count
     labels = _decoded(labels)
+    if labels.dtype.kind == 'f':
+        labels = _whole(labels, what, path)
     if labels.dtype.kind not in 'iuU' or labels.shape not in ((count,), (count, 1), (1, count)):
         raise ValueError(
             f'{path}: {what} are {labels.dtype} {labels.shape}; expected whole numbers or words'
@@ -93,6 +100,17 @@ def _labels(labels: np.ndarray | None, count: int, what: str, path: object) -> l
         )
     texts = [table.label(str(text), what, str(path)) for text in labels.reshape(-1)]
     return ['' if text == table.JUNK else text for text in texts]
+
+
+def _whole(labels: np.ndarray, what: str, path: object) -> np.ndarray:
+    """Returns whole numbers of floating point as int64; NaN becomes -1, unknown."""
+    known = ~np.isnan(labels)
+    exact = known & (np.abs(labels) < 2**63) & (labels == np.round(labels))
+    if (wrong := labels[known & ~exact]).size:
+        raise ValueError(
+            f'{path}: {what} hold {wrong[0]}; expected whole numbers (NaN where unknown) or words'
+        )
+    return np.where(known, labels, UNKNOWN).astype(np.int64)
 
 
 def _decoded(array: np.ndarray) -> np.ndarray:

@@ -173,6 +173,10 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid rank') -> int
         '--run', help="the run that extracts the queries' features (default: the gallery's)"
     )
     parser.add_argument(
+        '--root', help='folder that the images of a CSV file must lie in (default: its own)'
+    )
+    parser.add_argument('--skip-bad', action='store_true', help='leave unreadable images out')
+    parser.add_argument(
         '--top', type=int, default=10, help='gallery images per query (default: 10)'
     )
     parser.add_argument(
@@ -206,7 +210,12 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid rank') -> int
         else:
             query = extract(
                 arguments.run or gallery.run,
-                listing(arguments.query),
+                listing(
+                    arguments.query,
+                    root=arguments.root,
+                    bad_files='skip' if arguments.skip_bad else 'error',
+                ),
+                skip_bad=arguments.skip_bad,
                 progress=len(arguments.query) > 1,
             )
         ranking = ranked(query, gallery, k=arguments.top, other_cameras=arguments.other_cameras)

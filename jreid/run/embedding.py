@@ -17,7 +17,10 @@ from jreid.retrieval import unit
 
 One = str | pathlib.Path | np.ndarray | jax.Array | Image.Image
 Images = One | Iterable[One]
-"""One image or several: the path of a file, a Pillow image, or uint8 RGB [H, W, 3] of any size."""
+"""One image or several: the path of a file, a Pillow image, or uint8 RGB [H, W, 3] of any size.
+
+Arrays of other libraries on the CPU, such as PyTorch's tensors, are read as numpy's.
+"""
 Embed = Callable[[np.ndarray], Any]
 """uint8 images [B, H, W, 3] of the model's size -> features [B, D]."""
 
@@ -31,8 +34,9 @@ class FeatureModel:
 
     It takes one image or several: paths, Pillow images, uint8 RGB arrays [H, W, 3] or
     [N, H, W, 3], or an iterable that mixes them, such as a generator, of which only one batch is in
-    memory. Images of another size are resized as in training; those of files and of Pillow are
-    turned upright by their EXIF orientation. Grey arrays [H, W] are taken for RGB.
+    memory. Arrays may be those of other libraries on the CPU, such as PyTorch's tensors. Images of
+    another size are resized as in training; those of files and of Pillow are turned upright by
+    their EXIF orientation. Grey arrays [H, W] are taken for RGB.
 
     It unpacks as `embed, config = jreid.load_run(...)`.
 
@@ -101,6 +105,7 @@ def each(images: Images) -> Iterator[One]:
       TypeError: neither an image nor an iterable of images.
       ValueError: an array of another number of dimensions.
     """
+    images = _array(images, 'images are')
     if isinstance(images, str | os.PathLike | Image.Image):
         yield images
     elif isinstance(images, np.ndarray | jax.Array):
@@ -113,7 +118,7 @@ def each(images: Images) -> Iterator[One]:
         elif array.size:
             raise ValueError(
                 f'an array {array.shape}; expected one image [H, W, 3], several [N, H, W, 3], or a'
-                ' list of images'
+                f' list of images{_turned(array)}'
             )
     elif isinstance(images, Iterable) and not isinstance(images, bytes | dict):
         yield from images
@@ -122,6 +127,33 @@ def each(images: Images) -> Iterator[One]:
             f'images are a {type(images).__name__}; expected paths, Pillow images or uint8 RGB'
             ' arrays, one or several'
         )
+
+
+def _array(value: Any, what: str) -> Any:
+    """Returns an array of another library, such as a PyTorch tensor, as numpy's; others as is.
+
+    Raises:
+      TypeError: it cannot be read, since it lies on a device or has a gradient.
+    """
+    if isinstance(value, str | os.PathLike | np.ndarray | jax.Array | Image.Image):
+        return value
+    try:
+        if hasattr(value, '__array__'):
+            return np.asarray(value)
+        return np.from_dlpack(value) if hasattr(value, '__dlpack__') else value
+    # Each library has errors of its own kind.
+    except Exception as error:
+        raise TypeError(
+            f'{what} a {type(value).__name__} that cannot be read as an array ({error}); expected'
+            " one on the CPU without a gradient, such as PyTorch's tensor.detach().cpu()"
+        ) from error
+
+
+def _turned(array: np.ndarray) -> str:
+    """Says what to do with channels that come first, as PyTorch has them."""
+    if array.ndim < 3 or array.shape[-3] not in (1, 3) or array.shape[-1] in (1, 3):
+        return ''
+    return '; channels come last: numpy.moveaxis(array, -3, -1)'
 
 
 def pixels(image: Any, size: tuple[int, int], place: int = 0) -> np.ndarray:
@@ -136,6 +168,7 @@ def pixels(image: Any, size: tuple[int, int], place: int = 0) -> np.ndarray:
       ValueError: an array of another type or shape; BadImageError for files.
       TypeError: something that is no image.
     """
+    image = _array(image, f'image {place} is')
     if isinstance(image, str | os.PathLike):
         return decode(os.fspath(image), size)
     if isinstance(image, np.ndarray | jax.Array):
@@ -146,6 +179,7 @@ def pixels(image: Any, size: tuple[int, int], place: int = 0) -> np.ndarray:
             raise ValueError(
                 f'image {place} is {array.dtype} {array.shape}; expected uint8 RGB [H, W, 3], 0 to'
                 ' 255 (numbers from 0 to 1 times 255; BGR of OpenCV as image[..., ::-1])'
+                f'{_turned(array)}'
             )
         if array.shape[:2] == tuple(size):
             return array

@@ -228,11 +228,16 @@ def _left_out(source: Splits, target: Splits) -> str:
 
 
 def _options(settings: Mapping[str, Any], role: str) -> dict[str, Any]:
-    """Returns the options of a set's loader, with `data.bad_files` for loaders that know it."""
+    """Returns the options of a set's loader.
+
+    Loaders that know them also get `data.bad_files` and, where they write images, `pack_folder`.
+    """
     options = dict(settings[f'{role}_options'])
     loader = LOADERS.get(settings[role])
-    if loader and 'bad_files' in inspect.signature(loader).parameters:
-        options.setdefault('bad_files', settings['bad_files'])
+    known = inspect.signature(loader).parameters if loader else ()
+    for name in ('bad_files', 'pack_folder'):
+        if name in known:
+            options.setdefault(name, settings[name] or None)
     return options
 
 

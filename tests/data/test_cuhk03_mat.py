@@ -9,7 +9,9 @@ from PIL import Image
 from scipy.io import savemat
 
 import jreid.data
+from jreid.configs import base
 from jreid.data.datasets import cuhk03_mat
+from jreid.training import data as opening
 
 h5py = pytest.importorskip('h5py')
 
@@ -148,6 +150,18 @@ def test_unpacking_happens_once_and_whole(shipped, cache, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         cuhk03_mat.unpack(shipped, 'detected')
     assert sorted(os.listdir(place)) == ['detected.lock', 'images_labeled', 'labeled.lock']
+
+
+def test_a_run_keeps_the_images_where_it_keeps_its_packs(shipped, cache, tmp_path):
+    settings = base.get_config().data
+    settings.source, settings.root = 'cuhk03', str(shipped.parents[2])
+    settings.pack_folder = str(tmp_path / 'packs')
+    settings.source_options = {'protocol': 'classic', 'test_people': 2, 'expected': False}
+    splits, query, _ = opening.open_test(settings, 'source')
+    kept = str(tmp_path / 'packs' / 'cuhk03')
+    assert all(path.startswith(kept) for path in splits.query.path.tolist())
+    assert np.asarray(next(iter(query.images(np.zeros((1, 1), int))))).any()
+    assert not cache.exists()
 
 
 def test_extracted_images_go_before_the_file(shipped, tmp_path, photos):

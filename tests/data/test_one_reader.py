@@ -76,6 +76,31 @@ def test_labels_as_pandas_writes_them(tmp_path, photos):
     assert sum(line.strip().startswith(note) for line in splits.summary().splitlines()) == 1
 
 
+def test_a_gallery_of_junk_alone_is_refused(tmp_path, photos):
+    photos(tmp_path, ['train/1/a_c1.jpg', 'query/7/c_c1.jpg', 'gallery/-1/d_c2.jpg'])
+    with pytest.raises(ValueError, match=r'all 1 gallery images are junk \(-1\), e.g. .*d_c2.jpg'):
+        jreid.data.load('folder', tmp_path)
+
+
+def test_names_that_look_like_gaps_are_names(tmp_path, photos):
+    names = ['Nan', 'NaN', 'None', 'null', 'NA']
+    photos(tmp_path, [f'{i}.jpg' for i in range(7)])
+    rows = [f'{i}.jpg,{name},1,train' for i, name in enumerate(names)]
+    (tmp_path / 'index.csv').write_text(
+        '\n'.join([HEADER, *rows, '5.jpg,,1,train', '6.jpg,nan,1,train']) + '\n'
+    )
+    splits = jreid.data.load('folder', tmp_path)
+    assert splits.train.identity.tolist() == [2, 1, 3, 4, 0, -1, -1]
+    assert '1 labels of index.csv are nan, as pandas writes gaps: read as empty' in splits.notes
+
+
+def test_spaces_around_the_name_of_an_image(tmp_path, photos):
+    photos(tmp_path, ['1.jpg', ' 2.jpg'])
+    (tmp_path / 'index.csv').write_text(f'{HEADER}\n1.jpg ,1,1,train\n 2.jpg,1,2,train\n')
+    paths = jreid.data.load('folder', tmp_path).train.path
+    assert [path.rsplit('/', 1)[1] for path in paths] == ['1.jpg', ' 2.jpg']
+
+
 @pytest.mark.parametrize(('value', 'column'), [('1.5', 'camera'), ('-2', 'camera')])
 def test_numbers_that_are_no_label(tmp_path, photos, value, column):
     photos(tmp_path, ['1.jpg'])

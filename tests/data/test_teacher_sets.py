@@ -319,6 +319,9 @@ def test_densepose(tmp_path):
     with pytest.raises(FileNotFoundError, match='is in none of train2014, val2014'):
         data.load('densepose', tmp_path, crops=str(tmp_path / 'others'), progress=False)
     assert not list((tmp_path / 'others').iterdir())
+    with pytest.raises(FileNotFoundError, match='is in none of train2014, val2014'):
+        data.load('densepose', tmp_path, pack_folder=str(tmp_path / 'packs'), progress=False)
+    assert (tmp_path / 'packs' / 'densepose').is_dir()
     # Names that lead out of the folder, and damaged annotations.
     annotation = root / 'annotations' / 'densepose_coco_2014_train.json'
     content = json.loads(annotation.read_text())

@@ -177,8 +177,8 @@ def test_unpacked_numbers_and_further_blobs(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (b'', 'has no layer with weights; expected a .caffemodel'),
-        (b'name: "AlexNet"\nlayer {\n', 'is no .caffemodel that can be read'),
+        (b'', 'is an empty file; expected weights'),
+        (b'name: "AlexNet"\nlayer {\n', 'is a text, which begins with .name: "Alex'),
         (bytes([0xA2, 0x06, 100, 1]), 'cut short'),
         (bytes([0xA2, 0x06, 7, 0x3A, 5, 0x2A, 3, 0, 0, 0]), 'buffer size must be a multiple'),
         (bytes([0x12, 2, 0x0A, 0]), "Caffe's first format"),
@@ -319,7 +319,7 @@ def test_npz_that_is_refused(tmp_path):
         WeightsError, match='no .npz of arrays that can be read: Object arrays cannot be loaded'
     ):
         read_weights(tmp_path / 'objects.npz')
-    (tmp_path / 'text.npz').write_text('conv1')
+    (tmp_path / 'text.npz').write_bytes(b'\x01conv1')
     with pytest.raises(WeightsError, match='no .npz of arrays that can be read'):
         read_weights(tmp_path / 'text.npz')
     with zipfile.ZipFile(tmp_path / 'cut.npz', 'w') as archive:

@@ -93,6 +93,23 @@ def test_what_is_no_weight_file_is_answered_with_what_to_do(tmp_path, raw, messa
         read_weights(tmp_path / 'w.pth')
 
 
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors', '.npz', '.pb', '.onnx', '.caffemodel'])
+@pytest.mark.parametrize(
+    ('raw', 'message'),
+    [
+        (b'', 'is an empty file; expected weights'),
+        (b'see the readme\n', "is a text, which begins with 'see the readme'; expected weights"),
+        ('Gr\u00fc\u00dfe '.encode() * 99, 'is a text, which begins with'),
+        (b'\x02\0\0\0\0\0\0\0{}', 'holds no array; expected weights by their names'),
+        (b'\x00\xff' * 99, 'damaged or of another kind|cannot be read|is no|cut short'),
+    ],
+)
+def test_files_without_weights_are_answered(tmp_path, suffix, raw, message):
+    (tmp_path / f'w{suffix}').write_bytes(raw)
+    with pytest.raises(WeightsError, match=message):
+        read_weights(tmp_path / f'w{suffix}')
+
+
 def test_a_folder_is_no_weight_file(tmp_path):
     with pytest.raises(WeightsError, match='is a folder'):
         read_weights(tmp_path)

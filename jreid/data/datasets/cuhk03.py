@@ -40,6 +40,7 @@ def load(
     write_splits: str | None = None,
     expected: bool = True,
     bad_files: str = 'error',
+    pack_folder: str | None = None,
 ) -> Splits:
     """Reads the new protocol of CUHK03 or one of the 20 splits of the classic one.
 
@@ -48,7 +49,7 @@ def load(
 
     Args:
       root: the folder that holds cuhk-03.mat, or the folder above it. Its images are unpacked to
-        jreid's cache on first use. Where there are folders images_labeled and images_detected,
+        `pack_folder` on first use. Where there are folders images_labeled and images_detected,
         with images like 1_001_1_01.png (camera pair, person, view, image), these are read.
       images: 'labeled' (boxes drawn by people) or 'detected'.
       protocol: 'new', from the authors' .mat file. 'classic': queries from one view, the gallery
@@ -64,6 +65,7 @@ def load(
       shots: of a classic split. 'single': the gallery has one random image per person, drawn from
         (split_seed, split). 'all': all of them, from which `evaluation.single_shot` takes the
         expectation or draws.
+      pack_folder: where images are unpacked; None for jreid's cache.
       Others: see `jreid.data.datasets.viper.load`.
 
     The same view of all pairs counts as one camera: camera = view - 1, as in the authors' file.
@@ -91,7 +93,7 @@ def load(
         )
         beside = folder
     else:
-        folder, beside = cuhk03_mat.unpack(shipped, images), shipped.parent
+        folder, beside = cuhk03_mat.unpack(shipped, images, pack_folder), shipped.parent
     if protocol == 'new':
         splits = _new(folder, sub, _annotations(annotations, images, beside), bad_files)
         if expected:

@@ -27,22 +27,26 @@ IMAGES = 10
 """Images per person: five from each view."""
 
 
-def unpack(path: pathlib.Path, kind: str) -> pathlib.Path:
-    """Returns a folder with `images_<kind>`, writing the images to jreid's cache on first use.
+def unpack(
+    path: pathlib.Path, kind: str, folder: str | os.PathLike[str] | None = None
+) -> pathlib.Path:
+    """Returns a folder with `images_<kind>`, writing the images on first use.
 
-    The folder lies beside those of the packs and is named after the file's path, size and time of
-    change. It gets its name when it is complete.
+    The folder lies beside those of the packs, in `folder/cuhk03`, and is named after the file's
+    path, size and time of change. It gets its name when it is complete.
 
     Args:
       path: cuhk-03.mat.
       kind: 'labeled' or 'detected'.
+      folder: where packs are kept; None for jreid's cache.
 
     Raises:
       ValueError: the file is no such file.
     """
     status = path.stat()
     text = f'{path.resolve()} {status.st_size} {status.st_mtime_ns}'
-    place = cache_folder() / 'cuhk03' / hashlib.sha256(text.encode()).hexdigest()[:24]
+    kept = pathlib.Path(folder).expanduser().absolute() if folder else cache_folder()
+    place = kept / 'cuhk03' / hashlib.sha256(text.encode()).hexdigest()[:24]
     final = place / f'images_{kind}'
     if final.is_dir():
         return place

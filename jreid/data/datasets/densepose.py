@@ -40,6 +40,7 @@ def load(
     *,
     min_height: int = 64,
     crops: str | None = None,
+    pack_folder: str | None = None,
     progress: bool = True,
 ) -> Splits:
     """Cuts people with part masks out of COCO's images, once, and reads the crops.
@@ -47,7 +48,8 @@ def load(
     Args:
       root: the folder that holds annotations, train2014 and val2014, or the folder above it.
       min_height: smallest height of a person's box in pixels; smaller people are left out.
-      crops: where the crops are kept; None for the user's cache folder.
+      crops: where the crops are kept; None for `pack_folder/densepose`.
+      pack_folder: where packs are kept; None for the user's cache folder.
       progress: show a bar while cutting.
     """
     needed = tuple(f'annotations/{name}' for name in ANNOTATIONS.values())
@@ -58,9 +60,9 @@ def load(
     for name in needed:
         status = os.stat(folder / name)
         digest.update(f'{status.st_size} {status.st_mtime_ns}'.encode())
-    place = (
-        pathlib.Path(crops).expanduser().absolute() if crops else cache_folder() / 'densepose'
-    ) / digest.hexdigest()[:16]
+    kept = pathlib.Path(pack_folder).expanduser().absolute() if pack_folder else cache_folder()
+    place = pathlib.Path(crops).expanduser().absolute() if crops else kept / 'densepose'
+    place /= digest.hexdigest()[:16]
     if not place.is_dir():
         _cut_all(folder, place, min_height, progress)
     paths, masks, trained = [], [], []

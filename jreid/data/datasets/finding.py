@@ -157,6 +157,6 @@ def report_bad(
     if bad_files == 'error':
         raise ValueError(
             f"{text}. Mend or remove them, or pass bad_files='skip'"
-            ' (jreid train: --config.data.bad_files=skip; jreid extract: --skip-bad)'
+            ' (jreid train: --config.data.bad_files=skip; jreid extract, label, rank: --skip-bad)'
         )
     warnings.warn(f'left out: {text}', stacklevel=3)

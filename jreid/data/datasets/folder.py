@@ -101,6 +101,10 @@ def _from_csv(path: pathlib.Path, attributes: str | Sequence[str], bad_files: st
             f'columns of {path.name} that are not read: {", ".join(table.passed_over)} (the option'
             f' attributes, or names that begin with {tables.PREFIX!r}, would make them attributes)'
         )
+    if table.gaps:
+        notes.append(
+            f'{table.gaps:,} labels of {path.name} are nan, as pandas writes gaps: read as empty'
+        )
     rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
     for row in table.rows:
         rows[row.split].append(row)
@@ -125,6 +129,11 @@ def _splits(
                 f'{name}: {len(bad):,} of {len(rows[split]):,} {split} images have no identity,'
                 f' e.g. {bad[0]!r}; a test split needs all (a gallery may hold junk, -1)'
             )
+    if rows['gallery'] and all(row.identity == tables.JUNK for row in rows['gallery']):
+        raise ValueError(
+            f'{name}: all {len(rows["gallery"]):,} gallery images are junk (-1), e.g.'
+            f' {rows["gallery"][0].path!r}; expected images of people, which queries can find'
+        )
     for split in SPLITS:
         kept = tables.without_junk(rows[split])
         if junk := len(rows[split]) - len(kept):

@@ -15,6 +15,9 @@ JUNK = '-1'
 PREFIX = 'attribute_'
 """Begins the names of columns that are attributes."""
 
+GAP = 'nan'
+"""What pandas makes of a gap where it turns a column into words."""
+
 LABELS = ('identity', 'camera', 'split')
 _WHOLE = re.compile(r'(\d+|-1)(?:\.0*)?')
 _NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)')
@@ -41,11 +44,13 @@ class Table(NamedTuple):
       rows: of the images that can be used, in the order of the file.
       attributes: names of the attributes.
       passed_over: columns that were not read.
+      gaps: number of identities and cameras that are `nan` and were read as empty.
     """
 
     rows: list[Row]
     attributes: tuple[str, ...]
     passed_over: tuple[str, ...]
+    gaps: int = 0
 
 
 def read(
@@ -121,15 +126,18 @@ def _read(
     if any(columns.count(c) > 1 for c in used) or len(set(names)) < len(names):
         raise ValueError(f'{table} has a column twice: {columns}')
     rows: list[Row] = []
-    missing, empty, paths = [], [], set()
+    missing, empty, paths, gaps = [], [], set(), 0
     for values in reader:
         at = f'{table}, line {reader.line_num}'
         if None in values or None in values.values():
             raise ValueError(f'{at}: expected {len(columns)} values, {",".join(columns)}')
         path = _image(table, values[main], root, at, advice)
+        if values[main] != values[main].strip() and not os.path.isfile(path):
+            path = _image(table, values[main].strip(), root, at, advice)
         if path in paths:
             raise ValueError(f'{at}: {values[main]!r} was named before; an image has one row')
         paths.add(path)
+        gaps += sum(values.get(name, '').strip() == GAP for name in ('identity', 'camera'))
         camera = label(values.get('camera', ''), 'camera', at)
         row = Row(
             path,
@@ -149,7 +157,7 @@ def _read(
     finding.report_bad(missing, len(paths), table, 'do not exist', bad_files)
     finding.report_bad(empty, len(paths), table, 'are empty files', bad_files)
     passed_over = tuple(c or '(no name)' for c in columns if c not in used)
-    return Table(rows, names, passed_over)
+    return Table(rows, names, passed_over, gaps)
 
 
 def _image(table: pathlib.Path, name: str, root: pathlib.Path, at: str, advice: str) -> str:
@@ -167,7 +175,8 @@ def _image(table: pathlib.Path, name: str, root: pathlib.Path, at: str, advice: 
 def label(text: str, what: str, at: str) -> str:
     """Returns a label as a row holds it: a number without its fraction, a word, or ''.
 
-    pandas writes the whole numbers of a column with gaps as 1.0, and gaps may be nan.
+    pandas writes the whole numbers of a column with gaps as 1.0, and gaps may be nan. Nan, None and
+    the like are names.
 
     Raises:
       ValueError: control characters, a negative number other than -1, or a fraction.
@@ -175,7 +184,7 @@ def label(text: str, what: str, at: str) -> str:
     text = text.strip()
     if finding.control_characters(text):
         raise ValueError(f'{at}: {text!r} holds control characters; expected a number or a word')
-    if text.lower() == 'nan':
+    if text == GAP:
         return ''
     if match := _WHOLE.fullmatch(text):
         return match[1]

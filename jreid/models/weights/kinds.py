@@ -40,11 +40,13 @@ OTHERS = (
 def kind_of(path: str | os.PathLike[str]) -> str:
     """Returns 'torch', 'safetensors', 'npz', 'frozen_graph', 'caffemodel' or 'onnx'.
 
-    Raises WeightsError for a file that is known to be something else.
+    Raises WeightsError for a file that is known to be something else, or is empty.
     """
     path = pathlib.Path(path)
     with open(path, 'rb') as stream:
         head = stream.read(512)
+    if not head:
+        raise WeightsError(f'{path} is an empty file; expected weights: copy or download it again')
     for pattern, words in OTHERS:
         if re.match(pattern, head, re.IGNORECASE):
             raise WeightsError(f'{path} is {words}')
@@ -56,8 +58,25 @@ def kind_of(path: str | os.PathLike[str]) -> str:
         return 'torch'
     if head[8:9] == b'{' and int.from_bytes(head[:8], 'little') <= path.stat().st_size:
         return 'safetensors'
+    if _is_text(head):
+        begins = head[:40].decode(errors='replace').strip()
+        raise WeightsError(
+            f'{path} is a text, which begins with {begins!r}; expected weights, in one of the'
+            ' formats that jreid convert names'
+        )
     by_suffix = SUFFIXES.get(path.suffix.lower(), 'torch')
     return _buffer(path, by_suffix) if head[:1] in (b'\x08', b'\x0a') else by_suffix
+
+
+def _is_text(head: bytes) -> bool:
+    """Returns whether a file begins with nothing but printable characters, in UTF-8."""
+    try:
+        words = head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # a character may be cut in two
+            return False
+        words = head[: error.start].decode()
+    return all(character.isprintable() or character in '\t\r\n' for character in words)
 
 
 def _zipped(path: pathlib.Path) -> str:

@@ -97,7 +97,10 @@ def read_weights(path: str | os.PathLike[str], prefix: str = '') -> dict[str, np
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such weight file')
     kind = kind_of(path)
-    return read_torch(path, prefix) if kind == 'torch' else READERS[kind](path)
+    weights = read_torch(path, prefix) if kind == 'torch' else READERS[kind](path)
+    if not weights:
+        raise WeightsError(f'{path} holds no array; expected weights by their names')
+    return weights
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
