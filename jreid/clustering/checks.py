@@ -50,6 +50,18 @@ def check_finite(name: str, x: Any) -> None:
         )
 
 
+def as_array(name: str, values: Any, form: str) -> np.ndarray:
+    """Returns numpy's array of values.
+
+    Raises:
+      ValueError: lists of different lengths.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f'{name} are lists of different lengths; expected {form}') from error
+
+
 def check_labels(name: str, labels: Any, count: int, *, words: bool = False) -> np.ndarray:
     """Returns one label per sample, [n]; [n, 1] is flattened.
 
@@ -60,12 +72,7 @@ def check_labels(name: str, labels: Any, count: int, *, words: bool = False) -> 
     Raises:
       ValueError: another number of labels, or labels that are no whole numbers.
     """
-    try:
-        array = np.asarray(labels)
-    except ValueError as error:
-        raise ValueError(
-            f'{name} are lists of different lengths; expected one label per sample, [n]'
-        ) from error
+    array = as_array(name, labels, 'one label per sample, [n]')
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or count >= 0 and array.shape[0] != count:
@@ -127,7 +134,8 @@ def check_tolerance(value: Any) -> None:
 
 def check_key(key: Any) -> None:
     """Checks that a key is one of JAX, new or old, or traced."""
-    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    if typed and key.ndim == 0 or np.shape(key) == (2,) and getattr(key, 'dtype', '') == np.uint32:
-        return
+    if isinstance(key, jax.Array | np.ndarray):
+        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        if key.shape == () if typed else (key.shape, key.dtype) == ((2,), np.uint32):
+            return
     raise ValueError(f'key is {key!r}; expected one key of JAX, such as jax.random.key(0)')

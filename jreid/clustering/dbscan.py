@@ -7,6 +7,8 @@ from jaxtyping import Array, Float, Int
 from scipy.sparse import coo_matrix, csr_matrix, sparray, spmatrix
 from scipy.sparse.csgraph import connected_components
 
+from jreid.clustering.checks import as_array
+
 
 def dbscan(
     neighbours: Int[Array | np.ndarray, 'n k'] | spmatrix | sparray,
@@ -84,14 +86,15 @@ def _edges(
             )
         edges = coo_matrix(neighbours)
         return edges.row, edges.col, edges.data, neighbours.shape[0]
-    neighbours = np.asarray(neighbours)
+    neighbours = as_array('neighbours', neighbours, 'whole numbers [n, k]')
     if neighbours.ndim != 2 or neighbours.dtype.kind not in 'iu':
         raise ValueError(
             f'neighbours are {neighbours.dtype} {neighbours.shape}; expected whole numbers [n, k],'
             ' row i for sample i'
         )
-    if distances is None or np.shape(distances) != neighbours.shape:
-        have = 'no distances' if distances is None else f'distances of shape {np.shape(distances)}'
+    far = as_array('distances', distances, 'one distance for every neighbour')
+    if distances is None or far.shape != neighbours.shape:
+        have = 'no distances' if distances is None else f'distances of shape {far.shape}'
         raise ValueError(
             f'{have} for neighbours of shape {neighbours.shape}; expected one distance for every'
             ' neighbour'
@@ -104,4 +107,4 @@ def _edges(
         )
     stored = (neighbours >= 0).ravel()
     row = np.repeat(np.arange(n), width)
-    return row[stored], neighbours.ravel()[stored], np.asarray(distances).ravel()[stored], n
+    return row[stored], neighbours.ravel()[stored], far.ravel()[stored], n

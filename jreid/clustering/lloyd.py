@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jreid.clustering.checks import (
+    as_array,
     check_counts,
     check_key,
     check_labels,
@@ -121,7 +122,7 @@ def constrained_kmeans(
     if where is None:
         where = np.ones(x.shape[0], bool)
     elif not isinstance(where, np.ndarray | jax.Array):
-        where = np.asarray(where, None if np.ndim(where) else object)
+        where = as_array('the flags where', where, f'bool [{x.shape[0]}], one per sample')
     if where.shape != (x.shape[0],) or where.dtype != bool:
         raise ValueError(
             f'where is {where.dtype} {where.shape}; expected bool [{x.shape[0]}], one per sample'
