@@ -1,8 +1,12 @@
 'use strict';
-// Elements and line charts. A chart is a figure with a legend, a readout under the pointer, and its
-// numbers as a table for those who cannot see it.
+// Elements and charts. A chart is a figure as wide as its place, so that its words keep their size
+// on a phone, with a legend that hides lines, a readout under the pointer, and its numbers as a
+// table for those who cannot see it.
 const COLOURS = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#7f7f7f'];
 const DASHES = ['', '7 4', '2 3', '9 3 2 3'];
+const NARROW = 280,
+  WIDE = 736,
+  LETTER = 6.8; // pixels, of 12 pixel text
 
 function h(tag, attributes, ...children) {
   const element =
@@ -20,47 +24,7 @@ function h(tag, attributes, ...children) {
   );
   return element;
 }
-h.svg = new Set(['path', 'line', 'text', 'circle', 'g']);
-
-function table(caption, head, rows, options = {}) {
-  const cell = (value, i) =>
-    h(
-      i === 0 ? 'th' : 'td',
-      i === 0
-        ? { scope: 'row' }
-        : { class: options.left && options.left.includes(i) ? 'left' : null },
-      value,
-    );
-  return h(
-    'div',
-    { class: 'scroll' },
-    h(
-      'table',
-      {},
-      caption && h('caption', {}, caption),
-      h(
-        'thead',
-        {},
-        h(
-          'tr',
-          {},
-          head.map((name, i) =>
-            h(
-              'th',
-              { scope: 'col', class: options.left && options.left.includes(i) ? 'left' : null },
-              name,
-            ),
-          ),
-        ),
-      ),
-      h(
-        'tbody',
-        {},
-        rows.map((row) => h('tr', {}, row.map(cell))),
-      ),
-    ),
-  );
-}
+h.svg = new Set(['path', 'line', 'text', 'circle', 'g', 'rect']);
 
 function short(value) {
   if (value === null || value === undefined) return '–';
@@ -79,36 +43,118 @@ function ticks(low, high, count, whole = false) {
   return values;
 }
 
-// series: [{name, x: [], y: []}], null in y for a gap; events: [{at, what}], vertical lines.
-function chart({
-  title,
-  x,
-  y,
-  series,
-  events = [],
-  log = false,
-  low = null,
-  high = null,
-  markers = false,
-}) {
-  const W = 640,
-    H = 300,
+const stroke = (i) => ({
+  stroke: COLOURS[i % COLOURS.length],
+  'stroke-dasharray': DASHES[Math.floor(i / COLOURS.length) % DASHES.length] || null,
+});
+
+// spec: {title, x, y, series: [{name, x: [], y: []}], events: [{at, what, kind}], log, low, high,
+// markers, bars}. null in y is a gap. Events are vertical lines: 'refresh' is thin and without a
+// label, 'mark' and 'truth' are bold.
+function chart(spec) {
+  if (!spec.series.some((one) => one.y.some((value) => value !== null)))
+    return h('p', { class: 'note' }, `${spec.title}: no numbers.`);
+  const place = h('div', { class: 'plot' }),
+    readout = h('div', { class: 'readout', 'aria-hidden': 'true' }),
+    hidden = new Set();
+  let width = 640;
+  const draw = () => place.replaceChildren(plot(spec, width, hidden, readout));
+  const legend = h(
+    'ul',
+    { class: 'legend' },
+    spec.series.map((one, i) => {
+      const button = h(
+        'button',
+        {
+          type: 'button',
+          'aria-pressed': 'true',
+          title: 'show or hide',
+          onclick: () => {
+            if (!hidden.delete(i)) hidden.add(i);
+            button.setAttribute('aria-pressed', String(!hidden.has(i)));
+            draw();
+          },
+        },
+        h(
+          'svg',
+          { viewBox: '0 0 26 10', 'aria-hidden': 'true' },
+          h('line', { x1: 0, x2: 26, y1: 5, y2: 5, 'stroke-width': 3, ...stroke(i) }),
+        ),
+        one.name,
+      );
+      return h('li', {}, button);
+    }),
+  );
+  draw();
+  const figure = h(
+    'figure',
+    {},
+    h('figcaption', {}, spec.title),
+    place,
+    spec.bars ? null : legend,
+    readout,
+    numbers(spec),
+  );
+  new ResizeObserver(() => {
+    const now = Math.round(Math.min(Math.max(figure.clientWidth, NARROW), WIDE));
+    if (figure.clientWidth && now !== width) {
+      width = now;
+      draw();
+    }
+  }).observe(figure);
+  return figure;
+}
+
+function numbers({ x, series }) {
+  const details = h(
+    'details',
+    {
+      ontoggle: () => {
+        if (!details.open || details.children.length > 1) return;
+        const places = [...new Set(series.flatMap((one) => one.x))].sort((a, b) => a - b),
+          at = series.map((one) => new Map(one.x.map((value, j) => [value, one.y[j]])));
+        details.append(
+          table(
+            '',
+            [x, ...series.map((one) => one.name)],
+            places.map((place) => [
+              short(place),
+              ...at.map((line) => (line.has(place) ? short(line.get(place)) : '')),
+            ]),
+          ),
+        );
+      },
+    },
+    h('summary', {}, 'Numbers'),
+  );
+  return details;
+}
+
+function plot(spec, W, hidden, readout) {
+  const { title, x, y, series, events = [], low = null, high = null } = spec;
+  const H = W < 480 ? 270 : 300,
     left = 56,
     right = 12,
-    top = 26,
     bottom = 40;
-  const xs = series.flatMap((one) => one.x);
-  let ys = series.flatMap((one) => one.y).filter((value) => value !== null);
-  if (!ys.length) return h('p', { class: 'note' }, `${title}: no numbers.`);
+  const seen = series.filter((_, i) => !hidden.has(i)),
+    ranged = seen.length ? seen : series;
+  const xs = ranged.flatMap((one) => one.x),
+    ys = ranged.flatMap((one) => one.y).filter((value) => value !== null);
   const positive = ys.filter((value) => value > 0);
   const logged =
-    log && positive.length === ys.length && Math.max(...positive) > 50 * Math.min(...positive);
+    spec.log && positive.length === ys.length && Math.max(...positive) > 50 * Math.min(...positive);
   const scale = logged ? Math.log10 : (value) => value;
-  let [x0, x1] = [Math.min(...xs), Math.max(...xs)];
+  const marks = events.filter((one) => one.kind === 'mark' || one.kind === 'truth').map((one) => one.at);
+  let [x0, x1] = [Math.min(...xs, ...marks), Math.max(...xs, ...marks)];
   let [y0, y1] = [
     low === null ? scale(Math.min(...ys)) : low,
     high === null ? scale(Math.max(...ys)) : high,
   ];
+  if (spec.bars) {
+    const half = (xs[1] - xs[0]) / 2;
+    x0 -= half;
+    x1 += half;
+  }
   if (x0 === x1) {
     x0 -= 1;
     x1 += 1;
@@ -118,6 +164,10 @@ function chart({
     y1 += Math.abs(y1) / 2 || 1;
   }
   const px = (value) => left + ((value - x0) / (x1 - x0)) * (W - left - right);
+  const within = events.filter((one) => one.at >= x0 && one.at <= x1),
+    told = labels(within, px, W - right);
+  // Labels stand above the lines.
+  const top = 26 + 14 * Math.max(0, ...told.map((one) => one.row + 1));
   const py = (value) => H - bottom - ((scale(value) - y0) / (y1 - y0)) * (H - top - bottom);
   const svg = h('svg', {
     viewBox: `0 0 ${W} ${H}`,
@@ -133,7 +183,7 @@ function chart({
       h('text', { x: left - 6, y: py(value) + 4, 'text-anchor': 'end' }, short(value)),
     );
   }
-  for (const value of ticks(x0, x1, 10, xs.every(Number.isInteger)))
+  for (const value of ticks(x0, x1, Math.floor(W / 64), xs.every(Number.isInteger)))
     svg.append(
       h('text', { x: px(value), y: H - bottom + 17, 'text-anchor': 'middle' }, short(value)),
     );
@@ -141,98 +191,109 @@ function chart({
     h('text', { x: (left + W - right) / 2, y: H - 6, 'text-anchor': 'middle' }, x),
     h('text', { x: 4, y: 13 }, logged ? `${y} (logarithmic)` : y),
   );
-  for (const event of events.filter((one) => one.at >= x0 && one.at <= x1)) {
-    const dashed = event.what === 'refresh';
+  upright(svg, within, told, px, top, H - bottom);
+  series.forEach((one, i) => {
+    if (!hidden.has(i)) svg.append(...trace(one, i, spec, px, py));
+  });
+  const guide = h('line', { class: 'guide', y1: top, y2: H - bottom, visibility: 'hidden' });
+  svg.append(guide);
+  const point = (event) => {
+    const box = svg.getBoundingClientRect(),
+      at =
+        x0 +
+        ((((event.clientX - box.left) / box.width) * W - left) / (W - left - right)) * (x1 - x0);
+    const read = series.flatMap((one, i) => {
+      if (hidden.has(i)) return [];
+      let best = 0;
+      one.x.forEach((value, j) => {
+        if (Math.abs(value - at) < Math.abs(one.x[best] - at)) best = j;
+      });
+      return [{ i, name: one.name, x: one.x[best], y: one.y[best] }];
+    });
+    if (!read.length) return;
+    const nearest = read.reduce((a, b) => (Math.abs(b.x - at) < Math.abs(a.x - at) ? b : a));
+    for (const name of ['x1', 'x2']) guide.setAttribute(name, px(nearest.x));
+    guide.setAttribute('visibility', 'visible');
+    readout.replaceChildren(
+      ...read.map((one) => h('span', {}, `${one.name} ${short(one.y)} at ${short(one.x)}`)),
+    );
+  };
+  svg.addEventListener('pointermove', point);
+  svg.addEventListener('pointerdown', point);
+  svg.addEventListener('pointerleave', () => guide.setAttribute('visibility', 'hidden'));
+  return svg;
+}
+
+// Places the labels of events, each on the first line where it meets no other.
+function labels(events, px, edge) {
+  const ends = [];
+  return events
+    .filter((one) => one.kind !== 'refresh')
+    .sort((a, b) => a.at - b.at)
+    .map((one) => {
+      const at = px(one.at),
+        long = LETTER * one.what.length + 8,
+        back = at + long > edge,
+        from = back ? at - long : at;
+      let row = ends.findIndex((end) => end < from);
+      if (row < 0) row = ends.length;
+      ends[row] = from + long;
+      return { what: one.what, at, back, row };
+    });
+}
+
+const LINES = {
+  refresh: { stroke: 'var(--soft)', 'stroke-width': 0.7, 'stroke-dasharray': '2 4' },
+  mark: { stroke: 'var(--accent)', 'stroke-width': 2, 'stroke-dasharray': '6 3' },
+  truth: { stroke: 'var(--good)', 'stroke-width': 2, 'stroke-dasharray': '2 2' },
+};
+
+function upright(svg, events, told, px, top, foot) {
+  for (const event of events)
     svg.append(
       h('line', {
         x1: px(event.at),
         x2: px(event.at),
         y1: top,
-        y2: H - bottom,
-        stroke: 'var(--soft)',
-        'stroke-width': dashed ? 0.7 : 1.3,
-        'stroke-dasharray': dashed ? '2 4' : null,
+        y2: foot,
+        ...(LINES[event.kind] || { stroke: 'var(--soft)', 'stroke-width': 1.3 }),
       }),
     );
-    if (!dashed) svg.append(h('text', { x: px(event.at) + 4, y: top + 10 }, event.what));
+  for (const { what, at, back, row } of told)
+    svg.append(
+      h('text', { class: 'event', x: at, y: 26 + 14 * row, 'text-anchor': back ? 'end' : null }, what),
+    );
+}
+
+function trace(one, i, spec, px, py) {
+  const colour = stroke(i).stroke;
+  if (spec.bars) {
+    const half = (one.x[1] - one.x[0]) / 2;
+    return one.x.map((value, j) =>
+      h('rect', {
+        x: px(value - half) + 1,
+        y: py(one.y[j]),
+        width: Math.max(px(value + half) - px(value - half) - 2, 1),
+        height: Math.max(py(0) - py(one.y[j]), 0),
+        fill: colour,
+      }),
+    );
   }
-  const style = (i) => ({
-    stroke: COLOURS[i % COLOURS.length],
-    'stroke-dasharray': DASHES[Math.floor(i / COLOURS.length) % DASHES.length] || null,
-  });
-  series.forEach((one, i) => {
-    let path = '',
+  let path = '',
+    down = false;
+  one.x.forEach((value, j) => {
+    if (one.y[j] === null) {
       down = false;
+      return;
+    }
+    path += `${down ? 'L' : 'M'}${px(value).toFixed(1)} ${py(one.y[j]).toFixed(1)}`;
+    down = true;
+  });
+  const drawn = [h('path', { d: path, fill: 'none', 'stroke-width': 2, ...stroke(i) })];
+  if (spec.markers || one.x.length === 1)
     one.x.forEach((value, j) => {
-      if (one.y[j] === null) {
-        down = false;
-        return;
-      }
-      path += `${down ? 'L' : 'M'}${px(value).toFixed(1)} ${py(one.y[j]).toFixed(1)}`;
-      down = true;
+      if (one.y[j] !== null)
+        drawn.push(h('circle', { cx: px(value), cy: py(one.y[j]), r: 3.2, fill: colour }));
     });
-    svg.append(h('path', { d: path, fill: 'none', 'stroke-width': 2, ...style(i) }));
-    if (markers || one.x.length === 1)
-      one.x.forEach((value, j) => {
-        if (one.y[j] !== null)
-          svg.append(
-            h('circle', { cx: px(value), cy: py(one.y[j]), r: 3.2, fill: style(i).stroke }),
-          );
-      });
-  });
-  const readout = h('div', { class: 'readout', 'aria-hidden': 'true' });
-  svg.addEventListener('pointermove', (event) => {
-    const box = svg.getBoundingClientRect(),
-      at =
-        x0 +
-        ((((event.clientX - box.left) / box.width) * W - left) / (W - left - right)) * (x1 - x0);
-    readout.textContent = series
-      .map((one) => {
-        let best = 0;
-        one.x.forEach((value, j) => {
-          if (Math.abs(value - at) < Math.abs(one.x[best] - at)) best = j;
-        });
-        return `${one.name} ${short(one.y[best])} at ${short(one.x[best])}`;
-      })
-      .join('   ');
-  });
-  const legend = h(
-    'ul',
-    { class: 'legend' },
-    series.map((one, i) =>
-      h(
-        'li',
-        {},
-        h(
-          'svg',
-          { viewBox: '0 0 26 10', 'aria-hidden': 'true' },
-          h('line', { x1: 0, x2: 26, y1: 5, y2: 5, 'stroke-width': 3, ...style(i) }),
-        ),
-        one.name,
-      ),
-    ),
-  );
-  const numbers = h(
-    'details',
-    {
-      ontoggle: () => {
-        if (numbers.open && numbers.children.length === 1) {
-          const places = [...new Set(xs)].sort((a, b) => a - b),
-            at = series.map((one) => new Map(one.x.map((value, j) => [value, one.y[j]])));
-          numbers.append(
-            table(
-              '',
-              [x, ...series.map((one) => one.name)],
-              places.map((place) => [
-                short(place),
-                ...at.map((line) => (line.has(place) ? short(line.get(place)) : '')),
-              ]),
-            ),
-          );
-        }
-      },
-    },
-    h('summary', {}, 'Numbers'),
-  );
-  return h('figure', {}, h('figcaption', {}, title), svg, legend, readout, numbers);
+  return drawn;
 }

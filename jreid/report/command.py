@@ -74,6 +74,7 @@ def report(
         'runs': contents,
         'differ': gather.differing(contents),
         'media': thumbnails.kind(),
+        'paths': list(number.numbers) if images else [],
         'version': jreid.__version__,
     }
     path = pathlib.Path(out)

@@ -1,24 +1,28 @@
 """Reads a run's folder into plain values for a page."""
 
-import csv
+import base64
+import io
 import json
 import logging
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from jreid.figures import curves
+from jreid.report import thumbnails
+from jreid.report.people import Number, grouped, purity, ranked, read_labels
 from jreid.run import places
 from jreid.run.config import flat_config
 from jreid.run.rankings import Ranking
+from jreid.run.records import PURITY
 from jreid.run.summary import TITLES
 
 log = logging.getLogger('jreid')
 
-Number = Callable[[str], int]
-"""Image path -> its number on the page."""
+__all__ = ['differing', 'history', 'predicted', 'read_labels', 'run', 'sweep']
 
 
 def run(
@@ -59,6 +63,10 @@ def run(
     labels = sorted((folder / 'labels').glob('target_*.csv'))
     config = flat_config(json.loads((folder / 'config.json').read_text()))
     bases = places.of_run(folder, root=root)
+    refreshes = [
+        record for record in records(folder / 'metrics.jsonl') if record.get('kind') == 'refresh'
+    ]
+    true = summary.get('identities_true')
     return {
         'name': folder.name,
         'title': (
@@ -85,26 +93,42 @@ def run(
         ],
         'config': {name: json.dumps(value) for name, value in config.items()},
         'curves': history(folder / 'metrics.jsonl'),
-        'sweeps': [sweep(path) for path in sorted((folder / 'labels').glob('niec_*.csv'))],
+        'sweeps': [
+            {**sweep(path), **chosen(path, refreshes, true)}
+            for path in sorted((folder / 'labels').glob('niec_*.csv'))
+        ],
+        'tsne': whole(folder / 'figures' / 'tsne.png') if ranking is not None else None,
         'ranked': (
             ranked(ranking, number, queries=queries, top=top) if ranking is not None else None
         ),
         'clusters': (
-            grouped(labels[-1], number, clusters=clusters, images=cluster_images, bases=bases)
+            grouped(
+                labels[-1],
+                number,
+                clusters=clusters,
+                images=cluster_images,
+                bases=bases,
+                purity=purity(folder / 'labels' / PURITY),
+            )
             if labels
             else None
         ),
     }
 
 
+def records(path: pathlib.Path) -> Sequence[Mapping[str, Any]]:
+    """Reads the records of a `metrics.jsonl`, none where the file is missing."""
+    return curves.read_records(path) if path.is_file() else []
+
+
 def history(path: pathlib.Path) -> dict[str, Any]:
     """Reads a run's curves, and the steps where labels were refreshed and phases began."""
-    records = curves.read_records(path) if path.is_file() else []
-    panels = curves.lines_by_panel(records)
+    read = records(path)
+    panels = curves.lines_by_panel(read)
     events, phase = [], None
-    for record in records:
+    for record in read:
         if record.get('kind') == 'refresh':
-            events.append({'at': record['step'], 'what': 'refresh'})
+            events.append({'at': record['step'], 'what': 'refresh', 'kind': 'refresh'})
         if record.get('phase') != phase:
             phase = record.get('phase')
             events.append({'at': record['step'], 'what': f'phase {phase}'})
@@ -167,112 +191,43 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def ranked(ranking: Ranking, number: Number, *, queries: int, top: int) -> dict[str, Any]:
-    """Lists queries with their gallery images, and what the page filters them by."""
-    chosen = even(ranking.average_precision, queries)
-    rows = []
-    for i in chosen:
-        listed = [j for j in ranking.rows[i, :top] if j >= 0]
-        ap = float(ranking.average_precision[i])
-        rows.append(
-            {
-                'image': number(str(ranking.query_path[i])),
-                'id': int(ranking.query_identity[i]),
-                'camera': int(ranking.query_camera[i]),
-                'name': pathlib.Path(str(ranking.query_path[i])).name,
-                'ap': None if np.isnan(ap) else round(100 * ap, 1),
-                'images': [number(str(ranking.gallery_path[j])) for j in listed],
-                'ids': [int(ranking.gallery_identity[j]) for j in listed],
-                'cameras': [int(ranking.gallery_camera[j]) for j in listed],
-                'right': [int(x) for x in ranking.correct[i, : len(listed)]],
-                'distances': [round(float(x), 3) for x in ranking.distances[i, : len(listed)]],
-            }
-        )
-    return {'queries': rows, 'total': len(ranking.query_path)}
-
-
-def even(scores: np.ndarray, count: int) -> np.ndarray:
-    """Picks at most `count` rows, evenly from the lowest to the highest score; all for 0.
-
-    The rows stay in order. Rows without a score (NaN) are picked only where the others are fewer
-    than `count`.
-    """
-    if not count or count >= len(scores):
-        return np.arange(len(scores))
-    order = np.argsort(scores, kind='stable')  # NaN is last
-    valid = order[: int((~np.isnan(scores)).sum())]
-    pool = valid if len(valid) >= count else order
-    return np.sort(pool[np.linspace(0, len(pool) - 1, count).round().astype(int)])
-
-
-def grouped(
-    path: pathlib.Path, number: Number, *, clusters: int, images: int, bases: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Groups the pseudo labels of a file: the largest clusters, and images without a label.
+def chosen(
+    path: pathlib.Path, refreshes: Sequence[Mapping[str, Any]], true: int | None
+) -> dict[str, int | None]:
+    """Returns the totals that a sweep's figures mark.
 
     Args:
-      path: the label file.
-      number: registers images.
-      clusters: greatest number of clusters; 0 for all.
-      images: greatest number of images per cluster.
-      bases: see `read_labels`.
+      path: the sweep, `niec_NNN.csv`, where NNN is the number of its refresh.
+      refreshes: records of the run's refreshes, in order.
+      true: number of identities of the target, None where nobody knows.
+
+    Returns:
+      `chosen`, C*; `source`, the source's identities, which C* counts too; and `truth`, the total
+      with the true number of the target's identities. All None where the run does not say.
     """
-    members: dict[int, list[str]] = {}
-    for image, label in read_labels(path, bases):
-        members.setdefault(label, []).append(image)
-    outside = members.pop(-1, [])
-    order = sorted(members, key=lambda label: (-len(members[label]), label))
-    shown = order[:clusters] if clusters else order
+    number = path.stem.removeprefix('niec_')
+    record = refreshes[int(number)] if number.isdigit() and int(number) < len(refreshes) else {}
+    total, estimate = record.get('clusters'), record.get('identities_estimated')
+    if total is None or estimate is None:
+        return {'chosen': None, 'source': None, 'truth': None}
+    source = round(total - estimate)
     return {
-        'file': path.name,
-        'total': len(members),
-        'outside': {
-            'count': len(outside),
-            'images': [number(image) for image in _spread(outside, images)],
-        },
-        'sizes': [len(members[label]) for label in order],
-        'clusters': [
-            {
-                'label': label,
-                'count': len(members[label]),
-                'images': [number(image) for image in _spread(members[label], images)],
-            }
-            for label in shown
-        ],
+        'chosen': round(total),
+        'source': source,
+        'truth': None if true is None else source + int(true),
     }
 
 
-def read_labels(path: pathlib.Path, bases: Sequence[str] = ()) -> list[tuple[str, int]]:
-    """Reads (image, first label) of every row of a label file.
-
-    Args:
-      path: the label file.
-      bases: folders that the images may lie in, the likeliest first.
-
-    Raises:
-      ValueError: the file is no label file, or names an image that no run writes: its path leads
-        upwards (`..`) or holds control characters.
-    """
-    images, labels = [], []
-    try:
-        with open(path, newline='', encoding='utf-8') as file:
-            reader = csv.DictReader(file)
-            if not {'image', 'label'} <= set(reader.fieldnames or ()):
-                raise ValueError('it has no columns image and label')
-            for row in reader:
-                images.append(row['image'] or '')
-                labels.append(int(row['label']))
-        images = places.lengthen(images, bases)
-    except (ValueError, TypeError, csv.Error) as error:
-        raise ValueError(f'{path} is no label file of a run: {error}') from error
-    return list(zip(images, labels, strict=True))
-
-
-def _spread(values: list[str], count: int) -> list[str]:
-    """Picks at most `count` of the values, evenly."""
-    if len(values) <= count:
-        return values
-    return [values[i] for i in np.linspace(0, len(values) - 1, count).round().astype(int)]
+def whole(path: pathlib.Path, width: int = 900) -> str | None:
+    """Encodes a figure for the page, at most `width` pixels wide; None where it is missing."""
+    if not path.is_file():
+        return None
+    out = io.BytesIO()
+    with Image.open(path) as figure:
+        small = figure.convert('RGB')
+        small.thumbnail((width, width), Image.Resampling.LANCZOS)
+        small.save(out, thumbnails.kind().removeprefix('image/').upper(), quality=80)
+    return base64.b64encode(out.getvalue()).decode()
 
 
 def _plain(values: np.ndarray) -> list[float | None]:

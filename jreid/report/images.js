@@ -39,8 +39,44 @@ function strip(query) {
   );
 }
 
+// How the queries fare: by their camera, and how many have which average precision.
+function fare(run) {
+  const { cameras, histogram } = run.ranked;
+  return [
+    cameras.length > 1
+      ? table(
+          'All queries, by their camera, percent',
+          ['camera', 'queries', 'mAP', 'rank-1'],
+          cameras.map((one) => [
+            one.camera < 0 ? 'unknown' : String(one.camera + 1),
+            count(one.queries),
+            one.mAP.toFixed(1),
+            one.rank1.toFixed(1),
+          ]),
+        )
+      : null,
+    histogram
+      ? chart({
+          title: 'Average precision of all queries',
+          x: 'average precision (%)',
+          y: 'queries',
+          series: [
+            {
+              name: 'queries',
+              x: histogram.map((_, i) => ((i + 0.5) * 100) / histogram.length),
+              y: histogram,
+            },
+          ],
+          low: 0,
+          bars: true,
+        })
+      : null,
+  ].filter(Boolean);
+}
+
 function ranked() {
   return chosen(
+    'ranked',
     runs.filter((run) => run.ranked),
     (run) => {
       const all = run.ranked.queries,
@@ -48,24 +84,33 @@ function ranked() {
       const cameras = [...new Set(all.map((query) => query.camera))]
         .filter((camera) => camera >= 0)
         .sort((a, b) => a - b);
-      const wrong = h('input', { type: 'checkbox', class: 'wrong-only', onchange: show });
-      const camera = select(
-        [['', 'all'], ...cameras.map((number) => [number, String(number + 1)])],
-        show,
+      const wrong = keep(
+        h('input', { type: 'checkbox', class: 'wrong-only', onchange: show }),
+        'ranked.wrong',
       );
-      const identity = h('input', {
-        type: 'search',
-        inputmode: 'numeric',
-        placeholder: 'e.g. 42',
-        oninput: show,
-      });
-      const order = select(
-        [
-          ['', 'as in the set'],
-          ['worst', 'lowest AP first'],
-          ['best', 'highest AP first'],
-        ],
-        show,
+      const camera = keep(
+        select([['', 'all'], ...cameras.map((number) => [number, String(number + 1)])], show),
+        'ranked.camera',
+      );
+      const identity = keep(
+        h('input', {
+          type: 'search',
+          inputmode: 'numeric',
+          placeholder: 'part of a number',
+          oninput: show,
+        }),
+        'ranked.identity',
+      );
+      const order = keep(
+        select(
+          [
+            ['worst', 'lowest AP first'],
+            ['best', 'highest AP first'],
+            ['set', 'as in the set'],
+          ],
+          show,
+        ),
+        'ranked.order',
       );
       function show() {
         const id = identity.value.trim();
@@ -73,11 +118,13 @@ function ranked() {
           (query) =>
             (!wrong.checked || (query.ap !== null && !query.right[0])) &&
             (camera.value === '' || query.camera === Number(camera.value)) &&
-            (id === '' || String(query.id) === id),
+            String(query.id).includes(id),
         );
-        if (order.value)
+        if (order.value !== 'set')
           shown.sort(
-            (a, b) => (order.value === 'worst' ? 1 : -1) * ((a.ap ?? 1e9) - (b.ap ?? 1e9)),
+            (a, b) =>
+              (a.ap === null) - (b.ap === null) ||
+              (order.value === 'worst' ? 1 : -1) * ((a.ap ?? 0) - (b.ap ?? 0)),
           );
         place.replaceChildren(
           pages(shown, 20, (some) => h('ul', { class: 'results' }, some.map(strip))),
@@ -85,6 +132,7 @@ function ranked() {
       }
       show();
       return [
+        h('div', { class: 'grid' }, fare(run)),
         h(
           'p',
           { class: 'note' },
@@ -107,22 +155,39 @@ function ranked() {
 
 function clusters() {
   return chosen(
+    'clusters',
     runs.filter((run) => run.clusters),
     (run) => {
       const groups = run.clusters,
         place = h('div', {});
-      const least = h('input', { type: 'number', min: 1, value: 1, oninput: show }),
-        label = h('input', {
-          type: 'search',
-          inputmode: 'numeric',
-          placeholder: 'number',
-          oninput: show,
-        });
+      const least = keep(
+          h('input', { type: 'number', min: 1, value: 1, oninput: show }),
+          'clusters.least',
+        ),
+        label = keep(
+          h('input', {
+            type: 'search',
+            inputmode: 'numeric',
+            placeholder: 'number',
+            oninput: show,
+          }),
+          'clusters.label',
+        );
+      const purity = (one) =>
+        one.purity === undefined
+          ? ''
+          : `, of ${count(one.people)} ${one.people === 1 ? 'person' : 'people'},` +
+            ` purity ${(100 * one.purity).toFixed(0)} %`;
       const group = (one, name) =>
         h(
           'li',
           { class: 'cluster' },
-          h('h3', {}, name, h('span', { class: 'note' }, ` ${count(one.count)} images`)),
+          h(
+            'h3',
+            {},
+            name,
+            h('span', { class: 'note' }, ` ${count(one.count)} images${purity(one)}`),
+          ),
           h(
             'div',
             { class: 'strip' },
@@ -156,7 +221,11 @@ function clusters() {
           { class: 'note' },
           `${groups.file}: ${count(groups.total)} clusters,` +
             ` ${count(groups.outside.count)} images without a label;` +
-            ` the ${groups.clusters.length} largest are here.`,
+            ` the ${groups.clusters.length} largest are here.` +
+            (groups.clusters.some((one) => one.purity !== undefined)
+              ? ' Purity is the share of the most frequent person; it reads the true identities,' +
+                ' for evaluation only.'
+              : ''),
         ),
         groups.sizes.length
           ? h(

@@ -27,13 +27,20 @@ function summary() {
     'identities_true',
     'steps',
     'images_seen',
+    'date',
+    'command',
+    'version',
+    'commit',
   ];
-  const factRows = runs.map((run) => [
-    run.name,
-    ...facts.map((name) => (run.summary[name] === undefined ? '' : String(run.summary[name]))),
-    run.timing.seconds === undefined ? '' : `${(run.timing.seconds / 60).toFixed(1)} min`,
-    run.machine.device ? `${run.machine.devices} × ${run.machine.device}` : '',
-  ]);
+  const known = (run) => ({
+    ...run.summary,
+    time: run.timing.seconds === undefined ? undefined : `${(run.timing.seconds / 60).toFixed(1)} min`,
+    device: run.machine.device ? `${run.machine.devices} × ${run.machine.device}` : undefined,
+  });
+  const told = runs.map(known);
+  const factRows = [...facts, 'time', 'device']
+    .filter((name) => told.some((run) => run[name] !== undefined && run[name] !== null))
+    .map((name) => [name.replaceAll('_', ' '), ...told.map((run) => String(run[name] ?? '–'))]);
   return [
     rows.length
       ? table(
@@ -44,14 +51,10 @@ function summary() {
         )
       : null,
     h('h3', {}, several ? 'Runs' : 'Run'),
-    table(
-      '',
-      ['run', ...facts.map((name) => name.replaceAll('_', ' ')), 'time', 'device'],
-      factRows,
-      {
-        left: [0, 1, 2, 3],
-      },
-    ),
+    table('', ['', ...runs.map((run) => run.name)], factRows, {
+      left: runs.map((_, i) => i + 1),
+      plain: true,
+    }),
   ];
 }
 
@@ -125,7 +128,7 @@ function verification() {
         percent(found.auc),
       ]),
     ),
-    ...chosen(rows, ({ found }) => distances(found)),
+    ...chosen('verification', rows, ({ found }) => distances(found)),
   ];
 }
 
@@ -136,6 +139,7 @@ function curves() {
     score: ['Retrieval while training', '%'],
   };
   return chosen(
+    'curves',
     runs.filter((run) => Object.keys(run.curves.panels).length),
     (run) =>
       h(
@@ -157,36 +161,48 @@ function curves() {
   );
 }
 
+// The totals that a sweep's figures mark: the best of each score, the choice, and the truth.
+function marksOf(sweep, scores, name) {
+  let best = -1;
+  scores.forEach((value, i) => {
+    if (value !== null && (best < 0 || value > scores[best])) best = i;
+  });
+  return [
+    best < 0 ? null : { what: `best ${name}`, at: sweep.total[best] },
+    sweep.chosen === null ? null : { what: `C* ${sweep.chosen}`, at: sweep.chosen, kind: 'mark' },
+    sweep.truth === null ? null : { what: `truth ${sweep.truth}`, at: sweep.truth, kind: 'truth' },
+  ].filter(Boolean);
+}
+
 function sweeps() {
   return chosen(
+    'sweeps',
     runs.filter((run) => run.sweeps.length),
     (run) => {
       const place = h('div', { class: 'grid' });
       const show = (i) => {
-        const sweep = run.sweeps[i],
-          line = (name, y) => [{ name, x: sweep.total, y }];
-        const estimate = run.summary.identities_estimated ?? '–';
-        const truth = run.summary.identities_true ?? '–';
+        const sweep = run.sweeps[i];
+        const scored = (title, name, y) =>
+          chart({
+            title: `${title}, ${sweep.name}`,
+            x: 'C, clusters in total',
+            y: name,
+            series: [{ name, x: sweep.total, y }],
+            events: marksOf(sweep, y, name),
+            markers: true,
+          });
+        const known = sweep.truth === null ? 'unknown' : sweep.truth - sweep.source;
         place.replaceChildren(
-          chart({
-            title: `ACC on the probes, ${sweep.name}`,
-            x: 'C, clusters in total',
-            y: 'ACC',
-            series: line('ACC', sweep.accuracy),
-            markers: true,
-          }),
-          chart({
-            title: `CMM, mean silhouette of the target, ${sweep.name}`,
-            x: 'C, clusters in total',
-            y: 'CMM',
-            series: line('CMM', sweep.silhouette),
-            markers: true,
-          }),
+          scored('ACC on the probes', 'ACC', sweep.accuracy),
+          scored('CMM, mean silhouette of the target', 'CMM', sweep.silhouette),
           h(
             'p',
             { class: 'note' },
-            `The last estimate: ${estimate} target identities;` +
-              ` true, for evaluation only: ${truth}.`,
+            sweep.chosen === null
+              ? ''
+              : `C* is ${sweep.chosen} clusters: ${sweep.source} of the source's identities and an` +
+                  ` estimate of ${sweep.chosen - sweep.source} people in the target` +
+                  ` (true, known to the evaluation only: ${known}).`,
           ),
         );
       };
@@ -195,15 +211,35 @@ function sweeps() {
         () => show(Number(control.value)),
       );
       control.value = run.sweeps.length - 1;
-      show(run.sweeps.length - 1);
+      keep(control, 'sweeps.of');
+      show(Number(control.value));
       return [h('div', { class: 'controls' }, labelled('sweep', control)), place];
     },
+  );
+}
+
+function features() {
+  return chosen(
+    'features',
+    runs.filter((run) => run.tsne),
+    (run) =>
+      h(
+        'figure',
+        {},
+        h('figcaption', {}, 'Features of both domains, t-SNE'),
+        h('img', {
+          class: 'whole',
+          src: `data:${data.media};base64,${run.tsne}`,
+          alt: 'points of the source and of the target, in two dimensions',
+        }),
+      ),
   );
 }
 
 function attributes() {
   const cell = (value) => (typeof value === 'number' ? value.toFixed(1) : '–');
   return chosen(
+    'attributes',
     runs.filter((run) => run.attributes.length),
     (run) =>
       run.attributes.map((scores) =>
@@ -214,17 +250,23 @@ function attributes() {
             name,
             ...values.map(cell),
           ]),
+          { last: 1 },
         ),
       ),
   );
 }
 
 function config() {
-  const names = [...new Set(runs.flatMap((run) => Object.keys(run.config)))],
-    differ = new Set(data.differ),
+  const differ = new Set(data.differ),
+    all = [...new Set(runs.flatMap((run) => Object.keys(run.config)))],
+    // What differs comes first.
+    names = [...data.differ, ...all.filter((name) => !differ.has(name))],
     place = h('div', {});
-  const filter = h('input', { type: 'search', placeholder: 'part of a name', oninput: show }),
-    only = h('input', { type: 'checkbox', onchange: show });
+  const filter = keep(
+      h('input', { type: 'search', placeholder: 'part of a name', oninput: show }),
+      'config.field',
+    ),
+    only = keep(h('input', { type: 'checkbox', onchange: show }), 'config.differing');
   function show() {
     const shown = names.filter(
       (name) => name.includes(filter.value.trim()) && (!only.checked || differ.has(name)),

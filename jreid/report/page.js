@@ -5,7 +5,7 @@ const runs = data.runs,
   several = runs.length > 1;
 let pictures = null;
 
-function picture(number, words) {
+function shown(number, words, attributes = {}) {
   pictures = pictures || JSON.parse(document.getElementById('pictures').textContent);
   if (!pictures[number])
     return h(
@@ -16,9 +16,45 @@ function picture(number, words) {
   return h('img', {
     src: `data:${data.media};base64,${pictures[number]}`,
     alt: words,
-    loading: 'lazy',
-    decoding: 'async',
+    ...attributes,
   });
+}
+
+// A picture that opens larger, with the path of its file.
+function picture(number, words) {
+  const image = shown(number, words, { loading: 'lazy', decoding: 'async' });
+  return h(
+    'button',
+    { type: 'button', class: 'open', title: 'enlarge', onclick: () => enlarge(number, words) },
+    image,
+  );
+}
+
+const zoom = h('dialog', { class: 'zoom', 'aria-label': 'Image' });
+// A click beside the content closes it, as Escape does.
+zoom.addEventListener('click', (event) => {
+  if (event.target === zoom) zoom.close();
+});
+
+function enlarge(number, words) {
+  const path = data.paths[number] || '';
+  const file = `file://${encodeURI(path).replace(/[?#]/g, encodeURIComponent)}`;
+  zoom.replaceChildren(
+    h(
+      'div',
+      { class: 'content' },
+      shown(number, words),
+      h('p', {}, words),
+      h('p', {}, h('code', {}, path)),
+      h(
+        'div',
+        { class: 'controls' },
+        path.startsWith('/') ? h('a', { href: file, target: '_blank' }, 'Full size, from the disk') : null,
+        h('button', { type: 'button', onclick: () => zoom.close() }, 'Close'),
+      ),
+    ),
+  );
+  zoom.showModal();
 }
 
 function section(id, title, ...children) {
@@ -49,18 +85,22 @@ function select(options, onchange) {
   );
 }
 
-// Shows one run at a time: `draw(run)` makes the section of the chosen run.
-function chosen(candidates, draw) {
+// Shows one run at a time: `draw(run)` makes the section of the chosen run, which the address keeps
+// under the section's name.
+function chosen(name, candidates, draw) {
   if (!candidates.length) return null;
   const place = h('div', {});
   const show = (i) => place.replaceChildren(...[draw(candidates[i])].flat().filter(Boolean));
-  show(0);
-  if (candidates.length === 1)
+  if (candidates.length === 1) {
+    show(0);
     return [several ? h('p', { class: 'note' }, candidates[0].name) : null, place].filter(Boolean);
+  }
   const control = select(
     candidates.map((run, i) => [i, run.name]),
     () => show(Number(control.value)),
   );
+  keep(control, `${name}.run`);
+  show(Number(control.value));
   return [h('div', { class: 'controls' }, labelled('run', control)), place];
 }
 
@@ -101,6 +141,15 @@ section('curves', 'Curves', curves());
 section('sweeps', 'Number of identities', sweeps());
 section('ranked', 'Ranked results', ranked());
 section('clusters', 'Clusters', clusters());
+section('features', 'Features', features());
 section('attributes', 'Attributes and parts', attributes());
 section('config', 'Config', config());
+document.body.append(zoom);
+// Headings stop below the header, however many lines it has.
+const header = document.querySelector('header');
+new ResizeObserver(() =>
+  document.documentElement.style.setProperty('--header', `${header.offsetHeight}px`),
+).observe(header);
+document.documentElement.style.setProperty('--header', `${header.offsetHeight}px`);
+if (location.hash.includes('?')) document.getElementById(address.section())?.scrollIntoView();
 document.documentElement.dataset.ready = 'true';

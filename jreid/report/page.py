@@ -11,7 +11,7 @@ POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
     " base-uri 'none'; form-action 'none'"
 )
-SCRIPTS = ('charts.js', 'numbers.js', 'images.js', 'page.js')
+SCRIPTS = ('charts.js', 'tables.js', 'numbers.js', 'images.js', 'page.js')
 """Scripts of the page; the last one puts the sections together."""
 NO_SCRIPT = (
     'This page draws its tables and figures with the script that it holds; switch JavaScript on for'
@@ -22,6 +22,7 @@ NOTICE = 'Images show people: keep and share this file only as the law and their
 
 def render(title: str, data: Mapping[str, Any], pictures: Sequence[str]) -> str:
     """Makes the page of `data` (see `page.js`) with its pictures."""
+    shown = html.escape(title)
     scripts = '\n'.join(f'<script>{_asset(name)}</script>' for name in SCRIPTS)
     return f"""<!doctype html>
 <html lang="en">
@@ -29,13 +30,16 @@ def render(title: str, data: Mapping[str, Any], pictures: Sequence[str]) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{html.escape(title)}</title>
+<title>{shown}</title>
 <link rel="icon" href="data:,">
 <style>{_asset('page.css')}</style>
 </head>
 <body>
 <a class="skip" href="#main">Skip to the content</a>
-<header><h1>{html.escape(title)}</h1><nav id="nav" aria-label="Sections"></nav></header>
+<header>
+<h1 title="{shown}">{shown}</h1>
+<nav id="nav" aria-label="Sections"></nav>
+</header>
 <main id="main"><noscript>{NO_SCRIPT}</noscript></main>
 <footer>Made by jreid {html.escape(str(data.get('version', '')))}. {NOTICE}</footer>
 <script type="application/json" id="data">{_embedded(data)}</script>

@@ -23,6 +23,9 @@ from jreid.files import replacing, write_text
 from jreid.run import places
 from jreid.run.clock import Clock
 
+PURITY = 'evaluation_clusters.csv'
+"""File in `labels/` that says how pure the last clusters are, for inspection only."""
+
 
 def write_labels(path: pathlib.Path, image_paths: Sequence[str], labels: np.ndarray) -> None:
     """Writes a label file with the columns `image` and `label`, one row per image.

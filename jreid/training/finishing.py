@@ -6,11 +6,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jreid.engine import feeds
+from jreid.evaluation.pseudo_labels import cluster_purity
 from jreid.methods.common.people import group_people
 from jreid.methods.contract import SOURCE, TARGET, Params, State
 from jreid.retrieval import unit
 from jreid.run import places, summary
-from jreid.run.records import write_features, write_labels
+from jreid.run.records import PURITY, write_features, write_labels, write_table
 from jreid.run.system import System
 from jreid.training import measuring
 from jreid.training.data import Data
@@ -69,6 +70,8 @@ def finish(
     if TARGET in drawn and (test is None or test.role != TARGET):
         # The target's labels cannot say how good its people are: they are kept to be looked at.
         pseudo, report = _write_people(data, system, progress, drawn[TARGET], pseudo)
+    if clusters := cluster_purity(data.target.train, data.target_train.index, pseudo):
+        write_table(progress.workdir / 'labels' / PURITY, clusters)
     result = summary.write(
         progress.workdir,
         rows,

@@ -106,9 +106,11 @@ class Page:
             self.requests.append(parameters['request']['url'][:100])
         return message
 
-    def open(self, url):
-        """Loads a page and waits until its script has run."""
+    def open(self, url, *, ready=True):
+        """Loads a page and waits until its script has run, where it is one of ours (`ready`)."""
         self.call('Page.navigate', url=url)
+        if not ready:
+            return
         end = time.monotonic() + 60
         while self.run('document.documentElement?.dataset.ready') != 'true':
             assert time.monotonic() < end, f'the page did not get ready; console: {self.console}'

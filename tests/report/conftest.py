@@ -2,6 +2,7 @@
 
 import json
 
+import browser
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,10 +26,10 @@ def write_run(folder, images, *, seed, rate):
     rows[list(WRONG), :2] = rows[list(WRONG)][:, [1, 0]]
     kept = Ranking(
         query_path=paths[6 + identity],
-        query_identity=identity.astype(np.int32),
+        query_identity=(10 + identity).astype(np.int32),
         query_camera=camera.astype(np.int32),
         gallery_path=paths[:6],
-        gallery_identity=np.arange(6, dtype=np.int32),
+        gallery_identity=np.arange(10, 16, dtype=np.int32),
         gallery_camera=np.full(6, 4, np.int32),
         rows=rows.astype(np.int32),
         distances=np.tile(np.arange(5, dtype=np.float32), (60, 1)),
@@ -36,6 +37,8 @@ def write_run(folder, images, *, seed, rate):
         average_precision=np.where(np.isin(np.arange(60), WRONG), 0.5, 1.0).astype(np.float32),
     )
     (folder / 'labels').mkdir(parents=True)
+    (folder / 'figures').mkdir()
+    Image.new('RGB', (1200, 800), 'white').save(folder / 'figures' / 'tsne.png')
     kept.save(folder)
     ranks = {
         'rank1': 95.0,
@@ -61,6 +64,10 @@ def write_run(folder, images, *, seed, rate):
         'target': 'campus </script><b>',
         'seed': seed,
         'average_precision': 'rank',
+        'date': '2026-11-27T10:24:12+00:00',
+        'command': 'jreid train --config=demo',
+        'version': '0.1.0',
+        'commit': '0123abc',
     }
     verification = {
         'tpr': {'0.1': 90.0, '0.01': None},
@@ -100,11 +107,15 @@ def write_run(folder, images, *, seed, rate):
         {'step': s, 'kind': 'train', 'phase': 'adapt' if s >= 20 else 'source', **values}
         for s, values in terms
     ]
-    records.append({'step': 20, 'kind': 'refresh', 'phase': 'adapt', 'identities_estimated': 7})
+    refreshed = {'identities_estimated': 3, 'clusters': 9}
+    records.append({'step': 20, 'kind': 'refresh', 'phase': 'adapt', **refreshed})
     records.append({'step': 30, 'kind': 'evaluation', 'phase': 'adapt', 'mAP': 40.0, 'rank1': 95.0})
     (folder / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, records)) + '\n{"step": 3')
     (folder / 'labels' / 'niec_000.csv').write_text(
         'total,accuracy,silhouette\n9,0.8,0.2\n7,0.9,0.1\n12,0.7,nan\n'
+    )
+    (folder / 'labels' / 'evaluation_clusters.csv').write_text(
+        'label,images,people,purity\n0,3,1,1.0\n1,3,2,0.6666666\n'
     )
     (folder / 'labels' / 'target_000.csv').write_text(
         'image,label\n' + '\n'.join(f'{path},{i % 4 - 1}' for i, path in enumerate(paths)) + '\n'
@@ -118,3 +129,18 @@ def runs(tmp_path_factory):
     for name, seed, rate in (('a', 0, 0.1), ('b', 1, 0.2)):
         write_run(place / name / 'run', place / 'images', seed=seed, rate=rate)
     return place / 'a' / 'run', place / 'b' / 'run'
+
+
+@pytest.fixture(scope='session')
+def chromium(tmp_path_factory):
+    """A headless Chromium; a test that needs it skips where there is none."""
+    program = browser.find()
+    if program is None:
+        pytest.skip(
+            f'no browser: none of {", ".join(browser.NAMES)} is on the PATH (or JREID_BROWSER)'
+        )
+    page = browser.Page(program, tmp_path_factory.mktemp('profile'))
+    try:
+        yield page
+    finally:
+        page.close()

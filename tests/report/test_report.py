@@ -3,13 +3,16 @@
 import base64
 import io
 import json
+import pathlib
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from jreid.report import command, gather, page, thumbnails
+from jreid.evaluation import pseudo_labels
+from jreid.report import command, gather, page, people, thumbnails
 
 
 def embedded(text, name):
@@ -36,6 +39,7 @@ def test_page_of_two_runs_holds_all_of_them(runs, tmp_path, capsys):
     assert first['sweeps'][0]['total'] == [7, 9, 12]
     assert first['sweeps'][0]['accuracy'] == [0.9, 0.8, 0.7]
     assert first['sweeps'][0]['silhouette'] == [0.1, 0.2, None]
+    assert [first['sweeps'][0][name] for name in ('chosen', 'source', 'truth')] == [9, 6, 12]
     assert {one['name']: one['y'][-1] for one in first['curves']['panels']['loss']} == {
         'loss': 0.1,
         'matching': 6.6667,
@@ -57,8 +61,17 @@ def test_page_of_two_runs_holds_all_of_them(runs, tmp_path, capsys):
         (2, 3),
     ]
     assert first['attributes'][0]['body'] == [['hat', [20.0, 81.25, None, 40.0]]]
+    assert [one.get('purity') for one in first['clusters']['clusters']] == [1.0, 0.6666666, None]
+    assert first['ranked']['cameras'][0] == {
+        'camera': 0,
+        'queries': 24,
+        'mAP': 97.92,
+        'rank1': 95.83,
+    }
+    assert sum(first['ranked']['histogram']) == 60
+    assert [first['ranked']['histogram'][i] for i in (10, 19)] == [3, 57]
     # The images of both runs, each once: six of the gallery and six queries.
-    assert len(pictures) == 12
+    assert len(pictures) == len(data['paths']) == 12
     with Image.open(io.BytesIO(base64.b64decode(pictures[0]))) as image:
         assert image.size == (20, 40)
 
@@ -93,9 +106,9 @@ def test_limits_bound_what_is_shown(runs, tmp_path):
 def test_queries_are_taken_evenly_over_their_scores():
     scores = np.asarray([0.9, np.nan, 0.1, 0.5, 0.3, 0.7])
     # the lowest, the middle, the highest
-    np.testing.assert_array_equal(gather.even(scores, 3), [0, 2, 3])
-    np.testing.assert_array_equal(gather.even(scores, 0), np.arange(6))
-    np.testing.assert_array_equal(gather.even(scores, 6), np.arange(6))
+    np.testing.assert_array_equal(people.even(scores, 3), [0, 2, 3])
+    np.testing.assert_array_equal(people.even(scores, 0), np.arange(6))
+    np.testing.assert_array_equal(people.even(scores, 6), np.arange(6))
 
 
 def test_unreadable_images_are_left_blank(tmp_path):
@@ -110,6 +123,52 @@ def test_unreadable_images_are_left_blank(tmp_path):
 def test_numbers_that_are_not_finite_are_no_json():
     with pytest.raises(ValueError, match='not JSON compliant'):
         page.render('t', {'x': float('nan')}, [])
+
+
+def test_queries_without_a_match_are_in_no_table_of_cameras():
+    ranking = SimpleNamespace(
+        average_precision=np.asarray([0.5, np.nan, np.nan]),
+        query_camera=np.asarray([0, 0, 1]),
+        correct=np.asarray([[True], [False], [False]]),
+    )
+    assert people.by_camera(ranking) == [{'camera': 0, 'queries': 1, 'mAP': 50.0, 'rank1': 100.0}]
+    assert people.histogram(np.asarray([np.nan])) is None
+    assert people.histogram(np.asarray([0.0, 0.5, 1.0]), bins=2) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ('name', 'refreshes', 'true', 'expected'),
+    [
+        ('niec_001', [{}, {'clusters': 9.0, 'identities_estimated': 3.0}], None, (9, 6, None)),
+        ('niec_002', [{}, {'clusters': 9.0, 'identities_estimated': 3.0}], 4, (None, None, None)),
+        ('niec_000', [{'identities_estimated': 3.0}], 4, (None, None, None)),
+    ],
+)
+def test_a_sweep_is_marked_by_its_own_refresh(name, refreshes, true, expected):
+    found = gather.chosen(pathlib.Path(f'{name}.csv'), refreshes, true)
+    assert (found['chosen'], found['source'], found['truth']) == expected
+
+
+def test_purity_of_clusters_against_counts_by_hand():
+    paths = np.asarray([f'/data/{i}.jpg' for i in range(7)])
+    truth = SimpleNamespace(path=paths, identity=np.asarray([5, 5, 6, 6, 6, 7, -1]))
+    images = SimpleNamespace(path=paths[::-1])
+    labels = np.asarray([0, 3, 3, 3, 0, 0, -1])
+    # Of the images 6 to 0: the first has no identity, the last no label.
+    found = pseudo_labels.cluster_purity(truth, images, labels)
+    assert found['label'].tolist() == [0, 3]
+    assert found['images'].tolist() == [2, 3]
+    assert found['people'].tolist() == [2, 2]
+    np.testing.assert_allclose(found['purity'], [1 / 2, 2 / 3])
+    unknown = SimpleNamespace(path=paths, identity=np.full(7, -1))
+    assert pseudo_labels.cluster_purity(unknown, images, labels) == {}
+
+
+def test_a_table_of_clusters_that_is_none_is_named(tmp_path):
+    assert people.purity(tmp_path / 'missing.csv') == {}
+    (tmp_path / 'wrong.csv').write_text('label,images\n0,3\n')
+    with pytest.raises(ValueError, match='expected the columns label,images,people,purity'):
+        people.purity(tmp_path / 'wrong.csv')
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,14 @@
 """The page in a real browser, opened from the disk: filters, images, keyboard, no request."""
 
-import browser
 import pytest
 
 from jreid.report.command import report
 
-PROGRAM = browser.find()
-pytestmark = pytest.mark.skipif(
-    PROGRAM is None,
-    reason=f'no browser: none of {", ".join(browser.NAMES)} is on the PATH (or JREID_BROWSER)',
-)
-
 
 @pytest.fixture(scope='module')
-def page(runs, tmp_path_factory):
-    folder = tmp_path_factory.mktemp('browser')
-    path = report(runs, folder / 'page.html')
-    opened = browser.Page(PROGRAM, folder / 'profile')
-    try:
-        opened.open(path.as_uri())
-        yield opened
-    finally:
-        opened.close()
+def page(runs, chromium, tmp_path_factory):
+    chromium.open(report(runs, tmp_path_factory.mktemp('browser') / 'page.html').as_uri())
+    return chromium
 
 
 def results(page, selector):
@@ -38,6 +25,7 @@ def test_opens_with_all_sections_and_tables(page):
         'Number of identities',
         'Ranked results',
         'Clusters',
+        'Features',
         'Attributes and parts',
         'Config',
     ]
@@ -105,7 +93,7 @@ def test_ranked_results_are_filtered(page):
     assert results(page, '#ranked .result') == 3
     assert page.run(
         "[...document.querySelectorAll('#ranked .query')].every((x) => x.textContent.includes('id"
-        " 4, cam 3'))"
+        " 14, cam 3'))"
     )
 
 
