@@ -64,6 +64,14 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
             # the first round's features: mAP 22 with the target's statistics, 16 without
             'batch_norm': 'split',
         },
+        mmt={
+            **_BASELINE,
+            'source_steps': 0,
+            'adapt_epochs': 12,
+            'adapt_steps': 0,
+            'adapt_learning_rate': 5e-4,
+            'cluster_centring': 'camera',
+        },
         teacher=_BASELINE,
     )
     data = config.data

@@ -12,6 +12,7 @@ from jreid.configs.systems import (
     Variant,
     dien,
     dmtnet,
+    mmt,
     mtdnet,
     ptl,
     ssg,
@@ -22,7 +23,7 @@ from jreid.methods.settings.values import mismatch, nearest
 
 SYSTEMS: dict[str, System] = {
     module.SYSTEM.name: module.SYSTEM
-    for module in (dmtnet, dien, tjaidl, mtdnet, ptl, ssg, teacher)
+    for module in (dmtnet, dien, tjaidl, mtdnet, ptl, ssg, mmt, teacher)
 }
 
 VARIANTS: dict[str, Variant] = {

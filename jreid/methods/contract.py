@@ -285,6 +285,8 @@ class Method:
         `Described`, None for a domain that `refresh_reads` leaves out; `context` is a
         `RefreshContext`.
       refresh_reads: the domains whose images a refresh describes.
+      described_once: True where only a run's first refresh reads images: a bank keeps their
+        features. Later refreshes get None for both domains.
       label_columns: pseudo labels per image.
       niec_rule: which score of NIEC's sweep chose the number of identities, for its figure.
       pair_input: (params, state, images, domain, side) -> [B, ...], what `score` reads of an image,
@@ -296,6 +298,8 @@ class Method:
       reads_target_labels: True for systems that are supervised on the target; no other may be given
         its labels.
       backbones: top-level names of the parameters that imported weights are put into.
+      twins: top-level name -> the one that it starts as in a run that lacks it: two networks start
+        from the run of one.
       maps: (params, state, images, domain) -> name -> SpatialMap, for figures; None for the maps
         that the backbones give (`jreid.methods.common.maps`).
       attributes: (params, state, images, domain) -> float32 [B, M], probabilities of
@@ -318,6 +322,7 @@ class Method:
         | None
     ) = None
     refresh_reads: tuple[str, ...] = (SOURCE, TARGET)
+    described_once: bool = False
     label_columns: int = 1
     niec_rule: str = 'mean'
     pair_input: Callable[[Params, State, Array, str, str], Array] | None = None
@@ -326,6 +331,11 @@ class Method:
     normalise: bool = False
     reads_target_labels: bool = False
     backbones: tuple[str, ...] = ('backbone',)
+    twins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     maps: Callable[[Params, State, Array, str], Mapping[str, SpatialMap]] | None = None
     attributes: Callable[[Params, State, Array, str], Array] | None = None
     parsing: Callable[[Params, State, Array, str], Array] | None = None
+
+    def reads(self, refreshes: int) -> tuple[str, ...]:
+        """Returns the domains whose images a refresh describes that comes after so many others."""
+        return () if self.described_once and refreshes else self.refresh_reads

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from jreid.methods import dien, dmtnet, mtdnet, ptl, ssg, teacher, tjaidl
+from jreid.methods import dien, dmtnet, mmt, mtdnet, ptl, ssg, teacher, tjaidl
 from jreid.methods.contract import Method, Problem
 from jreid.methods.settings.values import check_values, nearest
 from jreid.models.norm import BatchNorm
@@ -14,6 +14,7 @@ from jreid.models.norm import BatchNorm
 METHODS: dict[str, tuple[Callable[..., Method], type]] = {
     'dien': (dien.dien, dien.Settings),
     'dmtnet': (dmtnet.dmtnet, dmtnet.Settings),
+    'mmt': (mmt.mmt, mmt.Settings),
     'mtdnet': (mtdnet.mtdnet, mtdnet.Settings),
     'ptl': (ptl.ptl, ptl.Settings),
     'ssg': (ssg.ssg, ssg.Settings),

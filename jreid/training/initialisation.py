@@ -55,7 +55,8 @@ def from_run(
 ) -> tuple[Params, State]:
     """Takes parameters and statistics of another run's last checkpoint where path and shape agree.
 
-    The other run may be of any system. Arrays of it that are not used, and arrays here that stay
+    The other run may be of any system. What it lacks of a second network it gives from its first
+    (`Method.twins`). Arrays of it that are not used, and arrays here that stay
     fresh, are logged by name. `state.memory` stays as it is.
 
     Args:
@@ -87,6 +88,10 @@ def from_run(
         raise CheckpointError(f'init.run: {folder} has no checkpoint yet')
     theirs = _flat(restored.tree['params'], restored.tree['state'].statistics)
     own = _flat(params, state.statistics)
+    for path in own:
+        twin = tuple(method.twins.get(name, name) if i < 3 else name for i, name in enumerate(path))
+        if path not in theirs and twin in theirs:
+            theirs[path] = theirs[twin]
     fitting = {
         path for path in own if path in theirs and jnp.shape(theirs[path]) == jnp.shape(own[path])
     }

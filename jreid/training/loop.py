@@ -215,7 +215,7 @@ class Run:
         begun, position = time.time(), self.position
         described = {
             domain: measuring.described(self.system, self.state, self.feeds[domain], domain)
-            for domain in self.method.refresh_reads
+            for domain in self.method.reads(position.refreshes)
         }
         key = jax.random.fold_in(jax.random.fold_in(self.progress.root, 1), position.refreshes)
         last = position.epoch + self.phase.refresh_every >= self.phase.epochs

@@ -1,0 +1,83 @@
+"""The settings of MMT, and their check."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+from jreid.methods.settings import niec
+from jreid.methods.settings.values import Count, Rate, Schedule, Share, Size, Weight, check_values
+
+if TYPE_CHECKING:
+    from jreid.methods.contract import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(niec.Settings):
+    """Fields of `config.method` for MMT: NIEC's and its own.
+
+    The defaults are those of the authors' program, for ResNet-50 on 256x128 images.
+    """
+
+    source_epochs: Count = 80  # 0: both networks start from the run that init.run names
+    source_steps: Count = 100  # per epoch, 0 for as many as show about every image once
+    adapt_epochs: Count = 40  # each begins with new pseudo labels and new moments of Adam
+    adapt_steps: Count = 400  # per epoch, 0 as above
+    identities_per_batch: Size = 16  # P
+    images_per_identity: Size = 4  # K
+    learning_rate: Rate = 3.5e-4  # of the training on the source
+    schedule: Schedule = 'steps'  # of the training on the source
+    boundaries: tuple[Share, ...] = (0.5, 0.875)
+    warmup: Share = 0.125
+    adapt_learning_rate: Rate = 3.5e-4  # constant
+    weight_decay: Weight = 5e-4
+    pooling: Literal['max', 'average', 'average_max', 'gem'] = 'average'
+    margin: float = 0.3  # of the source's triplet loss; the target's has a soft margin
+    label_smoothing: Share = 0.1
+    soft_identity: Share = 0.5  # weight of the soft cross-entropy; the hard one has the rest
+    soft_triplet: Share = 0.8  # weight of the soft triplet loss; the hard one has the rest
+    alpha: Share = 0.999  # of the mean teachers
+    clustering: Literal['kmeans', 'dbscan'] = 'kmeans'
+    clusters: Count = 0  # of k-means, 0 for NIEC's count
+    estimate_every: Size = 5  # re-labellings between two estimates by NIEC
+    kmeans_restarts: Size = 10
+    rho: float = 1.6e-3  # share of the pairs whose mean distance is DBSCAN's eps
+    k1: Size = 20  # of the Jaccard distance that DBSCAN is run on
+    k2: Size = 6
+    min_samples: Size = 4
+    # 'camera': features are clustered less the mean of their camera; the authors' program does not
+    cluster_centring: Literal['camera', 'none'] = 'none'
+
+
+def check(problem: 'Problem', settings: Settings) -> None:
+    """Checks the settings and whether the data can serve them.
+
+    Raises:
+      ValueError: a value is out of its range, or the data cannot serve it.
+    """
+    check_values(settings)
+    s = settings
+    if s.images_per_identity < 2 or s.identities_per_batch < 2:
+        raise ValueError(
+            f'batches of P = {s.identities_per_batch} identities with'
+            f' K = {s.images_per_identity} images each leave the triplet loss without positives or'
+            ' negatives; expected 2 or more of both'
+        )
+    if s.source_epochs and s.identities_per_batch > problem.source_identities:
+        raise ValueError(
+            f'a batch of P = {s.identities_per_batch} identities cannot be drawn from the'
+            f' {problem.source_identities} of the source; lower method.identities_per_batch'
+        )
+    if s.clusters > problem.target_images or s.clusters == 1:
+        raise ValueError(
+            f'clusters is {s.clusters}; expected 2 to {problem.target_images} (target images), or 0'
+            " for NIEC's count"
+        )
+    if s.clustering == 'kmeans' and not s.clusters:
+        niec.check(problem, s)
+
+
+def most_clusters(problem: 'Problem', settings: Settings) -> int:
+    """Returns the width of the target's classifiers, which no re-labelling exceeds."""
+    if settings.clustering == 'dbscan':
+        # Every cluster that is kept has two images or more.
+        return max(problem.target_images // 2, 1)
+    return settings.clusters or niec.most_identities(problem, settings)
