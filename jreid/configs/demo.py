@@ -72,6 +72,13 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
             'adapt_learning_rate': 5e-4,
             'cluster_centring': 'camera',
         },
+        spcl={
+            'epochs': 20,
+            'steps': 48,
+            'identities_per_batch': 8,
+            'learning_rate': 2e-3,
+            'cluster_centring': 'camera',
+        },
         teacher=_BASELINE,
     )
     data = config.data

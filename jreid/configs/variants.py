@@ -15,6 +15,7 @@ from jreid.configs.systems import (
     mmt,
     mtdnet,
     ptl,
+    spcl,
     ssg,
     teacher,
     tjaidl,
@@ -23,7 +24,7 @@ from jreid.methods.settings.values import mismatch, nearest
 
 SYSTEMS: dict[str, System] = {
     module.SYSTEM.name: module.SYSTEM
-    for module in (dmtnet, dien, tjaidl, mtdnet, ptl, ssg, mmt, teacher)
+    for module in (dmtnet, dien, tjaidl, mtdnet, ptl, ssg, mmt, spcl, teacher)
 }
 
 VARIANTS: dict[str, Variant] = {

@@ -171,7 +171,7 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
             )
             eps = float(state.memory['eps'])
             groups = grouping.group(graph, eps=eps, rho=s.rho, min_samples=s.min_samples, limit=1.0)
-            labels = without_single(groups.labels)
+            labels = grouping.without_single(groups.labels)
             report = {'eps': groups.eps, 'noise': float((labels < 0).sum())}
             return labels, groups.eps, report, {}
         tables: Mapping[str, Mapping[str, np.ndarray]] = {}
@@ -234,14 +234,6 @@ def _clustered_feature(described: Described, settings: Settings) -> np.ndarray:
     if settings.clustering == 'dbscan':
         mean = np.asarray(unit(mean))
     return grouping.centred(mean, described['camera'], settings.cluster_centring)
-
-
-def without_single(labels: np.ndarray) -> np.ndarray:
-    """Returns labels 0, 1, ... in which a cluster of one image is noise."""
-    sizes = np.bincount(labels[labels >= 0], minlength=1)
-    kept = sizes > 1
-    number = np.where(kept, np.cumsum(kept) - 1, -1)
-    return np.where(labels >= 0, number[np.maximum(labels, 0)], -1).astype(np.int32)
 
 
 def separation(

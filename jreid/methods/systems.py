@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from jreid.methods import dien, dmtnet, mmt, mtdnet, ptl, ssg, teacher, tjaidl
+from jreid.methods import dien, dmtnet, mmt, mtdnet, ptl, spcl, ssg, teacher, tjaidl
 from jreid.methods.contract import Method, Problem
 from jreid.methods.settings.values import check_values, nearest
 from jreid.models.norm import BatchNorm
@@ -17,6 +17,7 @@ METHODS: dict[str, tuple[Callable[..., Method], type]] = {
     'mmt': (mmt.mmt, mmt.Settings),
     'mtdnet': (mtdnet.mtdnet, mtdnet.Settings),
     'ptl': (ptl.ptl, ptl.Settings),
+    'spcl': (spcl.spcl, spcl.Settings),
     'ssg': (ssg.ssg, ssg.Settings),
     'teacher': (teacher.teacher, teacher.Settings),
     'tjaidl': (tjaidl.tjaidl, tjaidl.Settings),

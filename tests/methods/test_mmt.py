@@ -17,6 +17,7 @@ from scipy.special import log_softmax, softmax
 from jreid.engine import state as states
 from jreid.engine import steps
 from jreid.methods import mmt as module
+from jreid.methods.common import grouping
 from jreid.methods.contract import TARGET, Problem, RefreshContext, State
 from jreid.methods.mmt import mmt
 from jreid.methods.mmt_networks import begin, mean_teachers
@@ -300,7 +301,7 @@ def test_niec_counts_every_few_relabellings(counts):
 
 
 def test_single_images_are_noise():
-    labels = module.without_single(np.array([2, 0, 2, -1, 1, 3, 3, 3]))
+    labels = grouping.without_single(np.array([2, 0, 2, -1, 1, 3, 3, 3]))
     np.testing.assert_array_equal(labels, [0, -1, 0, -1, -1, 1, 1, 1])
 
 

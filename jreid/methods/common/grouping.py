@@ -161,3 +161,19 @@ def centred(features: np.ndarray, camera: np.ndarray, centring: str) -> np.ndarr
         return features
     _, numbers = np.unique(camera, return_inverse=True)
     return features - cluster_means(features, numbers, int(numbers.max()) + 1)[numbers]
+
+
+def alone(labels: np.ndarray) -> np.ndarray:
+    """Returns labels in which every image that is noise is a cluster of its own, int64 [N]."""
+    labels = np.asarray(labels, np.int64).copy()
+    noise = np.flatnonzero(labels < 0)
+    labels[noise] = labels.max(initial=-1) + 1 + np.arange(len(noise))
+    return labels
+
+
+def without_single(labels: np.ndarray) -> np.ndarray:
+    """Returns labels 0, 1, ... in which a cluster of one image is noise."""
+    sizes = np.bincount(labels[labels >= 0], minlength=1)
+    kept = sizes > 1
+    number = np.where(kept, np.cumsum(kept) - 1, -1)
+    return np.where(labels >= 0, number[np.maximum(labels, 0)], -1).astype(np.int32)

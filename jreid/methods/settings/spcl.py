@@ -1,0 +1,63 @@
+"""The settings of SpCL, and their check."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+from jreid.methods.settings.values import Count, Rate, Schedule, Share, Size, Weight, check_values
+
+if TYPE_CHECKING:
+    from jreid.methods.contract import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Fields of `config.method` for SpCL.
+
+    The defaults are those of the authors' program, for ResNet-50 on 256x128 images.
+    """
+
+    epochs: Count = 50  # each begins with new clusters
+    steps: Count = 400  # per epoch, 0 for as many as show about every target image once
+    identities_per_batch: Size = 16  # P, of each domain
+    images_per_identity: Size = 4  # K, of a source class or a cluster
+    learning_rate: Rate = 3.5e-4
+    schedule: Schedule = 'steps'
+    boundaries: tuple[Share, ...] = (0.4, 0.8)
+    warmup: Share = 0.0
+    weight_decay: Weight = 5e-4
+    pooling: Literal['max', 'average', 'average_max', 'gem'] = 'average'
+    temperature: float = 0.05
+    momentum: Share = 0.2  # share of the bank's old entry that an update keeps
+    eps: float = 0.6  # of DBSCAN, on Jaccard distances
+    eps_gap: float = 0.02  # of the tighter and the looser clustering that judge the first
+    independence: Share = 0.9  # share of the first epoch's clusters that are independent enough
+    k1: Size = 30
+    k2: Size = 6
+    min_samples: Size = 4
+    # estimate the target's batch-norm statistics before the bank is filled; the authors' program
+    # takes those of the ImageNet weights
+    estimate_statistics: bool = False
+    # 'camera': features are clustered less the mean of their camera; the authors' program does not
+    cluster_centring: Literal['camera', 'none'] = 'none'
+
+
+def check(problem: 'Problem', settings: Settings) -> None:
+    """Checks the settings and whether the data can serve them.
+
+    Raises:
+      ValueError: a value is out of its range, or the data cannot serve it.
+    """
+    check_values(settings)
+    s = settings
+    if s.identities_per_batch > problem.source_identities:
+        raise ValueError(
+            f'a batch of P = {s.identities_per_batch} identities cannot be drawn from the'
+            f' {problem.source_identities} of the source; lower method.identities_per_batch'
+        )
+    if not s.temperature > 0:
+        raise ValueError(f'temperature is {s.temperature}; expected a number above 0')
+    if not 0 < s.eps_gap < s.eps or not s.eps + s.eps_gap < 1:
+        raise ValueError(
+            f'eps is {s.eps} and eps_gap {s.eps_gap}; expected eps - eps_gap above 0 and eps +'
+            ' eps_gap below 1, the greatest Jaccard distance'
+        )

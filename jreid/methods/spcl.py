@@ -1,0 +1,204 @@
+"""SpCL: self-paced contrastive learning with a hybrid memory of both domains.
+
+Source: Ge, Zhu, Chen, Zhao & Li, NeurIPS 2020, arXiv:2006.02713. Equation numbers are the paper's;
+`docs/systems/spcl.md` says what was settled where the paper is silent.
+
+One bank holds a vector per source class and per target image. Before each epoch the target's
+vectors are clustered, and clusters count that two other radii confirm. An image is told from all
+source classes, clusters and single images: a class of the target is the mean of its vectors.
+Batch-norm statistics are kept per domain. There is no training on the source before.
+
+Differs from the authors' program: both losses have the gradient at the bank that the step began
+with. There the target's update of the bank comes before the gradient of the source's loss.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jreid.clustering import dbscan
+from jreid.losses.distances import unit
+from jreid.methods.common import domains, grouping, plans
+from jreid.methods.common.optimizers import Optimizer
+from jreid.methods.contract import (
+    SOURCE,
+    TARGET,
+    Array,
+    Batch,
+    Context,
+    Described,
+    Method,
+    Outputs,
+    Params,
+    Phase,
+    Problem,
+    RefreshContext,
+    Refreshed,
+    State,
+)
+from jreid.methods.settings.spcl import Settings, check
+from jreid.methods.spcl_memory import hybrid, hybrid_contrast, move, self_paced
+from jreid.models.heads import POOLINGS, BNNeck
+from jreid.retrieval import jaccard
+
+
+class Network(nn.Module):
+    """Backbone, pooling, neck, unit length."""
+
+    backbone: nn.Module
+    pooling: str
+
+    @nn.compact
+    def __call__(self, images: Array, *, train: bool) -> Array:
+        pooled = POOLINGS[self.pooling](self.backbone(images, train=train))
+        return unit(BNNeck(name='neck')(pooled, train))
+
+
+def spcl(
+    backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9
+) -> Method:
+    """Builds SpCL as a `Method`.
+
+    Args:
+      backbone: images -> feature map, from `jreid.models`.
+      problem: sizes of the data.
+      settings: see `Settings`.
+      momentum: of the backbone's batch normalisation.
+
+    Raises:
+      ValueError: see `jreid.methods.settings.spcl.check`.
+    """
+    check(problem, settings)
+    s, classes = settings, problem.source_identities
+    network = Network(backbone, s.pooling)
+    embed = functools.partial(domains.inference, network)
+
+    def init(key: Array) -> tuple[Params, State]:
+        params, state = domains.initial(network, key, problem.image_size)
+        images = jnp.zeros((1, *problem.image_size, 3))
+        width = jax.eval_shape(lambda: embed(params, state, images, TARGET)).shape[1]
+        entries = classes + problem.target_images
+        # The label of an entry of the bank is its class; -1: the limit is not known yet.
+        memory = {
+            'bank': jnp.zeros((entries, width)),
+            'label': jnp.arange(entries, dtype=jnp.int32),
+            'camera': jnp.zeros(problem.target_images, jnp.int32),
+            'limit': jnp.full((), -1, jnp.float32),
+        }
+        return params, state._replace(memory=memory)
+
+    def describe(params: Params, state: State, images: Array, domain: str) -> Mapping[str, Array]:
+        return {'feature': embed(params, state, images, domain)}
+
+    def forward(
+        params: Params, state: State, batch: Batch, context: Context
+    ) -> tuple[Outputs, State]:
+        del context
+        outputs = {}
+        for domain in (SOURCE, TARGET):
+            images = batch[domain]['image']
+            feature, state = domains.forward(network, params, state, images, domain)
+            outputs[domain] = {'feature': feature}
+        return outputs, state
+
+    def entry(batch: Batch, domain: str) -> Array:
+        """Returns the rows of the bank that a domain's images stand in."""
+        return batch[SOURCE]['identity'] if domain == SOURCE else classes + batch[TARGET]['row']
+
+    def term(domain: str) -> Callable[..., Array]:
+        def contrast(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
+            bank, label = state.memory['bank'], state.memory['label']
+            feature, own = outputs[domain]['feature'], label[entry(batch, domain)]
+            return hybrid_contrast(feature, own, bank, label, temperature=s.temperature)
+
+        return contrast
+
+    def after_update(params: Params, state: State, outputs: Outputs, batch: Batch) -> State:
+        del params
+        features = jnp.concatenate([outputs[d]['feature'] for d in (SOURCE, TARGET)])
+        entries = jnp.concatenate([entry(batch, d) for d in (SOURCE, TARGET)])
+        bank = move(state.memory['bank'], features, entries, momentum=s.momentum)
+        return state._replace(memory={**state.memory, 'bank': bank})
+
+    sizes = s.identities_per_batch, s.images_per_identity
+    phase = Phase(
+        name='joint',
+        epochs=s.epochs,
+        streams={'target': hybrid(*sizes), 'source': plans.cross_camera(SOURCE, *sizes)},
+        forward=forward,
+        terms={'source': term(SOURCE), 'target': term(TARGET)},
+        optimizer=Optimizer(
+            'adam',
+            s.learning_rate,
+            s.schedule,
+            s.warmup,
+            boundaries=tuple(s.boundaries),
+            weight_decay=s.weight_decay,
+        ),
+        after_update=after_update,
+        steps_per_epoch=s.steps,
+        refresh_every=1,
+        report_as='adapted',
+        adapt_statistics=s.estimate_statistics,
+    )
+    return Method(
+        name='spcl',
+        phases=(phase,),
+        init=init,
+        embed=embed,
+        statistics=domains.batch_statistics(network, momentum),
+        describe=describe,
+        refresh=_refresh(settings, classes),
+        described_once=True,
+    )
+
+
+def _refresh(settings: Settings, classes: int) -> Callable[..., Refreshed]:
+    """Makes the refresh: the bank at the first one, clusters, and which of them are reliable."""
+    s = settings
+
+    def refresh(
+        params: Params,
+        state: State,
+        source: Described | None,
+        target: Described | None,
+        context: RefreshContext,
+    ) -> Refreshed:
+        memory = dict(state.memory)
+        if source is not None and target is not None:
+            known = np.asarray(source['identity']) >= 0
+            means = grouping.cluster_means(
+                source['feature'][known], source['identity'][known], classes
+            )
+            memory['bank'] = jnp.concatenate([unit(means), unit(target['feature'])])
+            memory['camera'] = jnp.asarray(target['camera'], jnp.int32)
+        instances = np.asarray(memory['bank'])[classes:]
+        if s.cluster_centring == 'camera':
+            camera = np.asarray(memory['camera'])
+            instances = np.asarray(unit(grouping.centred(instances, camera, 'camera')))
+        graph = jaccard(instances, k1=s.k1, k2=s.k2, form='spcl', progress=context.verbose)
+        labels, tight, loose = (
+            dbscan(graph, eps=s.eps + gap, min_samples=s.min_samples)
+            for gap in (0.0, -s.eps_gap, s.eps_gap)
+        )
+        labels, limit = self_paced(
+            labels, tight, loose, float(memory['limit']), share=s.independence
+        )
+        memory['limit'] = jnp.asarray(limit, jnp.float32)
+        # Un-clustered images are classes of their own, and classes are numbered without gaps.
+        own = np.unique(grouping.alone(labels), return_inverse=True)[1]
+        label = np.concatenate([np.arange(classes), classes + own])
+        memory['label'] = jnp.asarray(label, jnp.int32)
+        clusters = len(np.unique(labels[labels >= 0]))
+        report = {
+            'identities_estimated': float(clusters),
+            'unclustered': float((labels < 0).sum()),
+            'independence_limit': float(limit),
+        }
+        return Refreshed(labels, params, state._replace(memory=memory), report)
+
+    return refresh
