@@ -44,7 +44,7 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     # True: training reads the target's labels; for systems that are supervised on it (MTDnet),
     # others refuse
     data.target_labels = False
-    data.target_options = ConfigDict()
+    data.target_options = ConfigDict()  # options of the target's loader
     data.height, data.width = 256, 128  # pixels
     # 'pack' (decoded once, memory-mapped), 'device' (the pack on the device), 'auto' (one of these
     # by size), 'tf' (from the files)
@@ -71,9 +71,9 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
 
     # random changes of training images, see `jreid.engine.augment`
     augment = config.augment = ConfigDict()
-    augment.flip = True
+    augment.flip = True  # half of the images, left to right
     augment.pad = 10  # pixels, then a random crop of the image's size
-    augment.erase_probability = 0.5
+    augment.erase_probability = 0.5  # of each image: one rectangle is erased
     augment.erase_area = (0.02, 0.4)  # share of the image
     augment.erase_aspect = (0.3, 3.3)  # height / width
     augment.erase_fill = 'mean'  # or 'zero'
@@ -107,16 +107,18 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     # a row for the source-only model with batch-norm statistics re-estimated on the target
     evaluation.adabn = True
     evaluation.rerank = False  # a row with k-reciprocal re-ranking
+    # of re-ranking: neighbours, neighbours of the query expansion, weight of the old distance
     evaluation.rerank_k1, evaluation.rerank_k2, evaluation.rerank_lambda = 20, 6, 0.3
     # or 'best': by mAP on the source's test split; the target's labels never choose
     evaluation.select = 'last'
 
     checkpoint = config.checkpoint = ConfigDict()
     checkpoint.every_steps = 0  # steps between checkpoints within an epoch, 0 for none
-    checkpoint.every_epochs = 1
+    checkpoint.every_epochs = 1  # epochs between checkpoints
     checkpoint.keep = 2  # latest ones; the best is kept besides
 
     figures = config.figures = ConfigDict()
+    # PNG files in figures/, and ranked.npz, which reports show
     figures.enabled = True
     figures.queries = 12  # rows of the ranked-result sheet
     figures.tsne_images = 1000  # images of both domains together

@@ -14,6 +14,26 @@ from jreid.models.osnet import osnet_x0_5, osnet_x0_25, osnet_x0_75, osnet_x1_0
 from jreid.models.resnet import resnet18, resnet34, resnet50
 from jreid.models.small_cnn import small_cnn, tiny_cnn
 
+__all__ = [
+    'BACKBONES',
+    'IMAGENET_MEAN',
+    'IMAGENET_STD',
+    'Backbone',
+    'alexnet',
+    'caffenet',
+    'efficientnet_lite0',
+    'mobilenet_v1',
+    'osnet_x0_5',
+    'osnet_x0_25',
+    'osnet_x0_75',
+    'osnet_x1_0',
+    'resnet18',
+    'resnet34',
+    'resnet50',
+    'small_cnn',
+    'tiny_cnn',
+]
+
 Triple = tuple[float, float, float]
 
 IMAGENET_MEAN: Triple = (123.675, 116.28, 103.53)
