@@ -11,6 +11,7 @@ from typing import Any
 
 from jreid.evaluation import attributes
 from jreid.files import write_text
+from jreid.run import places
 from jreid.run.config import flat_config
 from jreid.run.summary import TITLES
 
@@ -92,7 +93,7 @@ def collect(workdirs: Sequence[str | pathlib.Path]) -> dict[str, Any]:
 def table(collected: Mapping[str, Any]) -> str:
     """Formats what `collect` returns as text, mean and deviation in percent."""
     lines = [
-        f'{collected["source"]} -> {collected["target"]}, {collected["variant"]}:'
+        f'{places.heading(collected["source"], collected["target"])}, {collected["variant"]}:'
         f' {collected["runs"]} runs'
         f' ({", ".join(collected["differ"]) or "one"}), mean (deviation)'
     ]

@@ -64,7 +64,9 @@ def label(
     settings.height, settings.width = model.problem.image_size
     settings.source_teacher = settings.target_teacher = ''
     data = open_data(settings, select_on_source=False)
-    feed = data.source_train if domain == SOURCE else data.target_train
+    if domain not in data.training:
+        raise ValueError("domain is 'source', and the config's data.source is 'none'")
+    feed = data.training[domain]
     mesh = model.system.evaluator.mesh
     options: dict[str, Any] = {'batch': config.evaluation.batch, 'mesh': mesh}
     params, state, statistics = model.params, model.state, model.domain

@@ -32,7 +32,7 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     data = config.data = ConfigDict()
     data.root = 'data'  # folder that holds the data sets' folders
     # labelled set, a name of `jreid.data.load`; 'tfds': a set of TensorFlow Datasets, which
-    # source_options.builder names
+    # source_options.builder names; 'none': no source, the training is unsupervised
     data.source = 'dukemtmc'
     data.target = 'market1501'  # set to adapt to; its labels are read in evaluation only
     data.source_root = data.target_root = ''  # where one of them lies elsewhere than under root
@@ -89,6 +89,9 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     # parts that a batch is computed in, one after the other, for less memory; losses of pairs and
     # batch norm see one part at a time
     train.accumulate = 1
+    # equal runs of every batch that batch norm normalises apart, on any number of devices; recipes
+    # of 4 GPUs have 4
+    train.batch_norm_groups = 1
     # compute the inside of the backbone's blocks again in the backward pass, for less memory
     train.remat = False
 

@@ -79,6 +79,19 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
             'learning_rate': 2e-3,
             'cluster_centring': 'camera',
         },
+        cluster_contrast={
+            **_BASELINE,
+            'contrast_epochs': 20,
+            'contrast_steps': 0,
+            'contrast_images': 4,
+            'contrast_learning_rate': 5e-4,
+            # 24 images per person; of eps from 0.3 to 0.6 where DBSCAN finds the most clusters in
+            # the features of the source's model
+            'k1': 20,
+            'eps': 0.45,
+            'cluster_centring': 'camera',
+            'batch_norm': 'split',
+        },
         teacher=_BASELINE,
     )
     data = config.data

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from jreid.configs.systems import (
     System,
     Variant,
+    cluster_contrast,
     dien,
     dmtnet,
     mmt,
@@ -24,7 +25,18 @@ from jreid.methods.settings.values import mismatch, nearest
 
 SYSTEMS: dict[str, System] = {
     module.SYSTEM.name: module.SYSTEM
-    for module in (dmtnet, dien, tjaidl, mtdnet, ptl, ssg, mmt, spcl, teacher)
+    for module in (
+        dmtnet,
+        dien,
+        tjaidl,
+        mtdnet,
+        ptl,
+        ssg,
+        mmt,
+        spcl,
+        cluster_contrast,
+        teacher,
+    )
 }
 
 VARIANTS: dict[str, Variant] = {

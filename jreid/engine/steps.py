@@ -14,8 +14,8 @@ from jreid.engine.accumulation import value_and_gradient
 from jreid.engine.alike import as_arrays, check_alike, check_same
 from jreid.engine.augment import augment, augment_masks, normalise
 from jreid.engine.state import TrainState
-from jreid.methods.contract import Array, Batch, Context, Phase, State
-from jreid.models import Backbone
+from jreid.methods.contract import Array, Batch, Context, Outputs, Params, Phase, State
+from jreid.models import Backbone, norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +73,7 @@ def train_step(
     start: int,
     steps: int,
     parts: int = 1,
+    batch_norm_groups: int = 1,
     mesh: Mesh | None = None,
 ) -> Step:
     """Makes the step of a phase.
@@ -84,9 +85,17 @@ def train_step(
       start: number of the phase's first step.
       steps: steps in the phase, over which `progress` runs from 0 to 1.
       parts, mesh: of gradient accumulation, see `jreid.engine.accumulation`.
+      batch_norm_groups: equal runs of every batch that batch normalisation takes apart; `parts`
+        divides them, and every part has its own.
     """
     views = {name: stream.views for name, stream in phase.streams.items()}
     names = _names(phase)
+
+    def forward(
+        params: Params, state: State, batch: Batch, context: Context
+    ) -> tuple[Outputs, State]:
+        with norm.batch_norm_groups(max(batch_norm_groups // parts, 1)):
+            return phase.forward(params, state, batch, context)
 
     def step(
         now: TrainState, batch: Batch, key: Array, pools: Mapping[str, Array] | None = None
@@ -95,7 +104,7 @@ def train_step(
         ready = _prepared(phase, preparation, key, batch, pools or {})
         progress = (now.step - start).astype(jnp.float32) / steps
         result = value_and_gradient(
-            phase.forward,
+            forward,
             phase.terms,
             phase.metrics,
             now.params,

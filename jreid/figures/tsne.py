@@ -77,7 +77,7 @@ def tsne_coordinates(features: ArrayLike, *, seed: int = 0) -> np.ndarray:
 
 def plot_tsne(
     path: PathLike,
-    source: ArrayLike,
+    source: ArrayLike | None,
     target: ArrayLike,
     *,
     source_labels: ArrayLike | None = None,
@@ -93,7 +93,7 @@ def plot_tsne(
     have colours; the others and -1 (noise or unknown) are grey.
 
     Args:
-      source, target: features [n, d] and [m, d].
+      source, target: features [n, d] and [m, d]; the source None where there is none.
       source_labels, target_labels: one label per point.
       count: points to draw, half of them from each domain. With labels, whole identities are drawn,
         so that clusters stay complete.
@@ -102,12 +102,14 @@ def plot_tsne(
       ValueError: an empty domain, features of different widths, or another number of labels than
         points.
     """
-    domains = [np.asarray(source, np.float32), np.asarray(target, np.float32)]
+    alone = source is None
+    wide = np.asarray(target, np.float32)
+    domains = [wide[:0] if source is None else np.asarray(source, np.float32), wide]
     labels = [
         None if values is None else np.asarray(values) for values in (source_labels, target_labels)
     ]
     if (
-        any(x.ndim != 2 or x.size == 0 for x in domains)
+        any(x.ndim != 2 or x.size == 0 for x in domains[alone:])
         or domains[0].shape[1] != domains[1].shape[1]
     ):
         raise ValueError(
@@ -144,7 +146,10 @@ def plot_tsne(
     )[0]
     dot: dict[str, Any] = {'s': 14, 'alpha': 0.7, 'linewidths': 0.2, 'edgecolors': 'white'}
     below = -0.16 if labelled is not None else -0.1
-    panels[0].scatter(*parts[0].T, color=BLUE, marker='o', label=f'source ({len(rows[0])})', **dot)
+    if not alone:
+        panels[0].scatter(
+            *parts[0].T, color=BLUE, marker='o', label=f'source ({len(rows[0])})', **dot
+        )
     panels[0].scatter(
         *parts[1].T, color=VERMILLION, marker='^', label=f'target ({len(rows[1])})', **dot
     )
@@ -153,13 +158,14 @@ def plot_tsne(
         name = ('source', 'target')[labelled]
         label = labels[labelled]
         assert label is not None
-        panels[1].scatter(
-            *parts[1 - labelled].T,
-            color='#DDDDDD',
-            s=8,
-            marker='.',
-            label=('target', 'source')[labelled],
-        )
+        if not alone:
+            panels[1].scatter(
+                *parts[1 - labelled].T,
+                color='#DDDDDD',
+                s=8,
+                marker='.',
+                label=('target', 'source')[labelled],
+            )
         _by_label(panels[1], parts[labelled], label[rows[labelled]])
         dress(
             panels[1],

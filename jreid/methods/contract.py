@@ -114,7 +114,7 @@ class Problem:
     Attributes:
       image_size: height and width in pixels.
       source_identities: number of identities in the source's training split.
-      source_images: images in the source's training split.
+      source_images: images in the source's training split; 0 where there is no source.
       target_images: images in the target's training split.
       attribute_names: the source's attributes, empty where it has none.
       target_attribute_names: the attributes that a teacher gave the target's images; empty if none.

@@ -6,12 +6,24 @@ from typing import Any
 
 from flax import linen as nn
 
-from jreid.methods import dien, dmtnet, mmt, mtdnet, ptl, spcl, ssg, teacher, tjaidl
-from jreid.methods.contract import Method, Problem
+from jreid.methods import (
+    cluster_contrast,
+    dien,
+    dmtnet,
+    mmt,
+    mtdnet,
+    ptl,
+    spcl,
+    ssg,
+    teacher,
+    tjaidl,
+)
+from jreid.methods.contract import SOURCE, Method, Problem
 from jreid.methods.settings.values import check_values, nearest
 from jreid.models.norm import BatchNorm
 
 METHODS: dict[str, tuple[Callable[..., Method], type]] = {
+    'cluster_contrast': (cluster_contrast.cluster_contrast, cluster_contrast.Settings),
     'dien': (dien.dien, dien.Settings),
     'dmtnet': (dmtnet.dmtnet, dmtnet.Settings),
     'mmt': (mmt.mmt, mmt.Settings),
@@ -63,16 +75,32 @@ def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) ->
     """Builds the method that `settings['name']` names, with the other settings.
 
     Raises:
-      ValueError: the settings are wrong (see `read_settings`), the data cannot serve them, or there
-        are target labels for a system that must not see any.
+      ValueError: the settings are wrong (see `read_settings`), the data cannot serve them, there is
+        no source for a system that trains on one, or there are target labels for a system that must
+        not see any.
     """
     read, name = read_settings(settings), settings['name']
+    alone = not problem.source_images
+    if alone and getattr(read, 'needs_source', False):
+        raise ValueError(_without_source(name))
     method = METHODS[name][0](
         backbone, problem, read, momentum=getattr(backbone, 'momentum', BatchNorm.momentum)
     )
+    reads = {stream.domain for phase in method.phases for stream in phase.streams.values()}
+    if any(phase.refresh_every for phase in method.phases):
+        reads |= set(method.refresh_reads)
+    if alone and SOURCE in reads:  # of a system whose settings do not say it
+        raise ValueError(_without_source(name))
     if problem.target_labelled and not method.reads_target_labels:
         raise ValueError(
             f"data.target_labels is True, but '{name}' adapts to a target without labels; set it to"
             ' False'
         )
     return method
+
+
+def _without_source(name: str) -> str:
+    return (
+        f"data.source is 'none', and '{name}' reads a source as its settings are; name one, or"
+        ' choose an unsupervised system, e.g. cluster-contrast'
+    )

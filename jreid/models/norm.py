@@ -2,6 +2,9 @@
 backbones.
 """
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal
 
@@ -16,11 +19,26 @@ from jreid.models.writings import perturbed
 Activation = Literal['none', 'relu', 'relu6']
 Channels = Float[Array, ' c']
 
+_GROUPS: contextvars.ContextVar[int] = contextvars.ContextVar('batch_norm_groups', default=1)
+
 _LIMITS: dict[str, tuple[float, float]] = {
     'none': (-jnp.inf, jnp.inf),
     'relu': (0.0, jnp.inf),
     'relu6': (0.0, 6.0),
 }
+
+
+@contextlib.contextmanager
+def batch_norm_groups(groups: int) -> Iterator[None]:
+    """Lets every `BatchNorm` without groups of its own normalise in so many groups.
+
+    For a training pass of any network: what is traced within has them.
+    """
+    token = _GROUPS.set(groups)
+    try:
+        yield
+    finally:
+        _GROUPS.reset(token)
 
 
 def _channel_sum(x: Float[Array, '... c']) -> Channels:
@@ -104,9 +122,43 @@ def _tangents(
     return tangent, mean_dot, variance_dot
 
 
+def normalise_in_groups(
+    x: Float[Array, 'b ... c'],
+    scale: Channels,
+    bias: Channels,
+    epsilon: float,
+    activation: Activation,
+    dtype: Any,
+    groups: int,
+) -> tuple[Float[Array, 'b ... c'], Channels, Channels]:
+    """Computes `normalise` of each of `groups` equal runs of consecutive images.
+
+    The mean and the variance that come back are the means of the groups'. A program on 4 GPUs that
+    does not synchronise its batch norms normalises 4 groups; this does on any number of devices.
+
+    Raises:
+      ValueError: the images do not divide into the groups.
+    """
+    if groups == 1:
+        return normalise(x, scale, bias, epsilon, activation, dtype)
+    if len(x) % groups:
+        raise ValueError(
+            f'a batch of {len(x)} images does not divide into {groups} groups of batch'
+            ' normalisation (train.batch_norm_groups); choose a divisor'
+        )
+    runs = x.reshape(groups, len(x) // groups, *x.shape[1:])
+    out, mean, variance = jax.vmap(
+        lambda run: normalise(run, scale, bias, epsilon, activation, dtype)
+    )(runs)
+    return out.reshape(x.shape), jnp.mean(mean, axis=0), jnp.mean(variance, axis=0)
+
+
 class BatchNorm(nn.Module):
     """Batch norm over all axes but the last, then `activation`; parameters `scale`, `bias`,
     statistics `mean`, `var` in `batch_stats`, all float32.
+
+    With `groups` above 1 each of so many equal runs of the batch's images has its own mean and
+    variance, see `normalise_in_groups`; None for those of `batch_norm_groups`, which is 1 outside.
 
     `momentum` is the share of the old running value that is kept (PyTorch's 0.1 is 0.9 here). The
     running variance is the biased one, where PyTorch keeps the unbiased: imported statistics are
@@ -118,6 +170,7 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     use_bias: bool = True
     dtype: Any = jnp.float32
+    groups: int | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, '... c'], train: bool) -> Float[Array, '... c']:
@@ -135,8 +188,16 @@ class BatchNorm(nn.Module):
             return _activate(
                 x.astype(jnp.float32) * gain + (bias - mean.value * gain), self.activation
             ).astype(self.dtype)
-        out, batch_mean, batch_variance = normalise(
-            x, scale, bias, self.epsilon, self.activation, self.dtype
+        # A model is initialised from a few images, which need not divide.
+        groups = _GROUPS.get() if self.groups is None else self.groups
+        out, batch_mean, batch_variance = normalise_in_groups(
+            x,
+            scale,
+            bias,
+            self.epsilon,
+            self.activation,
+            self.dtype,
+            1 if self.is_initializing() else groups,
         )
         if not self.is_initializing():
             # No gradient flows through the running averages.

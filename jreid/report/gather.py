@@ -70,8 +70,8 @@ def run(
     return {
         'name': folder.name,
         'title': (
-            f'{summary["source"]} to {summary["target"]}, {summary["variant"]}, seed'
-            f' {summary.get("seed", 0)}'
+            f'{places.heading(summary["source"], summary["target"], " to ")},'
+            f' {summary["variant"]}, seed {summary.get("seed", 0)}'
         ),
         'summary': {name: value for name, value in summary.items() if not isinstance(value, dict)},
         'timing': summary.get('timing', {}),

@@ -39,6 +39,7 @@ CHOICES = {
 LEAST = {
     'train.log_every': 1,
     'train.accumulate': 1,
+    'train.batch_norm_groups': 1,
     'train.statistics_batch': 1,
     'checkpoint.every_epochs': 1,
     'checkpoint.every_steps': 0,

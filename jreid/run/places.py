@@ -14,20 +14,32 @@ from jreid.data.datasets.listing import control_characters
 from jreid.files import cache_folder
 from jreid.methods.contract import SOURCE, TARGET
 
+NO_SOURCE = 'none'
+"""The value of `data.source` in an unsupervised run."""
+
 
 def roots(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Returns role -> the folder that a set's images lie below, absolute.
+    """Returns role -> the folder that a set's images lie below, absolute; no source, no folder.
 
     Args:
       settings: `config.data`, or the same out of `config.json`.
     """
     found = {}
     for role in (TARGET, SOURCE):
+        if settings[role] == NO_SOURCE:
+            continue
         generated = settings[role] == 'synthetic'
         root = settings[f'{role}_root'] or ('' if generated else settings['root'])
         place = pathlib.Path(root).expanduser().absolute() if root else cache_folder().absolute()
         found[role] = os.path.normpath(place.parent if place.suffix.lower() == '.csv' else place)
     return found
+
+
+def heading(source: str, target: str, between: str = ' -> ') -> str:
+    """Returns the names of a run's sets as one text."""
+    if source == NO_SOURCE:
+        return f'{target}, without a source'
+    return f'{source}{between}{target}'
 
 
 def of_run(folder: pathlib.Path, *, root: str = '') -> list[str]:

@@ -17,7 +17,7 @@ from jreid.data import Index
 from jreid.evaluation import attributes, parsing
 from jreid.files import write_text
 from jreid.retrieval.metrics import AveragePrecision
-from jreid.run import rankings
+from jreid.run import places, rankings
 from jreid.run.provenance import provenance
 
 log = logging.getLogger('jreid')
@@ -39,9 +39,9 @@ def table(
     """Formats rows as a text table, in percent."""
     rows = {name: row for name, row in rows.items() if 'mAP' in row}
     if not rows:
-        return f'{source} -> {target}'
+        return places.heading(source, target)
     names = ('mAP', 'rank1', 'rank5', 'rank10', 'mINP')
-    lines = [f'{source} -> {target}', f'{"":<32}' + ''.join(f'{name:>8}' for name in names)]
+    lines = [places.heading(source, target), f'{"":<32}' + ''.join(f'{name:>8}' for name in names)]
     lines += [
         f'{TITLES.get(name, name):<32}' + ''.join(f'{row[key]:>8.1f}' for key in names)
         for name, row in rows.items()
@@ -116,6 +116,7 @@ def write(
       report: of the last refresh, empty where a method has none.
       identities_true: number of identities of the target's training split, None where nobody knows;
         read here, for comparison only.
+      source: the source's name, 'none' where there is none.
       evaluated_on: whose test split the rows are of, 'target' or 'source'; '' where there is none.
       has_cameras: whether images of the query's own camera were left out of the evaluation, as the
         protocols ask.
@@ -152,6 +153,8 @@ def write(
         text += (
             f'\nmeasured on the test split of the source, {source}: {target} has none'
             if evaluated_on
+            else f'\nnothing was measured: {target} has no query and gallery'
+            if source == places.NO_SOURCE
             else f'\nnothing was measured: neither {source} nor {target} has query and gallery'
         )
     if evaluated_on and not has_cameras:
@@ -176,8 +179,8 @@ def draw(
     query: tuple[Index, np.ndarray] | None,
     gallery: tuple[Index, np.ndarray] | None,
     has_cameras: bool,
-    domains: tuple[np.ndarray, np.ndarray],
-    labels: tuple[np.ndarray, np.ndarray],
+    domains: tuple[np.ndarray | None, np.ndarray],
+    labels: tuple[np.ndarray | None, np.ndarray],
     queries: int,
     tsne_images: int,
     seed: int,
@@ -194,6 +197,7 @@ def draw(
       query, gallery: the test splits that the rows are of, and their features; None where there
         are none.
       domains: features of the source's and the target's training images.
+        The source's are None where there is none, as in `labels`.
       labels: identities of the source's, pseudo labels of the target's training images.
       distances: of each query to each gallery image, for a system that compares pairs; else
         features are compared.

@@ -14,6 +14,7 @@ from jreid.data.datasets import LOADERS
 from jreid.engine.feeds import Feed, feeder
 from jreid.methods.contract import SOURCE, TARGET, Problem
 from jreid.retrieval.relevance import relevance
+from jreid.run.places import NO_SOURCE
 
 log = logging.getLogger('jreid')
 
@@ -45,23 +46,35 @@ class Data:
     """What a run reads.
 
     Attributes:
-      source, target: both sets with their labels; the target's are for evaluation only.
+      source, target: both sets with their labels; the target's are for evaluation only. The source
+        is None in an unsupervised run.
       source_train, target_train: training images; the target's have no labels unless
-        `data.target_labels` is set.
+        `data.target_labels` is set. The source's are None where there is no source.
       test: what the rows are measured on, the target's test split where it has one; None where
         neither set has one.
       source_query, source_gallery: the source's test split, where checkpoints are chosen by it.
       source_test: opens the source's test split.
     """
 
-    source: Splits
+    source: Splits | None
     target: Splits
-    source_train: Feed
+    source_train: Feed | None
     target_train: Feed
     test: Test | None
     source_query: Feed | None
     source_gallery: Feed | None
     source_test: Callable[[], tuple[Feed, Feed]]
+
+    @property
+    def training(self) -> dict[str, Feed]:
+        """Returns domain -> its training images."""
+        source = {} if self.source_train is None else {SOURCE: self.source_train}
+        return {**source, TARGET: self.target_train}
+
+    def labels(self, pseudo: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns domain -> what its streams sample by, of the target the pseudo labels."""
+        known = {domain: feed.index.identity for domain, feed in self.training.items()}
+        return {**known, TARGET: pseudo}
 
     def test_splits(self, domain: str) -> dict[str, Sequence[Feed]]:
         """Returns role -> (query, gallery) of the test splits to measure predictions on.
@@ -71,7 +84,7 @@ class Data:
         feeds: dict[str, Sequence[Feed]] = {}
         if self.test is not None:
             feeds[self.test.role] = (self.test.query, self.test.gallery)
-        if domain == SOURCE and len(self.source.query):
+        if domain == SOURCE and self.source is not None and len(self.source.query):
             feeds.setdefault(SOURCE, self.source_test())
         return feeds
 
@@ -82,13 +95,14 @@ class Data:
           size: height and width in pixels.
           given_identities: whether the variant is given the true number of target identities.
         """
-        trained = {SOURCE: self.source_train.index, TARGET: self.target_train.index}
+        trained = {domain: feed.index for domain, feed in self.training.items()}
+        source = trained.get(SOURCE)
         return Problem(
             image_size=size,
-            source_identities=self.source.train.identities,
-            source_images=len(trained[SOURCE]),
+            source_identities=0 if self.source is None else self.source.train.identities,
+            source_images=0 if source is None else len(source),
             target_images=len(trained[TARGET]),
-            attribute_names=trained[SOURCE].attribute_names,
+            attribute_names=() if source is None else source.attribute_names,
             target_attribute_names=trained[TARGET].attribute_names,
             mask_domains=tuple(
                 domain for domain, index in trained.items() if index.mask_path is not None
@@ -110,17 +124,18 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
         has a match.
       BadImageError: images that cannot be read.
     """
-    source, target = _load(settings, SOURCE), _load(settings, TARGET)
-    for role, splits in (('source', source), ('target', target)):
+    source, target = _source(settings, select_on_source=select_on_source), _load(settings, TARGET)
+    sets = ([] if source is None else [(SOURCE, source)]) + [(TARGET, target)]
+    for role, splits in sets:
         log.info('%s: %s', role, splits.summary())
-    if select_on_source and not len(source.query):
+    if select_on_source and source is not None and not len(source.query):
         raise ValueError(
             f"evaluation.select='best' chooses on the source's test split, and {source.name} has"
             " none; use 'last'"
         )
-    role = next((role for role, one in ((TARGET, target), (SOURCE, source)) if len(one.query)), '')
-    for one, measured in ((target, role == TARGET), (source, select_on_source or role == SOURCE)):
-        if measured:
+    role = next((role for role, one in reversed(sets) if len(one.query)), '')
+    for own, one in sets:
+        if own == role or (own == SOURCE and select_on_source):
             check_matches(one)
     if role != TARGET:
         log.warning('%s', _left_out(source, target))
@@ -136,12 +151,16 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
         )
     shown = target.train if settings['target_labels'] else target.train.without_labels()
     feed = _feeder(settings)
-    source_test = functools.cache(
-        lambda: (feed(source.query, 'source query'), feed(source.gallery, 'source gallery'))
-    )
-    source_train = feed(
-        teacher_labels.added(source.train, settings['source_teacher']), 'source train'
-    )
+
+    @functools.cache
+    def source_test() -> tuple[Feed, Feed]:
+        assert source is not None
+        return feed(source.query, 'source query'), feed(source.gallery, 'source gallery')
+
+    source_train = None
+    if source is not None:
+        labelled = teacher_labels.added(source.train, settings['source_teacher'])
+        source_train = feed(labelled, 'source train')
     # Unless the target's labels are asked for, nothing in training can read one from here on; what
     # a teacher said of its images is added.
     target_train = feed(teacher_labels.added(shown, settings['target_teacher']), 'target train')
@@ -153,7 +172,7 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
             feed(target.gallery, 'target gallery'),
         )
         test = Test(role, target, query, gallery)
-    elif role == SOURCE:
+    elif source is not None and role == SOURCE:
         test = Test(role, source, *source_test())
     return Data(
         source=source,
@@ -165,6 +184,32 @@ def open_data(settings: Mapping[str, Any], *, select_on_source: bool) -> Data:
         source_gallery=chosen_on[1],
         source_test=source_test,
     )
+
+
+def _source(settings: Mapping[str, Any], *, select_on_source: bool) -> Splits | None:
+    """Reads the source of `config.data`; None where it is 'none', which is said.
+
+    Raises:
+      ValueError: there is no source for what is asked of it.
+    """
+    if settings[SOURCE] != NO_SOURCE:
+        return _load(settings, SOURCE)
+    if select_on_source:
+        raise ValueError(
+            "evaluation.select='best' chooses on the source's test split, and data.source is"
+            f" '{NO_SOURCE}'; use 'last'"
+        )
+    if settings['source_teacher']:
+        raise ValueError(
+            f"data.source_teacher is '{settings['source_teacher']}', and data.source is"
+            f" '{NO_SOURCE}': there is no image to label; leave it empty"
+        )
+    log.info(
+        "no source (data.source='%s'): the training is unsupervised; left out: training on a"
+        " source, the rows of the source alone and of AdaBN, and the source's points in figures",
+        NO_SOURCE,
+    )
+    return None
 
 
 def check_matches(splits: Splits) -> None:
@@ -210,10 +255,12 @@ def check_matches(splits: Splits) -> None:
         )
 
 
-def _left_out(source: Splits, target: Splits) -> str:
+def _left_out(source: Splits | None, target: Splits) -> str:
     """Says what a run without a query and gallery of the target leaves out."""
     lines = [f'{target.name} has no query and gallery: how well people are found in it is unknown']
-    if len(source.query):
+    if source is None:
+        lines.append('there is no source either, so there are no rows')
+    elif len(source.query):
         lines.append(
             f"the rows are measured on the source's test split ({source.name},"
             f' {len(source.query):,} queries) and show whether accuracy on the source is kept'
@@ -250,6 +297,8 @@ def open_test(settings: Mapping[str, Any], role: str) -> tuple[Splits, Feed, Fee
     Raises:
       ValueError: the set has no query images.
     """
+    if settings[role] == NO_SOURCE:
+        raise ValueError(f"data.{role} is '{NO_SOURCE}': there is no {role} to evaluate on")
     splits = _load(settings, role)
     if not len(splits.query):
         other = '; --on=source measures the source' if role == TARGET else ''
@@ -262,6 +311,8 @@ def open_test(settings: Mapping[str, Any], role: str) -> tuple[Splits, Feed, Fee
 def open_measured(settings: Mapping[str, Any]) -> Test | None:
     """Opens the test split that the rows of a run are measured on; None where there is none."""
     for role in (TARGET, SOURCE):
+        if settings[role] == NO_SOURCE:
+            continue
         splits = _load(settings, role)
         if len(splits.query):
             check_matches(splits)

@@ -66,6 +66,7 @@ def finish(
     """
     rows, true = progress.position.rows, data.target.train.identities or None
     report, pseudo = progress.position.report, feeds.first_column(progress.labels)
+    source = places.NO_SOURCE if data.source is None else data.source.name
     test = data.test
     if TARGET in drawn and (test is None or test.role != TARGET):
         # The target's labels cannot say how good its people are: they are kept to be looked at.
@@ -77,7 +78,7 @@ def finish(
         rows,
         variant=config.variant,
         roots=places.roots(config.data),
-        source=data.source.name,
+        source=source,
         target=data.target.name,
         average_precision=config.evaluation.average_precision,
         seed=config.seed,
@@ -93,16 +94,16 @@ def finish(
         summary.draw(
             progress.workdir,
             rows,
-            title=f'{data.source.name} to {data.target.name}, {config.variant}',
+            title=f'{places.heading(source, data.target.name, " to ")}, {config.variant}',
             query=(test.query.index, drawn['query']) if test else None,
             gallery=(test.gallery.index, drawn['gallery']) if test else None,
             has_cameras=(test.splits if test else data.target).has_cameras,
-            domains=(drawn[SOURCE], drawn[TARGET]),
-            labels=(data.source_train.index.identity, pseudo),
+            domains=(drawn.get(SOURCE), drawn[TARGET]),
+            labels=(data.source_train.index.identity if data.source_train else None, pseudo),
             queries=config.figures.queries,
             tsne_images=config.figures.tsne_images,
             seed=config.seed,
-            source_identities=data.source.train.identities,
+            source_identities=system.problem.source_identities,
             identities_true=true,
             average_precision=config.evaluation.average_precision,
             distances=drawn.get('distances'),

@@ -92,10 +92,9 @@ class Run:
     """
 
     def __init__(self, config: ConfigDict, workdir: pathlib.Path, data: Data, system: System):
-        self.config, self.data, self.system = config, data, system
-        self.feeds = {SOURCE: data.source_train, TARGET: data.target_train}
-        mesh, parts = system.evaluator.mesh, config.train.accumulate
-        preflight.check_phases(system.method, self.feeds, parts=parts, devices=mesh.size)
+        self.config, self.data, self.system, self.feeds = config, data, system, data.training
+        sizes = config.train.accumulate, system.evaluator.mesh.size, config.train.batch_norm_groups
+        preflight.check_phases(system.method, self.feeds, *sizes)
         self.progress = Progress(config, workdir, data, system, self.steps_per_epoch)
         self.distances: np.ndarray | None = None
         self.first_host = jax.process_index() == 0
@@ -169,6 +168,7 @@ class Run:
             start=position.phase_start,
             steps=total,
             parts=self.config.train.accumulate,
+            batch_norm_groups=self.config.train.batch_norm_groups,
             mesh=self.system.evaluator.mesh,
         )
         schedule = getattr(phase.optimizer, 'schedule_over', None)
@@ -259,7 +259,7 @@ class Run:
         batches = feeds.epoch_batches(
             phase.streams,
             self.feeds,
-            {SOURCE: self.feeds[SOURCE].index.identity, TARGET: self.progress.labels},
+            self.data.labels(self.progress.labels),
             self.system.evaluator.mesh,
             steps=total,
             begin=position.step,

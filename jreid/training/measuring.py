@@ -77,6 +77,7 @@ def source_score(system: System, data: Data, params: Params, state: State) -> fl
     query, gallery = data.source_query, data.source_gallery
     assert query is not None
     assert gallery is not None
+    assert data.source is not None
     has_cameras = data.source.has_cameras
     measured = system.evaluator.measure(
         params, state, SOURCE, query, gallery, has_cameras=has_cameras
@@ -155,7 +156,8 @@ def figure_features(
       domain: whose batch-norm statistics target images are embedded with.
       distances: of a system that compares pairs, where they are at hand; else they are computed.
     """
-    splits = {SOURCE: (data.source_train, SOURCE), TARGET: (data.target_train, domain)}
+    own_of = {SOURCE: SOURCE, TARGET: domain}
+    splits = {name: (feed, own_of[name]) for name, feed in data.training.items()}
     test = data.test
     if test is not None:
         own = test.statistics(domain)

@@ -11,17 +11,25 @@ from jreid.engine.feeds import Feed, first_column
 from jreid.methods.contract import SOURCE, Method, Phase, Refreshed, State, Tree
 
 
-def check_phases(method: Method, feeds: Mapping[str, Feed], *, parts: int, devices: int) -> None:
+def check_phases(
+    method: Method, feeds: Mapping[str, Feed], parts: int = 1, devices: int = 1, groups: int = 1
+) -> None:
     """Checks that every phase's batches can be drawn, spread over devices and computed in parts.
 
     Args:
       feeds: domain -> its training images.
       parts: `config.train.accumulate`.
+      groups: `config.train.batch_norm_groups`.
 
     Raises:
       ValueError: the source cannot fill a batch, or a batch does not divide; names the phase and
         the stream.
     """
+    if groups > 1 and groups % parts:
+        raise ValueError(
+            f'train.batch_norm_groups is {groups}, which {parts} parts (train.accumulate) do not'
+            ' divide; every part needs as many'
+        )
     for phase in method.phases:
         if not phase.streams or not phase.terms:
             raise ValueError(f"phase '{phase.name}' has no stream or no term; expected one or more")
@@ -45,10 +53,15 @@ def check_phases(method: Method, feeds: Mapping[str, Feed], *, parts: int, devic
                     f' (train.accumulate) over {devices} devices; choose a multiple of'
                     f' {parts * devices}'
                 )
-            groups, least = stream.batch // stream.group, stream.least_groups
-            if parts > 1 and (groups % parts or groups // parts < least):
+            if stream.batch % groups:
                 raise ValueError(
-                    f'{where}: {groups} groups of {stream.group} images (P identities of K,'
+                    f'{where}: a batch of {stream.batch} images does not divide into {groups}'
+                    ' groups of batch normalisation (train.batch_norm_groups)'
+                )
+            units, least = stream.batch // stream.group, stream.least_groups
+            if parts > 1 and (units % parts or units // parts < least):
+                raise ValueError(
+                    f'{where}: {units} groups of {stream.group} images (P identities of K,'
                     f' say) do not divide into {parts} parts (train.accumulate) of {least} or more;'
                     f' choose a multiple of {parts}, at least {least * parts}'
                 )

@@ -67,7 +67,7 @@ def test_bash_completes(tmp_path, capsys):
     answer = subprocess.run(
         ['bash', '-c', TRY.format(script=script)], capture_output=True, text=True, check=True
     )
-    pairs = 'duke2market duke2prid duke2viper'
+    pairs = 'duke duke2market duke2prid duke2viper'
     lines = [line.strip() for line in answer.stdout.splitlines()]
     assert lines[:3] == ['train', pairs, pairs]
     assert lines[3].split() == list(configs.files())

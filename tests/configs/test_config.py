@@ -16,7 +16,7 @@ from jreid.configs import base, demo, pku2ward, variants
 from jreid.engine import feeds, steps
 from jreid.methods.contract import Problem
 from jreid.methods.mtdnet_network import FORMS
-from jreid.methods.settings import mtdnet, ptl, tjaidl
+from jreid.methods.settings import cluster_contrast, mtdnet, ptl, tjaidl
 from jreid.methods.settings.values import check_values
 from jreid.methods.tjaidl import BRANCHES
 from jreid.models import backbones
@@ -255,7 +255,8 @@ def test_choices_are_those_of_the_code_that_reads_them():
     def choices(settings, name):
         return set(get_args(get_type_hints(settings)[name]))
 
-    assert choices(ptl.Settings, 'pooling') == set(POOLINGS)
+    assert choices(ptl.Settings, 'pooling') == {*POOLINGS, 'gem_learned'}
+    assert choices(cluster_contrast.Settings, 'pooling') == {*POOLINGS, 'gem_learned'}
     assert choices(tjaidl.Settings, 'form') == set(BRANCHES)
     assert choices(mtdnet.Settings, 'form') == set(FORMS)
     assert choices(ptl.Settings, 'parsing') == set(ptl.WHERE)

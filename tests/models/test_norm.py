@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jreid.models.norm import BatchNorm
+from jreid.models.norm import BatchNorm, batch_norm_groups
 
 ACTIVATIONS = {'none': lambda z: z, 'relu': nn.relu, 'relu6': nn.relu6}
 
@@ -128,3 +128,42 @@ def test_constant_channel_has_finite_gradients_and_nan_stays_visible():
 def test_without_bias_there_is_no_bias_parameter():
     variables = BatchNorm(use_bias=False).init(jax.random.key(0), jnp.ones((2, 3)), True)
     assert set(variables['params']) == {'scale'}
+
+
+@pytest.mark.parametrize('activation', ['none', 'relu'])
+def test_groups_are_normalised_as_batches_of_their_own(activation):
+    """Results, gradients, and statistics as the mean of the groups'."""
+    x, variables, weight = example()
+    whole = BatchNorm(activation, groups=2)
+    alone = BatchNorm(activation)
+
+    def loss(params, x, weight, module):
+        out, updates = module.apply(
+            {**variables, 'params': params}, x, True, mutable=['batch_stats']
+        )
+        return jnp.sum(out * weight), (out, updates['batch_stats'])
+
+    grad = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True), static_argnums=3)
+    (of_params, of_x), (out, stats) = grad(variables['params'], x, weight, whole)
+    halves = [grad(variables['params'], x[i : i + 2], weight[i : i + 2], alone) for i in (0, 2)]
+    np.testing.assert_allclose(out, np.concatenate([h[1][0] for h in halves]), atol=1e-5)
+    np.testing.assert_allclose(of_x, np.concatenate([h[0][1] for h in halves]), atol=1e-5)
+    added = jax.tree.map(jnp.add, halves[0][0][0], halves[1][0][0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), of_params, added)
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, halves[0][1][1], halves[1][1][1])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), stats, mean)
+    together = alone.apply(variables, x, True, mutable=['batch_stats'])[0]
+    assert np.abs(out - together).max() > 1e-2
+
+
+def test_groups_of_the_context_hold_within_it_and_not_at_initialisation():
+    module, x = BatchNorm(), jnp.arange(6.0)[:, None] ** 2
+    with batch_norm_groups(3):
+        variables = module.init(jax.random.key(0), x[:1], True)
+        inside = module.apply(variables, x, True, mutable=['batch_stats'])[0]
+        own = BatchNorm(groups=1).apply(variables, x, True, mutable=['batch_stats'])[0]
+        with pytest.raises(ValueError, match='5 images does not divide into 3 groups of batch'):
+            module.apply(variables, x[:5], True, mutable=['batch_stats'])
+    outside = module.apply(variables, x, True, mutable=['batch_stats'])[0]
+    np.testing.assert_allclose(inside[:, 0], [-1, 1] * 3, atol=1e-4)
+    np.testing.assert_array_equal(outside, own)

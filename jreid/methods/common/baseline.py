@@ -25,7 +25,7 @@ from jreid.methods.contract import (
     State,
     Term,
 )
-from jreid.models.heads import POOLINGS, BNNeck, Classifier
+from jreid.models.heads import POOLINGS, BNNeck, Classifier, GeM
 from jreid.models.norm import BatchNorm
 from jreid.models.transposed import TransposedConvolution
 
@@ -83,7 +83,7 @@ class Network(nn.Module):
     Attributes:
       backbone: images -> feature map.
       identities: classes of the source's classifier, 0 for none.
-      pooling: of the map, a name of `jreid.models.heads.POOLINGS`.
+      pooling: of the map, a name of `jreid.models.heads.POOLINGS`, or 'gem_learned' (`GeM`).
       parsing_classes, parsing_width: of the parsing head; 0 classes for none.
       attributes, attribute_width: of the attribute heads; 0 attributes for none.
       joint_width: of SSG's joint embedding; 0 for none.
@@ -111,7 +111,7 @@ class Network(nn.Module):
         `joint` of 'parts'.
         """
         maps = self.backbone(images, train=train)
-        pool = POOLINGS[self.pooling]
+        pool = GeM(name='gem') if self.pooling == 'gem_learned' else POOLINGS[self.pooling]
         out = {'pooled': pool(maps)}
         # In every pass, whatever its tasks: each domain needs the neck's statistics, since
         # retrieval may use g.

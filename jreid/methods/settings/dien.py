@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class Settings:
     """Fields of `config.method` for DIEN."""
 
+    needs_source = True  # no field: whether `data.source` may not be 'none'
+
     # with L_IC alone, before the joint training; for a backbone from random weights, which the
     # paper does not have
     identity_epochs: Count = 0

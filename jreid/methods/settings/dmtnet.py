@@ -26,6 +26,8 @@ class Settings(niec.Settings):
     the paper has another value, the comment and the variant `dmtnet-paper` give it.
     """
 
+    needs_source = True  # no field: whether `data.source` may not be 'none'
+
     source_epochs: Count = 60  # paper: silent
     adapt_epochs: Count = 60  # paper: silent
     relabel_every: Size = 5  # epochs between two rounds of clustering

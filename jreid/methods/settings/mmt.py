@@ -46,6 +46,11 @@ class Settings(niec.Settings):
     # 'camera': features are clustered less the mean of their camera; the authors' program does not
     cluster_centring: Literal['camera', 'none'] = 'none'
 
+    @property
+    def needs_source(self) -> bool:
+        """Returns whether `data.source` may not be 'none'."""
+        return bool(self.source_epochs) or (self.clustering == 'kmeans' and not self.clusters)
+
 
 def check(problem: 'Problem', settings: Settings) -> None:
     """Checks the settings and whether the data can serve them.

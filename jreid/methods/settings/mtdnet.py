@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class Settings:
     """Fields of `config.method` for MTDnet."""
 
+    needs_source = True  # no field: whether `data.source` may not be 'none'
+
     # 'multi': both tasks; 'ranking': conv3 to fc8 see single images instead of pairs
     form: Literal['multi', 'classification', 'ranking'] = 'multi'
     # what ranks the gallery: 'pairs': the probability that a pair shows one person; 'feature': the

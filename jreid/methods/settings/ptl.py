@@ -43,7 +43,8 @@ class Settings:
     # share of the training; paper: silent on the length, ten epochs in the strong baseline
     warmup: Share = 10 / 480
     weight_decay: Weight = 5e-4  # paper: silent; the strong baseline's
-    pooling: Literal['max', 'average', 'average_max', 'gem'] = 'max'  # of the map to f
+    # of the map to f; 'gem': with the power 3; 'gem_learned': with a learned one
+    pooling: Literal['max', 'average', 'average_max', 'gem', 'gem_learned'] = 'max'
     margin: float = 0.3
     label_smoothing: Share = 0.0
     weight_identity: Weight = 1.0
@@ -64,6 +65,11 @@ class Settings:
     # L2 normalisation before retrieval: cosine distance, as the strong baseline
     normalise: bool = True
 
+    @property
+    def needs_source(self) -> bool:
+        """Returns whether `data.source` may not be 'none'."""
+        return True
+
 
 def check(problem: 'Problem', settings: Settings) -> None:
     """Checks the settings and whether the data can serve them.
@@ -77,7 +83,7 @@ def check(problem: 'Problem', settings: Settings) -> None:
             f'K = {settings.images_per_identity} images per identity leaves the triplet loss'
             ' without positives; expected 2 or more'
         )
-    if settings.identities_per_batch > problem.source_identities:
+    if settings.source_epochs and settings.identities_per_batch > problem.source_identities:
         raise ValueError(
             f'a batch of P = {settings.identities_per_batch} identities cannot be drawn from the'
             f' {problem.source_identities} of the source; lower method.identities_per_batch'

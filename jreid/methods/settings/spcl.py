@@ -16,6 +16,8 @@ class Settings:
     The defaults are those of the authors' program, for ResNet-50 on 256x128 images.
     """
 
+    needs_source = True  # no field: whether `data.source` may not be 'none'
+
     epochs: Count = 50  # each begins with new clusters
     steps: Count = 400  # per epoch, 0 for as many as show about every target image once
     identities_per_batch: Size = 16  # P, of each domain

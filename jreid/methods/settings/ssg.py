@@ -48,6 +48,11 @@ class Settings(ptl.Settings):
     # 'camera': features are grouped less the mean of their camera; the papers do not
     cluster_centring: Literal['camera', 'none'] = 'none'
 
+    @property
+    def needs_source(self) -> bool:
+        """Returns whether `data.source` may not be 'none'."""
+        return bool(self.source_epochs) or (self.rerank and self.source_weight > 0)
+
 
 def check(problem: 'Problem', settings: Settings) -> None:
     """Checks the settings and whether the data can serve them.

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Settings:
     """Fields of `config.method` for teachers."""
 
+    needs_source = True  # no field: whether `data.source` may not be 'none'
+
     task: Literal['parsing', 'attributes'] = 'parsing'
     source_epochs: Count = 60
     batch: Size = 64

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class Settings:
     """Fields of `config.method` for TJ-AIDL."""
 
+    needs_source = True  # no field: whether `data.source` may not be 'none'
+
     # 'tjaidl', or a form that it is compared with: one branch alone; both, independent; one shared
     # branch with both losses
     form: Literal['tjaidl', 'attribute-only', 'id-only', 'independent', 'joint'] = 'tjaidl'

@@ -1,0 +1,207 @@
+"""Cluster-Contrast: contrast of images with one vector per cluster, alone or after a source.
+
+Source: Dai et al. 2021, arXiv:2103.11568, and its authors' program
+(github.com/alibaba/cluster-contrast-reid at 57b62e9). `docs/systems/cluster-contrast.md` says what
+was settled where they leave something open.
+
+Before each epoch the target's images are clustered by DBSCAN on the Jaccard distances of their
+k-reciprocal neighbourhoods. Every cluster has one vector of unit length in `State.memory`, at first
+the mean of its images. The loss is InfoNCE between an image and all vectors; each image of a batch
+then moves its cluster's vector. Images that are noise are left out of the epoch.
+
+The memory is padded to the most clusters that the images can form, so that a step compiles once,
+however many clusters an epoch has.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jreid.clustering import dbscan
+from jreid.losses.distances import unit
+from jreid.methods import ptl
+from jreid.methods.common import baseline, cluster_memory, domains, grouping, niec, plans
+from jreid.methods.common.optimizers import Optimizer
+from jreid.methods.contract import (
+    SOURCE,
+    TARGET,
+    Array,
+    Batch,
+    Context,
+    Described,
+    Method,
+    Outputs,
+    Params,
+    Phase,
+    Problem,
+    RefreshContext,
+    Refreshed,
+    State,
+    Tree,
+)
+from jreid.methods.settings.cluster_contrast import Settings, check
+from jreid.retrieval import jaccard
+
+log = logging.getLogger('jreid')
+
+
+def cluster_contrast(
+    backbone: nn.Module, problem: Problem, settings: Settings, *, momentum: float = 0.9
+) -> Method:
+    """Builds Cluster-Contrast as a `Method`.
+
+    The strong baseline is trained on the source first, where `source_epochs` is above 0.
+
+    Args:
+      backbone: images -> feature map, from `jreid.models`.
+      problem: sizes of the data.
+      settings: see `Settings`.
+      momentum: of the backbone's batch normalisation.
+
+    Raises:
+      ValueError: see `jreid.methods.settings.cluster_contrast.check`.
+    """
+    check(problem, settings)
+    network = ptl.build_network(backbone, problem, settings)
+    embed = baseline.embedding(network, settings.feature)
+    largest = cluster_memory.most_clusters(problem.target_images, settings.min_samples)
+
+    def init(key: Array) -> tuple[Params, State]:
+        params, state = domains.initial(network, key, problem.image_size)
+        image = jnp.zeros((1, *problem.image_size, 3))
+        width = jax.eval_shape(lambda: embed(params, state, image, TARGET)).shape[-1]
+        memory = {'vectors': jnp.zeros((largest, width)), 'valid': jnp.zeros(largest, bool)}
+        return params, state._replace(memory=memory)
+
+    def describe(params: Params, state: State, images: Array, domain: str) -> dict[str, Array]:
+        return {'feature': unit(embed(params, state, images, domain))}
+
+    return Method(
+        name='cluster_contrast',
+        phases=_phases(network, settings),
+        init=init,
+        embed=embed,
+        statistics=domains.batch_statistics(network, momentum),
+        describe=describe,
+        refresh=_refresh(settings, largest),
+        refresh_reads=(SOURCE, TARGET) if settings.clustering == 'niec' else (TARGET,),
+        niec_rule=settings.niec_rule,
+        normalise=settings.normalise,
+    )
+
+
+def _phases(network: nn.Module, settings: Settings) -> tuple[Phase, ...]:
+    s = settings
+    first = ptl.phase(network, s)
+    if first.report_as == 'adapted':
+        first = dataclasses.replace(first, report_as='proxy')
+    tracked = TARGET in {stream.domain for stream in first.streams.values()}
+
+    def forward(
+        params: Params, state: State, batch: Batch, context: Context
+    ) -> tuple[Outputs, State]:
+        del context
+        images = batch['target']['image']
+        out, state = baseline.forward(
+            network, params, state, images, TARGET, tasks=(), batch_norm=s.batch_norm
+        )
+        return {'target': {'feature': unit(out[s.feature])}}, state
+
+    def after_update(params: Params, state: State, outputs: Outputs, batch: Batch) -> State:
+        del params
+        move = (
+            cluster_memory.moved_by_hardest if s.update == 'hard' else cluster_memory.moved_by_all
+        )
+        vectors = move(
+            state.memory['vectors'],
+            outputs['target']['feature'],
+            batch['target']['label'],
+            momentum=s.memory_momentum,
+        )
+        return state._replace(memory={**state.memory, 'vectors': vectors})
+
+    second = Phase(
+        name='contrast',
+        epochs=s.contrast_epochs,
+        streams={'target': plans.cross_camera(TARGET, s.contrast_identities, s.contrast_images)},
+        forward=forward,
+        terms={'contrast': cluster_memory.info_nce(s.temperature)},
+        optimizer=Optimizer(
+            s.contrast_optimizer,
+            s.contrast_learning_rate,
+            'steps',
+            boundaries=tuple(s.contrast_boundaries),
+            weight_decay=s.weight_decay,
+        ),
+        after_update=after_update,
+        steps_per_epoch=s.contrast_steps,
+        refresh_every=1,
+        report_as='adapted',
+        # The statistics that a source left, or ImageNet, go on; the target's own start anew.
+        adapt_statistics=s.batch_norm == 'split' and (not s.source_epochs or not tracked),
+    )
+    return (first, second) if s.source_epochs else (second,)
+
+
+def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
+    """Makes the refresh: clusters, and a memory of their means."""
+    s = settings
+
+    def by_density(target: Described, *, verbose: bool) -> np.ndarray:
+        features = grouping.centred(target['feature'], target['camera'], s.cluster_centring)
+        graph = jaccard(features, k1=s.k1, k2=s.k2, form='spcl', progress=verbose)
+        return dbscan(graph, eps=s.eps, min_samples=s.min_samples)
+
+    def by_count(
+        source: Described, target: Described, context: RefreshContext
+    ) -> tuple[np.ndarray, Tree]:
+        """Returns the clusters of constrained k-means with NIEC's count, and NIEC's sweep."""
+        labelled = np.asarray(source['identity']) >= 0
+        source = {name: values[labelled] for name, values in source.items()}
+        features, new = (
+            grouping.centred(domain['feature'], domain['camera'], s.cluster_centring)
+            for domain in (source, target)
+        )
+        found = niec.estimate(
+            context.key, features, source['identity'], new, s, progress=context.verbose
+        )
+        labels = np.asarray(found.labels)
+        small = np.bincount(labels)[labels] < s.min_samples
+        return np.where(small, -1, labels), niec.table(found)
+
+    def refresh(
+        params: Params,
+        state: State,
+        source: Described | None,
+        target: Described | None,
+        context: RefreshContext,
+    ) -> Refreshed:
+        assert target is not None
+        tables: Tree = {}
+        if s.clustering == 'niec':
+            assert source is not None
+            found, tables = by_count(source, target, context)
+        else:
+            found = by_density(target, verbose=context.verbose)
+        labels = cluster_memory.fitted(found, largest)
+        known, clusters = labels >= 0, int(labels.max()) + 1
+        means = grouping.cluster_means(target['feature'][known], labels[known], largest)
+        memory = {'vectors': unit(jnp.asarray(means)), 'valid': jnp.arange(largest) < clusters}
+        report = {'identities_estimated': float(clusters), 'noise': float((~known).sum())}
+        if not clusters:
+            log.warning(
+                'clustering found nothing but noise in %d images: this epoch trains nothing. A'
+                ' greater method.eps (%g) or a smaller method.min_samples (%d) makes clusters',
+                len(labels),
+                s.eps,
+                s.min_samples,
+            )
+        state = state._replace(memory=memory)
+        return Refreshed(labels, params, state, report, tables, useless=not clusters)
+
+    return refresh

@@ -1,0 +1,145 @@
+"""Runs without a source (`data.source='none'`): what is left out is said, the rest works."""
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+from toy import toy
+
+from jreid import methods
+from jreid.configs import base, variants
+from jreid.figures import plot_tsne
+from jreid.methods.contract import TARGET, Problem
+from jreid.models import backbones
+from jreid.report import gather
+from jreid.run import places, summary
+from jreid.training import loop
+from jreid.training.data import open_data, open_measured, open_test
+
+
+def alone(config):
+    config.data.source = 'none'
+    return config
+
+
+def unsupervised(method):
+    """The toy's second phase, on the target alone."""
+    method = toy(method)
+    phase = method.phases[1]
+    streams = {'target': phase.streams['target']}
+    terms = {name: phase.terms[name] for name in ('contrast', 'agreement')}
+    phase = dataclasses.replace(phase, streams=streams, terms=terms, epochs=2)
+    return dataclasses.replace(method, phases=(phase,), refresh_reads=(TARGET,))
+
+
+def test_run_leaves_the_source_out_and_says_so_once(tiny_config, tmp_path, caplog):
+    config = alone(tiny_config('ssg-dagger', source_epochs=0))
+    with caplog.at_level(logging.INFO, 'jreid'):
+        found = loop.train(config, tmp_path, edit=unsupervised)
+    said = [r.message for r in caplog.records if "data.source='none'" in r.message]
+    assert len(said) == 1
+    assert 'left out' in said[0]
+    assert not any('source: ' in record.message for record in caplog.records)
+    assert (found['source'], found['evaluated_on']) == ('none', 'target')
+    assert {name for name, row in found.items() if isinstance(row, dict) and 'mAP' in row} == {
+        'adapted'
+    }
+    assert set(found['roots']) == {'target'}
+    text = (tmp_path / 'summary.txt').read_text()
+    assert text.startswith('market1501, without a source\n')
+    assert 'identities' in text
+    told = gather.run(
+        tmp_path, lambda path: 0, None, queries=1, top=1, clusters=1, cluster_images=1
+    )
+    assert told['title'] == 'market1501, without a source, ssg-dagger, seed 0'
+    # Again, from the last checkpoint: nothing is left to do.
+    assert loop.train(config, tmp_path, edit=unsupervised)['adapted'] == found['adapted']
+
+
+def test_problem_has_no_source(tiny_config):
+    data = open_data(alone(tiny_config()).data, select_on_source=False)
+    problem = data.problem((32, 16), given_identities=False)
+    assert (problem.source_identities, problem.source_images, problem.target_images) == (0, 0, 96)
+    assert problem.attribute_names == ()
+    assert set(data.training) == {'target'}
+    assert set(data.test_splits('source')) == {'target'}
+    assert open_measured(alone(tiny_config()).data).role == 'target'
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'evaluation.select': 'best'}, r"evaluation.select='best' chooses.*data.source is 'none'"),
+        ({'data.source_teacher': 'labels'}, 'data.source_teacher is .* leave it empty'),
+    ],
+)
+def test_what_asks_something_of_the_source_is_refused(change, message, tiny_config, tmp_path):
+    config = alone(tiny_config('ssg-dagger', source_epochs=0))
+    config.update_from_flattened_dict(change)
+    with pytest.raises(ValueError, match=message):
+        loop.train(config, tmp_path / 'run', edit=unsupervised)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_the_source_cannot_be_evaluated_or_labelled(tiny_config):
+    settings = alone(tiny_config()).data
+    with pytest.raises(ValueError, match="data.source is 'none': there is no source to evaluate"):
+        open_test(settings, 'source')
+
+
+UNSUPERVISED = ('cluster-contrast', 'cluster-contrast-hard', 'ssg-dagger')
+
+
+@pytest.mark.parametrize('variant', sorted(variants.VARIANTS))
+def test_systems_refuse_or_do_without(variant):
+    method = base.get_config(variant).method
+    module, _ = backbones.build('tiny_cnn', {})
+    problem = Problem((32, 16), source_identities=0, source_images=0, target_images=96)
+    if not methods.read_settings(method).needs_source:
+        assert methods.build(method, module, problem).phases
+        return
+    assert variant not in UNSUPERVISED
+    with pytest.raises(ValueError, match=f"data.source is 'none', and '{method.name}' reads a"):
+        methods.build(method, module, problem)
+
+
+def test_unsupervised_systems_do_without():
+    for variant in UNSUPERVISED:
+        assert not methods.read_settings(base.get_config(variant).method).needs_source
+
+
+def test_system_whose_settings_do_not_say_what_they_need_is_asked_for_its_streams(monkeypatch):
+    method = base.get_config('ssg-dagger').method
+    monkeypatch.setitem(methods.METHODS, 'ssg', (lambda *a, **b: toy(), methods.METHODS['ssg'][1]))
+    problem = Problem((32, 16), source_identities=0, source_images=0, target_images=96)
+    with pytest.raises(ValueError, match="data.source is 'none', and 'ssg' reads a source"):
+        methods.build(method, None, problem)
+
+
+def test_target_without_a_test_split_has_no_rows(tiny_config, people, tmp_path, caplog):
+    config = alone(tiny_config('ssg-dagger', source_epochs=0))
+    config.data.target, config.data.target_options = 'folder', {}
+    config.data.target_root = str(people / 'two' / 'bounding_box_train')
+    with caplog.at_level(logging.WARNING, 'jreid'):
+        found = loop.train(config, tmp_path, edit=unsupervised)
+    assert 'there is no source either, so there are no rows' in caplog.text
+    assert found['evaluated_on'] == ''
+    text = (tmp_path / 'summary.txt').read_text()
+    assert 'nothing was measured: folder has no query and gallery' in text
+    assert (tmp_path / 'features.npz').is_file()
+
+
+def test_figure_of_the_target_alone(tmp_path):
+    features = np.random.default_rng(0).normal(size=(24, 4))
+    path = plot_tsne(tmp_path / 'x.png', None, features, target_labels=np.arange(24) // 6, count=12)
+    assert path.stat().st_size > 1000
+    with pytest.raises(ValueError, match=r'target \(0, 4\)'):
+        plot_tsne(tmp_path / 'y.png', None, features[:0])
+
+
+def test_headings_name_the_target_alone():
+    assert places.heading('duke', 'market') == 'duke -> market'
+    assert places.heading('none', 'market', ' to ') == 'market, without a source'
+    table = summary.table({}, source='none', target='market', average_precision='rank')
+    assert table == 'market, without a source'
