@@ -201,6 +201,53 @@ DIAGRAMS = {
             ('train', 'rank', ''),
         ),
     ),
+    'flow/mmt': Diagram(
+        'MMT: two networks, each taught by the clusters and by the mean teacher of the other; the'
+        " teachers' mean features are clustered.",
+        {
+            'images': (0, 0.5, 'target', 'target images,|two views'),
+            'first': (1, 0, 'target', 'network f1'),
+            'second': (1, 1, 'target', 'network f2'),
+            'mean1': (2, 0, 'target', 'mean teacher E1'),
+            'mean2': (2, 1, 'target', 'mean teacher E2'),
+            'labels': (3, 0.5, 'target', 'mean feature,|clusters'),
+            'rank': (4, 0.5, 'result', 'retrieval by the|better teacher'),
+        },
+        (
+            ('images', 'first', ''),
+            ('images', 'second', ''),
+            ('first', 'mean1', ''),
+            ('second', 'mean2', ''),
+            ('mean1', 'second', 'soft'),
+            ('mean2', 'first', 'soft'),
+            ('mean1', 'labels', ''),
+            ('mean2', 'labels', ''),
+            ('labels', 'rank', ''),
+        ),
+    ),
+    'flow/spcl': Diagram(
+        'SpCL: both domains are compared with one memory of source classes, target clusters and'
+        ' single target images, which every step moves.',
+        {
+            'source': (0, 0, 'source', 'source images'),
+            'target': (0, 1, 'target', 'target images'),
+            'features': (1, 0.5, 'both', 'backbone, neck,|unit length'),
+            'loss': (2, 0, 'both', 'contrastive loss|against all classes'),
+            'memory': (2, 1, 'both', 'memory: classes,|clusters, images'),
+            'reliable': (3, 1, 'target', 'DBSCAN; keep what|is reliable'),
+            'rank': (3, 0, 'result', 'retrieval'),
+        },
+        (
+            ('source', 'features', ''),
+            ('target', 'features', ''),
+            ('features', 'loss', ''),
+            ('features', 'memory', ''),
+            ('memory', 'loss', ''),
+            ('memory', 'reliable', ''),
+            ('reliable', 'memory', ''),
+            ('loss', 'rank', ''),
+        ),
+    ),
 }
 """Name of the file without its suffix -> what it shows."""
 
@@ -262,9 +309,11 @@ def _arrow(diagram: Diagram, start: str, end: str, label: str) -> str:
     elif x0 < x1:
         x0, x1 = x0 + WIDTH, x1 - 2
         y0, y1 = y0 + HEIGHT / 2, y1 + HEIGHT / 2
-    else:  # back: from the left side to the right side, or to the lid where they are level
+    else:  # back: beside an arrow that leads forth
         x1 = x1 + WIDTH + 2
-        y0, y1 = y0 + HEIGHT / 2 + 12, y1 + HEIGHT / 2 - 12
+        below = 14 if y0 == y1 else -12
+        y0, y1 = y0 + HEIGHT / 2 + 12, y1 + HEIGHT / 2 + below
+        y0 = y1 if below > 0 else y0
     line = (
         f"<path d='M{x0:g} {y0:g}L{x1:g} {y1:g}' stroke='#566473' stroke-width='1.6' fill='none'"
         " marker-end='url(#head)'/>"
