@@ -225,6 +225,26 @@ DIAGRAMS = {
             ('labels', 'rank', ''),
         ),
     ),
+    'flow/cluster_contrast': Diagram(
+        'Cluster-Contrast: one vector per cluster of the target; an image is compared with all of'
+        ' them and moves its own.',
+        {
+            'target': (0, 0.5, 'target', 'target images'),
+            'features': (1, 0.5, 'target', 'backbone, GeM, BN,|unit length'),
+            'groups': (2, 1, 'target', 'DBSCAN: clusters|before every epoch'),
+            'loss': (2, 0, 'target', 'contrastive loss|against clusters'),
+            'memory': (3, 0.5, 'target', 'memory: a vector|per cluster'),
+            'rank': (1, 1.5, 'result', 'retrieval'),
+        },
+        (
+            ('target', 'features', ''),
+            ('features', 'loss', ''),
+            ('features', 'groups', ''),
+            ('groups', 'memory', ''),
+            ('memory', 'loss', ''),
+            ('features', 'rank', ''),
+        ),
+    ),
     'flow/spcl': Diagram(
         'SpCL: both domains are compared with one memory of source classes, target clusters and'
         ' single target images, which every step moves.',
