@@ -40,7 +40,8 @@ def convert(source: str, target: str, *, backbone: str | None = None, prefix: st
 
     Raises:
       WeightsError: the file cannot be read, lacks a parameter of the backbone, says that it is of
-        another one, or `target` has another suffix.
+        another one, or `target` has another suffix; or the backbone is a ViT, whose arrays
+        depend on the images.
     """
     if pathlib.Path(target).suffix != '.safetensors':
         raise WeightsError(f'{target}: the target must end in .safetensors')
@@ -54,8 +55,16 @@ def convert(source: str, target: str, *, backbone: str | None = None, prefix: st
             )
         save_file(chosen, target)
         return f'{source}: {len(chosen)} arrays copied'
+    if backbone.startswith('vit'):
+        raise WeightsError(
+            f'{source}: the positions of {backbone} depend on the size of the images; leave'
+            ' --backbone out, which keeps the names of the file, and they are resized when a run'
+            ' reads them'
+        )
     shapes = jax.eval_shape(
-        BACKBONES[backbone].constructor().init, jax.random.key(0), jnp.zeros((1, 224, 224, 3))
+        BACKBONES[backbone].constructor(**BACKBONES[backbone].whole).init,
+        jax.random.key(0),
+        jnp.zeros((1, 224, 224, 3)),
     )
     empty = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), dict(shapes))
     variables, report = place_weights(

@@ -68,9 +68,14 @@ def mtdnet(
       momentum: of the batch normalisation of a backbone that has some; AlexNet has none.
 
     Raises:
-      ValueError: see `jreid.methods.settings.mtdnet.check`.
+      ValueError: see `jreid.methods.settings.mtdnet.check`; or the backbone has no stages.
     """
     check(problem, settings)
+    if not hasattr(backbone, 'stem_to_stage3'):
+        raise ValueError(
+            f'MTDnet shares the first stages of a backbone, and {type(backbone).__name__} has none;'
+            " set model.backbone to 'caffenet', 'alexnet' or another convolutional network"
+        )
     network = Network(
         backbone,
         form=settings.form,

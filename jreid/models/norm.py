@@ -1,5 +1,5 @@
-"""Batch normalisation, with the activation after it, under one set of conventions for all
-backbones.
+"""Batch, instance and mixed normalisation, with the activation after it, under one set of
+conventions for all backbones.
 """
 
 import contextlib
@@ -205,3 +205,43 @@ class BatchNorm(nn.Module):
             mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
             variance.value = self.momentum * variance.value + (1 - self.momentum) * batch_variance
         return out
+
+
+class InstanceNorm(nn.Module):
+    """Normalises each channel of each image over height and width, then applies `activation`;
+    parameters `scale`, `bias`, float32. It has no statistics and does in training what it does
+    after.
+    """
+
+    activation: Activation = 'none'
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b h w c']:
+        shape = x.shape[-1:]
+        scale = self.param('scale', nn.initializers.ones_init(), shape, jnp.float32)
+        bias = self.param('bias', nn.initializers.zeros_init(), shape, jnp.float32)
+        centred = x.astype(jnp.float32)
+        centred = centred - jnp.mean(centred, axis=(1, 2), keepdims=True)
+        variance = jnp.mean(jnp.square(centred), axis=(1, 2), keepdims=True)
+        out = centred * (scale * lax.rsqrt(variance + self.epsilon)) + bias
+        return _activate(out, self.activation).astype(self.dtype)
+
+
+class InstanceBatchNorm(nn.Module):
+    """IBN-a: instance norm of the first half of the channels, batch norm of the others, then
+    `activation` (Pan et al. 2018, arXiv:1807.09441, Sec. 3.2).
+    """
+
+    activation: Activation = 'none'
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b h w c']:
+        half = x.shape[-1] // 2
+        instance = InstanceNorm(self.activation, dtype=self.dtype, name='instance')
+        batch = BatchNorm(self.activation, dtype=self.dtype, name='batch')
+        return jnp.concatenate(
+            [instance(x[..., :half], train), batch(x[..., half:], train)], axis=-1
+        )

@@ -1,5 +1,6 @@
 """OSNet (Zhou et al. 2019, arXiv:1905.00953): blocks of four streams, whose 3x3 convolutions see 3
-to 9 pixels, mixed by one gate per channel.
+to 9 pixels, mixed by one gate per channel. And OSNet-AIN (Zhou et al. 2021, arXiv:1910.06827), with
+instance norms where a search put them.
 
 Names and arithmetic are torchreid's, in which the authors published it.
 """
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv
-from jreid.models.norm import BatchNorm
+from jreid.models.norm import BatchNorm, InstanceNorm
 from jreid.models.pooling import average_pool_halving, max_pool
 from jreid.models.remat import block
 from jreid.models.writings import Writing
@@ -21,15 +22,20 @@ Maps = Float[Array, 'b h w c']
 
 STREAMS = 'abcd'
 """Stream 'a' is one 3x3 convolution deep, 'd' four."""
+SEARCHED = ((True, True), (False, True), (True, False))
+"""Blocks of the three stages that have an instance norm in OSNet-AIN; so has the stem."""
 
 
 class ConvNorm(nn.Module):
-    """A convolution, batch norm, and a ReLU unless `relu` is False."""
+    """A convolution, batch norm or, with `instance`, instance norm, and a ReLU unless `relu` is
+    False.
+    """
 
     width: int
     kernel: int = 1
     stride: int = 1
     relu: bool = True
+    instance: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -37,7 +43,8 @@ class ConvNorm(nn.Module):
         x = Conv(
             self.width, self.kernel, self.stride, self.kernel // 2, dtype=self.dtype, name='conv'
         )(x)
-        return BatchNorm('relu' if self.relu else 'none', dtype=self.dtype, name='bn')(x, train)
+        norm = InstanceNorm if self.instance else BatchNorm
+        return norm('relu' if self.relu else 'none', dtype=self.dtype, name='bn')(x, train)
 
 
 class LightConv(nn.Module):
@@ -79,10 +86,11 @@ class Gate(nn.Module):
 
 class OmniScaleBlock(nn.Module):
     """Four streams of 1 to 4 light convolutions, gated by the same gate and added, and a shortcut;
-    a quarter as wide inside.
+    a quarter as wide inside. With `instance`, instance norm ends the streams.
     """
 
     width: int
+    instance: bool = False
     dtype: Any = jnp.float32
     writing: Writing = 'auto'
 
@@ -98,7 +106,8 @@ class OmniScaleBlock(nn.Module):
                 name = f'conv2{stream}_{index}'
                 y = LightConv(inside, self.dtype, self.writing, name=name)(y, train)
             mixed = mixed + gate(y)
-        out = conv(self.width, relu=False, name='conv3')(mixed, train)
+        last = conv(self.width, relu=False, instance=self.instance, name='conv3')
+        out = last(mixed, train)
         if x.shape[-1] != self.width:
             x = conv(self.width, relu=False, name='downsample')(x, train)
         return nn.relu(x + out)
@@ -113,6 +122,7 @@ class OSNet(nn.Module):
 
     Attributes:
       widths: channels of the stem and of the three stages.
+      instance: instance norms of OSNet-AIN.
       embedding: average the map and apply the layer that torchreid trains behind it (fully
         connected, batch norm, ReLU), which its re-identification weights hold. Without it, that
         layer of a weight file is not used. Any pooling leaves one place as it is. Systems that look
@@ -120,6 +130,7 @@ class OSNet(nn.Module):
     """
 
     widths: tuple[int, ...] = (64, 256, 384, 512)
+    instance: bool = False
     embedding: bool = False
     last_stride: int = 1
     dtype: Any = jnp.float32
@@ -144,9 +155,13 @@ class OSNet(nn.Module):
             )
         stem, *stages = self.widths
         conv = partial(ConvNorm, dtype=self.dtype)
-        self.conv1 = conv(stem, 7, 2)
+        self.conv1 = conv(stem, 7, 2, instance=self.instance)
         self.conv2, self.conv3, self.conv4 = (
-            [OmniScaleBlock(width, self.dtype, self.writing) for _ in range(2)] for width in stages
+            [
+                OmniScaleBlock(width, self.instance and searched, self.dtype, self.writing)
+                for searched in blocks
+            ]
+            for width, blocks in zip(stages, SEARCHED, strict=True)
         )
         self.pool2, self.pool3 = conv(stages[0]), conv(stages[1])
         self.conv5 = conv(stages[2])
@@ -202,3 +217,8 @@ def osnet_x0_5(**options: Any) -> OSNet:
 def osnet_x0_25(**options: Any) -> OSNet:
     """Builds OSNet of a quarter of the channels, 128 features."""
     return OSNet(**{'widths': (16, 64, 96, 128), **options})
+
+
+def osnet_ain_x1_0(**options: Any) -> OSNet:
+    """Builds OSNet-AIN, 512 features."""
+    return OSNet(instance=True, **options)

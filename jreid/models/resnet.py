@@ -1,5 +1,6 @@
 """ResNet-18, 34 and 50 (He et al. 2016, arXiv:1512.03385) with torchvision's conventions: stride
-on the 3x3 convolution, zeros (1, 1) before strided ones.
+on the 3x3 convolution, zeros (1, 1) before strided ones; and IBN-a of it (Pan et al. 2018,
+arXiv:1807.09441).
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv
-from jreid.models.norm import BatchNorm
+from jreid.models.norm import BatchNorm, InstanceBatchNorm
 from jreid.models.pooling import max_pool
 from jreid.models.remat import block
 
@@ -19,18 +20,22 @@ Maps = Float[Array, 'b h w c']
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut; `width` channels out."""
+    """Two 3x3 convolutions and a shortcut; `width` channels out. With `ibn` the first norm is
+    IBN-a's.
+    """
 
     width: int
     stride: int = 1
     dtype: Any = jnp.float32
+    ibn: bool = False
 
     @nn.compact
     def __call__(self, x: Maps, train: bool) -> Maps:
         conv = partial(Conv, dtype=self.dtype)
         norm = partial(BatchNorm, dtype=self.dtype)
+        first = partial(InstanceBatchNorm if self.ibn else BatchNorm, 'relu', dtype=self.dtype)
         y = conv(self.width, 3, self.stride, 1, name='conv1')(x)
-        y = norm('relu', name='bn1')(y, train)
+        y = first(name='bn1')(y, train)
         y = conv(self.width, 3, 1, 1, name='conv2')(y)
         y = norm(name='bn2')(y, train)
         if self.stride != 1 or x.shape[-1] != self.width:
@@ -41,17 +46,21 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (strided), 1x1 convolutions and a shortcut; 4 `width` channels out."""
+    """1x1, 3x3 (strided), 1x1 convolutions and a shortcut; 4 `width` channels out. With `ibn` the
+    first norm is IBN-a's.
+    """
 
     width: int
     stride: int = 1
     dtype: Any = jnp.float32
+    ibn: bool = False
 
     @nn.compact
     def __call__(self, x: Maps, train: bool) -> Maps:
         conv = partial(Conv, dtype=self.dtype)
         norm = partial(BatchNorm, dtype=self.dtype)
-        y = norm('relu', name='bn1')(conv(self.width, 1, name='conv1')(x), train)
+        first = partial(InstanceBatchNorm if self.ibn else BatchNorm, 'relu', dtype=self.dtype)
+        y = first(name='bn1')(conv(self.width, 1, name='conv1')(x), train)
         y = norm('relu', name='bn2')(conv(self.width, 3, self.stride, 1, name='conv2')(y), train)
         y = norm(name='bn3')(conv(4 * self.width, 1, name='conv3')(y), train)
         if self.stride != 1 or x.shape[-1] != 4 * self.width:
@@ -64,11 +73,16 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Images [b, h, w, 3] to the last stage's map [b, h/16, w/16, features] (`last_stride` 1,
     the habit of re-identification) or h/32 (2, ImageNet's).
+
+    Attributes:
+      ibn: instance norm for half of the channels of the first norm of every block of stages 1 to 3
+        (IBN-a).
     """
 
     blocks: tuple[int, ...]
     block: Callable[..., nn.Module]
     features: int
+    ibn: bool = False
     last_stride: int = 1
     dtype: Any = jnp.float32
     remat: bool = False
@@ -79,7 +93,12 @@ class ResNet(nn.Module):
         strides = (1, 2, 2, self.last_stride)
         self.layer1, self.layer2, self.layer3, self.layer4 = (
             [
-                self.block(64 * 2**stage, strides[stage] if index == 0 else 1, self.dtype)
+                self.block(
+                    64 * 2**stage,
+                    strides[stage] if index == 0 else 1,
+                    self.dtype,
+                    self.ibn and stage < 3,
+                )
                 for index in range(count)
             ]
             for stage, count in enumerate(self.blocks)
@@ -125,3 +144,8 @@ def resnet34(**options: Any) -> ResNet:
 def resnet50(**options: Any) -> ResNet:
     """Builds ResNet-50, 2048 features."""
     return ResNet((3, 4, 6, 3), Bottleneck, 2048, **options)
+
+
+def resnet50_ibn_a(**options: Any) -> ResNet:
+    """Builds ResNet-50-IBN-a, 2048 features."""
+    return ResNet((3, 4, 6, 3), Bottleneck, 2048, ibn=True, **options)

@@ -17,6 +17,10 @@ BLOCKS = {
     'resnet50': 16,
     'efficientnet_lite0': 16,
     'mobilenet_v1': 13,
+    'resnet50_ibn_a': 16,
+    'vit_small_16': 12,
+    'vit_base_16': 12,
+    'osnet_ain_x1_0': 6,
     'osnet_x1_0': 6,
     'osnet_x0_75': 6,
     'osnet_x0_5': 6,
@@ -26,8 +30,16 @@ BLOCKS = {
     'small_cnn': 5,
     'tiny_cnn': 3,
 }
-WIDE = ('osnet_x1_0', 'osnet_x0_75', 'osnet_x0_5', 'osnet_x0_25')
-"""Networks whose blocks are few, but of many layers each."""
+WIDE = (
+    'vit_small_16',
+    'vit_base_16',
+    'osnet_ain_x1_0',
+    'osnet_x1_0',
+    'osnet_x0_75',
+    'osnet_x0_5',
+    'osnet_x0_25',
+)
+"""Networks whose blocks are fewer, but of many layers each."""
 IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(4, 32, 16, 3)), jnp.float32)
 
 

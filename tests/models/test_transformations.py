@@ -16,18 +16,22 @@ SMALL = {
     'caffenet': {'widths': (8, 8, 8, 8, 8), 'first_stride': 2},
     'osnet_x0_25': {'widths': (4, 8, 8, 12), 'embedding': True},
     'small_cnn': {'widths': (8, 16, 32)},
+    'vit_small_16': {'width': 8, 'heads': 2, 'depth': 2, 'stride': 8, 'tokens': 'patches'},
 }
-DEEP = ('efficientnet_lite0', 'mobilenet_v1', 'osnet_x0_25', 'resnet18', 'resnet34', 'resnet50')
+MANY = ('osnet_x0_25', 'resnet50_ibn_a')
+"""Backbones whose layers take seconds to trace: in the slow suite alone."""
+DEEP = ('efficientnet_lite0', 'mobilenet_v1', 'resnet18', 'resnet34', 'resnet50', *MANY)
 """Backbones whose numbers are compared in the slow suite; they are traced in the default one."""
-ALIKE = {'caffenet', 'osnet_x1_0', 'osnet_x0_75', 'osnet_x0_5'}
-"""Networks that have the layers of another one, in another order or with more channels."""
+ALIKE = {'caffenet', 'osnet_ain_x1_0', 'osnet_x1_0', 'osnet_x0_75', 'osnet_x0_5', 'vit_base_16'}
+"""Networks that have the layers of others, in another order or with more channels."""
 NAMES = sorted(set(BACKBONES) - ALIKE)
+TRACED = [pytest.param(n, marks=pytest.mark.slow if n in MANY else ()) for n in NAMES]
 NUMBERS = [pytest.param(n, marks=pytest.mark.slow if n in DEEP else ()) for n in NAMES]
 SIZES = {'alexnet': (64, 48), 'caffenet': (64, 48)}
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 
-@pytest.fixture(scope='module', params=NAMES)
+@pytest.fixture(scope='module')
 def network(request):
     """(name, parameters, inference, training), both passes of parameters and images."""
     name = request.param
@@ -68,6 +72,7 @@ def exported_for_all(name, params, inference):
     )
 
 
+@pytest.mark.parametrize('network', TRACED, indirect=True)
 def test_forward_mode_traces_through_the_training_pass(network):
     name, params, _, training = network
     inputs = (params, images_for(name))

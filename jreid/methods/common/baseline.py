@@ -111,6 +111,14 @@ class Network(nn.Module):
         `joint` of 'parts'.
         """
         maps = self.backbone(images, train=train)
+        if maps.shape[1] < 2 and (self.parsing_classes or self.joint_width):
+            what = 'parsing' if self.parsing_classes else 'halves'
+            raise ValueError(
+                f"the backbone's map of {images.shape[1]}x{images.shape[2]} images is"
+                f' {maps.shape[1]}x{maps.shape[2]}, and {what} need 2 rows or more; give larger'
+                ' images, an OSNet without model.options.embedding, or a ViT'
+                " model.options.tokens='patches'"
+            )
         pool = GeM(name='gem') if self.pooling == 'gem_learned' else POOLINGS[self.pooling]
         out = {'pooled': pool(maps)}
         # In every pass, whatever its tasks: each domain needs the neck's statistics, since

