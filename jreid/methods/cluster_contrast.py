@@ -22,10 +22,19 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jreid import retrieval
 from jreid.clustering import dbscan
 from jreid.losses.distances import unit
 from jreid.methods import ptl
-from jreid.methods.common import baseline, cluster_memory, domains, grouping, niec, plans
+from jreid.methods.common import (
+    baseline,
+    camera_proxies,
+    cluster_memory,
+    domains,
+    grouping,
+    niec,
+    plans,
+)
 from jreid.methods.common.optimizers import Optimizer
 from jreid.methods.contract import (
     SOURCE,
@@ -45,7 +54,6 @@ from jreid.methods.contract import (
     Tree,
 )
 from jreid.methods.settings.cluster_contrast import Settings, check
-from jreid.retrieval import jaccard
 
 log = logging.getLogger('jreid')
 
@@ -70,12 +78,16 @@ def cluster_contrast(
     network = ptl.build_network(backbone, problem, settings)
     embed = baseline.embedding(network, settings.feature)
     largest = cluster_memory.most_clusters(problem.target_images, settings.min_samples)
+    # A cluster may have a camera per image.
+    places = problem.target_images if settings.camera_proxies else largest
 
     def init(key: Array) -> tuple[Params, State]:
         params, state = domains.initial(network, key, problem.image_size)
         image = jnp.zeros((1, *problem.image_size, 3))
         width = jax.eval_shape(lambda: embed(params, state, image, TARGET)).shape[-1]
-        memory = {'vectors': jnp.zeros((largest, width)), 'valid': jnp.zeros(largest, bool)}
+        memory = cluster_memory.memory_of(np.zeros((0, width)), places)
+        if settings.camera_proxies:
+            memory |= camera_proxies.names_of(camera_proxies.NOTHING, places)
         return params, state._replace(memory=memory)
 
     def describe(params: Params, state: State, images: Array, domain: str) -> dict[str, Array]:
@@ -88,7 +100,8 @@ def cluster_contrast(
         embed=embed,
         statistics=domains.batch_statistics(network, momentum),
         describe=describe,
-        refresh=_refresh(settings, largest),
+        refresh=_refresh(settings, largest, places),
+        label_columns=2 if settings.camera_proxies else 1,
         refresh_reads=(SOURCE, TARGET) if settings.clustering == 'niec' else (TARGET,),
         niec_rule=settings.niec_rule,
         normalise=settings.normalise,
@@ -97,7 +110,7 @@ def cluster_contrast(
 
 def _phases(network: nn.Module, settings: Settings) -> tuple[Phase, ...]:
     s = settings
-    first = ptl.phase(network, s)
+    first, info_nce = ptl.phase(network, s), cluster_memory.info_nce(s.temperature)
     if first.report_as == 'adapted':
         first = dataclasses.replace(first, report_as='proxy')
     tracked = TARGET in {stream.domain for stream in first.streams.values()}
@@ -120,7 +133,7 @@ def _phases(network: nn.Module, settings: Settings) -> tuple[Phase, ...]:
         vectors = move(
             state.memory['vectors'],
             outputs['target']['feature'],
-            batch['target']['label'],
+            batch['target']['label'][:, 1] if s.camera_proxies else batch['target']['label'],
             momentum=s.memory_momentum,
         )
         return state._replace(memory={**state.memory, 'vectors': vectors})
@@ -130,7 +143,7 @@ def _phases(network: nn.Module, settings: Settings) -> tuple[Phase, ...]:
         epochs=s.contrast_epochs,
         streams={'target': plans.cross_camera(TARGET, s.contrast_identities, s.contrast_images)},
         forward=forward,
-        terms={'contrast': cluster_memory.info_nce(s.temperature)},
+        terms=camera_proxies.terms(s) if s.camera_proxies else {'contrast': info_nce},
         optimizer=Optimizer(
             s.contrast_optimizer,
             s.contrast_learning_rate,
@@ -148,13 +161,13 @@ def _phases(network: nn.Module, settings: Settings) -> tuple[Phase, ...]:
     return (first, second) if s.source_epochs else (second,)
 
 
-def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
+def _refresh(settings: Settings, largest: int, places: int) -> Callable[..., Refreshed]:
     """Makes the refresh: clusters, and a memory of their means."""
     s = settings
 
     def by_density(target: Described, *, verbose: bool) -> np.ndarray:
         features = grouping.centred(target['feature'], target['camera'], s.cluster_centring)
-        graph = jaccard(features, k1=s.k1, k2=s.k2, form='spcl', progress=verbose)
+        graph = retrieval.jaccard(features, k1=s.k1, k2=s.k2, form='spcl', progress=verbose)
         return dbscan(graph, eps=s.eps, min_samples=s.min_samples)
 
     def by_count(
@@ -190,8 +203,12 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
             found = by_density(target, verbose=context.verbose)
         labels = cluster_memory.fitted(found, largest)
         known, clusters = labels >= 0, int(labels.max()) + 1
-        means = grouping.cluster_means(target['feature'][known], labels[known], largest)
-        memory = {'vectors': unit(jnp.asarray(means)), 'valid': jnp.arange(largest) < clusters}
+        proxies = camera_proxies.proxies_of(labels, target['camera']) if s.camera_proxies else None
+        of = labels if proxies is None else proxies.labels
+        means = grouping.cluster_means(target['feature'][known], of[known], int(of.max()) + 1)
+        memory = cluster_memory.memory_of(retrieval.unit(means), places)
+        if proxies is not None:
+            memory |= camera_proxies.names_of(proxies, places)
         report = {'identities_estimated': float(clusters), 'noise': float((~known).sum())}
         if not clusters:
             log.warning(
@@ -202,6 +219,7 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
                 s.min_samples,
             )
         state = state._replace(memory=memory)
+        labels = labels if proxies is None else np.stack([labels, proxies.labels], axis=1)
         return Refreshed(labels, params, state, report, tables, useless=not clusters)
 
     return refresh

@@ -18,6 +18,17 @@ SYSTEM = System(
         'cluster-contrast-hard': Variant({**ALONE, 'update': 'hard'}),
         # NIEC's count and its k-means in place of DBSCAN; it reads the source's features.
         'cluster-contrast-niec': Variant({**ALONE, 'clustering': 'niec'}),
+        # CAP's proxies per camera, with the memory, the losses and the clustering of its program.
+        'cluster-contrast-cap': Variant(
+            {
+                **ALONE,
+                'camera_proxies': True,
+                'memory_momentum': 0.2,
+                'temperature': 0.07,
+                'k1': 20,
+                'eps': 0.5,
+            }
+        ),
         'bl-cluster-contrast': Variant(),
     },
 )

@@ -25,6 +25,16 @@ def most_clusters(images: int, least: int) -> int:
     return max(images // least, 1)
 
 
+def memory_of(vectors: np.ndarray, places: int) -> dict[str, Array]:
+    """Returns `State.memory`: the vectors [n, D] in the first of `places` places, and which count.
+
+    Its size does not depend on n, so that a step compiles once.
+    """
+    padded = np.pad(vectors, ((0, places - len(vectors)), (0, 0)))
+    valid = jnp.arange(places) < len(vectors)
+    return {'vectors': jnp.asarray(padded, jnp.float32), 'valid': valid}
+
+
 def info_nce(temperature: float) -> Term:
     """Returns -log softmax(f . memory / temperature) of an image's own cluster, the mean."""
 

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 from jreid.methods.settings import niec, ptl
-from jreid.methods.settings.values import Count, Optimizer, Rate, Share, Size
+from jreid.methods.settings.values import Count, Optimizer, Rate, Share, Size, Weight
 
 if TYPE_CHECKING:
     from jreid.methods.contract import Problem
@@ -31,6 +31,11 @@ class Settings(ptl.Settings, niec.Settings):
     # which images of the batch move their cluster's vector; 'all': each in turn; 'hard': the least
     # similar one
     update: Literal['all', 'hard'] = 'all'
+    # one vector per cluster and camera, with CAP's two losses, in place of one per cluster
+    camera_proxies: bool = False
+    proxy_weight: Weight = 0.5  # of the loss across cameras
+    proxy_begin: Share = 5 / 50  # share of the phase before it
+    proxy_negatives: Size = 50  # its nearest proxies of other clusters
     # 'niec': constrained k-means with NIEC's count, for a labelled source
     clustering: Literal['dbscan', 'niec'] = 'dbscan'
     k1: Size = 30  # of the k-reciprocal neighbourhoods
