@@ -20,19 +20,47 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
     Args:
       path: a file that may exist; its folder is made where it is missing.
+
+    Raises:
+      OSError: the file cannot be written there; the message names `path`.
     """
     final = pathlib.Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    check_place(final)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _told(error, f'{final} cannot be written: its folder cannot be made') from error
     # Threads and processes may write the same file at the same time: each has a name of its own.
     mark = f'{os.getpid()}-{threading.get_ident()}'
     temporary = final.with_name(f'.{final.stem}.{mark}{final.suffix}')
     remove(temporary)  # what a killed process of the same number may have left
     try:
         yield temporary
+        if final.is_dir() and not temporary.is_dir():
+            raise IsADirectoryError(f'{final} is a folder; expected the name of a file to write')
         os.replace(temporary, final)
-    except BaseException:
+    except BaseException as error:
         remove(temporary)
+        if isinstance(error, OSError) and str(error.filename) == str(temporary):
+            # Nobody knows the temporary name.
+            raise _told(error, f'{final} cannot be written') from error
         raise
+
+
+def check_place(path: pathlib.Path) -> None:
+    """Checks that the folders above a path are no files, before what takes long.
+
+    Raises:
+      NotADirectoryError: one of them is a file.
+    """
+    above = next((folder for folder in path.parents if os.path.lexists(folder)), None)
+    if above is not None and not above.is_dir():
+        raise NotADirectoryError(f'{path} cannot be written: {above} is no folder')
+
+
+def _told(error: OSError, words: str) -> OSError:
+    """Returns an error of the same type with other words and the system's reason."""
+    return type(error)(f'{words} ({error.strerror})')
 
 
 def remove(path: pathlib.Path) -> None:

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import numpy as np
 from flax import traverse_util
 from safetensors.numpy import save_file
 
+from jreid.files import replacing
 from jreid.models import BACKBONES
 from jreid.models.weights.loading import (
     WeightsError,
@@ -53,7 +54,7 @@ def convert(source: str, target: str, *, backbone: str | None = None, prefix: st
             raise WeightsError(
                 f'{source}: no name begins with {prefix!r}, e.g. {list(weights)[:3]}'
             )
-        save_file(chosen, target)
+        _write(chosen, target)
         return f'{source}: {len(chosen)} arrays copied'
     if backbone.startswith('vit'):
         raise WeightsError(
@@ -71,12 +72,17 @@ def convert(source: str, target: str, *, backbone: str | None = None, prefix: st
         empty, weights, path=source, backbone=backbone, prefix=prefix, strict=True
     )
     flat = traverse_util.flatten_dict(variables, sep='/')
-    save_file(
-        {name: np.ascontiguousarray(array) for name, array in flat.items()},
-        target,
-        metadata={'backbone': backbone},
-    )
+    arrays = {name: np.ascontiguousarray(array) for name, array in flat.items()}
+    _write(arrays, target, {'backbone': backbone})
     return dataclasses.replace(report, note=note).summary()
+
+
+def _write(
+    arrays: Mapping[str, np.ndarray], target: str, metadata: dict[str, str] | None = None
+) -> None:
+    """Writes the file, whole or not at all."""
+    with replacing(target) as temporary:
+        save_file(dict(arrays), temporary, metadata=metadata)
 
 
 def main(words: Sequence[str] | None = None, *, prog: str = 'jreid convert') -> int:
@@ -104,7 +110,7 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid convert') -> 
                 prefix=arguments.prefix,
             )
         )
-    except (WeightsError, FileNotFoundError) as error:
+    except (WeightsError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     return 0

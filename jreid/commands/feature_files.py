@@ -13,7 +13,7 @@ from jreid.commands.foreign import is_foreign, read_foreign
 from jreid.data.archive import read_arrays
 from jreid.data.datasets.listing import whole
 from jreid.data.images import Listing
-from jreid.files import replacing
+from jreid.files import check_place, replacing
 from jreid.run import places
 
 FORMATS = ('npz', 'parquet', 'csv')
@@ -115,7 +115,8 @@ def check_path(path: str | os.PathLike[str], format: str) -> pathlib.Path:
     """Returns the path of a features file after checking it against the format.
 
     Raises:
-      ValueError: another suffix, or no such format.
+      ValueError: another suffix, no such format, or a folder.
+      NotADirectoryError: a folder above it is a file.
       MissingWriterError: Parquet without pyarrow.
     """
     final = pathlib.Path(path)
@@ -126,6 +127,9 @@ def check_path(path: str | os.PathLike[str], format: str) -> pathlib.Path:
             f'the file of features is {str(final)!r}; as {format} it needs the suffix .{format}'
             f' (formats: {", ".join(FORMATS)})'
         )
+    if final.is_dir():
+        raise ValueError(f'{final} is a folder; expected the name of a file to write')
+    check_place(final)
     if format == 'parquet':
         _pyarrow()
     return final

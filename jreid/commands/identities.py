@@ -20,7 +20,7 @@ import numpy as np
 from jreid.commands import console
 from jreid.commands.extract import UNKNOWN, Features, extract, listing
 from jreid.figures import contact_sheet
-from jreid.files import replacing
+from jreid.files import check_place, replacing
 from jreid.methods.common.people import group_people
 from jreid.run.checkpoints import CheckpointError
 
@@ -86,8 +86,10 @@ def check_new(out: str | os.PathLike[str]) -> pathlib.Path:
 
     Raises:
       FileExistsError: it is there and not empty.
+      NotADirectoryError: a folder above it is a file.
     """
     final = pathlib.Path(out)
+    check_place(final)
     if final.exists() and (not final.is_dir() or any(final.iterdir())):
         raise FileExistsError(f'{final} exists and is not empty; choose another folder')
     return final

@@ -52,8 +52,12 @@ def _reason(path: str) -> str:
     try:
         with open(path, 'rb') as file:
             start = file.read(len(POINTER))
-    except OSError:
-        return ''
+    except OSError as error:
+        known = {
+            FileNotFoundError: 'no such file',
+            IsADirectoryError: 'a folder, expected an image',
+        }
+        return known.get(type(error), '')
     if not start:
         return 'empty file'
     return 'a pointer of Git LFS; git lfs pull fetches the image' if start == POINTER else ''

@@ -16,3 +16,6 @@ def test_convert_copies_arrays(tmp_path, capsys):
     np.testing.assert_array_equal(load_file(tmp_path / 'out.safetensors')['w'], array)
     assert '1 arrays copied' in capsys.readouterr().out
     assert convert.main([str(tmp_path / 'none.pth'), str(tmp_path / 'out.safetensors')]) == 1
+    place = tmp_path / 'in.safetensors' / 'out.safetensors'
+    assert convert.main([str(tmp_path / 'in.safetensors'), str(place)]) == 1
+    assert 'in.safetensors is no folder' in capsys.readouterr().err

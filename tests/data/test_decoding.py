@@ -124,7 +124,7 @@ def test_damaged_exif_does_not_cost_the_picture(tmp_path):
         (b'', 'empty file'),
         (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n', 'a pointer of Git LFS'),
         (b'text', 'cannot identify image file'),
-        (None, 'No such file'),
+        (None, 'no such file'),
     ],
 )
 def test_files_that_are_no_image_say_what_they_are(tmp_path, content, message):
@@ -145,3 +145,8 @@ def test_all_orientations_turn_as_pillow_turns_them(orientation):
         expected = np.asarray(ImageOps.exif_transpose(opened))
     with Image.open(buffer) as opened:
         np.testing.assert_array_equal(np.asarray(upright(opened)), expected)
+
+
+def test_a_folder_is_no_image(tmp_path):
+    with pytest.raises(decoding.BadImageError, match='a folder, expected an image'):
+        decoding.decode(str(tmp_path), (4, 4))

@@ -47,3 +47,28 @@ def test_nothing_is_left_of_a_folder_whose_writer_fails(tmp_path):
     with pytest.raises(RuntimeError, match='killed'):
         write_half()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be_written_are_named(tmp_path, monkeypatch):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'file').write_text('x')
+    with pytest.raises(IsADirectoryError, match='folder is a folder; expected the name of a file'):
+        write_text(tmp_path / 'folder', 'new')
+    with pytest.raises(
+        NotADirectoryError, match='file/x/y cannot be written: .*/file is no folder'
+    ):
+        write_text(tmp_path / 'file' / 'x' / 'y', 'new')
+
+    def refuse(*_, **__):
+        raise PermissionError(13, 'Permission denied', 'somewhere')
+
+    with monkeypatch.context() as patch:
+        patch.setattr('pathlib.Path.mkdir', refuse)
+        with pytest.raises(
+            PermissionError, match=r'z cannot be written: its folder .* .Permission'
+        ):
+            write_text(tmp_path / 'new' / 'z', 'new')
+    message = r'/z cannot be written \(No such file'
+    with pytest.raises(FileNotFoundError, match=message), replacing(tmp_path / 'z') as temporary:
+        temporary.open('rb')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'folder']
