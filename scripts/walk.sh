@@ -16,6 +16,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 PYTHON=$(command -v "${PYTHON:-python3}")
+"$PYTHON" --version > /dev/null  # a shim of pyenv may be of no version
 WALK=${WALK:-short}
 steps=" ${WALK_STEPS:-install demo tests real loss data tools docs} "
 shared=${JREID_SHARED_DATA:-$root/../shared/data}

@@ -216,7 +216,7 @@ class Splits:
             known = index.identities or not len(index)
             identities = f'{index.identities:,}' if known else 'unknown'
             lines.append(f'  {split:<18} {len(index):>9,} {identities:>11} {cameras:>8}')
-        if not self.has_cameras:
+        if not self.has_cameras and self.has_test:
             lines.append(
                 "  cameras unknown: gallery images of the query's own camera are not left out"
             )

@@ -7,7 +7,7 @@ import pathlib
 import socket
 from collections.abc import Iterator
 
-from jreid.files import remove
+from jreid.files import check_place, remove
 
 log = logging.getLogger('jreid')
 
@@ -25,7 +25,9 @@ def alone(workdir: pathlib.Path, *, active: bool = True) -> Iterator[None]:
 
     Raises:
       RuntimeError: another process trains there.
+      NotADirectoryError: it, or a folder above it, is a file.
     """
+    check_place(workdir / '.lock')
     try:
         import fcntl
     except ImportError:

@@ -332,6 +332,10 @@ def _load(settings: Mapping[str, Any], role: str) -> Splits:
         asked = f'{error}\n  asked for by data.{role}={settings[role]!r}'
         if root is not None:
             asked += f', data.{field}={root!r}'
+        if options := dict(settings[f'{role}_options']):
+            asked += (
+                f', data.{role}_options={options} (--config.data.{role}_options={{}} clears them)'
+            )
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
         raise kind(asked) from error
 

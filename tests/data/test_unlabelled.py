@@ -57,6 +57,7 @@ def test_flat_folder(tmp_path, photos):
     splits = unlabelled(tmp_path)
     assert not splits.has_cameras
     assert len(splits.train) == 3
+    assert "the query's own camera" not in splits.summary()  # there are no queries
 
 
 def test_one_folder_of_images_is_no_camera(tmp_path, photos):
@@ -221,6 +222,17 @@ def test_options_are_checked(tmp_path, photos, options, message):
     photos(tmp_path, ['a.jpg'])
     with pytest.raises(ValueError, match=message):
         jreid.data.load('folder', tmp_path, **options)
+
+
+def test_other_places_are_told(tmp_path, photos):
+    photos(tmp_path, ['query/0001_c1s1_01_00.jpg', 'bounding_box_train/0002_c1s1_01_00.jpg'])
+    with pytest.raises(
+        FileNotFoundError, match='bounding_box_train is a folder of the sets market1'
+    ):
+        jreid.data.load('folder', tmp_path)
+    (tmp_path / 'notes.txt').write_text('x')
+    with pytest.raises(FileNotFoundError, match=r'notes.txt is a file, expected a folder. The lay'):
+        jreid.data.load('folder', tmp_path / 'notes.txt')
 
 
 def test_no_table_where_one_is_asked_for(tmp_path, photos):

@@ -43,3 +43,10 @@ def test_missing_sets_and_weights_leave_nothing(tiny_config, tmp_path, fault):
     with pytest.raises((FileNotFoundError, ValueError)):
         loop.train(config, tmp_path / 'runs' / 'one')
     assert not any(tmp_path.iterdir())
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / 'file').write_text('x')
+    for folder in (tmp_path / 'file', tmp_path / 'file' / 'run'):
+        with pytest.raises(NotADirectoryError, match='file is no folder'), alone(folder):
+            pass

@@ -75,7 +75,12 @@ def load(
         reading = _from_csv(csv_file, attributes, bad_files)
     else:
         if not root.is_dir():
-            raise FileNotFoundError(f'{root} was not found (no such folder). {LAYOUT}')
+            what = (
+                'is a file, expected a folder'
+                if root.is_file()
+                else 'was not found (no such folder)'
+            )
+            raise FileNotFoundError(f'{root} {what}. {LAYOUT}')
         patterns = camera_names.Patterns.of(camera_pattern, identity_pattern)
         reading = folder_layouts.read(root, layout, patterns, wanted, bad_files, LAYOUT)
     return _splits(title, reading, wanted, test, str(root))

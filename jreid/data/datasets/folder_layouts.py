@@ -55,7 +55,11 @@ def read(
     if layout == 'splits' or (layout == 'auto' and present):
         needed = wanted if present != ['train'] else ('train',)
         if lacking := [split for split in needed if split not in present]:
-            raise FileNotFoundError(f'{root} lacks the folders {", ".join(lacking)}. {described}')
+            shipped = (root / 'bounding_box_train').is_dir()
+            other = '; bounding_box_train is a folder of the sets market1501 and dukemtmc'
+            raise FileNotFoundError(
+                f'{root} lacks the folders {", ".join(lacking)}{other * shipped}. {described}'
+            )
         return _read_splits(root, patterns, needed, bad_files)
     found = finding.find(root)
     tables = sorted(entry.name for entry in root.iterdir() if entry.suffix.lower() == '.csv')
