@@ -173,6 +173,8 @@ def _broken_config(argv: list[str]) -> str:
         return ''
     try:
         flags.FLAGS['config'].parser.parse(_config_word(argv))
+    except SyntaxError as error:
+        return f'{_config_word(argv)} is no config file, which is Python: {error}'
     except (TypeError, ValueError) as error:
         return f'{str(error).strip().splitlines()[-1]} (--traceback shows where)'
     return ''

@@ -30,7 +30,7 @@ from jreid.data.cache import locked
 from jreid.data.decoding import UNREADABLE as UNREADABLE
 from jreid.data.decoding import BadImageError, decode, decode_mask
 from jreid.data.index import Index
-from jreid.files import cache_folder, write_text
+from jreid.files import cache_folder, check_place, write_text
 
 log = logging.getLogger('jreid')
 
@@ -98,7 +98,7 @@ def open_pack(
     Raises:
       BadImageError: images are unreadable (bad_files='error'), or no image is readable; the message
         counts and names them.
-      OSError: the disk is too small.
+      OSError: the disk is too small, or the folder is a file.
     """
     if bad_files not in ('error', 'skip'):
         raise ValueError(f"bad_files is {bad_files!r}; expected 'error' or 'skip'")
@@ -192,6 +192,7 @@ def _packed(
     bad = _finished(place, len(paths), shape)
     if bad is not None:
         return place, bad
+    check_place(place)
     place.mkdir(parents=True, exist_ok=True)
     with locked(place / 'lock') as held:
         bad = _finished(place, len(paths), shape)

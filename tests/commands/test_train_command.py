@@ -43,6 +43,7 @@ def test_wrong_field_is_answered_in_a_line_with_the_right_one(program, words, me
             'configs/demo.py:mtwcne',
             ["variant 'mtwcne' does not exist (did you mean 'mtwcnet'?)", 'source-only'],
         ),
+        ('README.md', ['README.md is no config file, which is Python: ']),
         ('', ['--config=PAIR is missing, e.g. --config=demo', 'jreid list']),
     ],
 )

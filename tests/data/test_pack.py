@@ -56,6 +56,12 @@ def count_decoding(monkeypatch) -> list[str]:
     return decoded
 
 
+def test_a_file_in_place_of_the_folder_is_named(index, tmp_path):
+    (tmp_path / 'file').write_text('x')
+    with pytest.raises(NotADirectoryError, match='file is no folder'):
+        pack.open_pack(index, (8, 4), folder=tmp_path / 'file')
+
+
 def test_pixels_are_pillows(index, cache):
     packed, kept = pack.open_pack(index, SIZE, folder=cache)
     assert kept is index

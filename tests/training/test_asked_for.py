@@ -29,6 +29,6 @@ def test_wrong_option_names_the_fields(tmp_path):
         settings.source_options = {'layout': 'people'}
     with pytest.raises(
         ValueError,
-        match=r"layout is 'people'(?s:.*)data.source_options={'layout': 'people'} \(.*={} clears them\)",
+        match=r"layout is 'people'(?s:.*)data.source_options={'layout': 'people'} \(.*={} clears",
     ):
         open_data(settings, select_on_source=False)

@@ -19,7 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from jreid.data.cache import locked
-from jreid.files import cache_folder
+from jreid.files import cache_folder, check_place
 
 FILENAME = 'cuhk-03.mat'
 FORM = 'labeled, detected and testsets, as in cuhk-03.mat of the authors'
@@ -50,6 +50,7 @@ def unpack(
     final = place / f'images_{kind}'
     if final.is_dir():
         return place
+    check_place(place)
     place.mkdir(parents=True, exist_ok=True)
     with locked(place / f'{kind}.lock') as held:
         if not final.is_dir():
