@@ -8,20 +8,17 @@ import csv
 import json
 import os
 import pathlib
-import socket
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tensorboard.compat.proto import event_pb2, summary_pb2
-from tensorboard.summary.writer.record_writer import RecordWriter
 from tqdm import tqdm
 
 from jreid.data import Index
 from jreid.files import replacing, write_text
 from jreid.run import places
 from jreid.run.clock import Clock
+from jreid.run.events import Events
 
 PURITY = 'evaluation_clusters.csv'
 """File in `labels/` that says how pure the last clusters are, for inspection only."""
@@ -104,23 +101,7 @@ class Metrics:
         self._timing = open(timing, 'a', buffering=1)  # noqa: SIM115
         if torn:  # by a kill
             self._timing.write('\n')
-        events = folder / 'tensorboard'
-        events.mkdir(exist_ok=True)
-        self._events_file = open(  # noqa: SIM115
-            events / f'events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}',
-            'wb',
-        )
-        self._events = RecordWriter(self._events_file)
-        self._events.write(
-            event_pb2.Event(wall_time=time.time(), file_version='brain.Event:2').SerializeToString()
-        )
-        # TensorBoard drops this step and later ones from earlier files of the run.
-        restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._events.write(
-            event_pb2.Event(
-                wall_time=time.time(), step=step + 1, session_log=restart
-            ).SerializeToString()
-        )
+        self.events = Events(folder / 'tensorboard', step=step)
 
     @property
     def position(self) -> int:
@@ -158,15 +139,30 @@ class Metrics:
         if timing:
             self._timing.write(json.dumps({'step': step, 'phase': phase, **timing}) + '\n')
         prefix = phase if kind == 'train' else kind
-        entries = [
-            summary_pb2.Summary.Value(tag=f'{prefix}/{name}', simple_value=float(value))
-            for name, value in {**values, **(timing or {})}.items()
-        ]
-        event = event_pb2.Event(
-            wall_time=time.time(), step=step, summary=summary_pb2.Summary(value=entries)
-        )
-        self._events.write(event.SerializeToString())
-        self._events.flush()
+        scalars = {f'{prefix}/{name}': float(value) for name, value in values.items()}
+        if timing and timing.get('step_seconds'):
+            scalars['time/images_per_second'] = timing['images'] / timing['step_seconds']
+        self.events.scalars(step, scalars)
+
+    def config(self, step: int, fields: Mapping[str, Any]) -> None:
+        """Writes a config, dotted name -> value, to the TensorBoard events."""
+        if self._active:
+            self.events.config(step, fields)
+
+    def finish(self, step: int, figures: pathlib.Path) -> None:
+        """Writes the figures to the TensorBoard events, and that the run has ended well.
+
+        Args:
+          figures: their folder. The ranked sheet, CMC, t-SNE and the last sweep of the number of
+            identities are taken, where they are.
+        """
+        if self._active:
+            sweeps = sorted(figures.glob('niec_*.png'))
+            for tag in ('ranked', 'cmc', 'tsne'):
+                self.events.picture(step, f'figures/{tag}', figures / f'{tag}.png')
+            for path in sweeps[-1:]:
+                self.events.picture(step, 'figures/niec', path)
+            self.events.finish(step)
 
     def time(self, step: int, phase: str, clock: Clock) -> None:
         """Writes the session's time so far to `timing.jsonl`.
@@ -181,7 +177,7 @@ class Metrics:
         if self._active:
             self._lines.close()
             self._timing.close()
-            self._events_file.close()
+            self.events.close()
 
 
 class Window:

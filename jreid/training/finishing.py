@@ -110,6 +110,7 @@ def finish(
             rule=system.method.niec_rule,
             normalise=system.method.normalise,
         )
+    progress.metrics.finish(int(progress.state.step), progress.workdir / 'figures')
     return result
 
 

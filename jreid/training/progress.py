@@ -18,6 +18,7 @@ from jreid.methods.contract import TARGET, Params, Phase, State
 from jreid.run import places
 from jreid.run.checkpoints import Checkpoints
 from jreid.run.clock import Clock
+from jreid.run.config import flat_config
 from jreid.run.position import Position
 from jreid.run.records import Metrics, Window, write_labels, write_table
 from jreid.run.system import System
@@ -72,6 +73,7 @@ class Progress:
             position=self.position.metrics,
             active=jax.process_index() == 0,
         )
+        self.metrics.config(int(self.state.step), flat_config(config.to_dict()))
         self.window = Window(self.position.window)
 
     def _open(self) -> TrainState:

@@ -8,6 +8,7 @@ import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jreid.run.records import Metrics, Window, progress_bar, write_labels, write_table
 
@@ -80,7 +81,8 @@ def events(folder):
 
 def test_tensorboard_reads_the_events(tmp_path, tensorboard):
     metrics = Metrics(tmp_path, step=0)
-    metrics.write(2, 'train', 'source', {'loss': 1.5, 'ratio': np.nan}, timing={'seconds': 3.0})
+    clock = {'begun': 1e9, 'seconds': 3.0, 'step_seconds': 2.0, 'images': 90}
+    metrics.write(2, 'train', 'source', {'loss': 1.5, 'ratio': np.nan}, timing=clock)
     metrics.write(4, 'evaluation', 'source', {'mAP': 25.0})
     metrics.close()
     resumed = Metrics(tmp_path, step=2)
@@ -96,12 +98,40 @@ def test_tensorboard_reads_the_events(tmp_path, tensorboard):
     assert np.isnan(values.pop((2, 'source/ratio')))
     assert values == {
         (2, 'source/loss'): 1.5,
-        (2, 'source/seconds'): 3.0,
+        (2, 'time/images_per_second'): 45.0,
         (4, 'evaluation/mAP'): 25.0,
     }
     # A start at step 3, the first that comes anew, makes TensorBoard drop the killed run's step 4.
     assert (second[1].session_log.status, second[1].step) == (1, 3)
     assert second[2].summary.value[0].tag == 'adapt/loss'
+
+
+def test_tensorboard_has_the_config_and_the_figures(tmp_path, tensorboard):
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    (tmp_path / 'figures').mkdir()
+    for name, size in (('ranked', (30, 20)), ('niec_000', (4, 4)), ('niec_001', (5, 4))):
+        Image.new('RGB', size).save(tmp_path / 'figures' / f'{name}.png')
+    fields = {'seed': 3, 'data.root': 'a|b', 'train.remat': True, 'augment.erase_area': (0.02, 0.4)}
+    metrics = Metrics(tmp_path, step=0)
+    metrics.config(0, fields)
+    metrics.finish(7, tmp_path / 'figures')
+    metrics.close()
+    (written,) = events(tmp_path)
+    values = {value.tag: value for event in written for value in event.summary.value}
+    assert '| seed | `3` |' in values['config'].tensor.string_val[0].decode()
+    assert "| data.root | `'a\\|b'` |" in values['config'].tensor.string_val[0].decode()
+    assert values['config'].metadata.plugin_data.plugin_name == 'text'
+    data = plugin_data_pb2.HParamsPluginData.FromString(
+        values['_hparams_/session_start_info'].metadata.plugin_data.content
+    )
+    chosen = data.session_start_info.hparams
+    assert chosen['seed'].number_value == 3
+    assert chosen['train.remat'].bool_value is True
+    assert chosen['augment.erase_area'].string_value == '(0.02, 0.4)'
+    assert values['_hparams_/session_end_info'].metadata.plugin_data.plugin_name == 'hparams'
+    sizes = {tag: values[tag].tensor.string_val[:2] for tag in values if tag.startswith('figures')}
+    assert sizes == {'figures/ranked': [b'30', b'20'], 'figures/niec': [b'5', b'4']}
 
 
 def test_tensorboard_drops_the_steps_that_were_undone(tmp_path, tensorboard):
@@ -120,6 +150,8 @@ def test_tensorboard_drops_the_steps_that_were_undone(tmp_path, tensorboard):
 def test_other_hosts_write_nothing(tmp_path):
     metrics = Metrics(tmp_path / 'run', step=0, active=False)
     metrics.write(1, 'train', 'source', {'loss': 1.0})
+    metrics.config(0, {'seed': 0})
+    metrics.finish(1, tmp_path)
     metrics.close()
     assert metrics.position == 0
     assert not (tmp_path / 'run').exists()
