@@ -65,9 +65,12 @@ def screenshot(run: pathlib.Path) -> Image.Image | None:
         page = browser.Page(program, pathlib.Path(folder) / 'profile')
         try:
             path = report([run], pathlib.Path(folder) / 'report.html', queries=60, clusters=20)
-            page.resize(1200, 900)
-            page.open(path.as_uri())
-            page.run("document.querySelector('#ranked').scrollIntoView()")
+            page.resize(1200, 800)
+            page.open(f'{path.as_uri()}#ranked?ranked.order=set')
+            page.run(
+                "scrollBy(0, -20 - document.querySelector('header').offsetHeight +"
+                " document.querySelector('#ranked [role=search]').getBoundingClientRect().top)"
+            )
             page.run('new Promise((done) => setTimeout(done, 500))')
             data = page.call('Page.captureScreenshot', format='png')['data']
         finally:
