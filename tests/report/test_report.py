@@ -95,12 +95,9 @@ def test_limits_bound_what_is_shown(runs, tmp_path):
     assert {len(query['images']) for query in first['ranked']['queries']} == {2}
     assert len(first['clusters']['clusters']) == 2
     assert {len(one['images']) for one in first['clusters']['clusters']} == {1}
-    assert (
-        embedded(
-            command.report([runs[0]], tmp_path / 'none.html', images=False).read_text(), 'pictures'
-        )
-        == []
-    )
+    bare = command.report([runs[0]], tmp_path / 'none.html', images=False).read_text()
+    assert embedded(bare, 'pictures') == embedded(bare, 'data')['paths'] == []
+    assert embedded(bare, 'data')['runs'][0]['tsne'] is None
 
 
 def test_queries_are_taken_evenly_over_their_scores():
