@@ -2,16 +2,21 @@
 
 import dataclasses
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from toy import toy
 
-from jreid import methods
+from jreid import load_run, methods
+from jreid.commands import collect, evaluate, extract, threshold
+from jreid.commands.export import export_run
+from jreid.commands.label import label
 from jreid.configs import base, variants
 from jreid.figures import plot_tsne
 from jreid.methods.contract import TARGET, Problem
 from jreid.models import backbones
+from jreid.report import command as report
 from jreid.report import gather
 from jreid.run import places, summary
 from jreid.training import loop
@@ -86,6 +91,13 @@ def test_the_source_cannot_be_evaluated_or_labelled(tiny_config):
     settings = alone(tiny_config()).data
     with pytest.raises(ValueError, match="data.source is 'none': there is no source to evaluate"):
         open_test(settings, 'source')
+    teacher = SimpleNamespace(
+        method=SimpleNamespace(parsing=len, attributes=None),
+        system=SimpleNamespace(functions=None),
+        problem=SimpleNamespace(image_size=(32, 16)),
+    )
+    with pytest.raises(ValueError, match="domain is 'source', and the config's data.source is"):
+        label(teacher, alone(tiny_config()), 'nowhere', domain='source')
 
 
 UNSUPERVISED = ('cluster-contrast', 'cluster-contrast-hard', 'ssg-dagger')
@@ -117,13 +129,24 @@ def test_system_whose_settings_do_not_say_what_they_need_is_asked_for_its_stream
         methods.build(method, None, problem)
 
 
-def test_target_without_a_test_split_has_no_rows(tiny_config, people, tmp_path, caplog):
-    config = alone(tiny_config('ssg-dagger', source_epochs=0))
+def untested(config, people):
+    """The config with a target that has images alone."""
     config.data.target, config.data.target_options = 'folder', {}
     config.data.target_root = str(people / 'two' / 'bounding_box_train')
+    return alone(config)
+
+
+def test_target_without_a_test_split_is_said_to_have_no_rows(tiny_config, people, caplog):
     with caplog.at_level(logging.WARNING, 'jreid'):
-        found = loop.train(config, tmp_path, edit=unsupervised)
+        data = open_data(untested(tiny_config(), people).data, select_on_source=False)
     assert 'there is no source either, so there are no rows' in caplog.text
+    assert data.test is None
+
+
+@pytest.mark.slow
+def test_target_without_a_test_split_has_no_rows(tiny_config, people, tmp_path):
+    config = untested(tiny_config('ssg-dagger', source_epochs=0), people)
+    found = loop.train(config, tmp_path, edit=unsupervised)
     assert found['evaluated_on'] == ''
     text = (tmp_path / 'summary.txt').read_text()
     assert 'nothing was measured: folder has no query and gallery' in text
@@ -143,3 +166,50 @@ def test_headings_name_the_target_alone():
     assert places.heading('none', 'market', ' to ') == 'market, without a source'
     table = summary.table({}, source='none', target='market', average_precision='rank')
     assert table == 'market, without a source'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('variant', ['cluster-contrast', 'cluster-contrast-cap'])
+def test_everything_works_with_an_unsupervised_run(variant, tiny_config, people, tmp_path, capsys):
+    """Figures, features, exports, the report, an evaluation again, a threshold, a collection."""
+    config = alone(
+        tiny_config(
+            variant,
+            source_epochs=0,
+            contrast_epochs=3,
+            contrast_steps=4,
+            contrast_identities=4,
+            contrast_images=4,
+            contrast_learning_rate=1e-2,
+            k1=8,
+            k2=2,
+        )
+    )
+    config.figures.enabled = True
+    config.figures.tsne_images = 30
+    run = tmp_path / 'run'
+    found = loop.train(config, run)
+    assert found['adapted']['mAP'] > 40  # two colours per person are easy
+    assert {path.name for path in (run / 'figures').glob('*.png')} >= {
+        'cmc.png',
+        'curves.png',
+        'ranked.png',
+        'tsne.png',
+    }
+    images = sorted(map(str, (people / 'two' / 'query').glob('*.jpg')))
+    model = load_run(run)
+    assert model(images).shape == (12, model.dim)
+    told, fits = export_run(run, 'safetensors', tmp_path / 'weights.safetensors')
+    assert fits, told
+    assert extract.main([str(run), *images, '--out', str(tmp_path / 'x.npz')]) == 0
+    page = tmp_path / 'page.html'
+    assert report.main([str(run), f'--out={page}']) == 0
+    assert 'without a source' in page.read_text()
+    assert evaluate.evaluate_run(run)['evaluated']['mAP'] == pytest.approx(
+        found['adapted']['mAP'], abs=1e-6
+    )
+    with pytest.raises(ValueError, match="data.source is 'none'"):
+        evaluate.evaluate_run(run, role='source')
+    assert 'market1501' in threshold.threshold('auto', str(run)).source
+    assert 'market1501, without a source' in collect.table(collect.collect([run]))
+    capsys.readouterr()
