@@ -83,7 +83,8 @@ def test_run_folder_is_self_contained(finished):
     assert json.loads((finished / 'config.json').read_text())['variant'] == 'dmtnet'
     assert {record['kind'] for record in records(finished)} == {'train', 'refresh', 'evaluation'}
     labels = sorted(path.name for path in (finished / 'labels').iterdir())
-    assert labels == [f'{name}_{i:03d}.csv' for name in ('niec', 'target') for i in range(3)]
+    numbered = [f'{name}_{i:03d}.csv' for name in ('niec', 'target') for i in range(3)]
+    assert labels == ['evaluation_clusters.csv', *numbered]
     head = (finished / 'labels' / 'niec_000.csv').read_text()
     assert head.startswith('total,accuracy,silhouette\n')
     assert list((finished / 'tensorboard').iterdir())
