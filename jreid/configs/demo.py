@@ -76,7 +76,13 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
             'epochs': 20,
             'steps': 48,
             'identities_per_batch': 8,
-            'learning_rate': 2e-3,
+            'learning_rate': 2e-3,  # a small network from random weights
+            'schedule': 'half-linear',
+            # 24 images per person; with more neighbours or a greater eps the first clustering, of
+            # features that know nobody yet, has a cluster of hundreds of images
+            'k1': 20,
+            'eps': 0.45,
+            'estimate_statistics': True,
             'cluster_centring': 'camera',
         },
         cluster_contrast={

@@ -284,9 +284,8 @@ class Method:
       refresh: (params, state, source, target, context) -> Refreshed. `source` and `target` are
         `Described`, None for a domain that `refresh_reads` leaves out; `context` is a
         `RefreshContext`.
-      refresh_reads: the domains whose images a refresh describes.
-      described_once: True where only a run's first refresh reads images: a bank keeps their
-        features. Later refreshes get None for both domains.
+      refresh_reads: the domains whose images a refresh describes; or a function of the number of
+        refreshes before it to them, e.g. where a bank keeps the features that the first one read.
       label_columns: pseudo labels per image.
       niec_rule: which score of NIEC's sweep chose the number of identities, for its figure.
       pair_input: (params, state, images, domain, side) -> [B, ...], what `score` reads of an image,
@@ -321,8 +320,7 @@ class Method:
         ]
         | None
     ) = None
-    refresh_reads: tuple[str, ...] = (SOURCE, TARGET)
-    described_once: bool = False
+    refresh_reads: tuple[str, ...] | Callable[[int], tuple[str, ...]] = (SOURCE, TARGET)
     label_columns: int = 1
     niec_rule: str = 'mean'
     pair_input: Callable[[Params, State, Array, str, str], Array] | None = None
@@ -338,4 +336,5 @@ class Method:
 
     def reads(self, refreshes: int) -> tuple[str, ...]:
         """Returns the domains whose images a refresh describes that comes after so many others."""
-        return () if self.described_once and refreshes else self.refresh_reads
+        reads = self.refresh_reads
+        return reads(refreshes) if callable(reads) else reads

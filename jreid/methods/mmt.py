@@ -75,7 +75,6 @@ def mmt(
         # The teachers follow the networks; `better` is the one that retrieves, eps DBSCAN's.
         memory = {
             'teachers': params,
-            'refreshes': jnp.zeros((), jnp.int32),
             'updates': jnp.zeros((), jnp.int32),
             'valid': jnp.zeros(largest, bool),
             'better': jnp.zeros((), jnp.int32),
@@ -89,6 +88,10 @@ def mmt(
             for number, name in enumerate(TEACHERS)
         }
 
+    def estimates(refreshes: int) -> bool:
+        counts = settings.clustering == 'kmeans' and not settings.clusters
+        return counts and refreshes % settings.estimate_every == 0
+
     def embed(params: Params, state: State, images: Array, domain: str) -> Array:
         return unit(pair.teacher(state, images, domain, state.memory['better'])['neck'])
 
@@ -100,14 +103,10 @@ def mmt(
         statistics=pair.batch_statistics(momentum),
         describe=describe,
         refresh=_refresh(settings, largest),
-        refresh_reads=(SOURCE, TARGET) if _counts(settings) else (TARGET,),
+        refresh_reads=lambda number: (SOURCE, TARGET) if estimates(number) else (TARGET,),
         backbones=tuple(f'backbone{suffix}' for suffix in NETWORKS),
         twins={f'{name}{NETWORKS[1]}': name for name in ('backbone', 'neck')},
     )
-
-
-def _counts(settings: Settings) -> bool:
-    return settings.clustering == 'kmeans' and not settings.clusters
 
 
 def _phases(pair: Pair, settings: Settings) -> tuple[Phase, ...]:
@@ -176,7 +175,7 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
             return labels, groups.eps, report, {}
         tables: Mapping[str, Mapping[str, np.ndarray]] = {}
         count = s.clusters or int(state.memory['valid'].sum())
-        if source is not None and int(state.memory['refreshes']) % s.estimate_every == 0:
+        if source is not None:
             known = np.asarray(source['identity']) >= 0
             estimate = niec.estimate(
                 context.key,
@@ -201,8 +200,7 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
         labels, eps, report, tables = clustered(state, source, target, context)
         clusters = len(np.unique(labels[labels >= 0]))
         report['identities_estimated'] = float(clusters)
-        memory = {**state.memory, 'refreshes': state.memory['refreshes'] + 1}
-        memory['eps'] = jnp.asarray(eps, jnp.float32)
+        memory = {**state.memory, 'eps': jnp.asarray(eps, jnp.float32)}
         if clusters < 2:
             log.warning(
                 '%d clusters in %d images: this epoch trains nothing and leaves the model as it'
@@ -240,9 +238,10 @@ def separation(
     key: Array, features: np.ndarray, labels: np.ndarray, largest: int, settings: Settings
 ) -> float:
     """Returns the mean silhouette of images with a label, of a sample where there are many."""
-    labelled = np.flatnonzero(labels >= 0)
-    rows = np.asarray(jax.random.permutation(key, labelled))[: settings.niec_silhouette_sample]
+    order = np.asarray(jax.random.permutation(key, len(labels)))
+    # As many rows whatever the noise, so that nothing compiles anew; labelled images come first.
+    rows = order[np.argsort(labels[order] < 0, kind='stable')][: settings.niec_silhouette_sample]
     found = silhouette_rows(
         jnp.asarray(features), jnp.asarray(labels), jnp.asarray(rows), clusters=largest
     )
-    return float(found.mean())
+    return float(np.asarray(found)[labels[rows] >= 0].mean())

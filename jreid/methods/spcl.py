@@ -153,7 +153,7 @@ def spcl(
         statistics=domains.batch_statistics(network, momentum),
         describe=describe,
         refresh=_refresh(settings, classes),
-        described_once=True,
+        refresh_reads=lambda refreshes: () if refreshes else (SOURCE, TARGET),
     )
 
 

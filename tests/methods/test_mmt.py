@@ -271,11 +271,14 @@ def test_clusters_set_all_classifiers_and_the_better_teacher(begun, grouped):
 def test_dbscan_keeps_eps_and_leaves_noise_out(begun, caplog):
     _, params, state = begun
     method = built(clustering='dbscan', clusters=0, rho=0.2, k1=8, k2=2)
-    assert method.refresh_reads == (TARGET,)
+    assert method.reads(0) == (TARGET,)
     _, state = method.init(jax.random.key(0))
     found = refreshed(method, params, state, described(4))
     assert found.labels.max() == 3
-    again = refreshed(method, params, found.state, described(5))
+    programs = module.silhouette_rows._cache_size()
+    again = refreshed(method, params, found.state, described(5, noise=(0.2, 0.1)))
+    assert again.report['noise'] != found.report['noise']
+    assert module.silhouette_rows._cache_size() == programs
     assert again.report['eps'] == found.report['eps'] > 0
     with caplog.at_level(logging.WARNING, 'jreid'):
         nothing = refreshed(method, params, found.state, described(IMAGES, noise=(1.0, 1.0)))
@@ -289,11 +292,13 @@ SOURCE_PEOPLE = {**described(4), 'identity': np.where(np.arange(IMAGES) < 30, 0,
 def test_niec_counts_every_few_relabellings(counts):
     seen = counts(3, 5)
     method = built(clusters=0, estimate_every=2)
-    assert method.refresh_reads == ('source', 'target')
+    both = ('source', 'target')
+    assert [method.reads(n) for n in range(4)] == [both, (TARGET,), both, (TARGET,)]
     params, state = method.init(jax.random.key(0))
     found = []
-    for _ in range(3):
-        result = refreshed(method, params, state, described(6), SOURCE_PEOPLE)
+    for number in range(3):
+        source = SOURCE_PEOPLE if 'source' in method.reads(number) else None
+        result = refreshed(method, params, state, described(6), source)
         state = result.state
         found.append(result.report['identities_estimated'])
     assert found == [3, 3, 5]

@@ -54,6 +54,14 @@ SHORT = {
         'joint_width': 8,
         'rho': 0.05,
     },
+    'mmt': {
+        'source_epochs': 1,
+        'source_steps': 2,
+        'adapt_epochs': 2,
+        'adapt_steps': 2,
+        'kmeans_restarts': 2,
+    },
+    'spcl': {'epochs': 2, 'steps': 2, 'k1': 6, 'k2': 3},
     'tjaidl': {
         'identity_iterations': 4,
         'joint_iterations': 4,
