@@ -88,7 +88,7 @@ def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) ->
     )
     reads = {stream.domain for phase in method.phases for stream in phase.streams.values()}
     if any(phase.refresh_every for phase in method.phases):
-        reads |= set(method.refresh_reads)
+        reads |= set(method.reads(0))
     if alone and SOURCE in reads:  # of a system whose settings do not say it
         raise ValueError(_without_source(name))
     if problem.target_labelled and not method.reads_target_labels:
