@@ -75,6 +75,8 @@ def cluster_contrast(
       ValueError: see `jreid.methods.settings.cluster_contrast.check`.
     """
     check(problem, settings)
+    if not settings.source_epochs:  # no classifier that nothing trains
+        problem = dataclasses.replace(problem, source_identities=0)
     network = ptl.build_network(backbone, problem, settings)
     embed = baseline.embedding(network, settings.feature)
     largest = cluster_memory.most_clusters(problem.target_images, settings.min_samples)
