@@ -106,7 +106,8 @@ class VisionTransformer(nn.Module):
     read, a trained network is not. Any pooling leaves the class token as it is; systems that look
     at places of the map need the patches.
 
-    Differs from TransReID: no stochastic depth, and no embedding of cameras.
+    Differs from TransReID: no stochastic depth, and no embedding of cameras. Images are normalised
+    as in DINO, by ImageNet's mean and deviation; some of timm's weights were trained with 0.5.
 
     Attributes:
       width, depth, heads: of the tokens, the blocks and their attention.

@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import linen as nn
 
 from jreid.methods import mtdnet
 from jreid.methods.common.baseline import Network
-from jreid.methods.contract import Problem
+from jreid.methods.common.maps import spatial_maps
+from jreid.methods.contract import Method, Problem, State
 from jreid.methods.settings.mtdnet import Settings
 from jreid.models import BACKBONES
 
@@ -27,3 +29,24 @@ def test_mtdnet_needs_stages():
     problem = Problem((32, 16), 8, 300, 100, target_labelled=True)
     with pytest.raises(ValueError, match='VisionTransformer has none; set model.backbone'):
         mtdnet.mtdnet(BACKBONE, problem, Settings())
+
+
+def test_nothing_is_drawn_on_one_place():
+    class Average(nn.Module):
+        def __call__(self, images, train=False):
+            return images.mean((1, 2), keepdims=True)
+
+    class Whole(nn.Module):
+        backbone: nn.Module
+
+        def __call__(self, images):
+            return self.backbone(images)[:, 0, 0]
+
+    method = Method(
+        'plain',
+        (),
+        init=lambda key: ({}, State({}, {})),
+        embed=lambda params, state, images, domain: Whole(Average()).apply({}, images),
+    )
+    with pytest.raises(ValueError, match='map of backbone has one place'):
+        spatial_maps(method, {}, State({}, {}), jnp.zeros((2, 8, 4, 3)), 'target')

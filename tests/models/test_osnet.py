@@ -11,9 +11,11 @@ import pytest
 from flax import traverse_util
 from PIL import Image
 
+from jreid.commands.convert import convert
 from jreid.models import BACKBONES
 from jreid.models.weights.loading import load_into, place_weights
 
+FILE = 'osnet_x0_25_msmt17.safetensors'
 SIZES = {'osnet_x1_0': 2.2, 'osnet_x0_75': 1.3, 'osnet_x0_5': 0.6, 'osnet_x0_25': 0.2}
 """Millions of parameters: the paper's Table 5."""
 
@@ -31,7 +33,7 @@ def test_msmt17_weights_load_whole_and_give_the_published_features(shared_data):
     module, empty = variables_of('osnet_x0_25', embedding=True)
     variables, report = load_into(
         empty,
-        shared_data / 'weights' / 'osnet_x0_25_msmt17.safetensors',
+        shared_data / 'weights' / FILE,
         backbone='osnet_x0_25',
         strict=True,
     )
@@ -48,6 +50,18 @@ def test_msmt17_weights_load_whole_and_give_the_published_features(shared_data):
     maps = jax.jit(module.apply)(variables, pixels)
     assert maps.shape == (8, 1, 1, 512)
     np.testing.assert_allclose(maps[:, 0, 0], check['features'], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_convert_keeps_the_layer_of_512(shared_data, tmp_path):
+    source, target = shared_data / 'weights' / FILE, tmp_path / 'own.safetensors'
+    assert '485 arrays loaded, 0 of the file not used' in convert(
+        str(source), str(target), backbone='osnet_x0_25'
+    )
+    for options, count in (({}, 479), ({'embedding': True}, 485)):
+        _, empty = variables_of('osnet_x0_25', **options)
+        _, report = load_into(empty, target, backbone='osnet_x0_25', strict=True)
+        assert len(report.loaded) == count
 
 
 @pytest.mark.parametrize(

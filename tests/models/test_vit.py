@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
+from jreid.commands.convert import convert
 from jreid.models import BACKBONES
 from jreid.models.weights.loading import place_weights
 from jreid.models.weights.positions import grid_of, resize_positions
@@ -92,6 +94,16 @@ def test_positions_that_fit_no_grid_are_an_error_of_the_file():
 def test_options_that_fit_no_vit_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         shapes_of('vit_small_16', **{**SMALL, **options})
+
+
+def test_convert_leaves_the_names_of_a_vit_to_the_run(tmp_path):
+    save_file(small_file(9), tmp_path / 'x.safetensors')
+    with pytest.raises(WeightsError, match='depend on the size of the images; leave --backbone'):
+        convert(
+            str(tmp_path / 'x.safetensors'),
+            str(tmp_path / 'y.safetensors'),
+            backbone='vit_small_16',
+        )
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ def spatial_maps(
 
     Raises:
       ValueError: the method has no map of its own and no backbone of it runs once, as a whole, in
-        `embed`.
+        `embed`; or the backbones' maps have one place.
     """
     if method.maps is not None:
         return method.maps(params, state, images, domain)
@@ -28,6 +28,11 @@ def spatial_maps(
         _, outputs = run(None)
         if len(outputs) == 1 and jnp.ndim(outputs[0]) == 4:
             maps[name] = SpatialMap(outputs[0], functools.partial(_first, run))
+    if maps and all(one.map.shape[1:3] == (1, 1) for one in maps.values()):
+        raise ValueError(
+            f'the map of {", ".join(maps)} has one place, on which nothing can be drawn; runs of an'
+            " OSNet without model.options.embedding, or of a ViT with tokens='patches', have more"
+        )
     if not maps:
         raise ValueError(
             f"method '{method.name}' has no spatial map that its feature follows from; give it"
