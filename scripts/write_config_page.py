@@ -41,6 +41,9 @@ SYSTEMS = {
     'mtdnet': 'MTDnet',
     'ptl': 'PTL',
     'ssg': 'SSG',
+    'mmt': 'MMT',
+    'spcl': 'SpCL',
+    'cluster_contrast': 'Cluster-Contrast',
     'teacher': 'Teachers',
 }
 """File of settings -> its heading, in the page's order; others follow under the file's name."""

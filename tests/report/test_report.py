@@ -180,3 +180,27 @@ def test_wrong_arguments_are_answered(arguments, code, message, tmp_path, monkey
         status = error.code
     assert status == code
     assert message in capsys.readouterr().err
+
+
+def test_numbers_of_the_style_suit_a_phone():
+    """Where no browser is installed; `test_report_views.py` measures the page in one."""
+    folder = pathlib.Path(page.__file__).parent
+    style, charts = ((folder / name).read_text() for name in ('page.css', 'charts.js'))
+    rules = dict(re.findall(r'^([^\s@}][^{}]*?) \{\n(.*?)\n\}', style, re.MULTILINE | re.DOTALL))
+    assert int(re.search(r'font-size: (\d+)px', rules['svg text'])[1]) >= 12
+    # A chart is as wide as its place, so its words are not scaled: 390 pixels less both margins.
+    assert int(re.search(r'NARROW = (\d+)', charts)[1]) <= 390 - 2 * 16
+    assert 'viewBox: `0 0 ${W} ${H}`' in charts
+    assert 'scroll-margin-top: calc(var(--header' in rules['section']
+    assert 'overflow-wrap: break-word' in rules['.cell']
+    assert 'min-width' in rules['td.left']  # where words may break anywhere
+    narrow = style[style.index('@media (max-width: 40rem)') :]
+    assert re.search(r'nav \{[^}]*flex-wrap: nowrap[^}]*overflow-x: auto', narrow)
+    assert re.search(r'h1 \{[^}]*text-overflow: ellipsis', narrow)
+
+
+@pytest.mark.parametrize(
+    'path', sorted(pathlib.Path(page.__file__).parent.glob('*.*')), ids=lambda path: path.name
+)
+def test_a_file_of_the_page_has_at_most_400_lines(path):
+    assert len(path.read_text().splitlines()) <= 400
