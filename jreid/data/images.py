@@ -145,6 +145,8 @@ def _of_table(path: pathlib.Path, root: pathlib.Path | None, bad_files: str) -> 
     )
     if read.passed_over:
         log.info('columns of %s that are not read: %s', path, ', '.join(read.passed_over))
+    if read.gaps:
+        log.info('%d labels of %s are nan, as pandas writes gaps: read as empty', read.gaps, path)
     parts: dict[str, list[Row]] = {}
     for row in read.rows:
         parts.setdefault(row.split, []).append(row)

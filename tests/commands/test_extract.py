@@ -31,6 +31,16 @@ def test_unreadable_images_end_or_are_left_out(source_only_run, people, tmp_path
     ]
 
 
+def test_gaps_of_pandas_are_counted(tmp_path, caplog):
+    for name in ('1.jpg', '2.jpg'):
+        (tmp_path / name).write_bytes(b'x')
+    (tmp_path / 'a.csv').write_text('image,identity\n1.jpg,nan\n2.jpg,NaN\n')
+    with caplog.at_level('INFO', logger='jreid'):
+        assert listing([tmp_path / 'a.csv']).names('identity') == ['', 'NaN']
+    assert '1 labels of' in caplog.text
+    assert 'are nan, as pandas writes gaps: read as empty' in caplog.text
+
+
 def test_listing_tells_what_is_wrong(tmp_path):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'a.csv').write_text('file,identity\nx.jpg,1\n')

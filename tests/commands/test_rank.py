@@ -57,3 +57,17 @@ def test_extract_and_rank(source_only_run, people, tmp_path, capsys):
         assert all(label[row['query']] != label[row['image']] for row in csv.DictReader(file))
     assert cli.main(['rank', str(gallery), str(query), '--other-cameras']) == 1
     assert '--other-cameras needs identity and camera' in capsys.readouterr().err
+
+    # What an error advises, the command has.
+    (tmp_path / 'broken.jpg').write_bytes(b'no image')
+    (tmp_path / 'list.csv').write_text(f'image\n{query}\n')
+    words = ['rank', str(gallery), str(tmp_path / 'broken.jpg'), str(query), '--top', '1']
+    assert cli.main(words) == 1
+    assert 'broken.jpg: cannot identify' in capsys.readouterr().err
+    assert cli.main([*words, '--skip-bad']) == 0
+    assert str(query) in capsys.readouterr().out
+    words = ['rank', str(gallery), str(tmp_path / 'list.csv'), '--top', '1']
+    assert cli.main(words) == 1
+    assert '; --root names another folder' in capsys.readouterr().err
+    assert cli.main([*words, '--root', str(people)]) == 0
+    assert str(query) in capsys.readouterr().out
