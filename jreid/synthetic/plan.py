@@ -1,6 +1,7 @@
 """Plans the images of a tree and their names: a pure function of its parameters."""
 
 import dataclasses
+from numbers import Integral
 
 from jreid.synthetic.domains import find_domain, with_strength
 from jreid.synthetic.generator import Key
@@ -35,7 +36,10 @@ class TreeParameters:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'size', tuple(self.size))
+        if not isinstance(self.strength, int | float) or isinstance(self.strength, bool):
+            raise ValueError(f'strength is {self.strength!r}; expected a number')
+        if not _is_whole(self.seed):
+            raise ValueError(f'seed is {self.seed!r}; expected a whole number')
         object.__setattr__(self, 'strength', float(self.strength))
         with_strength(find_domain(self.domain), self.strength)
         bounds = {
@@ -52,10 +56,18 @@ class TreeParameters:
         }
         for name, (low, high, why) in bounds.items():
             value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f'{name} is {value}; expected {low} to {high}{why}')
-        if len(self.size) != 2 or min(self.size) < 16:
-            raise ValueError(f'size is {self.size}; expected (height, width) of at least 16 pixels')
+            if not _is_whole(value) or not low <= value <= high:
+                raise ValueError(f'{name} is {value!r}; expected {low} to {high}{why}')
+        size = tuple(self.size) if isinstance(self.size, tuple | list) else ()
+        if len(size) != 2 or not all(_is_whole(side) and side >= 16 for side in size):
+            raise ValueError(
+                f'size is {self.size!r}; expected (height, width) of at least 16 pixels'
+            )
+        object.__setattr__(self, 'size', size)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,3 +47,8 @@ def test_sizes_of_a_finished_tree(tree):
 def test_no_tree(tmp_path):
     with pytest.raises(FileNotFoundError, match='the synthetic set was not found'):
         jreid.data.load('synthetic', tmp_path)
+
+
+def test_an_option_that_there_is_not():
+    with pytest.raises(ValueError, match="synthetic has no option 'moon'; it has: age, .*cameras,"):
+        jreid.data.load('synthetic', moon=1)

@@ -1,11 +1,14 @@
 """`jreid.data.load`: names, options and imports."""
 
+import inspect
+import re
 import subprocess
 import sys
 
 import pytest
 
 import jreid.data
+from jreid.data.datasets import LOADERS
 
 
 def test_unknown_set_names_the_nearest():
@@ -50,3 +53,29 @@ def test_import_is_free_of_heavy_libraries():
         ).stdout.strip()
         == '[]'
     )
+
+
+@pytest.mark.parametrize(
+    ('name', 'option', 'value', 'expected'),
+    [
+        ('folder', 'attributes', 3, 'a text, several texts'),
+        ('folder', 'test', 'yes', 'True or False, None'),
+        ('market1501', 'expected', 1, 'True or False'),
+        ('ward', 'split_seed', 'a', 'a whole number'),
+        ('viper', 'split', True, 'a whole number'),
+        ('cuhk03', 'pairs', 2.5, 'a whole number'),
+        ('synthetic', 'domain', 3, 'a text'),
+    ],
+)
+def test_options_of_another_type(tmp_path, name, option, value, expected):
+    message = re.escape(f'{name}: {option} is {value!r}; expected {expected}')
+    with pytest.raises(ValueError, match=f'^{message}$'):
+        jreid.data.load(name, tmp_path, **{option: value})
+
+
+def test_every_option_has_a_type_that_is_checked():
+    for name, loader in LOADERS.items():
+        for option, parameter in inspect.signature(loader).parameters.items():
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                with pytest.raises(ValueError, match=f'{name}: {option} is .*; expected'):
+                    jreid.data.load(name, '.', **{option: object()})

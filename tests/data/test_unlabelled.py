@@ -211,7 +211,7 @@ def test_images_beside_a_csv_file_of_another_name_are_not_taken_as_unlabelled(tm
             'identity_pattern .* has no group for the id.*; put brackets',
         ),
         ({'camera_pattern': r'(?P<identity>\d+)'}, 'has no group for the camera; put brackets'),
-        ({'camera_pattern': 3}, 'camera_pattern is 3; expected a regular expression, a text'),
+        ({'camera_pattern': 3}, 'folder: camera_pattern is 3; expected a text'),
         (
             {'camera_pattern': r'(?P<identity>.)_(?P<camera>.)', 'identity_pattern': '(.)'},
             'has a group named identity, and identity_pattern is .*expected one of them',

@@ -202,6 +202,13 @@ def test_a_folder_in_use_is_not_touched(small, tmp_path):
     ('wrong', 'message'),
     [
         ({'identities': 0}, 'identities is 0; expected 1 to 4999'),
+        ({'identities': 'a'}, "identities is 'a'; expected 1 to 4999"),
+        ({'identities': 2.5}, 'identities is 2.5; expected 1 to 4999'),
+        ({'cameras': None}, 'cameras is None; expected 2 to 6'),
+        ({'size': 3}, 'size is 3; expected'),
+        ({'size': ('a', 32)}, r"size is \('a', 32\); expected"),
+        ({'strength': 'x'}, "strength is 'x'; expected a number"),
+        ({'seed': 'a'}, "seed is 'a'; expected a whole number"),
         ({'cameras': 7}, 'cameras is 7; expected 2 to 6'),
         ({'images_per_camera': 1}, 'images_per_camera is 1; expected 2'),
         ({'size': (4, 2)}, 'at least 16 pixels'),

@@ -26,10 +26,20 @@ def load(
       age: see `jreid.data.datasets.attributes.read`.
       masks: name the part masks of 8 classes in `mask_path`.
       **sizes: passed on to `jreid.synthetic.cached_tree`.
+
+    Raises:
+      ValueError: an option that there is not, or that a tree in `root` cannot have.
     """
     if root is None:
         from jreid.synthetic import cached_tree
+        from jreid.synthetic.plan import TreeParameters
 
+        known = {field.name for field in dataclasses.fields(TreeParameters)}
+        if unknown := sorted(set(sizes) - known - {'workers', 'progress'}):
+            raise ValueError(
+                f'synthetic has no option {", ".join(map(repr, unknown))}; it has: age, masks,'
+                f' {", ".join(sorted(known))}, workers, progress'
+            )
         root = cached_tree(domain, **sizes)
     elif sizes:
         raise ValueError(
