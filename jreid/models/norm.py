@@ -41,6 +41,11 @@ def batch_norm_groups(groups: int) -> Iterator[None]:
         _GROUPS.reset(token)
 
 
+def current_groups() -> int:
+    """Returns the groups of the innermost `batch_norm_groups`, 1 outside."""
+    return _GROUPS.get()
+
+
 def _channel_sum(x: Float[Array, '... c']) -> Channels:
     return jnp.sum(x, axis=tuple(range(x.ndim - 1)))
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jreid.methods.contract import SOURCE, TARGET, Array, Params, State, Tree
+from jreid.models import norm
 from jreid.models.norm import BatchNorm
 
 
@@ -49,13 +50,34 @@ def forward_jointly(
 ) -> tuple[Any, Any, State]:
     """Runs a training pass on both domains as one batch with common statistics.
 
+    Where batch normalisation takes groups (`jreid.models.norm.batch_norm_groups`), each has its
+    share of both domains.
+
     Returns:
       The outputs of the source, those of the target, and the state.
+
+    Raises:
+      ValueError: a domain's images do not divide into the groups.
     """
-    images = jnp.concatenate([source, target])
+    groups = norm.current_groups()
+    for name, size in ((SOURCE, len(source)), (TARGET, len(target))):
+        if size % groups:
+            raise ValueError(
+                f'{size} images of the {name} do not divide into {groups} groups of batch'
+                ' normalisation (train.batch_norm_groups); choose a divisor'
+            )
+
+    def apart(x: Array) -> Array:
+        return x.reshape(groups, -1, *x.shape[1:])
+
+    def joined(x: Array) -> Array:
+        return x.reshape(-1, *x.shape[2:])
+
+    images = joined(jnp.concatenate([apart(source), apart(target)], axis=1))
     outputs, state = forward(network, params, state, images, TARGET, **options)
-    first = jax.tree.map(lambda x: x[: len(source)], outputs)
-    second = jax.tree.map(lambda x: x[len(source) :], outputs)
+    share = len(source) // groups
+    first = jax.tree.map(lambda x: joined(apart(x)[:, :share]), outputs)
+    second = jax.tree.map(lambda x: joined(apart(x)[:, share:]), outputs)
     common = state.statistics[TARGET]
     return first, second, state._replace(statistics={SOURCE: common, TARGET: common})
 
