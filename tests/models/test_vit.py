@@ -1,5 +1,7 @@
 """A ViT's options, and its positions at another size of image."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,8 @@ from safetensors.numpy import save_file
 
 from jreid.commands.convert import convert
 from jreid.models import BACKBONES
+from jreid.models.osnet import OmniScaleBlock
+from jreid.models.vit import VisionTransformer
 from jreid.models.weights.loading import place_weights
 from jreid.models.weights.positions import grid_of, resize_positions
 from jreid.models.weights.tensors import WeightsError
@@ -94,6 +98,32 @@ def test_positions_that_fit_no_grid_are_an_error_of_the_file():
 def test_options_that_fit_no_vit_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         shapes_of('vit_small_16', **{**SMALL, **options})
+
+
+@pytest.mark.parametrize(
+    'module',
+    [
+        VisionTransformer(**SMALL, stem='ics', dtype=jnp.bfloat16),
+        OmniScaleBlock(16, dtype=jnp.bfloat16),
+        OmniScaleBlock(16, instance=True, dtype=jnp.bfloat16),
+    ],
+    ids=['vit', 'osnet', 'osnet_ain'],
+)
+def test_bfloat16_is_of_the_arithmetic_alone(module):
+    """Parameters and statistics stay float32, and so does a backbone's map."""
+    images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=True), images)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
+
+    def apply(v, x):
+        return module.apply(v, x, train=True, mutable=['batch_stats'])[0]
+
+    traced = jax.make_jaxpr(apply)(variables, images)
+    whole = isinstance(module, VisionTransformer)
+    assert traced.out_avals[0].dtype == (jnp.float32 if whole else jnp.bfloat16)
+    # every matrix product
+    types = re.findall(r':(\w+)\[[\d,]*\] = dot_general', str(traced))
+    assert set(types) == {'bf16'}
 
 
 def test_convert_leaves_the_names_of_a_vit_to_the_run(tmp_path):
