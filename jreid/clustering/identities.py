@@ -1,12 +1,12 @@
 """The number of identities in an unlabelled target (NIEC), and the target's pseudo labels."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
@@ -20,7 +20,9 @@ from jreid.clustering.checks import (
     is_number,
 )
 from jreid.clustering.lloyd import KMeans, constrained_kmeans
-from jreid.clustering.scores import cluster_accuracy, silhouette_rows
+from jreid.clustering.probes import probe_accuracy, probe_identities
+from jreid.clustering.scores import silhouette_rows
+from jreid.clustering.witnesses import ask_witnesses, cluster_means, grid
 
 
 class Curve(NamedTuple):
@@ -28,13 +30,15 @@ class Curve(NamedTuple):
 
     Attributes:
       total: C, ascending.
-      accuracy: ACC on the probes.
+      accuracy: ACC on the probes, NaN by the rule 'witnesses'.
       silhouette: CMM, the mean silhouette of the target.
+      neighbourhood: the mean silhouette by the distance of neighbourhoods, or empty.
     """
 
     total: Int[np.ndarray, ' m']
     accuracy: Float[np.ndarray, ' m']
     silhouette: Float[np.ndarray, ' m']
+    neighbourhood: Float[np.ndarray, ' m'] = np.zeros(0)
 
 
 class Estimate(NamedTuple):
@@ -77,17 +81,23 @@ def estimate_identities(
     n_init: int = 5,
     max_iterations: int = 100,
     tolerance: float | int = 1e-4,
-    rule: Literal['mean', 'accuracy', 'silhouette'] = 'mean',
+    rule: Literal['witnesses', 'mean', 'accuracy', 'silhouette'] = 'witnesses',
+    cameras: Int[Array | np.ndarray, ' m'] | None = None,
+    neighbourhoods: scipy.sparse.csr_matrix | None = None,
     progress: bool = False,
 ) -> Estimate:
     """Estimates the number of target identities by NIEC, a sweep over the number of clusters C.
 
-    The source identities are split into anchors, whose labels constrain the clustering, and probes,
-    whose labels are hidden. For each C, constrained k-means clusters anchors, probes and target.
-    Two scores judge it: ACC, the cluster accuracy of the probes (Eq. 11), and CMM, the mean
-    silhouette of the target samples within the target (Eq. 12). C* is the mean of the two argmaxes,
-    halves rounded up. Ties go to the smallest C. The pseudo labels come from constrained k-means at
-    C* with all source labels.
+    By the rule 'witnesses' the target is clustered alone, by Ward's hierarchy, and witnesses on it
+    choose the number, see `jreid.clustering.witnesses.ask_witnesses`. The clusters of that cut are
+    where constrained k-means at S + count starts from, which gives the pseudo labels.
+
+    By the paper's rule 'mean' and its halves the source identities are split into anchors, whose
+    labels constrain the clustering, and probes, whose labels are hidden. For each C, constrained
+    k-means clusters anchors, probes and target. Two scores judge it: ACC, the cluster accuracy of
+    the probes (Eq. 11), and CMM, the mean silhouette of the target samples within the target (Eq.
+    12). C* is the mean of the two argmaxes, halves rounded up. Ties go to the smallest C. The
+    pseudo labels come from constrained k-means at C* with all source labels.
 
     Args:
       source_labels: any integers; their sorted order numbers the first clusters.
@@ -104,13 +114,18 @@ def estimate_identities(
       refinements: number of later passes.
       silhouette_sample: number of target samples whose silhouettes within the whole target are
         averaged, drawn with `key`; None for all.
-      rule: 'mean' as in the paper, or the argmax of one score.
+      rule: 'witnesses'; 'mean' as in the paper, or the argmax of one of its scores. `probe_*`,
+        `coarse`, `refine*` and `progress` are of the paper's, the next two of the witnesses'.
+      cameras: of the target's images, as any whole numbers: people are found across cameras then.
+      neighbourhoods: sparse distances of the target's images, as `jreid.retrieval.jaccard` gives
+        them, for two more witnesses.
       progress: show a bar over the sweep.
 
     Raises:
       ValueError: fewer than 2 source identities, no candidates or one outside S+1..S+images, or
         features that are not finite.
 
+    Differs from the paper: the default rule is ours.
     Differs from the paper: the estimate is C* - S, not C* - anchors, since probes take clusters
     too. Ties go to the smallest C.
     Differs from the paper: few source identities take turns as probes (`probe_splits`).
@@ -152,6 +167,33 @@ def estimate_identities(
         )
 
     split_key, sweep_key, sample_key, final_key = jax.random.split(key, 4)
+    if rule == 'witnesses':
+        found = ask_witnesses(
+            sample_key,
+            np.asarray(target),
+            grid(low - identities, high - identities)
+            if candidates is None
+            else totals - identities,
+            cameras=None if cameras is None else np.asarray(cameras),
+            neighbourhoods=neighbourhoods,
+            sample=images if silhouette_sample is None else silhouette_sample,
+            max_iterations=max_iterations,
+        )
+        tried = identities + found.clusters
+        curve = Curve(tried, np.full(len(tried), np.nan), found.silhouette, found.neighbourhood)
+        final = cluster_target(
+            final_key,
+            source,
+            source_labels,
+            target,
+            identities + found.count,
+            k_max=high,
+            n_init=1,
+            max_iterations=max_iterations,
+            tolerance=tolerance,
+            initial=cluster_means(np.asarray(target), found.labels),
+        )
+        return final._replace(curve=curve)
     folds = probe_identities(split_key, identities, probe_fraction, probe_splits)
     features = jnp.concatenate([jnp.asarray(source, jnp.float32), jnp.asarray(target, jnp.float32)])
     size = images if silhouette_sample is None else min(silhouette_sample, images)
@@ -234,6 +276,7 @@ def cluster_target(
     max_iterations: int = 100,
     tolerance: float | int = 1e-4,
     k_max: int | None = None,
+    initial: Float[Array | np.ndarray, 'k w'] | None = None,
 ) -> Estimate:
     """Labels the target by constrained k-means for a given total number of clusters.
 
@@ -242,6 +285,7 @@ def cluster_target(
 
     Args:
       total: number of source identities plus number of target identities.
+      initial: centroids that the target's clusters start from, see `constrained_kmeans`.
 
     Raises:
       ValueError: a total outside S+1..S+target images, or features that are not finite.
@@ -265,6 +309,7 @@ def cluster_target(
         n_init=n_init,
         max_iterations=max_iterations,
         tolerance=tolerance,
+        initial=initial,
     )
     nothing = Curve(np.zeros(0, int), np.zeros(0), np.zeros(0))
     return Estimate(
@@ -313,43 +358,9 @@ def _check_sweep(
     for name, count in (('probe_splits', probe_splits), ('silhouette_sample', silhouette_sample)):
         if count is not None:
             check_counts(**{name: count})
-    if not isinstance(rule, str) or rule not in ('mean', 'accuracy', 'silhouette'):
-        raise ValueError(f"rule is {rule!r}; expected 'mean', 'accuracy' or 'silhouette'")
-
-
-def probe_identities(
-    key: Array, identities: int, fraction: float, splits: int | None = 1
-) -> list[np.ndarray]:
-    """Draws disjoint sets of probes from the identities 0..identities-1, see `probe_counts`."""
-    size, sets = probe_counts(identities, fraction, splits)
-    order = np.asarray(jax.random.permutation(key, identities))
-    return [np.sort(order[i * size : (i + 1) * size]) for i in range(sets)]
-
-
-def probe_counts(identities: int, fraction: float, splits: int | None) -> tuple[int, int]:
-    """Returns the number of probes per set, and the number of disjoint sets.
-
-    A set has `fraction` of all identities, at least one and never all.
-
-    Args:
-      splits: number of sets, as far as there are identities. None gives enough for 40 probes in
-        all, with at most 1 / fraction sets.
-    """
-    size = min(max(1, round(identities * fraction)), identities - 1)
-    if splits is None:
-        splits = min(math.ceil(40 / size), math.floor(1 / fraction + 1e-9))
-    return size, max(1, min(splits, identities // size))
-
-
-def probe_accuracy(
-    true: Int[np.ndarray, ' n'], predicted: Int[np.ndarray, ' n'], anchors: int
-) -> float:
-    """Computes ACC (Eq. 11) of the probes of constrained k-means.
-
-    Clusters below `anchors` belong to the anchors, so a probe in one of them is wrong.
-    """
-    free = predicted >= anchors
-    return cluster_accuracy(true[free], predicted[free]) * float(free.mean()) if free.any() else 0.0
+    rules = ('witnesses', 'mean', 'accuracy', 'silhouette')
+    if not isinstance(rule, str) or rule not in rules:
+        raise ValueError(f'rule is {rule!r}; expected one of {", ".join(map(repr, rules))}')
 
 
 def between(tried: Int[np.ndarray, ' m'], best: Sequence[int], count: int) -> Int[np.ndarray, ' r']:

@@ -17,7 +17,7 @@ from jreid.clustering.checks import (
     check_samples,
     check_tolerance,
 )
-from jreid.clustering.seeding import seed
+from jreid.clustering.seeding import given_starts, seed
 from jreid.clustering.tiles import inertia, merge_nearest, sum_by_label
 
 Count = int | np.integer | Int[Array | np.ndarray, '']
@@ -96,6 +96,7 @@ def constrained_kmeans(
     tolerance: float | int | Float[Array, ''] = 1e-4,
     where: Bool[Array | np.ndarray, ' n'] | None = None,
     k_max: int | None = None,
+    initial: Float[Array | np.ndarray, 'm w'] | None = None,
 ) -> KMeans:
     """Clusters samples by k-means while labelled samples stay in the cluster of their class.
 
@@ -106,10 +107,12 @@ def constrained_kmeans(
     Args:
       given: class 0..L-1 of every labelled sample, which is also the number of its cluster; -1 for
         free samples, which may join any cluster.
+      initial: centroids that the first clusters without a class start from, such as those of a
+        hierarchy; k-means++ seeds the rest.
 
     Raises:
       ValueError: as `kmeans`; a class of k or more; fewer free samples than clusters without a
-        class.
+        class; initial centroids that do not fit.
 
     Reference: Basu et al. 2002 (constrained k-means); Han et al. 2019, section 3.3; Wang and Hu
     2020 (DMTNet), section III-C.
@@ -150,6 +153,7 @@ def constrained_kmeans(
         jnp.int32(n_init),
         jnp.int32(max_iterations),
         jnp.asarray(tolerance, x.dtype),
+        *given_starts(x, given, where, k, k_max, initial),
         k_max=k_max,
     )
 
@@ -200,6 +204,8 @@ def _fit(
     n_init: Int[Array, ''],
     max_iterations: Int[Array, ''],
     tolerance: Float[Array, ''],
+    start: Float[Array, 'k d'],
+    started: Bool[Array, ' k'],
     *,
     k_max: int,
 ) -> KMeans:
@@ -214,10 +220,12 @@ def _fit(
     x = jnp.where(where[:, None], x - mean, 0)
     limit = tolerance * jnp.square(x).sum() / (total * x.shape[1])
     given = jnp.where(where & (given < k), given, -1)
+    start = jnp.where(started[:, None], start - mean, 0)
 
     def restart(i: Array, best: KMeans) -> KMeans:
+        restart_key = jax.random.fold_in(key, i)
         result = _lloyd(
-            jax.random.fold_in(key, i), x, given, where, k, max_iterations, limit, k_max
+            restart_key, x, given, where, k, max_iterations, limit, start, started, k_max
         )
         better = (result.inertia < best.inertia) | (i == 0)
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), result, best)
@@ -260,6 +268,8 @@ def _lloyd(
     k: Int[Array, ''],
     max_iterations: Int[Array, ''],
     limit: Float[Array, ''],
+    begin: Float[Array, 'k d'],
+    begun: Bool[Array, ' k'],
     k_max: int,
 ) -> KMeans:
     """Runs one restart, comparing free samples only with centroids that can have come nearer."""
@@ -271,7 +281,8 @@ def _lloyd(
         labelled.astype(x.dtype), jnp.where(labelled, given, k_max), k_max
     )
     means = sum_by_label(x, given, k_max) / jnp.maximum(class_size, 1)[:, None]
-    centroids, own, label, second = seed(key, x, free, means, class_size > 0, valid)
+    means = jnp.where(begun[:, None], begin, means)
+    centroids, own, label, second = seed(key, x, free, means, (class_size > 0) | begun, valid)
     label = jnp.where(labelled, given, jnp.where(where, label, -1))
 
     def body(state: _State) -> _State:

@@ -1,12 +1,14 @@
 """Greedy k-means++ seeding that reads the data once per batch of candidates."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from jreid.clustering.checks import check_samples
 from jreid.clustering.tiles import compact, merge_nearest, squared_distances
 
 # Number of seeds so far, centroids, nearest, label, second.
@@ -108,3 +110,29 @@ def sample(key: Array, weights: Float[Array, ' n'], count: int) -> Int[Array, ' 
     )
     last = weights.shape[0] - 1 - jnp.argmax(weights[::-1] > 0)
     return jnp.minimum(drawn, last).astype(jnp.int32)
+
+
+def given_starts(
+    x: Array, given: Array, where: Array, k: Any, k_max: int, initial: Any
+) -> tuple[Float[Array, 'k d'], Bool[Array, ' k']]:
+    """Returns centroids [k_max, d] to start from and the mask of those that are there.
+
+    Args:
+      initial: for the first clusters of the k that no sample of `given` has, or None.
+
+    Raises:
+      ValueError: they are of another width, not finite, or more than such clusters.
+    """
+    centroids, there = jnp.zeros((k_max, x.shape[1]), x.dtype), jnp.zeros(k_max, bool)
+    if initial is None:
+        return centroids, there
+    rows = check_samples('initial centroids', initial)
+    taken = jnp.isin(jnp.arange(k_max), jnp.where(where, given, -1))
+    slots = jnp.flatnonzero(~taken & (jnp.arange(k_max) < k))
+    if rows.shape[1] != x.shape[1] or len(rows) > len(slots) or not jnp.isfinite(rows).all():
+        raise ValueError(
+            f'initial centroids are {rows.shape}; expected finite ones of width {x.shape[1]}, at'
+            f' most one per cluster without a class, here {len(slots)}'
+        )
+    slots = slots[: len(rows)]
+    return centroids.at[slots].set(rows.astype(x.dtype)), there.at[slots].set(True)

@@ -14,19 +14,21 @@ from jreid.figures.canvas import BLACK, BLUE, GREEN, VERMILLION, PathLike, dress
 def plot_niec(
     path: PathLike,
     totals: ArrayLike,
-    accuracy: ArrayLike,
+    accuracy: ArrayLike | None,
     silhouette: ArrayLike,
     *,
+    neighbourhood: ArrayLike | None = None,
     chosen: int,
     source_identities: int,
     true: int | None = None,
     title: str = '',
 ) -> pathlib.Path:
-    """Draws both scores of NIEC against the total number of clusters C, their argmaxes and C*.
+    """Draws the scores of NIEC against the total number of clusters C, their argmaxes and C*.
 
     Args:
       totals, accuracy, silhouette: [n], in any order: C, ACC (0..1, Eq. 11) and CMM (-1..1, Eq. 12)
-        of DMTNet. A NaN score leaves a gap.
+        of DMTNet. A NaN score leaves a gap. ACC is None by the rule 'witnesses', which has not it.
+      neighbourhood: [n], the silhouette by the distance of neighbourhoods, of that rule.
       chosen: C*, a total. The upper axis shows the estimate of the target, C* - source_identities.
       true: the real number of target identities, marked as known to the evaluation only.
 
@@ -35,25 +37,28 @@ def plot_niec(
         `source_identities`.
     """
     order = np.argsort(np.asarray(totals), kind='stable')
-    columns = [
-        np.asarray(totals),
-        np.asarray(accuracy, np.float64),
-        np.asarray(silhouette, np.float64),
-    ]
-    if (
-        len({column.shape for column in columns}) != 1
-        or columns[0].ndim != 1
-        or columns[0].size == 0
-    ):
+    named = {
+        'accuracy': ('ACC', 'ACC on the probes', accuracy),
+        'silhouette': ('CMM', 'CMM, mean silhouette of the target', silhouette),
+        'neighbourhood': ('neighbourhoods', 'mean silhouette by neighbourhoods', neighbourhood),
+    }
+    scores = {
+        name: (short, label, np.asarray(values, np.float64))
+        for name, (short, label, values) in named.items()
+        if values is not None
+    }
+    count = np.asarray(totals)
+    shapes = [count.shape, *(values.shape for _, _, values in scores.values())]
+    if len(set(shapes)) != 1 or count.ndim != 1 or count.size == 0:
         raise ValueError(
-            'totals, accuracy and silhouette have shapes'
-            f' {", ".join(str(c.shape) for c in columns)}; expected the same [n], n > 0'
+            f'totals, {" and ".join(scores)} have shapes {", ".join(map(str, shapes))}; expected'
+            ' the same [n], n > 0'
         )
-    count, acc, cmm = (column[order] for column in columns)
-    for name, score in (('accuracy', acc), ('silhouette', cmm)):
-        if not np.isfinite(score).any():
+    count = count[order]
+    for name, (_, _, values) in scores.items():
+        if not np.isfinite(values).any():
             raise ValueError(
-                f'none of the {score.size} values of {name} is a number; expected one score for'
+                f'none of the {values.size} values of {name} is a number; expected one score for'
                 ' each total'
             )
     if chosen < source_identities:
@@ -61,46 +66,33 @@ def plot_niec(
             f'chosen is {chosen}, below the {source_identities} source identities; pass C*, the'
             " total, not the target's estimate"
         )
-    # The first maximum in ascending C, since ties go to the smallest C in the estimate.
-    best_acc, best_cmm = int(np.nanargmax(acc)), int(np.nanargmax(cmm))
-
     figure = new_figure(5.6)
     left = figure.add_subplot()
-    right = left.twinx()
-    lines = left.plot(
-        count, acc, '-o', color=BLUE, markersize=4, linewidth=1.8, label='ACC on the probes'
-    )
-    lines += right.plot(
-        count,
-        cmm,
-        '--s',
-        color=VERMILLION,
-        markersize=4,
-        linewidth=1.8,
-        label='CMM, mean silhouette of the target',
-    )
-    big: dict[str, Any] = {
-        'linestyle': 'none',
-        'markersize': 13,
-        'markerfacecolor': 'none',
-        'markeredgewidth': 2,
+    right = left.twinx() if 'accuracy' in scores else left
+    lines: list[Any] = []
+    looks = {
+        'accuracy': (left, BLUE, 'o', '-'),
+        'silhouette': (right, VERMILLION, 's', '--'),
+        'neighbourhood': (left, BLUE, 'o', '-'),
     }
-    lines += left.plot(
-        count[best_acc],
-        acc[best_acc],
-        marker='o',
-        markeredgecolor=BLUE,
-        label=f'best ACC: C = {count[best_acc]}',
-        **big,
-    )
-    lines += right.plot(
-        count[best_cmm],
-        cmm[best_cmm],
-        marker='s',
-        markeredgecolor=VERMILLION,
-        label=f'best CMM: C = {count[best_cmm]}',
-        **big,
-    )
+    for name, (short, label, values) in scores.items():
+        axes, colour, marker, line = looks[name]
+        # The first maximum in ascending C, since ties go to the smallest C in the estimate.
+        ordered = values[order]
+        best = int(np.nanargmax(ordered))
+        style: dict[str, Any] = {'marker': marker, 'color': colour, 'markersize': 4}
+        lines += axes.plot(count, ordered, linestyle=line, linewidth=1.8, label=label, **style)
+        lines += axes.plot(
+            count[best],
+            ordered[best],
+            marker=marker,
+            markeredgecolor=colour,
+            label=f'best {short}: C = {count[best]}',
+            linestyle='none',
+            markersize=13,
+            markerfacecolor='none',
+            markeredgewidth=2,
+        )
     estimate = f'C* = {chosen}: {chosen - source_identities} target identities'
     lines.append(left.axvline(chosen, color=BLACK, linewidth=1.8, label=estimate))
     if true is not None:
@@ -113,15 +105,17 @@ def plot_niec(
     dress(
         left,
         x=f'C, clusters in total (of which {source_identities} source identities)',
-        y='ACC',
+        y='mean silhouette' if right is left else 'ACC',
         title=title,
     )
-    dress(right, y='CMM', grid=False)
-    right.spines['right'].set_color(VERMILLION)
-    for axes, colour in ((left, BLUE), (right, VERMILLION)):
-        axes.yaxis.label.set_color(colour)
-        axes.tick_params(axis='y', colors=colour)
-        axes.margins(y=0.12)
+    left.margins(y=0.12)
+    if right is not left:
+        dress(right, y='CMM', grid=False)
+        right.spines['right'].set_color(VERMILLION)
+        for axes, colour in ((left, BLUE), (right, VERMILLION)):
+            axes.yaxis.label.set_color(colour)
+            axes.tick_params(axis='y', colors=colour)
+            axes.margins(y=0.12)
     upper = left.secondary_xaxis(
         'top',
         functions=(

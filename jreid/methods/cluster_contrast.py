@@ -105,7 +105,6 @@ def cluster_contrast(
         refresh=_refresh(settings, largest, places),
         label_columns=2 if settings.camera_proxies else 1,
         refresh_reads=(SOURCE, TARGET) if settings.clustering == 'niec' else (TARGET,),
-        niec_rule=settings.niec_rule,
         normalise=settings.normalise,
     )
 
@@ -183,7 +182,13 @@ def _refresh(settings: Settings, largest: int, places: int) -> Callable[..., Ref
             for domain in (source, target)
         )
         found = niec.estimate(
-            context.key, features, source['identity'], new, s, progress=context.verbose
+            context.key,
+            features,
+            source['identity'],
+            new,
+            target['camera'],
+            s,
+            progress=context.verbose,
         )
         labels = np.asarray(found.labels)
         small = np.bincount(labels)[labels] < s.min_samples

@@ -287,7 +287,6 @@ class Method:
       refresh_reads: the domains whose images a refresh describes; or a function of the number of
         refreshes before it to them, e.g. where a bank keeps the features that the first one read.
       label_columns: pseudo labels per image.
-      niec_rule: which score of NIEC's sweep chose the number of identities, for its figure.
       pair_input: (params, state, images, domain, side) -> [B, ...], what `score` reads of an image,
         computed once per image; `side` is 'query' or 'gallery'.
       score: (params, state, query, gallery) -> [q, g] log-odds that two images show the same
@@ -322,7 +321,7 @@ class Method:
     ) = None
     refresh_reads: tuple[str, ...] | Callable[[int], tuple[str, ...]] = (SOURCE, TARGET)
     label_columns: int = 1
-    niec_rule: str = 'mean'
+
     pair_input: Callable[[Params, State, Array, str, str], Array] | None = None
     score: Callable[[Params, State, Array, Array], Array] | None = None
     retrieves: bool = True

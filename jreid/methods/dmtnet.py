@@ -106,7 +106,6 @@ def dmtnet(
         statistics=domains.batch_statistics(network, momentum),
         describe=describe,
         refresh=_refresh(problem, settings, largest),
-        niec_rule=settings.niec_rule,
     )
 
 
@@ -292,8 +291,12 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
         keep_count = known and not s.estimate_every_refresh and not context.last
         if s.given_identities or keep_count:
             total = known or problem.source_identities + int(problem.target_identities or 0)
+            effort = {
+                **niec.effort(s),
+                **niec.starts(context.key, new, total - problem.source_identities, s),
+            }
             estimate = cluster_target(
-                context.key, features, identity, new, total, k_max=largest, **niec.effort(s)
+                context.key, features, identity, new, total, k_max=largest, **effort
             )
         else:
             estimate = niec.estimate(
@@ -301,6 +304,7 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
                 features,
                 np.asarray(source['identity']),
                 new,
+                target['camera'],
                 s,
                 progress=context.verbose,
             )

@@ -182,6 +182,7 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
                 _clustered_feature(source, s)[known],
                 np.asarray(source['identity'])[known],
                 features,
+                target['camera'],
                 s,
                 progress=context.verbose,
             )

@@ -177,12 +177,15 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
     try:
         values = np.genfromtxt(path, delimiter=',', names=True)
         columns = {
-            name: np.atleast_1d(values[name]).astype(np.float64)
-            for name in ('total', 'accuracy', 'silhouette')
+            name: np.atleast_1d(values[name]).astype(np.float64) for name in ('total', 'silhouette')
         }
+        # ACC is the paper's rule's, neighbourhoods the witnesses'.
+        for name in ('accuracy', 'neighbourhood'):
+            if name in (values.dtype.names or ()):
+                columns[name] = np.atleast_1d(values[name]).astype(np.float64)
     except (ValueError, IndexError, TypeError, StopIteration) as error:
         raise ValueError(
-            f'{path} is no sweep of a run: {error}; expected the columns total,accuracy,silhouette'
+            f'{path} is no sweep of a run: {error}; expected the columns total and silhouette'
         ) from error
     order = np.argsort(columns['total'], kind='stable')
     return {

@@ -193,8 +193,11 @@ function sweeps() {
           });
         const known = sweep.truth === null ? 'unknown' : sweep.truth - sweep.source;
         place.replaceChildren(
-          scored('ACC on the probes', 'ACC', sweep.accuracy),
+          ...(sweep.accuracy ? [scored('ACC on the probes', 'ACC', sweep.accuracy)] : []),
           scored('CMM, mean silhouette of the target', 'CMM', sweep.silhouette),
+          ...(sweep.neighbourhood
+            ? [scored('mean silhouette by neighbourhoods', 'neighbourhoods', sweep.neighbourhood)]
+            : []),
           h(
             'p',
             { class: 'note' },

@@ -188,7 +188,6 @@ def draw(
     identities_true: int | None,
     average_precision: AveragePrecision,
     distances: np.ndarray | None = None,
-    rule: str = 'mean',
     normalise: bool = False,
 ) -> None:
     """Draws CMC, NIEC sweeps, curves, ranked sheets and t-SNE; writes `ranked.npz` for reports.
@@ -201,7 +200,6 @@ def draw(
       labels: identities of the source's, pseudo labels of the target's training images.
       distances: of each query to each gallery image, for a system that compares pairs; else
         features are compared.
-      rule: of NIEC, for the mark in its sweep.
     """
     folder = workdir / 'figures'
     if rows:
@@ -212,7 +210,7 @@ def draw(
         )
     figures.plot_curves(folder / 'curves.png', workdir / 'metrics.jsonl', title=title)
     for path in sorted((workdir / 'labels').glob('niec_*.csv')):
-        _draw_sweep(path, folder / f'{path.stem}.png', source_identities, identities_true, rule)
+        _draw_sweep(path, folder / f'{path.stem}.png', source_identities, identities_true)
     if query is not None and gallery is not None:
         ranking = rankings.rank(
             query[0],
@@ -241,22 +239,17 @@ def _draw_sweep(
     figure: pathlib.Path,
     source_identities: int,
     identities_true: int | None,
-    rule: str,
 ) -> None:
-    """Draws a sweep of NIEC with C* by the run's rule."""
+    """Draws a sweep of NIEC and its C*."""
     values = np.genfromtxt(path, delimiter=',', names=True)
-    total, accuracy, silhouette = (
-        np.atleast_1d(values[name]) for name in ('total', 'accuracy', 'silhouette')
-    )
-    total = total.astype(int)
-    best = {'accuracy': total[np.argmax(accuracy)], 'silhouette': total[np.argmax(silhouette)]}
-    chosen = int(best[rule] if rule in best else np.floor(sum(best.values()) / 2 + 0.5))
+    columns = {name: np.atleast_1d(values[name]) for name in values.dtype.names or ()}
     figures.plot_niec(
         figure,
-        total,
-        accuracy,
-        silhouette,
-        chosen=chosen,
+        columns['total'].astype(int),
+        columns.get('accuracy'),
+        columns['silhouette'],
+        neighbourhood=columns.get('neighbourhood'),
+        chosen=int(columns['chosen'][0]),
         source_identities=source_identities,
         true=identities_true,
         title=path.stem,

@@ -107,7 +107,6 @@ def finish(
             identities_true=true,
             average_precision=config.evaluation.average_precision,
             distances=drawn.get('distances'),
-            rule=system.method.niec_rule,
             normalise=system.method.normalise,
         )
     progress.metrics.finish(int(progress.state.step), progress.workdir / 'figures')

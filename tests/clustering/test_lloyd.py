@@ -294,3 +294,42 @@ def test_memory_is_bounded_at_real_sizes():
     # The level changes the machine code, not the buffers, and saves a quarter of the compilation.
     compiled = lowered.compile(compiler_options={'xla_backend_optimization_level': 0})
     assert compiled.memory_analysis().temp_size_in_bytes < 10 * n * width * 4 + 8 * 88 * n + 2**26
+
+
+def test_given_centroids_are_where_the_free_clusters_start():
+    """No iteration is left to move them, so the labels are those of the nearest centroid."""
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(60, 4)).astype(np.float32)
+    given = np.where(np.arange(60) < 8, np.arange(60) % 2, -1)
+    initial = x[20:25]
+    result = constrained_kmeans(
+        jax.random.key(0), x, given, 7, n_init=1, max_iterations=0, initial=initial
+    )
+    means = np.stack([x[given == c].mean(0) for c in (0, 1)])
+    start = np.concatenate([means, initial])
+    nearest = np.square(x[:, None] - start).sum(-1).argmin(1)
+    np.testing.assert_array_equal(result.labels, np.where(given >= 0, given, nearest))
+    seeded = constrained_kmeans(jax.random.key(0), x, given, 9, n_init=1, initial=initial)
+    assert len(np.unique(seeded.labels)) == 9
+
+
+def test_a_good_start_is_kept():
+    centre = 10 * np.eye(6, dtype=np.float32)
+    x = np.repeat(centre, 5, axis=0) + np.random.default_rng(12).normal(size=(30, 6)) * 0.1
+    result = kmeans_from(x.astype(np.float32), centre[::-1])
+    np.testing.assert_array_equal(result.labels, np.repeat(np.arange(6)[::-1], 5))
+
+
+def kmeans_from(x, initial):
+    free = np.full(len(x), -1)
+    return constrained_kmeans(jax.random.key(1), x, free, len(initial), initial=initial)
+
+
+@pytest.mark.parametrize(
+    'initial', [np.zeros((2, 3)), np.full((2, 4), np.nan), np.zeros((6, 4))], ids=str
+)
+def test_initial_centroids_that_do_not_fit_are_named(initial):
+    x = np.random.default_rng(13).normal(size=(30, 4)).astype(np.float32)
+    given = np.where(np.arange(30) < 2, np.arange(30), -1)
+    with pytest.raises(ValueError, match=r'initial centroids.*(width 4|finite)'):
+        constrained_kmeans(jax.random.key(0), x, given, 7, initial=initial.astype(np.float32))

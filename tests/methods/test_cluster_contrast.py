@@ -184,7 +184,7 @@ def test_niec_counts_with_the_source_in_place_of_dbscan(monkeypatch):
     clusters = np.where(target['identity'] == 0, 2, 6 + target['identity'])
     clusters[-3:] = 12
 
-    def estimate(key, features, identity, new, settings, *, progress):
+    def estimate(key, features, identity, new, cameras, settings, *, progress):
         assert (len(features), len(new), identity.min()) == (23, 40, 0)
         np.testing.assert_array_equal(new, target['feature'])
         curve = clustering.Curve(np.arange(3), np.zeros(3), np.zeros(3))
@@ -192,7 +192,7 @@ def test_niec_counts_with_the_source_in_place_of_dbscan(monkeypatch):
 
     monkeypatch.setattr(niec, 'estimate', estimate)
     found = refreshed(method, target, source)
-    assert set(found.tables['niec']) == {'total', 'accuracy', 'silhouette'}
+    assert set(found.tables['niec']) == {'total', 'accuracy', 'silhouette', 'chosen'}
     expected = np.where(np.arange(40) < 37, target['identity'], -1)
     np.testing.assert_array_equal(found.labels, expected)
     assert found.report == {'identities_estimated': 5.0, 'noise': 3.0}

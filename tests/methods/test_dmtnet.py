@@ -506,7 +506,7 @@ def test_centring_takes_out_what_a_camera_adds():
         (
             {'niec_rule': 'means'},
             PROBLEM,
-            "niec_rule is 'means'; expected 'mean' or 'accuracy' or 'silhouette'",
+            "niec_rule is 'means'; expected 'witnesses' or 'mean' or 'accuracy' or 'silhouette'",
         ),
         (
             {'niec_images_per_identity': (40.0, 4.0)},

@@ -240,7 +240,7 @@ def counts(monkeypatch, grouped):
     def give(*numbers):
         left, seen = list(numbers), []
 
-        def estimate(key, source, identity, target, settings, *, progress):
+        def estimate(key, source, identity, target, cameras, settings, *, progress):
             seen.append(source)
             return types.SimpleNamespace(count=left.pop(0))
 

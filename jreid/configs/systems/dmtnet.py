@@ -17,6 +17,7 @@ PAPER = {
     'normalise': False,
     'cluster_feature': 'classification',
     'cluster_centring': 'none',
+    'niec_rule': 'mean',
 }
 """The paper's letter, and the simplest choice where it is silent."""
 

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from jreid.clustering import Estimate, estimate_identities
+from jreid.clustering.witnesses import hierarchy_means
 from jreid.methods.contract import Array
 from jreid.methods.settings.niec import Settings
+from jreid.retrieval import jaccard
 
 
 def effort(settings: Settings) -> dict[str, Any]:
@@ -20,12 +22,21 @@ def estimate(
     source: np.ndarray,
     identity: np.ndarray,
     target: np.ndarray,
+    cameras: np.ndarray,
     settings: Settings,
     *,
     progress: bool = False,
 ) -> Estimate:
-    """Estimates the number of target identities, see `jreid.clustering.estimate_identities`."""
+    """Estimates the number of target identities, see `jreid.clustering.estimate_identities`.
+
+    Args:
+      cameras: of the target's images, -1 where unknown.
+    """
     s = settings
+    witnesses: dict[str, Any] = {}
+    if s.niec_rule == 'witnesses':
+        neighbourhoods = jaccard(np.asarray(target), k1=s.niec_k1, k2=s.niec_k2, progress=progress)
+        witnesses = {'cameras': np.asarray(cameras), 'neighbourhoods': neighbourhoods}
     return estimate_identities(
         key,
         source,
@@ -40,11 +51,31 @@ def estimate(
         probe_splits=s.niec_probe_splits or None,
         silhouette_sample=s.niec_silhouette_sample,
         progress=progress,
+        **witnesses,
         **effort(s),
     )
 
 
+def starts(
+    key: Array, target: np.ndarray, count: int, settings: Settings
+) -> dict[str, np.ndarray | int]:
+    """Returns the options of `cluster_target` for a given count: by the witnesses' rule k-means
+    starts from the hierarchy, as it does behind an estimate.
+    """
+    if settings.niec_rule != 'witnesses':
+        return {}
+    finest = round(len(target) / settings.niec_images_per_identity[0])
+    iterations = settings.niec_iterations
+    means = hierarchy_means(key, np.asarray(target), count, finest, max_iterations=iterations)
+    return {'initial': means, 'n_init': 1}
+
+
 def table(estimated: Estimate) -> Mapping[str, Mapping[str, np.ndarray]]:
-    """Returns the sweep as `Refreshed.tables`."""
-    curve = estimated.curve._asdict()
-    return {'niec': {name: np.asarray(column) for name, column in curve.items()}}
+    """Returns the sweep as `Refreshed.tables`: the scores that its rule has, and C* in each row."""
+    columns = {
+        name: np.asarray(column)
+        for name, column in estimated.curve._asdict().items()
+        if np.isfinite(column).any()
+    }
+    columns['chosen'] = np.full(len(columns['total']), estimated.total)
+    return {'niec': columns}

@@ -15,18 +15,23 @@ class Settings:
 
     # bounds of the sweep: mean images of a target identity
     niec_images_per_identity: tuple[float, float] = (4.0, 40.0)
-    niec_coarse: Annotated[int, at_least(2)] = 12  # totals in the first, coarse pass
-    # totals between neighbours of each best one, on each side, in a finer pass
+    # 'witnesses': the median of three witnesses on the target's hierarchy; 'mean': of the best
+    # totals of the two scores of k-means, as in the paper; else the best total of one score
+    niec_rule: Literal['witnesses', 'mean', 'accuracy', 'silhouette'] = 'witnesses'
+    # neighbours of the Jaccard distances that two of the witnesses read
+    niec_k1: Size = 20
+    niec_k2: Size = 6
+    # 'mean' and its halves: totals in the first, coarse pass
+    niec_coarse: Annotated[int, at_least(2)] = 12
+    # 'mean': totals between neighbours of each best one, on each side, in a finer pass
     niec_refine: Count = 3
-    niec_refinements: Count = 1  # finer passes
-    # 'mean': of the two scores' best totals, as in the paper; else the best total of one score
-    niec_rule: Literal['mean', 'accuracy', 'silhouette'] = 'mean'
-    niec_restarts: Size = 3  # of each k-means
+    niec_refinements: Count = 1  # 'mean': finer passes
+    niec_restarts: Size = 3  # of each k-means; the witnesses' start from the hierarchy, once
     niec_iterations: Size = 100  # of each k-means
-    # share of source identities whose labels are hidden (anchors : probes = 4 : 1)
+    # 'mean': share of source identities whose labels are hidden (anchors : probes = 4 : 1)
     niec_probe_fraction: float = 0.2
-    # disjoint sets of probes whose scores are averaged: 1 as in the paper; 0: as many as give 40
-    # probes in all
+    # 'mean': disjoint sets of probes whose scores are averaged: 1 as in the paper; 0: as many as
+    # give 40 probes in all
     niec_probe_splits: int = 0
     niec_silhouette_sample: int = 5000  # target images that the silhouette is taken on
 

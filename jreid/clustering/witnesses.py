@@ -1,0 +1,285 @@
+"""The number of identities by witnesses on the target: no label of either domain is read.
+
+The target's features are clustered once, finely, by k-means; Ward's merges lead from there through
+every smaller number of clusters. Up to three witnesses say which of these cuts the identities are.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+from jaxtyping import Array, Float, Int
+
+from jreid.clustering.dbscan import dbscan
+from jreid.clustering.lloyd import kmeans
+from jreid.clustering.merging import Merges, labels_after, ward_merges
+from jreid.clustering.tiles import squared_distances
+
+SINGLES = 2048
+"""Up to so many samples Ward's method starts from single samples, which is exact."""
+
+STEP = 0.015
+"""Ratio of neighbouring numbers of clusters, less 1."""
+
+NEAR_BEST = 0.95
+"""Share of the best neighbourhood score from which on the least number of clusters counts."""
+
+EPS = np.arange(0.3, 0.81, 0.05)
+"""The radii of the densities; below, images of one camera find only one another."""
+
+MIN_SAMPLES = 4
+
+
+class Sweep(NamedTuple):
+    """What the witnesses say.
+
+    Attributes:
+      clusters: [m] the numbers of target clusters tried, ascending.
+      silhouette: [m] mean silhouette by Euclidean distance (CMM, Eq. 12).
+      neighbourhood: [m] the same by the distance of neighbourhoods, NaN without them.
+      density: the most clusters that DBSCAN finds, 0 without neighbourhoods.
+      count: the median of the witnesses.
+      labels: [n] the clusters 0..count-1 at that cut.
+    """
+
+    clusters: Int[np.ndarray, ' m']
+    silhouette: Float[np.ndarray, ' m']
+    neighbourhood: Float[np.ndarray, ' m']
+    density: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which has no use here
+    labels: Int[np.ndarray, ' n']
+
+
+def ask_witnesses(
+    key: Array,
+    target: Float[np.ndarray, 'n d'],
+    candidates: Int[np.ndarray, ' m'],
+    *,
+    cameras: Int[np.ndarray, ' n'] | None = None,
+    neighbourhoods: scipy.sparse.csr_matrix | None = None,
+    sample: int = 4096,
+    max_iterations: int = 100,
+) -> Sweep:
+    """Estimates which number of clusters is that of the identities.
+
+    Up to three witnesses, of which the median counts, halves down:
+      1. The number of clusters with the greatest mean silhouette.
+      2. The least number of clusters whose mean silhouette by the distance of neighbourhoods is at
+         least 0.95 of the best: that curve is flat beyond the truth where features are weak.
+      3. The most clusters that DBSCAN finds on the distances of neighbourhoods, over its radius: a
+         small one takes most images for noise, a large one merges people.
+    Without neighbourhoods the first is alone.
+
+    With cameras both silhouettes of an image are taken over images of other cameras only, and are 0
+    where its cluster has none. Otherwise a cluster per person and camera scores best, since images
+    of a person in one camera look most alike.
+
+    Args:
+      candidates: the numbers of clusters to try, from 1 to n.
+      cameras: of the samples; with fewer than two the silhouettes are the plain ones.
+      neighbourhoods: sparse n x n distances in [0, 1], 1 where none is stored, such as
+        `jreid.retrieval.jaccard`.
+      sample: images whose silhouettes are averaged, drawn with `key`.
+
+    Source: ours; the first witness is CMM of DMTNet (Wang and Hu 2020), Eq. 12.
+    """
+    target = np.asarray(target, np.float32)
+    fine_key, row_key = jax.random.split(key)
+    n = len(target)
+    rows = np.sort(np.asarray(jax.random.permutation(row_key, n))[:sample])
+    if cameras is None or len(np.unique(cameras)) < 2:
+        camera = np.full(n, -1)
+    else:
+        camera = np.unique(cameras, return_inverse=True)[1]
+    rows = rows[np.argsort(camera[rows], kind='stable')]
+    first, merges = _hierarchy(fine_key, target, max(int(candidates.max()), 2), max_iterations)
+    tried = np.unique(np.minimum(candidates, int(first.max()) + 1))
+    scores = [_curve(_distances(target, rows, first, camera), first, camera, rows, merges, tried)]
+    witnesses = [int(tried[np.argmax(scores[0])])]
+    density = 0
+    if neighbourhoods is not None:
+        sums = _overlaps(neighbourhoods, rows, first, camera)
+        scores.append(_curve(sums, first, camera, rows, merges, tried, base=1.0))
+        best = scores[1].max()
+        witnesses.append(int(tried[np.argmax(scores[1] >= best - (1 - NEAR_BEST) * abs(best))]))
+        density = max(
+            int(dbscan(neighbourhoods, eps=float(eps), min_samples=MIN_SAMPLES).max()) + 1
+            for eps in EPS
+        )
+        witnesses.append(int(np.clip(density, tried[0], tried[-1])))
+    count = sorted(witnesses)[(len(witnesses) - 1) // 2]
+    return Sweep(
+        tried,
+        scores[0],
+        scores[1] if len(scores) > 1 else np.full(len(tried), np.nan),
+        density,
+        count,
+        labels_after(merges, int(first.max()) + 1, count)[first],
+    )
+
+
+def hierarchy_means(
+    key: Array,
+    target: Float[np.ndarray, 'n d'],
+    clusters: int,
+    finest: int,
+    *,
+    max_iterations: int = 100,
+) -> Float[np.ndarray, 'k d']:
+    """Returns the means of a given number of clusters of the hierarchy, where k-means may start.
+
+    From there k-means ends in a lower inertia than from k-means++ seeds, and in labels that are
+    nearer to the people: 0.31 against 0.25 (adjusted Rand index) on Market-1501.
+
+    Args:
+      clusters: at most `finest`.
+      finest: number of clusters from which the merges start, where there are many samples.
+    """
+    target = np.asarray(target, np.float32)
+    first, merges = _hierarchy(key, target, max(clusters, finest), max_iterations)
+    count = int(first.max()) + 1
+    return cluster_means(target, labels_after(merges, count, min(clusters, count))[first])
+
+
+def _hierarchy(
+    key: Array, target: Float[np.ndarray, 'n d'], finest: int, max_iterations: int
+) -> tuple[Int[np.ndarray, ' n'], Merges]:
+    """Returns the first clusters, none of them empty, and their merges.
+
+    They are single samples or, of many samples, the clusters of one k-means.
+    """
+    if len(target) <= SINGLES:
+        first = np.arange(len(target))
+    else:
+        found = kmeans(key, target, finest, n_init=1, max_iterations=max_iterations)
+        first = np.unique(np.asarray(found.labels), return_inverse=True)[1]
+    return first, ward_merges(cluster_means(target, first), np.bincount(first))
+
+
+def cluster_means(
+    x: Float[np.ndarray, 'n d'], labels: Int[np.ndarray, ' n']
+) -> Float[np.ndarray, 'k d']:
+    """Returns the mean of each cluster 0..k-1, none of which is empty."""
+    sums = np.stack([np.bincount(labels, column) for column in x.T.astype(np.float64)], axis=1)
+    return (sums / np.bincount(labels)[:, None]).astype(np.float32)
+
+
+def grid(low: int, high: int) -> Int[np.ndarray, ' m']:
+    """Returns numbers from low to high in steps of 1.5 %, or of 1 where that is more."""
+    points = 2 + int(np.log(high / low) / np.log1p(STEP))
+    return np.unique(np.geomspace(low, high, points).round().astype(int))
+
+
+def _distances(
+    target: Float[np.ndarray, 'n d'],
+    rows: Int[np.ndarray, ' r'],
+    label: Int[np.ndarray, ' n'],
+    camera: Int[np.ndarray, ' n'],
+) -> Float[np.ndarray, 'k r']:
+    """Sums the distances from the samples of each cluster to each row of another camera."""
+    order = np.argsort(label, kind='stable')
+    starts = np.flatnonzero(np.diff(label[order], prepend=-1))
+    ordered = jnp.asarray(target[order])
+    sums = np.empty((len(starts), len(rows)), np.float32)
+    for start in range(0, len(rows), 512):
+        row = rows[start : start + 512]
+        distance = np.array(_to_rows(ordered, jnp.asarray(target[row])))
+        distance[(camera[order, None] == camera[row]) & (camera[row] >= 0)] = 0
+        distance[order[:, None] == row] = 0
+        sums[:, start : start + 512] = np.add.reduceat(distance, starts, axis=0)
+    return sums
+
+
+@jax.jit
+def _to_rows(x: Float[Array, 'n d'], rows: Float[Array, 'r d']) -> Float[Array, 'n r']:
+    return jnp.sqrt(squared_distances(x, rows))
+
+
+def _overlaps(
+    distances: scipy.sparse.csr_matrix,
+    rows: Int[np.ndarray, ' r'],
+    label: Int[np.ndarray, ' n'],
+    camera: Int[np.ndarray, ' n'],
+) -> Float[np.ndarray, 'k r']:
+    """Sums distance - 1 from the samples of each cluster to each row of another camera."""
+    stored = distances[rows].tocoo()
+    row, column = rows[stored.row], stored.col
+    other = (row != column) & ((camera[row] != camera[column]) | (camera[row] < 0))
+    clusters = int(label.max()) + 1
+    place = label[column[other]] * len(rows) + stored.row[other]
+    sums = np.bincount(place, stored.data[other] - 1.0, clusters * len(rows))
+    return sums.reshape(clusters, len(rows)).astype(np.float32)
+
+
+def _curve(
+    sums: Float[np.ndarray, 'k r'],
+    label: Int[np.ndarray, ' n'],
+    camera: Int[np.ndarray, ' n'],
+    rows: Int[np.ndarray, ' r'],
+    merges: Merges,
+    tried: Int[np.ndarray, ' m'],
+    *,
+    base: float = 0.0,
+) -> Float[np.ndarray, ' m']:
+    """Computes the mean silhouette of the rows at each cut, from the finest down.
+
+    Args:
+      sums: of distance - base from each first cluster's samples to each row of another camera;
+        written over.
+      rows: in the order of their cameras.
+    """
+    first = len(sums)
+    # Images of each cluster by camera; the last column holds those of unknown cameras.
+    seen = np.zeros((first, camera.max() + 2), np.float64)
+    np.add.at(seen, (label, camera), 1)
+    groups = np.split(np.arange(len(rows)), np.flatnonzero(np.diff(camera[rows])) + 1)
+    alive, parent = np.ones(first, bool), np.arange(first)
+    scores, done = np.empty(len(tried)), 0
+    for position in range(len(tried) - 1, -1, -1):
+        clusters = int(tried[position])
+        for a, b in zip(
+            merges.kept[done : first - clusters], merges.gone[done : first - clusters], strict=True
+        ):
+            sums[a] += sums[b]
+            seen[a] += seen[b]
+            alive[b] = False
+            parent[parent == b] = a
+        done = first - clusters
+        place = np.cumsum(alive) - 1
+        own, size, left = place[parent[label[rows]]], seen[alive], sums[alive]
+        total = sum(
+            _silhouettes(left[:, group], size, own[group], int(camera[rows[group[0]]]), base)
+            for group in groups
+        )
+        scores[position] = total / len(rows) if clusters > 1 else -1.0
+    return scores
+
+
+def _silhouettes(
+    sums: Float[np.ndarray, 'c r'],
+    seen: Float[np.ndarray, 'c cameras'],
+    own: Int[np.ndarray, ' r'],
+    camera: int,
+    base: float,
+) -> float:
+    """Sums the silhouettes of rows of one camera, -1 for none.
+
+    Args:
+      seen: images of each cluster by camera.
+      own: the rows' clusters.
+    """
+    known = camera >= 0
+    size = seen.sum(1) - (seen[:, camera] if known else 0)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        mean = sums * (1 / size)[:, None].astype(np.float32) + np.float32(base)
+        each = np.arange(len(own))
+        # Without cameras an image is no neighbour of its own.
+        a = base + sums[own, each] / (size[own] - (0 if known else 1))
+    mean[size == 0] = np.inf
+    mean[own, each] = np.inf
+    b = mean.min(0)
+    usable = np.isfinite(a) & np.isfinite(b) & (np.maximum(a, b) > 0)
+    a, b = a[usable], b[usable]
+    return float(((b - a) / np.maximum(a, b)).sum())

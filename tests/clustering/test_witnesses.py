@@ -1,0 +1,131 @@
+"""The witnesses of the number of identities, on blobs and against silhouettes by definition."""
+
+import jax
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+from jreid.clustering import estimate_identities, witnesses
+from jreid.clustering.merging import labels_after, ward_merges
+from jreid.clustering.witnesses import ask_witnesses, grid
+from jreid.retrieval import jaccard
+
+
+def people(seed, count, *, images=8, width=24, noise=0.4, cameras=1, offset=0.0):
+    """Draws features, identities and cameras; `offset` moves a person's images per camera."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat(np.arange(count), images)
+    camera = np.tile(np.arange(images) % cameras, count)
+    moved = offset * rng.normal(size=(count, cameras, width))
+    centre = rng.normal(size=(count, width))
+    x = centre[label] + moved[label, camera] + noise * rng.normal(size=(len(label), width))
+    return x.astype(np.float32), label, camera
+
+
+@pytest.mark.parametrize(
+    ('seed', 'count', 'options'),
+    [
+        (0, 83, {'noise': 0.3}),
+        (1, 45, {'width': 16, 'noise': 0.3}),
+        (2, 160, {'images': 6, 'width': 32, 'noise': 0.5}),
+        (3, 90, {'images': 12}),
+        (4, 82, {'width': 16}),
+    ],
+)
+def test_separated_identities_are_counted_within_a_twentieth(seed, count, options):
+    x, label, _ = people(seed, count, **options)
+    for graph in (None, jaccard(x)):
+        found = ask_witnesses(
+            jax.random.key(seed), x, grid(len(x) // 40, len(x) // 4), neighbourhoods=graph
+        )
+        assert abs(found.count - count) <= 0.05 * count
+        assert adjusted_rand_score(label, found.labels) > 0.95
+
+
+def test_estimate_counts_them_too():
+    """The whole estimate, with a source of 40 more people; no label is needed for the number."""
+    x, label, _ = people(5, 123, noise=0.3)
+    known = label < 40
+    found = estimate_identities(jax.random.key(0), x[known], label[known], x[~known])
+    assert abs(found.count - 83) <= 4
+    assert adjusted_rand_score(label[~known], np.asarray(found.labels)) > 0.95
+    assert found.total == 40 + found.count
+    assert found.curve.total[0] == 40 + round((~known).sum() / 40)
+
+
+def test_a_person_per_camera_is_not_a_person():
+    """Where a person differs more between cameras than within, only the cameras tell."""
+    x, label, camera = people(6, 40, images=18, noise=0.25, cameras=3, offset=0.6)
+    tried = grid(18, 180)
+    blind = ask_witnesses(jax.random.key(0), x, tried)
+    seeing = ask_witnesses(jax.random.key(0), x, tried, cameras=camera + 7)
+    assert blind.count > 100
+    assert abs(seeing.count - 40) <= 4
+    assert adjusted_rand_score(label, seeing.labels) > 0.9
+
+
+def by_definition(x, label, camera, distance):
+    """Mean silhouette over images of other cameras, image by image."""
+    scores = []
+    for i in range(len(x)):
+        other = camera != camera[i]
+        if not (other & (label == label[i])).any():
+            scores.append(0.0)
+            continue
+        means = {c: distance[i, other & (label == c)].mean() for c in set(label[other])}
+        a = means.pop(label[i])
+        b = min(means.values())
+        scores.append((b - a) / max(a, b))
+    return np.mean(scores)
+
+
+@pytest.mark.parametrize('clusters', [3, 8, 20])
+def test_scores_are_silhouettes(clusters):
+    x, _, camera = people(7, 12, images=6, cameras=3, noise=1.0)
+    graph = jaccard(x, k1=8, k2=3)
+    jaccards = np.ones(graph.shape)
+    stored = graph.tocoo()
+    jaccards[stored.row, stored.col] = stored.data
+    label = labels_after(ward_merges(x), len(x), clusters)
+    euclid = np.sqrt(np.square(x[:, None] - x[None]).sum(-1))
+    ask = {'cameras': camera, 'neighbourhoods': graph}
+    found = ask_witnesses(jax.random.key(0), x, np.array([clusters]), **ask)
+    np.testing.assert_allclose(found.silhouette, by_definition(x, label, camera, euclid), atol=1e-5)
+    np.testing.assert_allclose(
+        found.neighbourhood, by_definition(x, label, camera, jaccards), atol=1e-5
+    )
+    plain = ask_witnesses(jax.random.key(0), x, np.array([clusters]))
+    np.testing.assert_allclose(plain.silhouette, silhouette_score(x, label), atol=1e-5)
+
+
+def test_many_images_start_from_a_k_means(monkeypatch):
+    monkeypatch.setattr(witnesses, 'SINGLES', 100)
+    x, label, _ = people(8, 30, noise=0.2)
+    found = ask_witnesses(jax.random.key(0), x, grid(6, 60))
+    assert abs(found.count - 30) <= 1
+    assert adjusted_rand_score(label, found.labels) > 0.95
+
+
+def test_one_camera_is_none():
+    x, _, camera = people(9, 10)
+    one = ask_witnesses(jax.random.key(0), x, grid(4, 20), cameras=camera)
+    none = ask_witnesses(jax.random.key(0), x, grid(4, 20))
+    np.testing.assert_array_equal(one.silhouette, none.silhouette)
+
+
+def test_a_sample_of_rows_is_drawn_with_the_key():
+    x, _, _ = people(10, 20)
+    scores = [
+        ask_witnesses(jax.random.key(key), x, grid(4, 40), sample=30).silhouette
+        for key in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert (scores[0] != scores[2]).any()
+
+
+def test_grid_steps_by_a_percent_and_a_half_or_one():
+    tried = grid(323, 3234)
+    assert (tried[0], tried[-1]) == (323, 3234)
+    assert (tried[1:] / tried[:-1]).max() < 1.025
+    assert list(grid(3, 9)) == list(range(3, 10))
+    assert list(grid(5, 5)) == [5]
