@@ -7,7 +7,8 @@
 #
 # PYTHON      the interpreter (default python3)
 # WALK        short or full
-# WALK_STEPS  some of: install demo tests real loss data tools docs (default: all)
+# WALK_STEPS  some of: install demo tests real loss data tools docs (default: all); all but docs
+#             need install, and tools the run of demo, from this walk or an earlier one in WALK_DIR
 # WALK_TESTS  arguments of the test command when short
 #             (default: tests/docs/test_readme.py tests/losses)
 # WALK_DIR    folder of the clone and its environment, which stays; by default a temporary one
