@@ -58,3 +58,22 @@ def test_refused_sweeps(tmp_path, arrays, chosen, message):
     with pytest.raises(ValueError, match=message):
         plot_niec(tmp_path / 'niec.png', *arrays, chosen=chosen, source_identities=4)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_of_witnesses_has_both_silhouettes_on_one_axis(tmp_path, saved):
+    near = np.array([0.3, 0.1, 0.2, 0.25, 0.05])
+    plot_niec(
+        tmp_path / 'niec.png',
+        TOTALS,
+        None,
+        CMM,
+        neighbourhood=near,
+        chosen=25,
+        source_identities=8,
+    )
+    axes = saved[0].axes
+    assert len(axes) == 1
+    best = [line.get_xydata().tolist() for line in axes[0].lines if len(line.get_xydata()) == 1]
+    assert sorted(best) == [[[30, 0.4]], [[40, 0.3]]]
+    texts = [text.get_text() for text in saved[0].legends[0].get_texts()]
+    assert not [text for text in texts if 'ACC' in text]

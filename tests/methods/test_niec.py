@@ -1,0 +1,67 @@
+"""NIEC as systems call it: what the rule reads of the target, and the table of a sweep."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from jreid.methods.common import niec
+from jreid.methods.settings.niec import Settings
+
+KEY = jax.random.key(0)
+
+
+def people(count=24, images=12, cameras=3):
+    """Features of people who differ more between cameras than within one."""
+    rng = np.random.default_rng(0)
+    label = np.repeat(np.arange(count), images)
+    camera = np.tile(np.arange(images) % cameras, count)
+    x = (
+        rng.normal(size=(count, 24))[label]
+        + 0.6 * rng.normal(size=(count, cameras, 24))[label, camera]
+    )
+    return (x + 0.25 * rng.normal(size=x.shape)).astype(np.float32), label, camera
+
+
+def estimate(cameras, **edits):
+    x, label, _ = people()
+    settings = dataclasses.replace(Settings(), **edits)
+    source = np.random.default_rng(1).normal(size=(40, 24)).astype(np.float32)
+    return niec.estimate(KEY, source, np.arange(40) // 4, x, cameras, settings), label
+
+
+def test_witnesses_see_cameras():
+    _, _, camera = people()
+    seeing, label = estimate(camera)
+    blind, _ = estimate(np.full_like(camera, -1))
+    assert abs(seeing.count - 24) <= 2
+    assert adjusted_rand_score(label, np.asarray(seeing.labels)) > 0.9
+    assert seeing.curve.silhouette.argmax() < blind.curve.silhouette.argmax()
+
+
+@pytest.mark.parametrize(
+    ('rule', 'scores'),
+    [
+        ('witnesses', {'silhouette', 'neighbourhood'}),
+        ('mean', {'accuracy', 'silhouette'}),
+    ],
+)
+def test_a_table_has_the_scores_of_its_rule_and_the_choice(rule, scores):
+    edits = {'niec_coarse': 2, 'niec_refinements': 0, 'niec_restarts': 1, 'niec_probe_splits': 1}
+    found, _ = estimate(people()[2], niec_rule=rule, **edits)
+    table = niec.table(found)['niec']
+    assert set(table) == {'total', 'chosen', *scores}
+    assert set(table['chosen'].tolist()) == {found.total}
+    assert len({len(column) for column in table.values()}) == 1
+
+
+def test_a_given_count_starts_from_the_hierarchy_by_the_witnesses_rule_only():
+    x, label, _ = people(images=6)
+    settings = Settings()
+    means = niec.starts(KEY, x, 24, settings)['initial']
+    nearest = np.square(x[:, None] - means).sum(-1).argmin(1)
+    assert means.shape == (24, 24)
+    assert adjusted_rand_score(label, nearest) > 0.5
+    assert niec.starts(KEY, x, 24, dataclasses.replace(settings, niec_rule='mean')) == {}
