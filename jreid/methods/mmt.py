@@ -66,6 +66,7 @@ def mmt(
       ValueError: see `jreid.methods.settings.mmt.check`.
     """
     check(problem, settings)
+    s = settings
     largest = most_clusters(problem, settings)
     identities = problem.source_identities if settings.source_epochs else 0
     pair = Pair(Network(backbone, identities, largest, settings.pooling))
@@ -89,8 +90,8 @@ def mmt(
         }
 
     def estimates(refreshes: int) -> bool:
-        counts = settings.clustering == 'kmeans' and not settings.clusters
-        return counts and refreshes % settings.estimate_every == 0
+        counts, every = settings.clustering == 'kmeans' and not s.clusters, s.estimate_every
+        return counts and (refreshes % every == 0 if every else refreshes == 0)
 
     def embed(params: Params, state: State, images: Array, domain: str) -> Array:
         return unit(pair.teacher(state, images, domain, state.memory['better'])['neck'])

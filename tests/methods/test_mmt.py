@@ -294,6 +294,8 @@ def test_niec_counts_every_few_relabellings(counts):
     method = built(clusters=0, estimate_every=2)
     both = ('source', 'target')
     assert [method.reads(n) for n in range(4)] == [both, (TARGET,), both, (TARGET,)]
+    once = built(clusters=0)
+    assert [once.reads(n) for n in range(3)] == [both, (TARGET,), (TARGET,)]
     params, state = method.init(jax.random.key(0))
     found = []
     for number in range(3):

@@ -37,7 +37,9 @@ class Settings(niec.Settings):
     alpha: Share = 0.999  # of the mean teachers
     clustering: Literal['kmeans', 'dbscan'] = 'kmeans'
     clusters: Count = 0  # of k-means, 0 for NIEC's count
-    estimate_every: Size = 5  # re-labellings between two estimates by NIEC
+    # re-labellings between two estimates by NIEC, 0 for one before the first alone: the source is
+    # not trained on, so its features tell less as the networks leave it
+    estimate_every: Count = 0
     kmeans_restarts: Size = 10
     rho: float = 1.6e-3  # share of the pairs whose mean distance is DBSCAN's eps
     k1: Size = 20  # of the Jaccard distance that DBSCAN is run on
