@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from test_no_leak import parameters, train_with
 from toy import toy
 
 from jreid import load_run, methods
@@ -168,23 +169,28 @@ def test_headings_name_the_target_alone():
     assert table == 'market, without a source'
 
 
+def short(make, variant):
+    """An unsupervised config that trains in seconds."""
+    sizes = {'contrast_epochs': 3, 'contrast_steps': 4, 'k1': 8, 'k2': 2, 'source_epochs': 0}
+    sizes |= {'contrast_identities': 4, 'contrast_images': 4}
+    return alone(make(variant, contrast_learning_rate=1e-2, **sizes))
+
+
+@pytest.mark.slow
+def test_no_label_of_the_target_reaches_the_training(tiny_config, tmp_path, monkeypatch):
+    config = short(tiny_config, 'cluster-contrast-cap')
+    for change in ('none', 'removed'):
+        train_with(config, change, tmp_path / change, monkeypatch)
+    one, other = (parameters(tmp_path / change) for change in ('none', 'removed'))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('variant', ['cluster-contrast', 'cluster-contrast-cap'])
 def test_everything_works_with_an_unsupervised_run(variant, tiny_config, people, tmp_path, capsys):
     """Figures, features, exports, the report, an evaluation again, a threshold, a collection."""
-    config = alone(
-        tiny_config(
-            variant,
-            source_epochs=0,
-            contrast_epochs=3,
-            contrast_steps=4,
-            contrast_identities=4,
-            contrast_images=4,
-            contrast_learning_rate=1e-2,
-            k1=8,
-            k2=2,
-        )
-    )
+    config = short(tiny_config, variant)
     config.figures.enabled = True
     config.figures.tsne_images = 30
     run = tmp_path / 'run'
