@@ -70,6 +70,8 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
             'adapt_epochs': 12,
             'adapt_steps': 0,
             'adapt_learning_rate': 5e-4,
+            'alpha': 0.98,  # a memory of two epochs
+            'kmeans_restarts': 3,
             'cluster_centring': 'camera',
         },
         spcl={
