@@ -2,6 +2,7 @@
 each step.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from jreid.engine.alike import check_alike
 from jreid.engine.feeds import Feed, first_column
 from jreid.methods.contract import SOURCE, Method, Phase, Refreshed, State, Tree
+
+log = logging.getLogger('jreid')
 
 
 def check_phases(
@@ -57,6 +60,17 @@ def check_phases(
                 raise ValueError(
                     f'{where}: a batch of {stream.batch} images does not divide into {groups}'
                     ' groups of batch normalisation (train.batch_norm_groups)'
+                )
+            if groups > 1 and stream.group > 1 and stream.batch // groups < 2 * stream.group:
+                log.warning(
+                    '%s: each of the %d groups of batch normalisation (train.batch_norm_groups) has'
+                    ' %d images, of one identity where K is %d: what tells identities apart is'
+                    ' normalised away; expected %d or more',
+                    where,
+                    groups,
+                    stream.batch // groups,
+                    stream.group,
+                    2 * stream.group,
                 )
             units, least = stream.batch // stream.group, stream.least_groups
             if parts > 1 and (units % parts or units // parts < least):

@@ -128,6 +128,18 @@ def test_batches_that_do_not_divide_are_refused_before_the_first_step(options, m
         preflight.check_phases(Given, {}, devices=1, **options)
 
 
+@pytest.mark.parametrize(('groups', 'warned'), [(2, False), (4, True)])
+def test_groups_of_one_identity_are_warned_of(groups, warned, caplog):
+    stream = Stream(TARGET, plan=lambda *a: None, batch=IMAGES, group=4)
+    phase = Phase('only', 1, {'target': stream}, None, {'x': None}, Optimizer('sgd', 0.1))
+
+    class Given:
+        phases = (phase,)
+
+    preflight.check_phases(Given, {}, groups=groups)
+    assert ('normalised away; expected 8 or more' in caplog.text) == warned
+
+
 if __name__ == '__main__':
     for number in (1, 2, 4):
         for count in (2, 4):
