@@ -7,7 +7,7 @@ import os
 import pathlib
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 
 @contextlib.contextmanager
@@ -56,6 +56,26 @@ def check_place(path: pathlib.Path) -> None:
     above = next((folder for folder in path.parents if os.path.lexists(folder)), None)
     if above is not None and not above.is_dir():
         raise NotADirectoryError(f'{path} cannot be written: {above} is no folder')
+
+
+def check_target(path: str | os.PathLike[str], read: Sequence[str | os.PathLike[str]] = ()) -> None:
+    """Checks that a file can be written at a path and is none of those read, before the work.
+
+    Args:
+      path: the file to write; it may exist.
+      read: files that the same command reads, which it must not write over; other words, such as
+        folders and names of no file, are passed over.
+
+    Raises:
+      OSError: the path is a folder, or a folder above it is a file.
+      ValueError: the path is one of the files that are read.
+    """
+    final = pathlib.Path(path)
+    if final.is_dir():
+        raise IsADirectoryError(f'{final} is a folder; expected the name of a file to write')
+    check_place(final)
+    if final.exists() and any(os.path.exists(name) and final.samefile(name) for name in read):
+        raise ValueError(f'{final} is read and would be written over; give another name to write')
 
 
 def _told(error: OSError, words: str) -> OSError:

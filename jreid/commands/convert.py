@@ -12,7 +12,7 @@ import numpy as np
 from flax import traverse_util
 from safetensors.numpy import save_file
 
-from jreid.files import replacing
+from jreid.files import check_target, replacing
 from jreid.models import BACKBONES
 from jreid.models.weights.loading import (
     WeightsError,
@@ -41,11 +41,15 @@ def convert(source: str, target: str, *, backbone: str | None = None, prefix: st
 
     Raises:
       WeightsError: the file cannot be read, lacks a parameter of the backbone, says that it is of
-        another one, or `target` has another suffix; or the backbone is a ViT, whose arrays
-        depend on the images.
+        another one, or `target` has another suffix or is the file itself; or the
+        backbone is a ViT, whose arrays depend on the images.
     """
     if pathlib.Path(target).suffix != '.safetensors':
         raise WeightsError(f'{target}: the target must end in .safetensors')
+    try:
+        check_target(target, [source])
+    except (OSError, ValueError) as error:
+        raise WeightsError(str(error)) from error
     weights = read_weights(source, prefix)
     note = '' if backbone is None else same_arrays_note(source, backbone)
     if backbone is None:

@@ -17,7 +17,7 @@ from jreid.commands import console, evaluate_features
 from jreid.commands.fields import set_fields
 from jreid.evaluation import predictions
 from jreid.evaluation.evaluator import as_row
-from jreid.files import write_text
+from jreid.files import check_target, write_text
 from jreid.methods.contract import SOURCE, TARGET
 from jreid.run import rankings, summary
 from jreid.run.checkpoints import CheckpointError
@@ -139,8 +139,10 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid evaluate') ->
     arguments, fields = _parser(prog).parse_known_args(words)
     console.show_log()
     try:
+        if arguments.json:
+            check_target(arguments.json, [arguments.run, *filter(None, [arguments.query])])
         result, told = _result(arguments, fields)
-    except (FileNotFoundError, ValueError, CheckpointError) as error:
+    except (OSError, ValueError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return 1
     rows = {name: row for name, row in result.items() if isinstance(row, dict)}

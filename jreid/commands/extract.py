@@ -19,6 +19,7 @@ from jreid.data.decoding import UNREADABLE, BadImageError
 from jreid.data.images import UNKNOWN as UNKNOWN
 from jreid.data.images import Listing as Listing
 from jreid.data.images import listing as listing
+from jreid.files import check_target
 from jreid.run.checkpoints import CheckpointError
 from jreid.run.embedding import FeatureModel
 from jreid.run.loading import load_run
@@ -126,6 +127,7 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid extract') -> 
         format = arguments.format or format_of(arguments.out)
         # What cannot be written is said before the minutes that features take.
         check_path(arguments.out, format)
+        check_target(arguments.out, arguments.images)
         features = _features(arguments)
         features.save(arguments.out, format=format)
     except (ImportError, OSError, ValueError, CheckpointError) as error:

@@ -56,10 +56,16 @@ class Features:
         """Reads what `save` or a run wrote, or features of another program, whose `run` is ''.
 
         Raises:
+          FileNotFoundError: there is no such file.
           ValueError: the file is damaged or another kind of file, or a folder.
         """
         if (folder := pathlib.Path(path)).is_dir():
             raise ValueError(_no_file(folder))
+        if not folder.exists():
+            raise FileNotFoundError(
+                f'{path}: no such file; expected features, such as jreid extract RUN IMAGES'
+                ' --out=FILE.npz writes'
+            )
         if is_foreign(path):
             return Features(*read_foreign(path), '')
         expected = 'a file that jreid extract wrote'

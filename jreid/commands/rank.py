@@ -15,7 +15,7 @@ from jreid.commands import console
 from jreid.commands.extract import UNKNOWN, Features, extract, listing
 from jreid.commands.threshold import threshold
 from jreid.data.images import matched
-from jreid.files import write_text
+from jreid.files import check_target, write_text
 from jreid.retrieval import Ranked, top_ranked
 from jreid.run.checkpoints import CheckpointError
 
@@ -199,6 +199,9 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid rank') -> int
     try:
         if arguments.top < 1:
             raise ValueError(f'--top is {arguments.top}; expected 1 or more')
+        for out in (arguments.csv, arguments.sheet):
+            if out:
+                check_target(out, [arguments.gallery, *arguments.query])
         gallery = Features.load(arguments.gallery)
         if len(arguments.query) == 1 and arguments.query[0].endswith(('.npz', '.npy')):
             query = Features.load(arguments.query[0])

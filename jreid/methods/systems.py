@@ -55,7 +55,10 @@ def read_settings(settings: Mapping[str, Any]) -> Any:
     for unknown in sorted(set(values).difference(fields)):
         raise ValueError(f"{name} has no setting '{unknown}'{nearest(unknown, fields)}")
     if missing := sorted(set(fields) - set(values)):
-        raise ValueError(f'settings of {name} are missing: {", ".join(missing)}')
+        raise ValueError(
+            f'settings of {name} are missing: {", ".join(missing)}; a run of another'
+            ' version of jreid is read by that version, or with them in its config.json'
+        )
     read = Settings(**values)
     check_values(read)
     return read

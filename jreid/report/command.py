@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import jreid
 from jreid.commands import console
-from jreid.files import write_text
+from jreid.files import check_target, write_text
 from jreid.report import gather, page, thumbnails
 from jreid.run.rankings import Ranking
 
@@ -38,11 +38,13 @@ def report(
       images: False leaves out all pictures and whatever needs the network or the data set.
 
     Raises:
-      FileNotFoundError: a folder holds no finished run.
+      OSError: a folder holds no finished run, or `out` is a folder.
       ValueError: no run.
     """
     if not runs:
         raise ValueError('no run to report on; give the folders of finished runs')
+    path = pathlib.Path(out)
+    check_target(path)
     number = thumbnails.Images()
     limits = {
         'queries': queries,
@@ -77,7 +79,6 @@ def report(
         'paths': list(number.numbers) if images else [],
         'version': jreid.__version__,
     }
-    path = pathlib.Path(out)
     write_text(path, page.render(title, data, pictures))
     return path
 
