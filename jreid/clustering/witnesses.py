@@ -102,8 +102,7 @@ def ask_witnesses(
     if neighbourhoods is not None:
         sums = _overlaps(neighbourhoods, rows, first, camera)
         scores.append(_curve(sums, first, camera, rows, merges, tried, base=1.0))
-        best = scores[1].max()
-        witnesses.append(int(tried[np.argmax(scores[1] >= best - (1 - NEAR_BEST) * abs(best))]))
+        witnesses.append(int(tried[least_near_best(scores[1])]))
         density = max(
             int(dbscan(neighbourhoods, eps=float(eps), min_samples=MIN_SAMPLES).max()) + 1
             for eps in EPS
@@ -118,6 +117,12 @@ def ask_witnesses(
         count,
         labels_after(merges, int(first.max()) + 1, count)[first],
     )
+
+
+def least_near_best(scores: Float[np.ndarray, ' m']) -> int:
+    """Returns the place of the first score that is at least 0.95 of the best; NaN is none."""
+    best = np.nanmax(scores)
+    return int(np.argmax(scores >= best - (1 - NEAR_BEST) * abs(best)))
 
 
 def hierarchy_means(

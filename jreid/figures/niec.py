@@ -18,6 +18,7 @@ def plot_niec(
     silhouette: ArrayLike,
     *,
     neighbourhood: ArrayLike | None = None,
+    near_best: int | None = None,
     chosen: int,
     source_identities: int,
     true: int | None = None,
@@ -29,6 +30,8 @@ def plot_niec(
       totals, accuracy, silhouette: [n], in any order: C, ACC (0..1, Eq. 11) and CMM (-1..1, Eq. 12)
         of DMTNet. A NaN score leaves a gap. ACC is None by the rule 'witnesses', which has not it.
       neighbourhood: [n], the silhouette by the distance of neighbourhoods, of that rule.
+      near_best: the total that this score names, the least that is near its best, which is marked
+        instead of the best; None for the best.
       chosen: C*, a total. The upper axis shows the estimate of the target, C* - source_identities.
       true: the real number of target identities, marked as known to the evaluation only.
 
@@ -80,6 +83,10 @@ def plot_niec(
         # The first maximum in ascending C, since ties go to the smallest C in the estimate.
         ordered = values[order]
         best = int(np.nanargmax(ordered))
+        what = f'best {short}'
+        if name == 'neighbourhood' and near_best is not None:
+            best = int(np.searchsorted(count, near_best))
+            what = f'{short}, 95 % of the best'
         style: dict[str, Any] = {'marker': marker, 'color': colour, 'markersize': 4}
         lines += axes.plot(count, ordered, linestyle=line, linewidth=1.8, label=label, **style)
         lines += axes.plot(
@@ -87,7 +94,7 @@ def plot_niec(
             ordered[best],
             marker=marker,
             markeredgecolor=colour,
-            label=f'best {short}: C = {count[best]}',
+            label=f'{what}: C = {count[best]}',
             linestyle='none',
             markersize=13,
             markerfacecolor='none',

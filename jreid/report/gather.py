@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jreid.clustering.witnesses import least_near_best
 from jreid.figures import curves
 from jreid.report import thumbnails
 from jreid.report.people import Number, grouped, purity, ranked, read_labels
@@ -94,7 +95,7 @@ def run(
         'config': {name: json.dumps(value) for name, value in config.items()},
         'curves': history(folder / 'metrics.jsonl'),
         'sweeps': [
-            {**sweep(path), **chosen(path, refreshes, true)}
+            chosen(sweep(path), path, refreshes, true)
             for path in sorted((folder / 'labels').glob('niec_*.csv'))
         ],
         'tsne': whole(folder / 'figures' / 'tsne.png') if ranking is not None else None,
@@ -171,6 +172,11 @@ def predicted(row: str, role: str, metrics: Mapping[str, Any]) -> dict[str, Any]
 def sweep(path: pathlib.Path) -> dict[str, Any]:
     """Reads a sweep of the number of identities.
 
+    Returns:
+      name, its scores by ascending total, `near_best`, the total that the witness of the
+      neighbourhoods names, and `chosen` and `source`, C* and the source's identities, as far as
+      the file has them.
+
     Raises:
       ValueError: the file is not a sweep.
     """
@@ -183,42 +189,56 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
         for name in ('accuracy', 'neighbourhood'):
             if name in (values.dtype.names or ()):
                 columns[name] = np.atleast_1d(values[name]).astype(np.float64)
+        told = {
+            name: int(np.atleast_1d(values[name])[0])
+            for name in ('chosen', 'source')
+            if name in (values.dtype.names or ())
+        }
     except (ValueError, IndexError, TypeError, StopIteration) as error:
         raise ValueError(
             f'{path} is no sweep of a run: {error}; expected the columns total and silhouette'
         ) from error
     order = np.argsort(columns['total'], kind='stable')
+    columns = {name: column[order] for name, column in columns.items()}
+    if 'neighbourhood' in columns and np.isfinite(columns['neighbourhood']).any():
+        told['near_best'] = int(columns['total'][least_near_best(columns['neighbourhood'])])
     return {
         'name': path.stem.replace('niec_', 'refresh '),
-        **{name: _plain(column[order]) for name, column in columns.items()},
+        **{name: _plain(column) for name, column in columns.items()},
+        **told,
     }
 
 
 def chosen(
-    path: pathlib.Path, refreshes: Sequence[Mapping[str, Any]], true: int | None
-) -> dict[str, int | None]:
-    """Returns the totals that a sweep's figures mark.
+    swept: Mapping[str, Any],
+    path: pathlib.Path,
+    refreshes: Sequence[Mapping[str, Any]],
+    true: int | None,
+) -> dict[str, Any]:
+    """Returns a sweep with the totals that its figures mark.
 
     Args:
-      path: the sweep, `niec_NNN.csv`, where NNN is the number of its refresh.
+      swept: the sweep, which says by itself what was chosen since its files do.
+      path: its file, `niec_NNN.csv`, where NNN is the number of its refresh.
       refreshes: records of the run's refreshes, in order.
       true: number of identities of the target, None where nobody knows.
 
     Returns:
-      `chosen`, C*; `source`, the source's identities, which C* counts too; and `truth`, the total
-      with the true number of the target's identities. All None where the run does not say.
+      the sweep with `chosen`, C*; `source`, the source's identities, which C* counts too; and
+      `truth`, the total with the true number of the target's identities. All None where neither
+      the file nor the run says.
     """
-    number = path.stem.removeprefix('niec_')
-    record = refreshes[int(number)] if number.isdigit() and int(number) < len(refreshes) else {}
-    total, estimate = record.get('clusters'), record.get('identities_estimated')
-    if total is None or estimate is None:
-        return {'chosen': None, 'source': None, 'truth': None}
-    source = round(total - estimate)
-    return {
-        'chosen': round(total),
-        'source': source,
-        'truth': None if true is None else source + int(true),
-    }
+    if 'chosen' in swept and 'source' in swept:
+        total, source = swept['chosen'], swept['source']
+    else:
+        number = path.stem.removeprefix('niec_')
+        record = refreshes[int(number)] if number.isdigit() and int(number) < len(refreshes) else {}
+        clusters, estimate = record.get('clusters'), record.get('identities_estimated')
+        if clusters is None or estimate is None:
+            return {**swept, 'chosen': None, 'source': None, 'truth': None}
+        total, source = round(clusters), round(clusters - estimate)
+    truth = None if true is None else source + int(true)
+    return {**swept, 'chosen': total, 'source': source, 'truth': truth}
 
 
 def whole(path: pathlib.Path, width: int = 900) -> str | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 import jreid
 from jreid import figures
+from jreid.clustering.witnesses import least_near_best
 from jreid.data import Index
 from jreid.evaluation import attributes, parsing
 from jreid.files import write_text
@@ -249,6 +250,11 @@ def _draw_sweep(
         columns.get('accuracy'),
         columns['silhouette'],
         neighbourhood=columns.get('neighbourhood'),
+        near_best=(
+            int(columns['total'][least_near_best(columns['neighbourhood'])])
+            if 'neighbourhood' in columns
+            else None
+        ),
         chosen=int(columns['chosen'][0]),
         source_identities=source_identities,
         true=identities_true,

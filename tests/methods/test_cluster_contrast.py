@@ -192,7 +192,7 @@ def test_niec_counts_with_the_source_in_place_of_dbscan(monkeypatch):
 
     monkeypatch.setattr(niec, 'estimate', estimate)
     found = refreshed(method, target, source)
-    assert set(found.tables['niec']) == {'total', 'accuracy', 'silhouette', 'chosen'}
+    assert set(found.tables['niec']) == {'total', 'accuracy', 'silhouette', 'chosen', 'source'}
     expected = np.where(np.arange(40) < 37, target['identity'], -1)
     np.testing.assert_array_equal(found.labels, expected)
     assert found.report == {'identities_estimated': 5.0, 'noise': 3.0}

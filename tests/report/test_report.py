@@ -142,8 +142,20 @@ def test_queries_without_a_match_are_in_no_table_of_cameras():
     ],
 )
 def test_a_sweep_is_marked_by_its_own_refresh(name, refreshes, true, expected):
-    found = gather.chosen(pathlib.Path(f'{name}.csv'), refreshes, true)
+    found = gather.chosen({}, pathlib.Path(f'{name}.csv'), refreshes, true)
     assert (found['chosen'], found['source'], found['truth']) == expected
+
+
+def test_a_sweep_of_witnesses_says_itself_what_was_chosen(tmp_path):
+    path = tmp_path / 'niec_000.csv'
+    path.write_text(
+        'total,silhouette,neighbourhood,chosen,source\n'
+        '10,0.1,0.1,12,8\n11,0.3,0.2,12,8\n12,0.2,0.39,12,8\n13,0.1,0.4,12,8\n'
+    )
+    # The record of another system counts the clusters that are kept, not the estimate.
+    found = gather.chosen(gather.sweep(path), path, [{'identities_estimated': 2.0}], 5)
+    assert 'accuracy' not in found
+    assert [found[name] for name in ('chosen', 'source', 'truth', 'near_best')] == [12, 8, 13, 12]
 
 
 def test_purity_of_clusters_against_counts_by_hand():

@@ -71,11 +71,14 @@ def starts(
 
 
 def table(estimated: Estimate) -> Mapping[str, Mapping[str, np.ndarray]]:
-    """Returns the sweep as `Refreshed.tables`: the scores that its rule has, and C* in each row."""
+    """Returns the sweep as `Refreshed.tables`: the scores that its rule has and, in each row, C*
+    and the source's identities, which every total counts too.
+    """
     columns = {
         name: np.asarray(column)
         for name, column in estimated.curve._asdict().items()
         if np.isfinite(column).any()
     }
     columns['chosen'] = np.full(len(columns['total']), estimated.total)
+    columns['source'] = np.full(len(columns['total']), estimated.total - estimated.count)
     return {'niec': columns}
