@@ -1,4 +1,4 @@
-"""The demo: synthetic pedestrians, from a sunny plaza to a campus, in six minutes on two CPU cores.
+"""The demo: synthetic pedestrians, from a sunny plaza to a campus, in a few minutes on two cores.
 
 Expected: see docs/results.md.
 

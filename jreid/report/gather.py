@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jreid.clustering.witnesses import least_near_best
 from jreid.figures import curves
 from jreid.report import thumbnails
 from jreid.report.people import Number, grouped, purity, ranked, read_labels
@@ -191,7 +190,7 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
                 columns[name] = np.atleast_1d(values[name]).astype(np.float64)
         told = {
             name: int(np.atleast_1d(values[name])[0])
-            for name in ('chosen', 'source')
+            for name in ('chosen', 'source', 'near_best')
             if name in (values.dtype.names or ())
         }
     except (ValueError, IndexError, TypeError, StopIteration) as error:
@@ -199,12 +198,9 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
             f'{path} is no sweep of a run: {error}; expected the columns total and silhouette'
         ) from error
     order = np.argsort(columns['total'], kind='stable')
-    columns = {name: column[order] for name, column in columns.items()}
-    if 'neighbourhood' in columns and np.isfinite(columns['neighbourhood']).any():
-        told['near_best'] = int(columns['total'][least_near_best(columns['neighbourhood'])])
     return {
         'name': path.stem.replace('niec_', 'refresh '),
-        **{name: _plain(column) for name, column in columns.items()},
+        **{name: _plain(column[order]) for name, column in columns.items()},
         **told,
     }
 

@@ -13,7 +13,6 @@ import numpy as np
 
 import jreid
 from jreid import figures
-from jreid.clustering.witnesses import least_near_best
 from jreid.data import Index
 from jreid.evaluation import attributes, parsing
 from jreid.files import write_text
@@ -250,11 +249,7 @@ def _draw_sweep(
         columns.get('accuracy'),
         columns['silhouette'],
         neighbourhood=columns.get('neighbourhood'),
-        near_best=(
-            int(columns['total'][least_near_best(columns['neighbourhood'])])
-            if 'neighbourhood' in columns
-            else None
-        ),
+        near_best=int(columns['near_best'][0]) if 'near_best' in columns else None,
         chosen=int(columns['chosen'][0]),
         source_identities=source_identities,
         true=identities_true,

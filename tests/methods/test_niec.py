@@ -44,7 +44,7 @@ def test_witnesses_see_cameras():
 @pytest.mark.parametrize(
     ('rule', 'scores'),
     [
-        ('witnesses', {'silhouette', 'neighbourhood'}),
+        ('witnesses', {'silhouette', 'neighbourhood', 'near_best'}),
         ('mean', {'accuracy', 'silhouette'}),
     ],
 )
@@ -52,8 +52,12 @@ def test_a_table_has_the_scores_of_its_rule_and_the_choice(rule, scores):
     edits = {'niec_coarse': 2, 'niec_refinements': 0, 'niec_restarts': 1, 'niec_probe_splits': 1}
     found, _ = estimate(people()[2], niec_rule=rule, **edits)
     table = niec.table(found)['niec']
-    assert set(table) == {'total', 'chosen', *scores}
+    assert set(table) == {'total', 'chosen', 'source', *scores}
     assert set(table['chosen'].tolist()) == {found.total}
+    assert set(table['source'].tolist()) == {10}
+    if rule == 'witnesses':
+        near = table['neighbourhood'] >= 0.95 * table['neighbourhood'].max()
+        assert set(table['near_best'].tolist()) == {table['total'][near].min()}
     assert len({len(column) for column in table.values()}) == 1
 
 

@@ -149,8 +149,8 @@ def test_a_sweep_is_marked_by_its_own_refresh(name, refreshes, true, expected):
 def test_a_sweep_of_witnesses_says_itself_what_was_chosen(tmp_path):
     path = tmp_path / 'niec_000.csv'
     path.write_text(
-        'total,silhouette,neighbourhood,chosen,source\n'
-        '10,0.1,0.1,12,8\n11,0.3,0.2,12,8\n12,0.2,0.39,12,8\n13,0.1,0.4,12,8\n'
+        'total,silhouette,neighbourhood,chosen,source,near_best\n'
+        '10,0.1,0.1,12,8,12\n11,0.3,0.2,12,8,12\n12,0.2,0.39,12,8,12\n13,0.1,0.4,12,8,12\n'
     )
     # The record of another system counts the clusters that are kept, not the estimate.
     found = gather.chosen(gather.sweep(path), path, [{'identities_estimated': 2.0}], 5)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jreid.clustering import Estimate, estimate_identities
-from jreid.clustering.witnesses import hierarchy_means
+from jreid.clustering.witnesses import hierarchy_means, least_near_best
 from jreid.methods.contract import Array
 from jreid.methods.settings.niec import Settings
 from jreid.retrieval import jaccard
@@ -71,8 +71,9 @@ def starts(
 
 
 def table(estimated: Estimate) -> Mapping[str, Mapping[str, np.ndarray]]:
-    """Returns the sweep as `Refreshed.tables`: the scores that its rule has and, in each row, C*
-    and the source's identities, which every total counts too.
+    """Returns the sweep as `Refreshed.tables`: the scores that its rule has and, in each row, C*,
+    the source's identities, which every total counts too, and the total that the witness of the
+    neighbourhoods names.
     """
     columns = {
         name: np.asarray(column)
@@ -81,4 +82,7 @@ def table(estimated: Estimate) -> Mapping[str, Mapping[str, np.ndarray]]:
     }
     columns['chosen'] = np.full(len(columns['total']), estimated.total)
     columns['source'] = np.full(len(columns['total']), estimated.total - estimated.count)
+    if 'neighbourhood' in columns:
+        named = columns['total'][least_near_best(columns['neighbourhood'])]
+        columns['near_best'] = np.full(len(columns['total']), named)
     return {'niec': columns}
