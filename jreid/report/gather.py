@@ -188,7 +188,7 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
         for name in ('accuracy', 'neighbourhood'):
             if name in (values.dtype.names or ()):
                 columns[name] = np.atleast_1d(values[name]).astype(np.float64)
-        told = {
+        told: dict[str, Any] = {
             name: int(np.atleast_1d(values[name])[0])
             for name in ('chosen', 'source', 'near_best')
             if name in (values.dtype.names or ())
