@@ -52,6 +52,8 @@ def read(
       ValueError: files lie where the layout has none, or cannot be used.
     """
     present = [split for split in SPLITS if (root / split).is_dir()]
+    if layout in ('auto', 'splits'):
+        _check_case(root, present)
     if layout == 'splits' or (layout == 'auto' and present):
         needed = wanted if present != ['train'] else ('train',)
         if lacking := [split for split in needed if split not in present]:
@@ -89,6 +91,22 @@ def read(
                 found, images=tuple(name for name in found.images if name.count('/') == 1)
             )
     return _unlabelled(root, layout, found, patterns, bad_files)
+
+
+def _check_case(root: pathlib.Path, present: Sequence[str]) -> None:
+    """Checks that no split's folder is written in capitals, which would make cameras of splits.
+
+    Raises:
+      ValueError: there is one, such as Train.
+    """
+    names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    other = [n for n in names if n.lower() in SPLITS and n.lower() not in (n, *present)]
+    if other:
+        raise ValueError(
+            f'{root} has the folders {", ".join(other)}; splits are written in small letters:'
+            f' rename them {", ".join(name.lower() for name in other)} (or pass layout=cameras,'
+            ' where these are cameras)'
+        )
 
 
 def _check_cameras(
