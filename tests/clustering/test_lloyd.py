@@ -289,7 +289,14 @@ def test_memory_is_bounded_at_real_sizes():
         )
     )
     lowered = lloyd._fit.lower(
-        *arguments, scalar, scalar, scalar, jax.ShapeDtypeStruct((), jnp.float32), k_max=k
+        *arguments,
+        scalar,
+        scalar,
+        scalar,
+        jax.ShapeDtypeStruct((), jnp.float32),
+        jax.ShapeDtypeStruct((k, width), jnp.float32),
+        jax.ShapeDtypeStruct((k,), bool),
+        k_max=k,
     )
     # The level changes the machine code, not the buffers, and saves a quarter of the compilation.
     compiled = lowered.compile(compiler_options={'xla_backend_optimization_level': 0})
