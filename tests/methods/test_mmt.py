@@ -52,7 +52,7 @@ def begun():
     return method, *begin(*method.init(jax.random.key(0)))
 
 
-def equal(a, b):
+def assert_equal_trees(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
@@ -185,10 +185,10 @@ def test_teachers_follow_their_networks_on_the_source(begun):
     method, params, state = begun
     first = method.phases[0]
     moved = jax.tree.map(lambda x: x + 1, params)
-    equal(first.after_update(moved, state, {}, {}).memory['teachers'], moved)
+    assert_equal_trees(first.after_update(moved, state, {}, {}).memory['teachers'], moved)
     other = {**state.memory, 'updates': jnp.asarray(7)}
     params, state = begin(moved, state._replace(memory=other))
-    equal(state.memory['teachers'], moved)
+    assert_equal_trees(state.memory['teachers'], moved)
     assert state.memory['updates'] == 0
 
 
@@ -265,7 +265,7 @@ def test_clusters_set_all_classifiers_and_the_better_teacher(begun, grouped):
             np.testing.assert_allclose(kernel, means.T, rtol=1e-4, atol=1e-6)
     assert found.state.memory['better'] == 1
     assert found.report['separation_second'] > found.report['separation_first']
-    equal(found.params['backbone'], params['backbone'])
+    assert_equal_trees(found.params['backbone'], params['backbone'])
 
 
 def test_dbscan_keeps_eps_and_leaves_noise_out(begun, caplog):
@@ -386,9 +386,9 @@ def test_both_networks_start_from_the_run_of_one(tmp_path):
     checkpoints.close()
     found, moved = initialisation.from_run(tmp_path, method, params, state)
     for end in ('', '_2'):
-        equal(found[f'backbone{end}'], single['backbone'])
-        equal(moved.statistics[TARGET][f'neck{end}'], statistics[TARGET]['neck'])
-    equal(found['target_classifier'], params['target_classifier'])
+        assert_equal_trees(found[f'backbone{end}'], single['backbone'])
+        assert_equal_trees(moved.statistics[TARGET][f'neck{end}'], statistics[TARGET]['neck'])
+    assert_equal_trees(found['target_classifier'], params['target_classifier'])
 
 
 class Killed(BaseException):
@@ -425,7 +425,7 @@ def test_trains_on_both_domains_and_resumes_exactly(tiny_config, tmp_path, monke
     for folder in ('whole', 'killed'):
         found = Checkpoints(tmp_path / folder / 'checkpoints', read_only=True).restore_model()
         trees.append(found.tree)
-    equal(*trees)
+    assert_equal_trees(*trees)
     assert trees[0]['state'].memory['updates'] == 12
     lines = [
         [

@@ -16,7 +16,7 @@ from jreid.models.vit import VisionTransformer
 from jreid.models.weights.loading import place_weights
 
 
-def compared(module, backbone, images, draw, expected, **kwargs):
+def assert_same_map(module, backbone, images, draw, expected, **kwargs):
     """The network's map on the drawn weights equals `expected` [n, c, h, w]; all are used."""
     inputs = jnp.asarray(images.transpose(0, 2, 3, 1), jnp.float32)
     shapes = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), inputs)
@@ -83,7 +83,7 @@ def test_block_with_an_instance_norm_is_torchreids():
     x = rng.standard_normal((2, 8, 6, 4))
     expected = ain_block(x, draw, 'conv3.1', 32, instance=True)
 
-    compared(OmniScaleBlock(32, True), 'osnet_ain_x1_0', x, draw, expected, within='conv3_1')
+    assert_same_map(OmniScaleBlock(32, True), 'osnet_ain_x1_0', x, draw, expected, within='conv3_1')
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ def test_osnet_ain_is_torchreids():
     x = tl.linear(x.mean((2, 3)), draw, 'fc.0', 512)[..., None, None]
     expected = tl.relu(tl.batch_norm(x, draw, 'fc.1'))
     module = BACKBONES['osnet_ain_x1_0'].constructor(widths=widths, embedding=True)
-    compared(module, 'osnet_ain_x1_0', images, draw, expected)
+    assert_same_map(module, 'osnet_ain_x1_0', images, draw, expected)
 
 
 def test_resnet_ibn_a_is_ibn_nets():
@@ -119,7 +119,7 @@ def test_resnet_ibn_a_is_ibn_nets():
         x = tl.conv(x, draw, f'{name}.downsample.0', 4 * width, 1, stride)
         x = tl.relu(y + tl.batch_norm(x, draw, f'{name}.downsample.1'))
     module = ResNet((1, 1, 1, 1), Bottleneck, 2048, ibn=True)
-    compared(module, 'resnet50_ibn_a', images, draw, x)
+    assert_same_map(module, 'resnet50_ibn_a', images, draw, x)
 
 
 def vit_tokens(images, draw, *, width, heads, depth, stem, stride):
@@ -170,5 +170,7 @@ def test_vit_is_timms_and_transreids(stem, stride, tokens):
     first = found[:, 0, :, None, None]
     rest = found[:, 1:].transpose(0, 2, 1).reshape(2, 12, h, w)
     module = VisionTransformer(tokens=tokens, **sizes)
-    report = compared(module, 'vit_small_16', images, draw, first if tokens == 'class' else rest)
+    report = assert_same_map(
+        module, 'vit_small_16', images, draw, first if tokens == 'class' else rest
+    )
     assert report.resized == ''

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from jax.test_util import check_grads
+from jax.test_util import check_grads as assert_derivatives
 
 from jreid.models import writings
 from jreid.models.convolution import resolve_padding
@@ -90,7 +90,7 @@ def test_first_and_second_derivatives_are_those_of_finite_differences(name, chan
     operation = getattr(writings, name)
     with jax.enable_x64(True):
         x, w = np.float64(normal(0, 2, 3, 4, channels)), np.float64(normal(1, *kernel))
-        check_grads(
+        assert_derivatives(
             jax.jit(lambda x, w: jnp.sin(operation(x, w, 2, pads))),
             (x, w),
             order=2,
