@@ -14,12 +14,12 @@ from ml_collections import ConfigDict
 
 from jreid import methods
 from jreid.clustering import kmeans
+from jreid.clustering.merging import cluster_means
 from jreid.commands.fields import set_fields
 from jreid.configs import demo
 from jreid.losses import cross_entropy
 from jreid.losses.distances import unit
 from jreid.methods.common import domains, plans
-from jreid.methods.common.grouping import cluster_means
 from jreid.methods.common.optimizers import Optimizer
 from jreid.methods.contract import TARGET, Method, Phase, Problem, Refreshed
 from jreid.train import train

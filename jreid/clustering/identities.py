@@ -20,9 +20,10 @@ from jreid.clustering.checks import (
     is_number,
 )
 from jreid.clustering.lloyd import KMeans, constrained_kmeans
+from jreid.clustering.merging import cluster_means
 from jreid.clustering.probes import probe_accuracy, probe_identities
 from jreid.clustering.scores import silhouette_rows
-from jreid.clustering.witnesses import ask_witnesses, cluster_means, grid
+from jreid.clustering.witnesses import ask_witnesses, grid
 
 
 class Curve(NamedTuple):
@@ -191,7 +192,7 @@ def estimate_identities(
             n_init=1,
             max_iterations=max_iterations,
             tolerance=tolerance,
-            initial=cluster_means(np.asarray(target), found.labels),
+            initial=cluster_means(np.asarray(target), found.labels, found.count),
         )
         return final._replace(curve=curve)
     folds = probe_identities(split_key, identities, probe_fraction, probe_splits)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from jreid.clustering.checks import check_samples
 
@@ -92,6 +92,18 @@ def labels_after(merges: Merges, count: int, clusters: int) -> Int[np.ndarray, '
     for cluster in range(count):
         parent[cluster] = parent[parent[cluster]]
     return np.unique(parent, return_inverse=True)[1]
+
+
+def cluster_means(
+    features: Float[Array | np.ndarray, 'n d'],
+    clusters: Int[Array | np.ndarray, ' n'],
+    largest: int | np.integer,
+) -> Float[np.ndarray, 'k d']:
+    """Returns the mean feature of each cluster, float32 [largest, D]; 0 where one is empty."""
+    totals = np.zeros((largest, features.shape[1]), np.float64)
+    np.add.at(totals, np.asarray(clusters), np.asarray(features))
+    sizes = np.bincount(np.asarray(clusters), minlength=largest)
+    return (totals / np.maximum(sizes, 1)[:, None]).astype(np.float32)
 
 
 def _costs(x: Float[np.ndarray, 'k d'], size: Float[np.ndarray, ' k']) -> np.ndarray:

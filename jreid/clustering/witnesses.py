@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from jreid.clustering.dbscan import dbscan
 from jreid.clustering.lloyd import kmeans
-from jreid.clustering.merging import Merges, labels_after, ward_merges
+from jreid.clustering.merging import Merges, cluster_means, labels_after, ward_merges
 from jreid.clustering.tiles import squared_distances
 
 SINGLES = 2048
@@ -145,7 +145,8 @@ def hierarchy_means(
     target = np.asarray(target, np.float32)
     first, merges = _hierarchy(key, target, max(clusters, finest), max_iterations)
     count = int(first.max()) + 1
-    return cluster_means(target, labels_after(merges, count, min(clusters, count))[first])
+    clusters = min(clusters, count)
+    return cluster_means(target, labels_after(merges, count, clusters)[first], clusters)
 
 
 def _hierarchy(
@@ -160,15 +161,8 @@ def _hierarchy(
     else:
         found = kmeans(key, target, finest, n_init=1, max_iterations=max_iterations)
         first = np.unique(np.asarray(found.labels), return_inverse=True)[1]
-    return first, ward_merges(cluster_means(target, first), np.bincount(first))
-
-
-def cluster_means(
-    x: Float[np.ndarray, 'n d'], labels: Int[np.ndarray, ' n']
-) -> Float[np.ndarray, 'k d']:
-    """Returns the mean of each cluster 0..k-1, none of which is empty."""
-    sums = np.stack([np.bincount(labels, column) for column in x.T.astype(np.float64)], axis=1)
-    return (sums / np.bincount(labels)[:, None]).astype(np.float32)
+    sizes = np.bincount(first)
+    return first, ward_merges(cluster_means(target, first, len(sizes)), sizes)
 
 
 def grid(low: int, high: int) -> Int[np.ndarray, ' m']:

@@ -130,17 +130,20 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid collect') -> 
     return 0
 
 
-def _differing_fields(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _differing_fields(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Returns config field -> its value per run, for the fields in which the runs differ.
+
+    Args:
+      runs: config field -> value; an older run may lack a field.
 
     Raises:
       ValueError: the runs differ in more than their seed or split, or two of them in neither.
     """
-    names = sorted({name for config in configs for name in config} - set(FOLDERS))
+    names = sorted({name for fields in runs for name in fields} - set(FOLDERS))
     differ = {
-        name: [config.get(name) for config in configs]
+        name: [fields.get(name) for fields in runs]
         for name in names
-        if any(config.get(name) != configs[0].get(name) for config in configs)
+        if any(fields.get(name) != runs[0].get(name) for fields in runs)
     }
     if wrong := [name for name in differ if name not in MAY_DIFFER]:
         values = '; '.join(
@@ -151,7 +154,7 @@ def _differing_fields(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[An
             f'these runs are not repetitions of each other, they differ in {values}; collect runs'
             ' that differ in their seed or split alone'
         )
-    places = [tuple(config.get(name) for name in MAY_DIFFER[:-1]) for config in configs]
+    places = [tuple(fields.get(name) for name in MAY_DIFFER[:-1]) for fields in runs]
     if len(set(places)) < len(places):
         twice = next(place for place in places if places.count(place) > 1)
         raise ValueError(

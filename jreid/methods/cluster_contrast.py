@@ -24,6 +24,7 @@ from flax import linen as nn
 
 from jreid import retrieval
 from jreid.clustering import dbscan
+from jreid.clustering.merging import cluster_means
 from jreid.losses.distances import unit
 from jreid.methods import ptl
 from jreid.methods.common import (
@@ -212,7 +213,7 @@ def _refresh(settings: Settings, largest: int, places: int) -> Callable[..., Ref
         known, clusters = labels >= 0, int(labels.max()) + 1
         proxies = camera_proxies.proxies_of(labels, target['camera']) if s.camera_proxies else None
         of = labels if proxies is None else proxies.labels
-        means = grouping.cluster_means(target['feature'][known], of[known], int(of.max()) + 1)
+        means = cluster_means(target['feature'][known], of[known], int(of.max()) + 1)
         memory = cluster_memory.memory_of(retrieval.unit(means), places)
         if proxies is not None:
             memory |= camera_proxies.names_of(proxies, places)

@@ -28,6 +28,7 @@ import numpy as np
 from flax import linen as nn
 
 from jreid.clustering import cluster_target
+from jreid.clustering.merging import cluster_means
 from jreid.losses import (
     attribute_attention,
     batch_hard_triplet,
@@ -38,7 +39,7 @@ from jreid.losses import (
     symmetric_kl,
 )
 from jreid.methods.common import domains, niec, plans
-from jreid.methods.common.grouping import centred, cluster_means
+from jreid.methods.common.grouping import centred
 from jreid.methods.common.optimizers import Optimizer
 from jreid.methods.contract import (
     SOURCE,

@@ -24,6 +24,7 @@ import numpy as np
 from flax import linen as nn
 
 from jreid.clustering import kmeans
+from jreid.clustering.merging import cluster_means
 from jreid.clustering.scores import silhouette_rows
 from jreid.losses.distances import unit
 from jreid.methods.common import baseline, grouping, niec, plans
@@ -219,7 +220,7 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
         memory['better'] = jnp.asarray(int(scores[1] > scores[0]), jnp.int32)
         memory['valid'] = jnp.arange(largest) < clusters
         mean = (target['first'] + target['second']) / 2
-        means = unit(grouping.cluster_means(mean[labels >= 0], labels[labels >= 0], largest))
+        means = unit(cluster_means(mean[labels >= 0], labels[labels >= 0], largest))
         # As in the authors' program, of the networks and of the teachers.
         heads = {f'target_classifier{suffix}': {'fc': {'kernel': means.T}} for suffix in NETWORKS}
         memory['teachers'] = {**state.memory['teachers'], **heads}

@@ -21,6 +21,7 @@ import numpy as np
 from flax import linen as nn
 
 from jreid.clustering import dbscan
+from jreid.clustering.merging import cluster_means
 from jreid.losses.distances import unit
 from jreid.methods.common import domains, grouping, plans
 from jreid.methods.common.optimizers import Optimizer
@@ -171,9 +172,7 @@ def _refresh(settings: Settings, classes: int) -> Callable[..., Refreshed]:
         memory = dict(state.memory)
         if source is not None and target is not None:
             known = np.asarray(source['identity']) >= 0
-            means = grouping.cluster_means(
-                source['feature'][known], source['identity'][known], classes
-            )
+            means = cluster_means(source['feature'][known], source['identity'][known], classes)
             memory['bank'] = jnp.concatenate([unit(means), unit(target['feature'])])
             memory['camera'] = jnp.asarray(target['camera'], jnp.int32)
         instances = np.asarray(memory['bank'])[classes:]

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 
 from jreid.clustering import dbscan
+from jreid.clustering.merging import cluster_means
 from jreid.retrieval import jaccard, nearest
 
 log = logging.getLogger('jreid')
@@ -141,14 +142,6 @@ def source_distances(
     squared = nearest(features, source, k=1, progress=progress).squared[:, 0]
     distance = -np.expm1(-squared.astype(np.float64))
     return (distance / max(distance.max(), np.finfo(np.float64).tiny)).astype(np.float32)
-
-
-def cluster_means(features: np.ndarray, clusters: np.ndarray, largest: int) -> np.ndarray:
-    """Returns the mean feature of each cluster, float32 [largest, D]; 0 where one is empty."""
-    totals = np.zeros((largest, features.shape[1]), np.float64)
-    np.add.at(totals, clusters, features)
-    sizes = np.bincount(clusters, minlength=largest)
-    return (totals / np.maximum(sizes, 1)[:, None]).astype(np.float32)
 
 
 def centred(features: np.ndarray, camera: np.ndarray, centring: str) -> np.ndarray:
