@@ -9,7 +9,14 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from jreid.retrieval.checks import Array, Features, check_pair, check_positive, numbers
+from jreid.retrieval.checks import (
+    Array,
+    Features,
+    check_pair,
+    check_positive,
+    check_switch,
+    numbers,
+)
 
 Distance = Literal['euclidean', 'cosine', 'sqeuclidean']
 # Queries per block: 256 rows against a gallery of 100,000 take 0.1 GiB in float32.
@@ -42,6 +49,16 @@ def _product(x: Float[jax.Array, 'n d'], y: Float[jax.Array, 'm d']) -> Float[ja
     return jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
 
 
+def on_gpu(on_device: bool | None) -> bool:
+    """Returns whether a device computes: as asked, or for None if there is a GPU."""
+    # Decided on the host, where this runs: whether its BLAS or a device multiplies. A TPU only
+    # emulates float64.
+    if on_device is None:
+        return jax.default_backend() == 'gpu'
+    check_switch(on_device=on_device)
+    return bool(on_device)
+
+
 def inner_products(x: np.ndarray, y: np.ndarray, *, on_device: bool | None = None) -> np.ndarray:
     """Computes inner products `[n, m]` in float64, on the GPU if there is one.
 
@@ -52,10 +69,7 @@ def inner_products(x: np.ndarray, y: np.ndarray, *, on_device: bool | None = Non
     Args:
       on_device: whether to use the accelerator or the host's BLAS; None uses a GPU if there is one.
     """
-    # Decided on the host, where this runs: whether its BLAS or a device multiplies. A TPU only
-    # emulates float64.
-    if on_device is None:
-        on_device = jax.default_backend() == 'gpu'
+    on_device = on_gpu(on_device)
     x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
     if not on_device:
         return x @ y.T

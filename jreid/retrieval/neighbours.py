@@ -1,13 +1,15 @@
 """The k nearest neighbours of many features, in blocks of the distance matrix."""
 
 import dataclasses
+import functools
 
 import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
 from jreid.retrieval.checks import Array, check_pair, check_positive
-from jreid.retrieval.distances import BLOCK, squared_distances
+from jreid.retrieval.device_scan import DeviceScan
+from jreid.retrieval.distances import BLOCK, on_gpu, squared_distances
 
 # Columns per group: one pass of minima over the groups replaces a partition of the whole row.
 _GROUP = 64
@@ -39,18 +41,24 @@ def nearest(
     k: int,
     block_size: int = BLOCK,
     progress: bool = False,
+    on_device: bool | None = None,
 ) -> Neighbours:
     """Finds the k nearest rows of y for every row of x.
 
     If x is y, a row is its own neighbour. A k above the number of rows of y is reduced to it.
     Memory holds `block_size` rows of the distance matrix. Products in float32 choose candidates
     with a margin for their rounding error; exact differences of the candidates decide. The result
-    is that of a stable sort of exact distances, rounded to float32, for every block size.
+    is that of a stable sort of exact distances, rounded to float32, for every block size, on the
+    host and on the device.
+
+    Args:
+      on_device: whether the accelerator searches, or the host; None uses a GPU if there is one.
 
     Raises:
       ValueError: NaN or infinite features, different widths, or k or block_size below 1.
     """
     check_positive(k=k, block_size=block_size)
+    on_device = on_gpu(on_device)
     left, right = check_pair(x, y)
     k = min(k, right.shape[0])
     if right.shape[0] < 16 * k:
@@ -60,14 +68,15 @@ def nearest(
                 for a in range(0, left.shape[0], block_size)
             ]
         )
-    scan = _Scan(right, k, min(block_size, left.shape[0]))
+    rows = min(block_size, left.shape[0])
+    scan = _DeviceSearch(right, k, rows) if on_device else _Scan(right, k, rows)
     starts = tqdm(
-        range(0, left.shape[0], block_size),
+        range(0, left.shape[0], scan.step),
         desc='neighbours',
         unit='block',
         disable=None if progress else True,
     )
-    return _join([scan(left[a : a + block_size]) for a in starts])
+    return _join([scan(left[a : a + scan.step]) for a in starts])
 
 
 def pair_distances(x: np.ndarray, y: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -92,8 +101,8 @@ class _Scan:
 
     def __init__(self, y: np.ndarray, k: int, block_size: int) -> None:
         rows, width = y.shape
-        self.y, self.k, self.rows = y, k, rows
-        self.group = min(_GROUP, rows // (4 * k))
+        self.y, self.k, self.rows, self.step = y, k, rows, block_size
+        self.group = _group(rows, k)
         self.groups = -(-rows // self.group)
         # A shift keeps the distances, and shorter features have smaller rounding errors.
         self.centre = y.mean(axis=0, dtype=np.float64)
@@ -105,7 +114,7 @@ class _Scan:
         padded[rows:, width] = np.inf
         self.padded = padded
         self.score = np.empty((block_size, padded.shape[0]), np.float32)
-        self.margin = 8 * np.sqrt(width + 16) * np.finfo(np.float32).eps
+        self.margin = _margin(width)
         self.longest = float(padded[:rows, width].max())
 
     def __call__(self, x: np.ndarray) -> Neighbours:
@@ -118,7 +127,8 @@ class _Scan:
         # The squared distance less the norm of x. Every block reuses the memory, since fresh pages
         # cost as much as half of the product.
         score = np.matmul(probe, self.padded.T, out=self.score[:n])
-        furthest = np.maximum(score[:, : self.rows].max(axis=1) + norm, 0)
+        last = score[:, : self.rows].argmax(axis=1)
+        furthest = pair_distances(x, self.y, np.arange(n), last)
         score = score.reshape(n, self.group, self.groups)
         minima = score.min(axis=1)
         limit = np.partition(minima, self.k - 1, axis=1)[:, self.k - 1] + self.margin * (
@@ -128,7 +138,7 @@ class _Scan:
         member, position = np.nonzero(score[row, :, group] <= limit[row, None])
         column = position * self.groups + group[member]
         row = row[member]
-        return self._decide(x, row, column, furthest.astype(np.float32))
+        return self._decide(x, row, column, furthest)
 
     def _decide(
         self, x: np.ndarray, row: np.ndarray, column: np.ndarray, furthest: np.ndarray
@@ -149,6 +159,45 @@ class _Scan:
         take = np.searchsorted(row, quiet)[:, None] + np.arange(k)
         index[quiet], squared[quiet] = column[take], exact[take]
         return Neighbours(index, squared, furthest)
+
+
+class _DeviceSearch:
+    """A search on the device, whose crowded rows the host searches again."""
+
+    def __init__(self, y: np.ndarray, k: int, block_size: int) -> None:
+        self.y, self.k = y, k
+        self.device = DeviceScan(
+            y,
+            y.mean(axis=0, dtype=np.float64),
+            k=k,
+            group=_group(y.shape[0], k),
+            margin=_margin(y.shape[1]),
+            block_size=block_size,
+        )
+        self.step = self.device.rows
+
+    @functools.cached_property
+    def host(self) -> _Scan:
+        return _Scan(self.y, self.k, self.step)
+
+    def __call__(self, x: np.ndarray) -> Neighbours:
+        index, squared, furthest, crowded = self.device(x)
+        if not crowded.any():
+            return Neighbours(index, squared, furthest)
+        again = self.host(x[crowded])
+        index, squared = index.copy(), squared.copy()
+        index[crowded], squared[crowded] = again.index, again.squared
+        return Neighbours(index, squared, furthest)
+
+
+def _group(rows: int, k: int) -> int:
+    """Returns the columns per group, such that there are at least 4 k groups."""
+    return min(_GROUP, rows // (4 * k))
+
+
+def _margin(width: int) -> float:
+    """Returns the bound on the error of a squared distance, as a share of the squared lengths."""
+    return float(8 * np.sqrt(width + 16) * np.finfo(np.float32).eps)
 
 
 def _sort_rows(x: np.ndarray, y: np.ndarray, k: int) -> Neighbours:

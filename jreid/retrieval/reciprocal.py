@@ -23,6 +23,7 @@ def encode(
     block_size: int,
     progress: bool,
     form: Form = 'published',
+    on_device: bool | None = None,
 ) -> tuple[scipy.sparse.csr_matrix, Neighbours]:
     """Computes the neighbourhood encoding V of every feature and returns it with the neighbours.
 
@@ -40,10 +41,17 @@ def encode(
     Cluster-Contrast and most after it took over: N(i, k1) has k1 samples, with i itself, where
     N(i, h) has h + 1, and d is not divided.
 
-    Memory is that of the neighbourhoods.
+    Memory is that of the neighbourhoods. `on_device` is that of `nearest`.
     """
     count = features.shape[0]
-    near = nearest(features, features, k=max(k1 + 1, k2), block_size=block_size, progress=progress)
+    near = nearest(
+        features,
+        features,
+        k=max(k1 + 1, k2),
+        block_size=block_size,
+        progress=progress,
+        on_device=on_device,
+    )
     lists = near.index[:, : k1 + 1 if form == 'published' else k1]
     half = lists[:, : round(k1 / 2) + 1]
     scale = np.where((near.furthest > 0) & (form == 'published'), near.furthest, 1)

@@ -24,6 +24,7 @@ def rerank(
     lambda_value: float = 0.3,
     block_size: int = BLOCK,
     progress: bool = False,
+    on_device: bool | None = None,
 ) -> Float[np.ndarray, 'q g']:
     """Computes re-ranked distances of queries to gallery images, float32.
 
@@ -39,6 +40,7 @@ def rerank(
     Args:
       k1, k2: sizes of the neighbourhoods and of the mean over neighbours' encodings.
       lambda_value: weight of the original distance, 0 to 1.
+      on_device: whether the accelerator searches the neighbours, as of `nearest`.
 
     Raises:
       ValueError: NaN or infinite features, different widths, k1, k2 or block_size below 1, or
@@ -55,7 +57,12 @@ def rerank(
         )
     x, y = check_pair(query, gallery)
     encoding, near = encode(
-        np.concatenate([x, y]), k1=k1, k2=k2, block_size=block_size, progress=progress
+        np.concatenate([x, y]),
+        k1=k1,
+        k2=k2,
+        block_size=block_size,
+        progress=progress,
+        on_device=on_device,
     )
     q, g = x.shape[0], y.shape[0]
     inverted = encoding[q:].tocsc()
@@ -87,6 +94,7 @@ def jaccard(
     form: Form = 'published',
     block_size: int = BLOCK,
     progress: bool = False,
+    on_device: bool | None = None,
 ) -> scipy.sparse.csr_matrix:
     """Computes the sparse graph `[n, n]` of Jaccard distances between neighbourhoods, float32.
 
@@ -100,6 +108,7 @@ def jaccard(
       k1, k2: as of `rerank`.
       form: 'spcl' for the neighbourhoods of SpCL's and Cluster-Contrast's programs, see
         `reciprocal.encode`; their features have unit length.
+      on_device: whether the accelerator searches the neighbours, as of `nearest`.
 
     Raises:
       ValueError: NaN or infinite features, k1, k2 or block_size below 1, or an unknown form.
@@ -110,7 +119,15 @@ def jaccard(
     if form not in get_args(Form):
         raise ValueError(f"form is {form!r}; expected 'published' or 'spcl'")
     x = check_features('sample', features)
-    encoding, _ = encode(x, k1=k1, k2=k2, form=form, block_size=block_size, progress=progress)
+    encoding, _ = encode(
+        x,
+        k1=k1,
+        k2=k2,
+        form=form,
+        block_size=block_size,
+        progress=progress,
+        on_device=on_device,
+    )
     inverted = encoding.tocsc()
     n = x.shape[0]
     step = max(1, min(block_size, _DENSE // n))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 
-from jreid.retrieval import nearest
+from jreid.retrieval import jaccard, nearest, neighbours
 
 
 def expected(x, y, k):
@@ -41,6 +41,90 @@ def test_ties_go_by_index(distinct):
     x = values[rng.integers(0, distinct, 2000)]
     found = nearest(x[:60], x, k=4, block_size=25)
     np.testing.assert_array_equal(found.index, expected(x[:60], x, 4)[0])
+
+
+def features(kind, rng, rows=300, width=8):
+    """Features that are hard to tell apart, all of one shape, so that one program is compiled."""
+    x = rng.standard_normal((rows, width)).astype(np.float32)
+    if kind == 'far from zero':
+        return x * np.float32(1e-3) + 1000
+    if kind == 'long':
+        return x * np.float32(5e17)
+    if kind == 'short':
+        return x * np.float32(1e-16)
+    if kind == 'whole numbers':  # many distances are equal, and none is rounded
+        return rng.integers(-1, 2, (rows, width)).astype(np.float32)
+    if kind == 'duplicates':  # more of one than a row of the device has places for
+        return x[np.sort(rng.integers(0, 5, rows))]
+    if kind == 'pairs':
+        return np.repeat(x[: rows // 2], 2, axis=0)[rng.permutation(rows)]
+    if kind == 'last bits':  # the candidates are whole groups, the order is in the 24th bit
+        return np.nextafter(x[rng.integers(0, 12, rows)], rng.choice([-9, 9], (rows, 1))).astype(
+            np.float32
+        )
+    if kind == 'all equal':
+        return np.repeat(x[:1], rows, axis=0)
+    return x
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'random',
+        'far from zero',
+        'long',
+        'short',
+        'whole numbers',
+        'duplicates',
+        'pairs',
+        'last bits',
+        'all equal',
+    ],
+)
+def test_the_device_finds_what_the_host_finds(kind):
+    x = features(kind, np.random.default_rng(1))
+    host = nearest(x, x, k=4, block_size=128, on_device=False)
+    device = nearest(x, x, k=4, block_size=128, on_device=True)
+    np.testing.assert_array_equal(device.index, host.index)
+    np.testing.assert_array_equal(device.squared, host.squared)
+    np.testing.assert_array_equal(device.furthest, host.furthest)
+    assert device.index.dtype == np.int32
+    assert device.squared.dtype == device.furthest.dtype == np.float32
+
+
+def test_only_crowded_rows_go_back_to_the_host(monkeypatch):
+    rows = []
+    search = neighbours._Scan.__call__
+    monkeypatch.setattr(
+        neighbours._Scan, '__call__', lambda self, x: rows.append(len(x)) or search(self, x)
+    )
+    x = features('random', np.random.default_rng(2))
+    nearest(x, x, k=4, block_size=128, on_device=True)
+    assert rows == []
+    x[:60] = x[0]
+    nearest(x, x, k=4, block_size=128, on_device=True)
+    assert 60 <= sum(rows) < 70  # and whoever has one of the sixty among the nearest
+
+
+def test_float64_features_keep_their_bits_on_the_device():
+    x = np.random.default_rng(3).standard_normal((80, 4)) * 1e-9 + 1  # all equal in float32
+    found = nearest(x, x, k=4, block_size=80, on_device=True)
+    np.testing.assert_array_equal(found.index, nearest(x, x, k=4, on_device=False).index)
+
+
+def test_the_graph_is_the_same_from_the_device():
+    x = features('whole numbers', np.random.default_rng(4))
+    host, device = (jaccard(x, k1=3, k2=2, block_size=128, on_device=on) for on in (False, True))
+    np.testing.assert_array_equal(device.indptr, host.indptr)
+    np.testing.assert_array_equal(device.indices, host.indices)
+    np.testing.assert_array_equal(device.data, host.data)
+
+
+def test_a_gpu_searches_where_there_is_one(monkeypatch):
+    monkeypatch.setattr('jax.default_backend', lambda: 'gpu')
+    monkeypatch.setattr(neighbours, '_Scan', None)
+    x = features('random', np.random.default_rng(5))
+    assert nearest(x, x, k=4, block_size=128).index.shape == (300, 4)
 
 
 def test_refusals():

@@ -194,6 +194,10 @@ def test_counts_below_one_or_not_whole(name, key, value):
             (name, {'normalise': np.nan}, 'normalise is nan; expected True or False')
             for name in ('evaluate', 'single_shot_cmc', 'top_ranked', 'verification')
         ),
+        *(
+            (name, {'on_device': 1}, 'on_device is 1; expected True or False')
+            for name in ('nearest', 'jaccard', 'rerank')
+        ),
     ],
 )
 def test_other_values_out_of_range(name, changes, message):
