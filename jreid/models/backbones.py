@@ -25,7 +25,8 @@ def build(
       remat: keep the inputs of its blocks alone for the backward pass.
 
     Raises:
-      ValueError: no such backbone, or an option that it does not have.
+      ValueError: no such backbone, an option that it does not have, or a value of another kind
+        than the option's default.
     """
     if name not in BACKBONES:
         near = difflib.get_close_matches(name, BACKBONES, 1)
@@ -34,12 +35,25 @@ def build(
             f"backbone '{name}' does not exist{hint}; there are: {', '.join(BACKBONES)}"
         )
     record = BACKBONES[name]
+    common = {'dtype': jnp.dtype(compute_dtype), 'remat': remat}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     try:
-        module = record.constructor(
-            dtype=jnp.dtype(compute_dtype),
-            remat=remat,
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()},
-        )
+        module = record.constructor(**common, **given)
     except TypeError as error:
         raise ValueError(f'model.options of {name}: {error}') from error
+    usual = record.constructor(**common)
+    for option, value in given.items():
+        _check(name, option, value, getattr(usual, option))
     return module, record
+
+
+def _check(name: str, option: str, value: Any, usual: Any) -> None:
+    """Refuses a value of another kind than the option's default, which would fail while traced."""
+    fits = type(value) is type(usual) or (isinstance(usual, float) and type(value) is int)
+    if fits and isinstance(usual, tuple):
+        fits = bool(value) and all(type(part) is type(usual[0]) for part in value)
+    if not fits:
+        raise ValueError(
+            f'model.options of {name}: {option} is {value!r}; expected'
+            f' {type(usual).__name__} as in {usual!r}'
+        )
