@@ -53,7 +53,8 @@ def write_features(
     Args:
       index: N images.
       features: float32 [N, D], compared by Euclidean distance.
-      labels: [N] pseudo labels, the file's `identity`; -1 for none.
+      labels: [N] pseudo labels, the file's `identity`; -1 for none. Its `identity_name` says 'group
+        24' of the label 24, as nobody has said that a group is one person.
     """
     path = folder / 'features.npz'
     with replacing(path) as temporary:
@@ -61,6 +62,9 @@ def write_features(
             temporary,
             path=np.asarray(places.shorten(index.path.tolist(), places.of_run(folder)), np.str_),
             identity=labels.astype(np.int32),
+            identity_name=np.array(
+                [f'group {label}' if label >= 0 else '' for label in labels.tolist()], np.str_
+            ),
             camera=index.camera,
             features=features.astype(np.float32),
             run=np.asarray('.'),

@@ -80,6 +80,8 @@ def test_features_of_a_run_move_with_it(tmp_path):
     loaded = Features.load(moved / 'features.npz')
     assert loaded.images.path.tolist() == index.path.tolist()
     assert (loaded.run, loaded.images.identity.tolist()) == (str(moved), [5, -1])
+    # A label that the run made is no person's name.
+    assert loaded.images.names('identity') == ['group 5', '']
 
 
 def write_video(path, count=5, rotation=0):
