@@ -9,7 +9,7 @@ import numpy as np
 from jreid.commands.feature_files import Features
 from jreid.data.images import UNKNOWN, Listing, matched
 from jreid.evaluation.evaluator import as_row, verification_row
-from jreid.retrieval import evaluate, evaluate_distances, rerank, unit, verification
+from jreid.retrieval import evaluate, evaluate_reranked, unit, verification
 from jreid.retrieval.metrics import AveragePrecision
 
 SUFFIXES = ('.npz', '.npy')
@@ -88,8 +88,7 @@ def evaluate_files(
         'evaluated': row,
     }
     if reranked:
-        distances = rerank(first, second)
-        metrics = evaluate_distances(distances, *labels, average_precision=average_precision)
+        metrics = evaluate_reranked(first, second, *labels, average_precision=average_precision)
         result['evaluated_reranked'] = as_row(metrics)
     return result
 

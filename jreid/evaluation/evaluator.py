@@ -19,7 +19,7 @@ from jreid.retrieval import (
     Verification,
     evaluate,
     evaluate_distances,
-    rerank,
+    evaluate_reranked,
     single_shot_cmc,
     single_shot_cmc_distances,
     unit,
@@ -196,13 +196,15 @@ class Evaluator:
         return Measured(metrics, single, reranked, verification=verified)
 
     def _reranked(self, query: np.ndarray, gallery: np.ndarray, labels: tuple) -> Metrics:
-        options: dict[str, Any] = {
-            'k1': self.rerank_k1,
-            'k2': self.rerank_k2,
-            'lambda_value': self.rerank_lambda,
-        }
-        distances = rerank(query, gallery, **options)
-        return evaluate_distances(distances, *labels, average_precision=self.average_precision)
+        return evaluate_reranked(
+            query,
+            gallery,
+            *labels,
+            k1=self.rerank_k1,
+            k2=self.rerank_k2,
+            lambda_value=self.rerank_lambda,
+            average_precision=self.average_precision,
+        )
 
     def _single_shot(self) -> dict[str, Any]:
         repeats = self.single_shot_repeats if self.single_shot == 'repeats' else None

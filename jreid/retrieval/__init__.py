@@ -1,7 +1,7 @@
 """Distances in blocks, CMC, mAP and mINP, verification, nearest images and re-ranking."""
 
 from jreid.retrieval.distances import pairwise, unit
-from jreid.retrieval.metrics import Metrics, evaluate, evaluate_distances
+from jreid.retrieval.metrics import Metrics, evaluate, evaluate_distances, evaluate_reranked
 from jreid.retrieval.neighbours import Neighbours, nearest
 from jreid.retrieval.reranking import jaccard, rerank
 from jreid.retrieval.same_person import Verification, verification, verification_distances
@@ -16,6 +16,7 @@ __all__ = [
     'Verification',
     'evaluate',
     'evaluate_distances',
+    'evaluate_reranked',
     'jaccard',
     'nearest',
     'pairwise',

@@ -2,17 +2,28 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from jreid.retrieval.checks import Array, Labels, check_distances, check_pair, check_switch
-from jreid.retrieval.distances import BLOCK, Distance, blocks, row_blocks, unit
+from jreid.retrieval.checks import (
+    Array,
+    Labels,
+    check_distances,
+    check_pair,
+    check_positive,
+    check_switch,
+)
+from jreid.retrieval.distances import BLOCK, Distance, blocks, check_distance, row_blocks, unit
 from jreid.retrieval.match_ranks import match_ranks
 from jreid.retrieval.relevance import check_sizes, relevance
+from jreid.retrieval.reranking import reranked_blocks
+from jreid.retrieval.streaming import streamed_ranks
 
 AveragePrecision = Literal['rank', 'trapezoid']
+# A gallery of more images is evaluated in tiles. Up to here, whole rows are as fast.
+WIDE = 1 << 16
 RANKS = (1, 5, 10, 20)
 # Ranks of the CMC curve, unless a higher one is asked for.
 CURVE = 50
@@ -89,8 +100,9 @@ def evaluate(
       query_cameras, gallery_cameras: None for both switches the camera rule off.
       ranks: the ranks that the result shows; the curve reaches the highest of them.
       average_precision: 'rank' or 'trapezoid', see `metrics_from_ranks`.
-      block_size: queries per block. Memory holds this many rows of the distance matrix; the result
-        does not depend on it.
+      block_size: queries per block. Memory holds this many rows of the distance matrix; of a
+        gallery of more than 65,536 images, only a tile of 4 `block_size` x 4,096, so that it may
+        lie in a memory-mapped file. The result does not depend on it.
       normalise: divide every feature by its length first, see `unit`.
 
     Raises:
@@ -99,18 +111,25 @@ def evaluate(
     ranks = check_ranks(ranks)
     check_definition(average_precision)
     check_switch(normalise=normalise)
+    check_distance(distance)
+    check_positive(block_size=block_size)
     x, y = check_pair(query, gallery)
-    if normalise:
-        x, y = unit(x), unit(y)
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes((x.shape[0], y.shape[0]), related)
     check_valid(related.matches)
-    parts = blocks(x, y, distance=distance, block_size=block_size, progress=progress)
+    options: dict[str, Any] = {
+        'distance': distance,
+        'block_size': block_size,
+        'progress': progress,
+    }
+    if y.shape[0] > WIDE:
+        ranked = streamed_ranks(x, y, related, normalise=normalise, **options)
+    else:
+        if normalise:
+            x, y = unit(x), unit(y)
+        ranked = match_ranks(blocks(x, y, **options), related)
     return metrics_from_ranks(
-        match_ranks(parts, related),
-        related.matches,
-        ranks=ranks,
-        average_precision=average_precision,
+        ranked, related.matches, ranks=ranks, average_precision=average_precision
     )
 
 
@@ -138,6 +157,52 @@ def evaluate_distances(
     check_sizes(distances.shape, related)
     check_valid(related.matches)
     parts = row_blocks(distances, block_size=block_size, progress=progress)
+    return metrics_from_ranks(
+        match_ranks(parts, related),
+        related.matches,
+        ranks=ranks,
+        average_precision=average_precision,
+    )
+
+
+def evaluate_reranked(
+    query: Float[Array, 'q d'],
+    gallery: Float[Array, 'g d'],
+    query_ids: Labels,
+    gallery_ids: Labels,
+    query_cameras: Labels | None = None,
+    gallery_cameras: Labels | None = None,
+    *,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+    ranks: Sequence[int] = RANKS,
+    average_precision: AveragePrecision = 'rank',
+    block_size: int = BLOCK,
+    progress: bool = False,
+    on_device: bool | None = None,
+) -> Metrics:
+    """Computes CMC, mAP and mINP of the distances of `rerank`, without holding them.
+
+    The result is that of `evaluate_distances(rerank(...))`. Memory holds the neighbourhoods and
+    `block_size` rows of distances. Arguments and errors are those of the two functions.
+    """
+    ranks = check_ranks(ranks)
+    check_definition(average_precision)
+    related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
+    x, y = check_pair(query, gallery)
+    check_sizes((x.shape[0], y.shape[0]), related)
+    check_valid(related.matches)
+    parts = reranked_blocks(
+        x,
+        y,
+        k1=k1,
+        k2=k2,
+        lambda_value=lambda_value,
+        block_size=block_size,
+        progress=progress,
+        on_device=on_device,
+    )
     return metrics_from_ranks(
         match_ranks(parts, related),
         related.matches,

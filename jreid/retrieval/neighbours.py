@@ -111,7 +111,6 @@ class _Scan:
         padded[:rows, width] = np.einsum(
             'md,md->m', padded[:rows, :width], padded[:rows, :width], dtype=np.float64
         )
-        padded[rows:, width] = np.inf
         self.padded = padded
         self.score = np.empty((block_size, padded.shape[0]), np.float32)
         self.margin = _margin(width)
@@ -127,8 +126,10 @@ class _Scan:
         # The squared distance less the norm of x. Every block reuses the memory, since fresh pages
         # cost as much as half of the product.
         score = np.matmul(probe, self.padded.T, out=self.score[:n])
-        last = score[:, : self.rows].argmax(axis=1)
-        furthest = pair_distances(x, self.y, np.arange(n), last)
+        # Of a part of the columns, numpy would copy the whole block first.
+        score[:, self.rows :] = -np.inf
+        furthest = pair_distances(x, self.y, np.arange(n), score.argmax(axis=1))
+        score[:, self.rows :] = np.inf
         score = score.reshape(n, self.group, self.groups)
         minima = score.min(axis=1)
         limit = np.partition(minima, self.k - 1, axis=1)[:, self.k - 1] + self.margin * (

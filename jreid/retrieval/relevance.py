@@ -50,7 +50,7 @@ class Relevance:
         """Copies the distances `[b, g]` of queries `start ...`, infinite for left-out images."""
         hidden = np.array(block)
         stop = start + block.shape[0]
-        row, column = _entries(self.left_out_start, self.left_out, start, stop)
+        row, column = self.left_out_entries(start, stop)
         hidden[row, column] = np.inf
         if self.junk.size:
             hidden[:, self.junk] = np.inf
@@ -59,6 +59,10 @@ class Relevance:
     def entries(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns (query - start, gallery row) of the matches of queries `start ... stop - 1`."""
         return _entries(self.match_start, self.match, start, stop)
+
+    def left_out_entries(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (query - start, gallery row) of the images left out, but for junk."""
+        return _entries(self.left_out_start, self.left_out, start, stop)
 
 
 def _entries(

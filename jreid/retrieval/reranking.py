@@ -1,5 +1,6 @@
 """Re-ranking by k-reciprocal neighbourhoods and their Jaccard distance (Zhong et al. 2017)."""
 
+from collections.abc import Iterator
 from typing import get_args
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from jreid.retrieval.checks import Array, check_features, check_pair, check_positive, is_number
-from jreid.retrieval.distances import BLOCK, squared_distances
+from jreid.retrieval.distances import BLOCK, rows_at_once, squared_distances
 from jreid.retrieval.reciprocal import Form, encode, overlaps
 
 # Entries of the dense overlaps of one block of rows.
@@ -49,13 +50,40 @@ def rerank(
     Source: Zhong, Zheng, Cao, Li, "Re-ranking Person Re-identification with k-reciprocal Encoding",
     CVPR 2017.
     """
+    x, y = check_pair(query, gallery)
+    out = np.empty((x.shape[0], y.shape[0]), np.float32)
+    for start, block in reranked_blocks(
+        x,
+        y,
+        k1=k1,
+        k2=k2,
+        lambda_value=lambda_value,
+        block_size=block_size,
+        progress=progress,
+        on_device=on_device,
+    ):
+        out[start : start + block.shape[0]] = block
+    return out
+
+
+def reranked_blocks(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    k1: int,
+    k2: int,
+    lambda_value: float,
+    block_size: int,
+    progress: bool,
+    on_device: bool | None,
+) -> Iterator[tuple[int, Float[np.ndarray, 'b g']]]:
+    """Yields (first query, rows of `rerank`) for checked features; arguments are its own."""
     check_positive(k1=k1, k2=k2, block_size=block_size)
     if not is_number(lambda_value) or not 0 <= lambda_value <= 1:
         raise ValueError(
             f'lambda_value is {lambda_value!r}; expected a weight from 0 (Jaccard alone) to 1 (the'
             ' original distance alone)'
         )
-    x, y = check_pair(query, gallery)
     encoding, near = encode(
         np.concatenate([x, y]),
         k1=k1,
@@ -66,24 +94,25 @@ def rerank(
     )
     q, g = x.shape[0], y.shape[0]
     inverted = encoding[q:].tocsc()
-    scale = np.where(near.furthest > 0, near.furthest, 1)
-    out = np.empty((q, g), np.float32)
-    step = max(1, min(block_size, _DENSE // g))
+    weight = lambda_value / np.where(near.furthest > 0, near.furthest, 1)
+    # Distances of many rows at a time, since each block converts the whole gallery; overlaps of
+    # few, since they are dense and in float64.
+    step, few = rows_at_once(block_size, g), max(1, min(block_size, _DENSE // g))
     for start in tqdm(
         range(0, q, step), desc='re-ranking', unit='block', disable=None if progress else True
     ):
-        stop = min(start + step, q)
-        minima = overlaps(encoding[start:stop], inverted)
-        minima /= 2 - minima
-        minima *= lambda_value - 1
-        minima += 1 - lambda_value
-        out[start:stop] = minima
-        out[start:stop] += squared_distances(x[start:stop], y) * (
-            lambda_value / scale[start:stop, None]
-        ).astype(np.float32)
-    # Overlaps of equal neighbourhoods round to a little above 1, and no distance is negative.
-    np.maximum(out, 0, out=out)
-    return out
+        block = squared_distances(x[start : start + step], y)
+        block *= weight[start : start + block.shape[0], None].astype(np.float32)
+        for first in range(0, block.shape[0], few):
+            part = block[first : first + few]
+            row = start + first
+            minima = overlaps(encoding[row : row + part.shape[0]], inverted)
+            minima /= 2 - minima
+            minima *= lambda_value - 1
+            minima += 1 - lambda_value
+            part += minima.astype(np.float32)
+        # Overlaps of equal neighbourhoods round to a little above 1, and no distance is negative.
+        yield start, np.maximum(block, 0, out=block)
 
 
 def jaccard(

@@ -31,6 +31,7 @@ MATRIX = {'distances': retrieval.pairwise(X, Y)}
 FUNCTIONS = {
     'evaluate': SIDES | LABELS,
     'evaluate_distances': MATRIX | LABELS,
+    'evaluate_reranked': SIDES | LABELS | {'k1': 3, 'k2': 2},
     'jaccard': {'features': X, 'k1': 3, 'k2': 2},
     'nearest': {'x': X, 'y': Y, 'k': 2},
     'pairwise': SIDES,
@@ -196,7 +197,7 @@ def test_counts_below_one_or_not_whole(name, key, value):
         ),
         *(
             (name, {'on_device': 1}, 'on_device is 1; expected True or False')
-            for name in ('nearest', 'jaccard', 'rerank')
+            for name in ('nearest', 'jaccard', 'rerank', 'evaluate_reranked')
         ),
     ],
 )
