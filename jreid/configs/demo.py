@@ -86,6 +86,9 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
             'eps': 0.45,
             'estimate_statistics': True,
             'cluster_centring': 'camera',
+            # as measured in docs/results.md
+            'norm_affine': 'common',
+            'source_gradient': 'begun',
         },
         cluster_contrast={
             **_BASELINE,

@@ -6,13 +6,10 @@ Source: Ge, Zhu, Chen, Zhao & Li, NeurIPS 2020, arXiv:2006.02713. Equation numbe
 One bank holds a vector per source class and per target image. Before each epoch the target's
 vectors are clustered, and clusters count that two other radii confirm. An image is told from all
 source classes, clusters and single images: a class of the target is the mean of its vectors.
-Batch-norm statistics are kept per domain. There is no training on the source before.
-
-Differs from the authors' program: both losses have the gradient at the bank that the step began
-with. There the target's update of the bank comes before the gradient of the source's loss.
+Batch normalisation is per domain, statistics and parameters. There is no training on the source
+before.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -46,17 +43,21 @@ from jreid.methods.spcl_memory import hybrid, hybrid_contrast, move, self_paced
 from jreid.models.heads import POOLINGS, BNNeck
 from jreid.retrieval import jaccard
 
+SOURCE_NORMS = 'source_norms'
+"""The parameters of the source's batch norms; the others' names hold the target's."""
+
 
 class Network(nn.Module):
     """Backbone, pooling, neck, unit length."""
 
     backbone: nn.Module
     pooling: str
+    neck_bias: bool
 
     @nn.compact
     def __call__(self, images: Array, *, train: bool) -> Array:
         pooled = POOLINGS[self.pooling](self.backbone(images, train=train))
-        return unit(BNNeck(name='neck')(pooled, train))
+        return unit(BNNeck(self.neck_bias, name='neck')(pooled, train))
 
 
 def spcl(
@@ -75,8 +76,22 @@ def spcl(
     """
     check(problem, settings)
     s, classes = settings, problem.source_identities
-    network = Network(backbone, s.pooling)
-    embed = functools.partial(domains.inference, network)
+    apart = s.norm_affine == 'domain'
+    network = Network(backbone, s.pooling, neck_bias=apart)
+
+    def of(domain: str, params: Params) -> Params:
+        """Returns what the network has in a domain."""
+        if not apart or domain == TARGET:
+            return params
+        return domains.with_norm_parameters(params, params[SOURCE_NORMS])
+
+    def begin(params: Params, state: State) -> tuple[Params, State]:
+        """Lets the source's batch norms begin as the target's: these are what weights give."""
+        norms = domains.norm_parameters(params, state.statistics[TARGET])
+        return {**params, SOURCE_NORMS: jax.tree.map(jnp.copy, norms)}, state
+
+    def embed(params: Params, state: State, images: Array, domain: str) -> Array:
+        return domains.inference(network, of(domain, params), state, images, domain)
 
     def init(key: Array) -> tuple[Params, State]:
         params, state = domains.initial(network, key, problem.image_size)
@@ -90,7 +105,8 @@ def spcl(
             'camera': jnp.zeros(problem.target_images, jnp.int32),
             'limit': jnp.full((), -1, jnp.float32),
         }
-        return params, state._replace(memory=memory)
+        state = state._replace(memory=memory)
+        return begin(params, state) if apart else (params, state)
 
     def describe(params: Params, state: State, images: Array, domain: str) -> Mapping[str, Array]:
         return {'feature': embed(params, state, images, domain)}
@@ -102,7 +118,7 @@ def spcl(
         outputs = {}
         for domain in (SOURCE, TARGET):
             images = batch[domain]['image']
-            feature, state = domains.forward(network, params, state, images, domain)
+            feature, state = domains.forward(network, of(domain, params), state, images, domain)
             outputs[domain] = {'feature': feature}
         return outputs, state
 
@@ -114,15 +130,24 @@ def spcl(
         def contrast(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
             bank, label = state.memory['bank'], state.memory['label']
             feature, own = outputs[domain]['feature'], label[entry(batch, domain)]
-            return hybrid_contrast(feature, own, bank, label, temperature=s.temperature)
+            later = None
+            if domain == SOURCE and s.source_gradient == 'moved':
+                later = moved(bank, outputs, batch, (TARGET,))
+            return hybrid_contrast(
+                feature, own, bank, label, temperature=s.temperature, later=later
+            )
 
         return contrast
 
+    def moved(bank: Array, outputs: Outputs, batch: Batch, names: tuple[str, ...]) -> Array:
+        """Returns the bank after the update by these domains' images."""
+        features = jnp.concatenate([outputs[domain]['feature'] for domain in names])
+        entries = jnp.concatenate([entry(batch, domain) for domain in names])
+        return move(bank, jax.lax.stop_gradient(features), entries, momentum=s.momentum)
+
     def after_update(params: Params, state: State, outputs: Outputs, batch: Batch) -> State:
         del params
-        features = jnp.concatenate([outputs[d]['feature'] for d in (SOURCE, TARGET)])
-        entries = jnp.concatenate([entry(batch, d) for d in (SOURCE, TARGET)])
-        bank = move(state.memory['bank'], features, entries, momentum=s.momentum)
+        bank = moved(state.memory['bank'], outputs, batch, (SOURCE, TARGET))
         return state._replace(memory={**state.memory, 'bank': bank})
 
     sizes = s.identities_per_batch, s.images_per_identity
@@ -145,6 +170,7 @@ def spcl(
         refresh_every=1,
         report_as='adapted',
         adapt_statistics=s.estimate_statistics,
+        start=begin if apart else None,
     )
     return Method(
         name='spcl',

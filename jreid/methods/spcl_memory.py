@@ -13,7 +13,13 @@ from jreid.methods.contract import TARGET, Array, Stream
 
 
 def hybrid_contrast(
-    features: Array, own: Array, bank: Array, label: Array, *, temperature: float
+    features: Array,
+    own: Array,
+    bank: Array,
+    label: Array,
+    *,
+    temperature: float,
+    later: Array | None = None,
 ) -> Array:
     """Computes the unified contrastive loss of Eq. 1, a scalar.
 
@@ -26,15 +32,23 @@ def hybrid_contrast(
       own: int [B], the classes of the samples.
       bank: [L, D].
       label: int [L], the class of each entry, in 0..L-1; a class may be empty.
+      later: [L, D], the bank that the gradient is taken with; None for `bank`.
     """
     entries, epsilon = len(bank), 1e-6
-    similarity = jnp.matmul(bank, features.T, precision=jax.lax.Precision.HIGHEST) / temperature
+    similarity = _products(bank, features) / temperature
+    if later is not None:
+        moved = _products(later, features) / temperature
+        similarity = moved + jax.lax.stop_gradient(similarity - moved)
     count = jax.ops.segment_sum(jnp.ones(entries), label, entries)[:, None]
     mean = jax.ops.segment_sum(similarity, label, entries) / jnp.maximum(count, 1)
     total = jax.nn.logsumexp(mean, axis=0, where=count > 0)
     chosen = mean[own, jnp.arange(len(own))]
     probability = jnp.exp(chosen - jnp.logaddexp(total, jnp.log(epsilon)))
     return -jnp.mean(jnp.log(probability + epsilon))
+
+
+def _products(bank: Array, features: Array) -> Array:
+    return jnp.matmul(bank, features.T, precision=jax.lax.Precision.HIGHEST)
 
 
 def move(bank: Array, features: Array, entries: Array, *, momentum: float) -> Array:

@@ -68,12 +68,14 @@ class GeM(nn.Module):
 
 class BNNeck(nn.Module):
     """Batch norm without a learned bias between the metric feature and the classifier's (Luo et
-    al. 2019, arXiv:1903.07071, Sec. 3.6).
+    al. 2019, arXiv:1903.07071, Sec. 3.6); with one for `use_bias`.
     """
+
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, features: Pooled, train: bool = False) -> Pooled:
-        return BatchNorm(use_bias=False, name='bn')(features, train)
+        return BatchNorm(use_bias=self.use_bias, name='bn')(features, train)
 
 
 class Classifier(nn.Module):

@@ -1,6 +1,6 @@
 """Runs networks whose batch-norm statistics are kept per domain (`State.statistics`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -88,6 +88,27 @@ def inference(
     """Returns the network's outputs with the running statistics of `domain`."""
     variables = {'params': params, 'batch_stats': state.statistics[domain]}
     return network.apply(variables, images, train=False, **options)
+
+
+def norm_parameters(params: Tree, statistics: Tree) -> Tree:
+    """Returns the part of the parameters that batch normalisation has, its scales and biases.
+
+    Args:
+      statistics: of the same network; they say which modules normalise.
+    """
+    if not all(isinstance(tree, Mapping) for tree in statistics.values()):
+        return params
+    return {name: norm_parameters(params[name], tree) for name, tree in statistics.items()}
+
+
+def with_norm_parameters(params: Tree, norms: Tree) -> Tree:
+    """Returns the parameters with those of `norm_parameters` in their places."""
+    return {
+        name: with_norm_parameters(leaf, norms[name])
+        if isinstance(leaf, Mapping) and name in norms
+        else norms.get(name, leaf)
+        for name, leaf in params.items()
+    }
 
 
 def batch_statistics(

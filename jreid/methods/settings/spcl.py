@@ -36,6 +36,12 @@ class Settings:
     k1: Size = 30
     k2: Size = 6
     min_samples: Size = 4
+    # 'domain': scales and biases of batch normalisation are the domain's own, as its statistics;
+    # 'common': both domains', and the neck has no bias
+    norm_affine: Literal['domain', 'common'] = 'domain'
+    # what the gradient of the source's loss sees; 'moved': the bank after the target's update, as
+    # in the authors' program; 'begun': the one before
+    source_gradient: Literal['moved', 'begun'] = 'moved'
     # estimate the target's batch-norm statistics before the bank is filled; the authors' program
     # takes those of the ImageNet weights
     estimate_statistics: bool = False

@@ -1,0 +1,45 @@
+"""Holds a system to what `scripts/parity` kept of its authors' program: starts it from the
+program's weights, and takes the program's steps.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from jreid.engine import state as states
+from jreid.engine import steps
+
+PLAIN = steps.Preparation(
+    (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), flip=False, pad=0, erase_probability=0.0
+)
+
+
+def part(kept: Mapping[str, np.ndarray], name: str) -> dict:
+    """The tree of the arrays `name/...`."""
+    flat = {tuple(key.split('/')[1:]): x for key, x in kept.items() if key.startswith(f'{name}/')}
+    return traverse_util.unflatten_dict(jax.tree.map(jnp.array, flat))
+
+
+def zeros(tree):
+    """Zeros like the shapes that `jax.eval_shape` gave: nothing is drawn, nothing compiles."""
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree)
+
+
+def steps_taken(phase, params, state, batches: Iterable[Mapping], total: int):
+    """Takes the steps of a phase.
+
+    Returns:
+      Name of a term -> its values in the steps, and the state after them.
+    """
+    optimizer = phase.optimizer(total)
+    step = steps.train_step(phase, optimizer, PLAIN, start=0, steps=total)
+    # A step donates its state, and leaves may be shared.
+    now, scalars = states.create(*jax.tree.map(jnp.array, (params, state)), optimizer), []
+    for batch in batches:
+        now, values = step.run(now, batch, jax.random.key(0))
+        scalars.append(step.scalars(values))
+    assert len(scalars) == total
+    return {name: np.array([x[name] for x in scalars]) for name in scalars[0]}, now
