@@ -1,0 +1,1 @@
+"""The stages of `scripts/device_check.py`, and what runs them."""

@@ -1,0 +1,177 @@
+"""A training step of the strong baseline, and the same step of ResNet-50 in PyTorch.
+
+What the benchmarks and the device check time. No config is read, so ml_collections is not needed.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jreid.engine import sharding, state, steps
+from jreid.losses import batch_hard_triplet, cross_entropy
+from jreid.methods.common import plans
+from jreid.methods.contract import Phase, State
+from jreid.models.backbones import build
+
+FLOPS_RESNET50 = 2 * 4.05e9
+"""Multiply-adds of a forward pass at 256x128 and last stride 1, times two; a training step takes
+three times as many.
+"""
+
+
+def system(module: Any, options: argparse.Namespace, *, augment: bool) -> Phase:
+    """Cross-entropy and triplet loss of the pooled map, as a phase."""
+
+    def forward(params, state, batch, context):
+        maps, moved = module.apply(
+            {'params': params['backbone'], **state.statistics},
+            batch['source']['image'],
+            train=True,
+            mutable=['batch_stats'],
+        )
+        features = jnp.mean(maps, axis=(1, 2))
+        out = {'feature': features, 'logits': features @ params['classifier']}
+        return {'source': out}, state._replace(statistics=dict(moved))
+
+    def classification(outputs, batch, state, context):
+        return cross_entropy(outputs['source']['logits'], batch['source']['identity'])
+
+    def triplet(outputs, batch, state, context):
+        identity = batch['source']['identity']
+        return batch_hard_triplet(outputs['source']['feature'], identity, margin=0.3)
+
+    return Phase(
+        name='source',
+        epochs=1,
+        streams={'source': plans.pxk('source', options.batch // 4, 4, augment=augment)},
+        forward=forward,
+        terms={'classification': classification, 'triplet': triplet},
+        optimizer=lambda steps: optax.adam(3e-4),
+    )
+
+
+def training(
+    options: argparse.Namespace, *, classes: int, augment: bool
+) -> tuple[Any, Callable[..., Any], steps.Preparation]:
+    """(state, jitted step, preparation) of the chosen backbone."""
+    module, record = build(
+        options.backbone, {}, compute_dtype=options.compute_dtype, remat=options.remat
+    )
+    variables = jax.jit(
+        lambda: module.init(jax.random.key(0), jnp.zeros((1, *options.size, 3)), train=False)
+    )()
+    classifier = jax.random.normal(jax.random.key(1), (record.features, classes)) * 0.01
+    params = {'backbone': variables['params'], 'classifier': classifier}
+    begun = State({'batch_stats': variables.get('batch_stats', {})}, {})
+    phase = system(module, options, augment=augment)
+    optimizer = phase.optimizer(1000)
+    prepared = steps.Preparation(
+        mean=tuple(m / 255 for m in record.mean), std=tuple(s / 255 for s in record.std)
+    )
+    mesh = sharding.make_mesh()
+    step = steps.train_step(
+        phase,
+        optimizer,
+        prepared,
+        start=0,
+        steps=1000,
+        parts=options.accumulate,
+        mesh=mesh,
+    )
+    return sharding.replicate(mesh, state.create(params, begun, optimizer)), step.run, prepared
+
+
+def torch_step(
+    images: np.ndarray, labels: np.ndarray, prepared: steps.Preparation, options: argparse.Namespace
+) -> tuple[Callable[[], None] | None, str]:
+    """(the same step in PyTorch, or None where it is not installed; what it is)."""
+    try:
+        import torch
+        from torch import nn
+        from torch.nn import functional
+    except ImportError:
+        return None, 'not run: PyTorch is not installed'
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, width: int, stride: int):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
+            self.conv2, self.bn2 = (
+                nn.Conv2d(width, width, 3, stride, 1, bias=False),
+                nn.BatchNorm2d(width),
+            )
+            self.conv3, self.bn3 = (
+                nn.Conv2d(width, 4 * width, 1, bias=False),
+                nn.BatchNorm2d(4 * width),
+            )
+            straight = stride == 1 and inputs == 4 * width
+            self.short = (
+                nn.Identity()
+                if straight
+                else nn.Sequential(
+                    nn.Conv2d(inputs, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width)
+                )
+            )
+
+        def forward(self, x):
+            y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+            y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
+            return functional.relu(self.bn3(self.conv3(y)) + self.short(x), inplace=True)
+
+    layers: list[Any] = [
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+    ]
+    inputs = 64
+    for stage, (count, stride) in enumerate(zip((3, 4, 6, 3), (1, 2, 2, 1), strict=True)):
+        for index in range(count):
+            layers.append(Block(inputs, 64 * 2**stage, stride if index == 0 else 1))
+            inputs = 256 * 2**stage
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    cuda, half = device.type == 'cuda', options.compute_dtype == 'bfloat16'
+    torch.manual_seed(0)
+    network, classifier = (
+        nn.Sequential(*layers).to(device, memory_format=torch.channels_last),
+        nn.Linear(2048, 751, bias=False).to(device),
+    )
+    optimizer = torch.optim.Adam([*network.parameters(), *classifier.parameters()], lr=3e-4)
+    mean, std = (
+        torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (prepared.mean, prepared.std)
+    )
+    pixels, target = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
+    same = target[:, None] == target[None, :]
+    other = ~torch.eye(len(target), dtype=torch.bool, device=device)
+
+    def run() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            x = ((pixels.permute(0, 3, 1, 2) / 255 - mean) / std).contiguous(
+                memory_format=torch.channels_last
+            )
+            features = network(x).mean((2, 3))
+        features = features.float()
+        loss = functional.cross_entropy(classifier(features), target)
+        distances = (
+            torch.cdist(features, features, compute_mode='donot_use_mm_for_euclid_dist')
+            if not cuda
+            else torch.cdist(features, features)
+        ).clamp_min(1e-6)
+        farthest = torch.where(same & other, distances, -torch.inf).amax(1)
+        closest = torch.where(~same, distances, torch.inf).amin(1)
+        loss = loss + functional.relu(farthest - closest + 0.3).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        float(loss.detach())
+
+    threads = f'{torch.get_num_threads()} threads' if not cuda else torch.cuda.get_device_name()
+    return (
+        run,
+        f'PyTorch {torch.__version__}, channels-last{", AMP bfloat16" if half else ""}, {threads}',
+    )

@@ -1,0 +1,151 @@
+"""The runner of `scripts/device_check.py`: records, resumption, limits, and the table.
+
+The stages themselves are run by `python scripts/device_check.py --platform=cpu --small`.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+ABOUT = {'commit': 'abc', 'small': True}
+TELL = 'import json, os; f = open(os.environ["DEVICE_ROWS"], "a");'
+
+
+@pytest.fixture
+def runner(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'scripts')
+    from device import runner
+
+    return runner
+
+
+@pytest.fixture
+def stage(runner):
+    """Makes a stage of a line of Python, in an interpreter that starts quickly."""
+
+    def make(name, code, limit=20.0):
+        return runner.Stage(name, [sys.executable, '-S', '-E', '-c', code], limit)
+
+    return make
+
+
+def told(**row):
+    return f'{TELL} print({json.dumps(row)!r}, file=f, flush=True)'
+
+
+def test_records_are_appended_and_a_stage_with_one_is_passed_over(runner, stage, tmp_path):
+    results, said = tmp_path / 'found.jsonl', []
+    good = stage('good', told(what='speed', value=12.5, passed=None))
+    wrong = stage('wrong', told(what='digits', value=0.5, passed=False))
+    options = {'about': ABOUT, 'total': 60, 'say': said.append}
+    first = runner.run([good, wrong], results, **options)
+    assert [r['status'] for r in first] == ['passed', 'failed']
+    assert first[0]['rows'] == [{'what': 'speed', 'value': 12.5, 'passed': None}]
+    assert first[1]['message'] == 'not as expected: digits'
+    assert runner.read(results) == first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['found.jsonl', 'found.log']
+
+    results.write_text(results.read_text() + '{"stage": "torn')
+    other = stage('other', 'pass')
+    second = runner.run([good, wrong, other], results, **options)
+    assert second[:2] == first
+    assert [r['stage'] for r in runner.read(results)] == ['good', 'wrong', 'other']
+    assert 'good: has a record, passed' in said
+
+    again = runner.run([good, wrong], results, again=['wrong'], **options)
+    assert [r['stage'] for r in runner.read(results)] == ['good', 'wrong', 'other', 'wrong']
+    assert again[0] == first[0]
+    # of another commit, nothing counts
+    runner.run([good], results, about=ABOUT | {'commit': 'abd'}, total=60, say=said.append)
+    assert len(runner.read(results)) == 5
+
+
+def test_stage_that_hangs_is_ended_with_what_it_started_and_keeps_its_rows(runner, stage, tmp_path):
+    child = tmp_path / 'child'
+    hangs = (
+        f'{told(what="first", value=1, passed=True)}; import subprocess, sys, time;'
+        f' p = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]);'
+        f' open({str(child)!r}, "w").write(str(p.pid)); time.sleep(60)'
+    )
+    begun = time.monotonic()
+    (record,) = runner.run(
+        [stage('hangs', hangs, 1.0)], tmp_path / 'r.jsonl', about={}, total=60, say=str
+    )
+    assert time.monotonic() - begun < 20
+    assert record['status'] == 'time limit'
+    assert [row['what'] for row in record['rows']] == ['first']
+    number = int(child.read_text())
+    for _ in range(100):  # until init has collected it
+        state = pathlib.Path(f'/proc/{number}/stat')
+        if not state.exists() or state.read_text().split()[2] == 'Z':
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail(f'process {number} is alive')
+
+
+def test_what_cannot_run_and_what_breaks_is_said(runner, stage, tmp_path):
+    stages = [
+        stage(
+            'lacking',
+            f'{TELL} print(\'{{"skipped": "no PyTorch"}}\', file=f); f.close(); os._exit(3)',
+        ),
+        stage('broken', 'raise ValueError("what happened")'),
+    ]
+    records = runner.run(stages, tmp_path / 'r.jsonl', about={}, total=60, say=str)
+    assert [(r['status'], r['message']) for r in records] == [
+        ('skipped', 'no PyTorch'),
+        ('error', 'exit status 1: ValueError: what happened'),
+    ]
+
+
+def test_no_stage_begins_after_the_total(runner, stage, tmp_path):
+    results, said = tmp_path / 'r.jsonl', []
+    assert runner.run([stage('late', 'pass')], results, about={}, total=1, say=said.append) == []
+    assert said == ['late: not begun, the 1 s are over']
+    assert not results.exists()
+
+
+def test_table_has_a_row_per_figure(runner):
+    records = [
+        {
+            'stage': 'one',
+            'status': 'failed',
+            'seconds': 1.5,
+            'message': 'not as expected: b',
+            'rows': [
+                {'what': 'a', 'value': 1234.5678, 'passed': None, 'note': 'x | y'},
+                {'what': 'b', 'value': 0.123456, 'passed': False},
+                {'what': 'c', 'value': 'text', 'passed': True},
+            ],
+        },
+        {'stage': 'two', 'status': 'skipped', 'seconds': 0.1, 'message': 'no GPU', 'rows': []},
+    ]
+    assert runner.table(records).splitlines()[2:] == [
+        '| one (1.5 s) | a | 1235 |  | x / y |',
+        '| one (1.5 s) | b | 0.1235 | **no** |  |',
+        '| one (1.5 s) | c | text | yes |  |',
+        '| two (0.1 s) | skipped | | | no GPU |',
+    ]
+
+
+def test_stages_are_functions_and_their_limits_are_those_of_a_short_lease(monkeypatch):
+    """Read without JAX: the modules of the stages are parsed, not imported."""
+    import ast
+    import importlib.util
+
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    spec = importlib.util.spec_from_file_location('device_check', ROOT / 'scripts/device_check.py')
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    for module, function, seconds in script.STAGES.values():
+        tree = ast.parse((ROOT / f'scripts/device/{module}.py').read_text())
+        assert function in {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+        assert 0 < seconds <= 180
+    assert os.environ.get('JAX_PLATFORMS') == 'cpu'  # nothing was changed for the tests after it
