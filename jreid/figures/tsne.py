@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from jreid.figures.canvas import (
     new_figure,
     save,
 )
+from jreid.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,6 +87,7 @@ def plot_tsne(
     count: int = 1000,
     seed: int = 0,
     title: str = '',
+    points_file: PathLike | None = None,
 ) -> pathlib.Path:
     """Draws both domains in one t-SNE, coloured by domain and, in a second panel, by label.
 
@@ -97,6 +100,8 @@ def plot_tsne(
       source_labels, target_labels: one label per point.
       count: points to draw, half of them from each domain. With labels, whole identities are drawn,
         so that clusters stay complete.
+      points_file: a CSV file for what was drawn: `domain` ('source' or 'target'), the `row` among
+        its features, `label` ('' for none) and the coordinates `x` and `y`.
 
     Raises:
       ValueError: an empty domain, features of different widths, or another number of labels than
@@ -138,6 +143,8 @@ def plot_tsne(
         np.concatenate([x[r] for x, r in zip(domains, rows, strict=True)]), seed=seed
     )
     parts = [points[: len(rows[0])], points[len(rows[0]) :]]
+    if points_file is not None:
+        _write_points(points_file, parts, rows, labels)
 
     labelled = next((domain for domain in (1, 0) if labels[domain] is not None), None)
     figure = new_figure(4.9 if labelled is not None else 7.0)
@@ -186,6 +193,22 @@ def plot_tsne(
     if title:
         figure.suptitle(title.replace('$', r'\$'), fontsize=13)
     return save(figure, path)
+
+
+def _write_points(
+    path: PathLike,
+    parts: Sequence[np.ndarray],
+    rows: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray | None],
+) -> None:
+    lines = ['domain,row,label,x,y']
+    for name, at, row, label in zip(('source', 'target'), parts, rows, labels, strict=True):
+        known = np.full(len(row), -1) if label is None else label[row]
+        lines += [
+            f'{name},{i},{"" if of < 0 else of},{x:.3f},{y:.3f}'
+            for i, of, (x, y) in zip(row.tolist(), known.tolist(), at.tolist(), strict=True)
+        ]
+    write_text(pathlib.Path(path), '\n'.join([*lines, '']))
 
 
 def _subsample(

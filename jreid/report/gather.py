@@ -1,6 +1,7 @@
 """Reads a run's folder into plain values for a page."""
 
 import base64
+import csv
 import io
 import json
 import logging
@@ -22,7 +23,7 @@ from jreid.run.summary import TITLES
 
 log = logging.getLogger('jreid')
 
-__all__ = ['differing', 'history', 'predicted', 'read_labels', 'run', 'sweep']
+__all__ = ['differing', 'history', 'points', 'predicted', 'read_labels', 'run', 'sweep']
 
 
 def run(
@@ -67,6 +68,7 @@ def run(
         record for record in records(folder / 'metrics.jsonl') if record.get('kind') == 'refresh'
     ]
     true = summary.get('identities_true')
+    plane = points(folder / 'figures' / 'tsne.csv')
     return {
         'name': folder.name,
         'title': (
@@ -97,7 +99,9 @@ def run(
             chosen(sweep(path), path, refreshes, true)
             for path in sorted((folder / 'labels').glob('niec_*.csv'))
         ],
-        'tsne': whole(folder / 'figures' / 'tsne.png') if ranking is not None else None,
+        'points': plane,
+        # of a run from before the points were kept
+        'tsne': whole(folder / 'figures' / 'tsne.png') if ranking and not plane else None,
         'ranked': (
             ranked(ranking, number, queries=queries, top=top) if ranking is not None else None
         ),
@@ -166,6 +170,30 @@ def predicted(row: str, role: str, metrics: Mapping[str, Any]) -> dict[str, Any]
         'body': body,
         'last': last,
     }
+
+
+def points(path: pathlib.Path) -> dict[str, list[Any]] | None:
+    """Reads the points of t-SNE as columns: domain, row, label (None for none), x and y.
+
+    Returns None where the file is missing.
+
+    Raises:
+      ValueError: the file holds no points.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            rows = list(csv.DictReader(file))
+        return {
+            'domain': [row['domain'] for row in rows],
+            'row': [int(row['row']) for row in rows],
+            'label': [int(row['label']) if row['label'] else None for row in rows],
+            'x': [float(row['x']) for row in rows],
+            'y': [float(row['y']) for row in rows],
+        }
+    except (KeyError, ValueError, TypeError) as error:
+        raise ValueError(f'{path}: {error!r}; expected the points that a run wrote') from error
 
 
 def sweep(path: pathlib.Path) -> dict[str, Any]:

@@ -241,18 +241,20 @@ function sweeps() {
 function features() {
   return chosen(
     'features',
-    runs.filter((run) => run.tsne),
+    runs.filter((run) => run.points || run.tsne),
     (run) =>
-      h(
-        'figure',
-        {},
-        h('figcaption', {}, 'Features of both domains, t-SNE'),
-        h('img', {
-          class: 'whole',
-          src: `data:${data.media};base64,${run.tsne}`,
-          alt: 'points of the source and of the target, in two dimensions',
-        }),
-      ),
+      run.points
+        ? plane(run.points)
+        : h(
+            'figure',
+            {},
+            h('figcaption', {}, 'Features, t-SNE'),
+            h('img', {
+              class: 'whole',
+              src: `data:${data.media};base64,${run.tsne}`,
+              alt: 'points of the source and of the target, in two dimensions',
+            }),
+          ),
   );
 }
 

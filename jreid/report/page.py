@@ -11,7 +11,7 @@ POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
     " base-uri 'none'; form-action 'none'"
 )
-SCRIPTS = ('charts.js', 'tables.js', 'numbers.js', 'images.js', 'page.js')
+SCRIPTS = ('charts.js', 'points.js', 'tables.js', 'numbers.js', 'images.js', 'page.js')
 """Scripts of the page; the last one puts the sections together."""
 NO_SCRIPT = (
     'This page draws its tables and figures with the script that it holds; switch JavaScript on for'

@@ -230,6 +230,7 @@ def draw(
         target_labels=labels[1],
         count=tsne_images,
         seed=seed,
+        points_file=folder / 'tsne.csv',
     )
     log.info('figures in %s', folder)
 

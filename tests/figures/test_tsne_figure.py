@@ -6,6 +6,7 @@ from PIL import Image
 
 from jreid.figures import plot_tsne, tsne_coordinates
 from jreid.figures.tsne import _subsample
+from jreid.report import gather
 
 
 def clusters(
@@ -130,3 +131,19 @@ def test_refused_domains(tmp_path, source, target, options, message):
     with pytest.raises(ValueError, match=message):
         plot_tsne(tmp_path / 'tsne.png', source, target, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_points_are_kept_with_their_labels(tmp_path):
+    (x, labels), (y, _) = clusters(4, 5), clusters(3, 4, seed=1)
+    file = tmp_path / 'tsne.csv'
+    plot_tsne(tmp_path / 'tsne.png', x, y, source_labels=labels, points_file=file)
+    kept = gather.points(file)
+    assert kept['domain'] == ['source'] * 20 + ['target'] * 12
+    assert kept['row'] == [*range(20), *range(12)]
+    assert kept['label'] == [*labels.tolist(), *[None] * 12]
+    at = np.stack([kept['x'], kept['y']], axis=1)
+    np.testing.assert_allclose(at, tsne_coordinates(np.concatenate([x, y])), atol=1e-3)
+    assert gather.points(tmp_path / 'none.csv') is None
+    file.write_text('domain,row,label,x\nsource,0,1,2\n')
+    with pytest.raises(ValueError, match="tsne.csv: KeyError.'y'.; expected the points"):
+        gather.points(file)

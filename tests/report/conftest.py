@@ -39,6 +39,12 @@ def write_run(folder, images, *, seed, rate):
     (folder / 'labels').mkdir(parents=True)
     (folder / 'figures').mkdir()
     Image.new('RGB', (1200, 800), 'white').save(folder / 'figures' / 'tsne.png')
+    if not seed:  # the other run is of before the points were kept
+        lines = [f'source,{i},{i % 4},{i % 4}.5,{i}.25' for i in range(12)]
+        lines += [f'target,{i},{i % 3 or ""},{-(i % 3)}.5,{i}.75' for i in range(9)]
+        (folder / 'figures' / 'tsne.csv').write_text(
+            '\n'.join(['domain,row,label,x,y', *lines, ''])
+        )
     kept.save(folder)
     ranks = {
         'rank1': 95.0,

@@ -135,3 +135,32 @@ def test_run_clusters_and_config_are_chosen(page):
 def test_console_is_silent_and_nothing_was_asked_for(page):
     assert page.console == []
     assert all(url.startswith(('file:', 'data:', 'about:')) for url in page.requests), page.requests
+
+
+def test_points_of_a_label_are_picked_out(page):
+    drawn = "[...document.querySelectorAll('#features .plot path')]"
+    assert page.run(f'{drawn}.length') == 12 + 9
+    put = (
+        "{{ const x = document.querySelector('#features {}'); x.value = '{}';"
+        " for (const kind of ['input', 'change']) x.dispatchEvent(new Event(kind)); }}"
+    )
+    told = "document.querySelector('#features [role=status]').textContent"
+    page.run(put.format('input', '2'))
+    assert page.run(told) == 'target, label 2, image 3 of its training split; 3 shown'
+    strong = f"{drawn}.filter((x) => x.getAttribute('opacity') === '1').length"
+    assert page.run(strong) == 3
+    page.run(put.format('input', '7'))
+    assert page.run(told) == 'no point of the target has this label'
+    assert page.run(strong) == 0
+    page.run(put.format('input', ''))
+    assert page.run(f"new Set({drawn}.map((x) => x.getAttribute('fill'))).size") == 2
+    # two labels of the target, and the grey of all others
+    page.run(put.format('select:last-of-type', 'label'))
+    # The pointer on the first point of the source picks its identity.
+    page.run(
+        f'{{ const box = {drawn}[0].getBoundingClientRect();'
+        f" {drawn}[0].dispatchEvent(new PointerEvent('pointermove', {{bubbles: true,"
+        ' clientX: box.x + box.width / 2, clientY: box.y + box.height / 2})); }'
+    )
+    assert page.run(told) == 'source, label 0, image 1 of its training split; 3 shown'
+    assert page.run(strong) == 3

@@ -57,7 +57,8 @@ def test_words_of_charts_have_their_size_on_a_phone(page, address):
     page.open(address)
     settle(page)
     sizes = page.run(
-        "[...document.querySelectorAll('.plot > svg')].filter((x) => x.checkVisibility())"
+        "[...document.querySelectorAll('.plot > svg')].filter((x) => x.checkVisibility()"
+        " && x.querySelector('text'))"
         '.map((x) => [x.getBoundingClientRect().width / x.viewBox.baseVal.width,'
         " parseFloat(getComputedStyle(x.querySelector('text')).fontSize)])"
     )
@@ -199,7 +200,9 @@ def test_cameras_scores_purity_and_facts_are_told(page):
     facts = page.run("document.querySelectorAll('#summary table')[1].innerText")
     for words in ('2026-11-27T10:24:12', 'jreid train --config=demo', '0.1.0', '0123abc'):
         assert words in facts
+    put(page, '#features select', 1)
     assert page.run("document.querySelector('#features img').naturalWidth") == 900
+    put(page, '#features select', 0)
 
 
 def test_what_differs_between_runs_comes_first(page):
