@@ -19,8 +19,9 @@ PLAIN = steps.Preparation(
 
 def part(kept: Mapping[str, np.ndarray], name: str) -> dict:
     """The tree of the arrays `name/...`."""
-    flat = {tuple(key.split('/')[1:]): x for key, x in kept.items() if key.startswith(f'{name}/')}
-    return traverse_util.unflatten_dict(jax.tree.map(jnp.array, flat))
+    start = f'{name}/'
+    flat = {key[len(start) :]: jnp.array(x) for key, x in kept.items() if key.startswith(start)}
+    return traverse_util.unflatten_dict(flat, sep='/')
 
 
 def zeros(tree):
@@ -28,14 +29,26 @@ def zeros(tree):
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree)
 
 
-def steps_taken(phase, params, state, batches: Iterable[Mapping], total: int):
+class Mirroring:
+    """Prepares the views of a batch in turn: the images, their mirror images."""
+
+    def __init__(self):
+        self.mirrored = False
+
+    def random(self, key, images):
+        images = PLAIN.fixed(images)
+        self.mirrored = not self.mirrored
+        return images if self.mirrored else images[:, :, ::-1]
+
+
+def steps_taken(phase, params, state, batches: Iterable[Mapping], total: int, *, preparation=PLAIN):
     """Takes the steps of a phase.
 
     Returns:
       Name of a term -> its values in the steps, and the state after them.
     """
     optimizer = phase.optimizer(total)
-    step = steps.train_step(phase, optimizer, PLAIN, start=0, steps=total)
+    step = steps.train_step(phase, optimizer, preparation, start=0, steps=total)
     # A step donates its state, and leaves may be shared.
     now, scalars = states.create(*jax.tree.map(jnp.array, (params, state)), optimizer), []
     for batch in batches:
