@@ -13,7 +13,13 @@ squared error, `jnp.mean(jnp.square(x - y))`, and have no function here. Its Eq.
 """
 
 from jreid.losses.arrays import masked_mean
-from jreid.losses.assignment import student_t_assignment, symmetric_kl
+from jreid.losses.assignment import (
+    mean_assignment,
+    rank_profile,
+    sharpened_assignment,
+    student_t_assignment,
+    symmetric_kl,
+)
 from jreid.losses.classification import (
     attribute_attention,
     binary_cross_entropy,
@@ -42,9 +48,12 @@ __all__ = [
     'linear_mmd',
     'listed_triplet',
     'masked_mean',
+    'mean_assignment',
     'pair_contrastive',
+    'rank_profile',
     'rbf_mmd',
     'reversal_schedule',
+    'sharpened_assignment',
     'soft_batch_hard_triplet',
     'soft_cross_entropy',
     'student_t_assignment',

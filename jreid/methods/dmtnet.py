@@ -34,10 +34,14 @@ from jreid.losses import (
     batch_hard_triplet,
     cross_entropy,
     linear_mmd,
+    mean_assignment,
+    rank_profile,
     rbf_mmd,
+    sharpened_assignment,
     student_t_assignment,
     symmetric_kl,
 )
+from jreid.losses.distances import cross_squared, safe_sqrt
 from jreid.methods.common import domains, niec, plans
 from jreid.methods.common.grouping import centred
 from jreid.methods.common.optimizers import Optimizer
@@ -237,9 +241,8 @@ def adaptation_terms(settings: Settings) -> dict[str, Term]:
         return s.weight_mmd * jnp.sum(jnp.stack(losses))
 
     def kl(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
-        features = [outputs[name][s.cluster_feature] for name in ('source', 'target')]
-        first, second = (mean_assignment(f, state.memory, s.alpha) for f in features)
-        return s.weight_kl * symmetric_kl(first, second)
+        source, target = (outputs[name][s.cluster_feature] for name in ('source', 'target'))
+        return s.weight_kl * assignment_divergence(source, target, state.memory, s)
 
     terms: dict[str, Term] = {}
     if s.target_classification:
@@ -248,16 +251,30 @@ def adaptation_terms(settings: Settings) -> dict[str, Term]:
     return {**terms, 'kl': kl} if s.weight_kl else terms
 
 
-def mean_assignment(features: Array, memory: Tree, alpha: float) -> Array:
-    """Returns the log of the mean Student-t assignment of features to the clusters, [largest].
+def assignment_divergence(source: Array, target: Array, memory: Tree, settings: Settings) -> Array:
+    """Computes L_KL (Eq. 9 and 10) in the form that `kl_form` names.
 
     Args:
-      features: [n, d].
+      source, target: features [n, d] and [m, d].
       memory: `centroids` [largest, d] and `valid` bool [largest].
-      alpha: degrees of freedom.
     """
-    log_q = student_t_assignment(features, memory['centroids'], alpha=alpha, where=memory['valid'])
-    return jax.nn.logsumexp(log_q, axis=0) - jnp.log(len(features))
+    centroids, valid = memory['centroids'], memory['valid']
+    scale: Array | float = 1.0
+    if settings.kl_scale:
+        known = jnp.where(valid[:, None], centroids, 0)
+        squared = cross_squared(jnp.concatenate([source, target]), known)
+        nearest = jnp.min(squared, axis=1, where=valid, initial=jnp.inf)
+        length = settings.kl_scale * jax.lax.stop_gradient(safe_sqrt(jnp.mean(nearest)))
+        scale = jnp.where(length > 0, length, 1)
+    first, second = (
+        student_t_assignment(f, centroids, alpha=settings.alpha, scale=scale, where=valid)
+        for f in (source, target)
+    )
+    if settings.kl_form == 'sharpened':
+        goal = jax.lax.stop_gradient(sharpened_assignment(second))
+        return jnp.mean(symmetric_kl(goal, second))
+    summary = mean_assignment if settings.kl_form == 'domains' else rank_profile
+    return symmetric_kl(summary(first), summary(second))
 
 
 def _source_accuracy(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:

@@ -163,7 +163,7 @@ def _step_two(network: Network, settings: Settings, optimizer: Optimizer) -> Pha
         name='adapt',
         epochs=epochs,
         streams={'target': plans.plain(TARGET, settings.batch)},
-        forward=_forward_target(network, settings.frozen_statistics),
+        forward=_forward_target(network, settings),
         terms=routed_terms(TARGET, losses, settings),
         metrics=_metrics(TARGET, losses),
         optimizer=dataclasses.replace(optimizer, learning_rate=settings.adapt_learning_rate),
@@ -189,8 +189,9 @@ def _forward_source(network: Network, only: str) -> Forward:
     return forward
 
 
-def _forward_target(network: Network, frozen_statistics: str) -> Forward:
+def _forward_target(network: Network, settings: Settings) -> Forward:
     """Makes the pass of step II, in which the identity branch stands still."""
+    s = settings
 
     def forward(
         params: Params, state: State, batch: Batch, context: Context
@@ -198,11 +199,13 @@ def _forward_target(network: Network, frozen_statistics: str) -> Forward:
         del context
         images = batch['target']['image']
         frozen = domains.inference(
-            network, params, state, images, frozen_statistics, only='identity_branch'
+            network, params, state, images, s.frozen_statistics, only='identity_branch'
         )
-        out, state = domains.forward(
-            network, params, state, images, TARGET, only='attribute_branch'
-        )
+        branch = {'only': 'attribute_branch'}
+        if s.adapt_batch_norm == 'fixed':
+            out = domains.inference(network, params, state, images, TARGET, **branch)
+        else:
+            out, state = domains.forward(network, params, state, images, TARGET, **branch)
         return {'target': {**frozen, **out}}, state
 
     return forward
@@ -213,15 +216,18 @@ def routed_terms(stream: str, losses: tuple[str, ...], settings: Settings) -> di
 
     Args:
       stream: 'source', whose attribute labels are the batch's, or 'target', whose soft labels the
-        state's memory keeps. No loss on labels looks at an image with NaN among its labels.
+        state's memory keeps or the outputs give (`adapt_labels`). No loss on labels looks at an
+        image with NaN among its labels.
       losses: those of `LOSSES` that the phase has. Eq. 7 without the IIA is Eq. 2.
       settings: weights lambda 1 and 2, `weight_reconstruction` and `weight_transfer`.
     """
     s = settings
 
-    def labels(batch: Batch, state: State) -> Array:
+    def labels(outputs: Outputs, batch: Batch, state: State) -> Array:
         if stream == SOURCE:
             return batch[SOURCE]['attributes']
+        if s.adapt_labels == 'anew':
+            return jax.lax.stop_gradient(jax.nn.sigmoid(outputs[stream]['attributes']))
         return state.memory['soft_labels'][batch[stream]['row']]
 
     def identity(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
@@ -231,12 +237,12 @@ def routed_terms(stream: str, losses: tuple[str, ...], settings: Settings) -> di
         out, fixed = outputs[stream], jax.lax.stop_gradient(outputs[stream])
         reconstruction = _mean_square(out['reconstruction'], fixed['identity_branch'])
         transfer = _mean_square(out['code'], fixed['attributes'])
-        supervised = _attribute_loss(out['code'], labels(batch, state))
+        supervised = _attribute_loss(out['code'], labels(outputs, batch, state))
         return supervised + s.weight_reconstruction * reconstruction + s.weight_transfer * transfer
 
     def attributes(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
         out, fixed = outputs[stream], jax.lax.stop_gradient(outputs[stream])
-        loss = _attribute_loss(out['attributes'], labels(batch, state))
+        loss = _attribute_loss(out['attributes'], labels(outputs, batch, state))
         if 'iia' in losses:
             loss += s.weight_transfer * _mean_square(fixed['code'], out['attributes'])
         return loss

@@ -121,6 +121,31 @@ def _listed(name, hand, **options):
     )
 
 
+def _summary(name, hand, loss, check):
+    """A summary of two sets of probabilities, compared by the symmetric KL.
+
+    By hand: of (1/4, 3/4) and (9/10, 1/10), against (1/2, 1/2).
+    """
+
+    def compared(a, b):
+        a, b = (loss(jax.nn.log_softmax(jnp.asarray(x, jnp.float32))) for x in (a, b))
+        return losses.symmetric_kl(a, b)
+
+    return Case(
+        name,
+        compared,
+        lambda a, b: reference.symmetric_kl(check(a), check(b)),
+        (LOGITS, OTHER_LOGITS[:5]),
+        ('a', 'b'),
+        (
+            (np.log([[1, 3], [9, 1]]).astype(np.float32), np.zeros((1, 2), np.float32)),
+            sum((p - 1 / 2) * log(p / (1 / 2)) for p in hand),
+        ),
+        floats=(0, 1),
+        nothing=((LOGITS[:0], LOGITS[:0]),),
+    )
+
+
 _LINE_SOURCE = (
     np.array([[0.0], [1.0], [3.0], [2.5]], np.float32),
     np.array([0, 0, 1, -1], np.int32),
@@ -306,6 +331,45 @@ CASES = [
         floats=(0, 1),
         unseen=((1, 1), (1, 4)),
         rowwise=True,
+    ),
+    Case(
+        'student_t_assignment-scaled',
+        lambda f, mu: losses.student_t_assignment(f, mu, scale=2.0, alpha=3.0),
+        partial(reference.student_t, scale=2.0, alpha=3.0),
+        (E, G),
+        ('a', ''),
+        # Squared distances 12 and 36 are 3 and 9 of squared length 4: (1 + 1)^-2 and (1 + 3)^-2.
+        (
+            (0 * _ONE, np.sqrt([[12], [36]]).astype(np.float32)),
+            [[log(4 / 5), log(1 / 5)]],
+        ),
+        floats=(0, 1),
+        rowwise=True,
+    ),
+    Case(
+        'sharpened_assignment',
+        lambda x: losses.sharpened_assignment(jax.nn.log_softmax(jnp.asarray(x, jnp.float32))),
+        reference.sharpened,
+        (LOGITS,),
+        ('a',),
+        # q = (1/4, 3/4) and (3/4, 1/4): both classes hold 1, so p ~ (1/16, 9/16).
+        (
+            (np.log([[1.0, 3.0], [3.0, 1.0]]).astype(np.float32),),
+            np.log([[1 / 10, 9 / 10], [9 / 10, 1 / 10]]),
+        ),
+        rowwise=True,
+    ),
+    _summary(
+        'mean_assignment',
+        ((1 / 4 + 9 / 10) / 2, (3 / 4 + 1 / 10) / 2),
+        losses.mean_assignment,
+        reference.mean_assignment,
+    ),
+    _summary(
+        'rank_profile',
+        ((3 / 4 + 9 / 10) / 2, (1 / 4 + 1 / 10) / 2),
+        losses.rank_profile,
+        reference.rank_profile,
     ),
     _listed('listed_triplet', ((1.5 + 1 - 1) + (1.5 + 4 - 1) + 0) / 3),
     _listed(

@@ -134,11 +134,26 @@ def rbf_mmd(x, y, bandwidths=None, unbiased=False):
     return within(x) + within(y) - 2 * mean_or_zero([k(a, b) for a in x for b in y])
 
 
-def student_t(f, mu, where=None, alpha=1.0):
-    logits = -(alpha + 1) / 2 * np.log(1 + cdist(f, mu) ** 2 / alpha)
+def student_t(f, mu, where=None, alpha=1.0, scale=1.0):
+    logits = -(alpha + 1) / 2 * np.log(1 + cdist(f / scale, mu / scale) ** 2 / alpha)
     if where is not None:
         logits[:, ~where] = -np.inf
     return log_softmax(logits, axis=1)
+
+
+def sharpened(logits):
+    q = np.exp(log_softmax(logits, axis=1))
+    weights = [[value**2 / sum(q[:, c]) for c, value in enumerate(row)] for row in q]
+    return np.log([[value / sum(row) for value in row] for row in weights])
+
+
+def mean_assignment(logits):
+    q = np.exp(log_softmax(logits, axis=1))
+    return np.log(q.mean(0)) if len(q) else np.zeros(q.shape[1])
+
+
+def rank_profile(logits):
+    return mean_assignment([sorted(row, reverse=True) for row in logits] if len(logits) else logits)
 
 
 def symmetric_kl(a, b):

@@ -60,6 +60,13 @@ class Settings(niec.Settings):
     weight_kl: Weight = 0.1
     # 'linear': difference of means; 'rbf': the multi-bandwidth kernel
     mmd: Literal['linear', 'rbf'] = 'linear'
+    # what L_KL compares; 'domains': the domains' mean assignments to the clusters, as in the paper;
+    # 'profiles': how sure the domains' assignments are, by rank and not by cluster; 'sharpened':
+    # each target image's assignment with DEC's target of it
+    kl_form: Literal['domains', 'profiles', 'sharpened'] = 'domains'
+    # length that distances to the clusters are measured in, as a multiple of the batch's root mean
+    # squared distance to the nearest cluster; 0: length 1 whatever the features, as in the paper
+    kl_scale: Weight = 0.0
     alpha: float = 1.0  # degrees of freedom of the Student-t assignment
     # 'split': statistics per domain; 'joint': common ones. The paper leaves it open
     batch_norm: Literal['split', 'joint'] = 'split'

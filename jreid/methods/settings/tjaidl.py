@@ -36,6 +36,12 @@ class Settings:
     # batch-norm statistics that the frozen model sees target images with (soft labels, identity
     # feature)
     frozen_statistics: Literal['source', 'target'] = 'source'
+    # step II's soft labels; 'fixed': of the model as it left step I; 'anew': of each batch as the
+    # attribute branch sees it now, so that Eq. 2 keeps it where it is and Eq. 4 alone moves it
+    adapt_labels: Literal['fixed', 'anew'] = 'fixed'
+    # batch normalisation in step II; 'batch': each batch's statistics, and their moving average in
+    # the end; 'fixed': the statistics that step II begins with
+    adapt_batch_norm: Literal['batch', 'fixed'] = 'batch'
 
 
 def check(problem: 'Problem', settings: Settings) -> None:
