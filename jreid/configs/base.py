@@ -138,3 +138,24 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     for options in (data.source_options, data.target_options, model.options):
         options.unlock()
     return config
+
+
+def alone(variant: str, target: str, **own: Any) -> ConfigDict:
+    """Returns the base config for one set, as the target of no source.
+
+    Cluster-Contrast and SpCL have the settings of their authors' programs but for one that neither
+    has: features are grouped less the mean of their camera, and Cluster-Contrast's eps is 0.5 with
+    it, chosen on WARD and PKU-Reid (docs/systems/cluster_contrast.md).
+
+    Args:
+      own: the set's other values of Cluster-Contrast's settings.
+    """
+    config = get_config(
+        variant,
+        cluster_contrast={'cluster_centring': 'camera', 'eps': 0.5, **own},
+        spcl={'cluster_centring': 'camera'},
+    )
+    config.data.source, config.data.target = 'none', target
+    # 256 images on 4 GPUs
+    config.train.batch_norm_groups = 4
+    return config

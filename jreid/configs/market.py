@@ -13,9 +13,5 @@ from jreid.configs import base
 
 
 def get_config(variant: str = 'cluster-contrast') -> ConfigDict:
-    """Returns the base config for this set, as the target of no source."""
-    config = base.get_config(variant)
-    config.data.source, config.data.target = 'none', 'market1501'
-    # 256 images on 4 GPUs
-    config.train.batch_norm_groups = 4
-    return config
+    """Returns the config of an unsupervised run on this set, see `base.alone`."""
+    return base.alone(variant, 'market1501')

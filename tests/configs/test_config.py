@@ -12,7 +12,7 @@ import jax
 import pytest
 
 from jreid import methods
-from jreid.configs import base, demo, pku2ward, variants
+from jreid.configs import base, demo, duke, market, msmt17, pku2ward, variants
 from jreid.engine import feeds, steps
 from jreid.methods.contract import Problem
 from jreid.methods.mtdnet_network import FORMS
@@ -329,3 +329,15 @@ def test_options_of_a_config_file_reach_the_backbone():
     assert jax.eval_shape(
         lambda v: module.apply(v, jax.numpy.zeros((1, 16, 16, 3)), train=False), variables
     ).shape == (1, 4, 4, 8)
+
+
+@pytest.mark.parametrize(
+    ('module', 'target', 'steps'),
+    [(market, 'market1501', 200), (duke, 'dukemtmc', 200), (msmt17, 'msmt17', 400)],
+)
+def test_sets_alone_are_grouped_less_the_mean_of_their_camera(module, target, steps):
+    made = module.get_config()
+    assert (made.data.source, made.data.target) == ('none', target)
+    assert (made.method.contrast_steps, made.method.source_epochs) == (steps, 0)
+    assert (made.method.cluster_centring, made.method.eps) == ('camera', 0.5)
+    assert module.get_config('spcl').method.cluster_centring == 'camera'
