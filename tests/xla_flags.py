@@ -18,7 +18,8 @@ def quick_to_compile() -> str:
     """Returns the value of `XLA_FLAGS`: those of `QUICK` that the installed jaxlib has.
 
     A flag that XLA does not know ends the process, and flags come and go between the versions of
-    jaxlib that are supported.
+    jaxlib that are supported. A flag's name stands between zeros there, as a C string; the names of
+    flags that are gone stay in the description of XLA's options.
     """
     folder = pathlib.Path(importlib.util.find_spec('jaxlib').origin).parent
     known = set()
@@ -27,5 +28,5 @@ def quick_to_compile() -> str:
             library.open('rb') as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
         ):
-            known |= {name for name in QUICK if text.find(name.encode()) >= 0}
+            known |= {name for name in QUICK if text.find(f'\0{name}\0'.encode()) >= 0}
     return ' '.join(f'--{name}={value}' for name, value in QUICK.items() if name in known)

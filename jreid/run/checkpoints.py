@@ -13,6 +13,7 @@ import errno
 import json
 import logging
 import pathlib
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -132,8 +133,7 @@ class Checkpoints:
             items = ocp.args.Composite(
                 tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta)
             )
-            self._manager.save(number, args=items, metrics=metrics, force=True)
-            self._manager.wait_until_finished()
+            self._write(number, items, metrics)
         except (OSError, ValueError) as error:
             full = (
                 getattr(error, 'errno', None) == errno.ENOSPC
@@ -146,6 +146,22 @@ class Checkpoints:
                 f'checkpoint {number} could not be written to {self.folder}: {cause}; intact'
                 f' checkpoints: {kept}'
             ) from error
+
+    def _write(self, number: int, items: Any, metrics: dict[str, float] | None) -> None:
+        """Writes a checkpoint and waits until it is whole.
+
+        The threads of a save that a full disk has ended may still write into the folder that the
+        next save of this number clears, which then cannot make it anew. They end soon.
+        """
+        for tries_left in (3, 2, 1, 0):
+            try:
+                self._manager.save(number, args=items, metrics=metrics, force=True)
+                break
+            except FileExistsError:
+                if not tries_left:
+                    raise
+                time.sleep(0.2)
+        self._manager.wait_until_finished()
 
     def restore(self, template: Any, *, number: int | None = None) -> Restored | None:
         """Reads the latest readable checkpoint, or the one of `number`; None where there is none.

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import types
 
 import jax
 import jax.numpy as jnp
@@ -242,6 +243,31 @@ def test_full_disk_is_told_with_the_checkpoints_that_are_intact(tmp_path, monkey
     checkpoints.save(3, tree(3), {'position': 3})  # somebody made room
     assert checkpoints.numbers() == [2, 3]
     same(restored(checkpoints), 3)
+
+
+@pytest.mark.parametrize('refusals', [3, 4])
+def test_save_waits_for_the_threads_of_one_that_failed(refusals, tmp_path, monkeypatch):
+    """They write into the folder that it has just cleared."""
+    checkpoints = fill(tmp_path, [1], keep=2)
+    original, left, waited = checkpoints._manager.save, refusals, []
+
+    def save(*arguments, **options):
+        nonlocal left
+        if left:
+            left -= 1
+            raise FileExistsError(errno.EEXIST, 'File exists', '2.orbax-checkpoint-tmp')
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(checkpoints._manager, 'save', save)
+    own = types.SimpleNamespace(sleep=waited.append)  # Orbax's threads sleep too
+    monkeypatch.setattr('jreid.run.checkpoints.time', own)
+    if refusals > 3:
+        with pytest.raises(CheckpointError, match=r'File exists.*intact checkpoints: 1$'):
+            checkpoints.save(2, tree(2), {'position': 2})
+        return
+    checkpoints.save(2, tree(2), {'position': 2})
+    same(restored(checkpoints), 2)
+    assert waited == [0.2] * 3
 
 
 LIMITED = """
