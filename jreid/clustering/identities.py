@@ -54,6 +54,7 @@ class Estimate(NamedTuple):
       source_labels: [n source] the source's labels as 0..S-1, clusters of the same numbering.
       total: number of clusters, source identities and target identities together.
       inertia: of the final clustering.
+      density: the most clusters that DBSCAN finds in the target, the third witness; 0 without.
     """
 
     count: int  # type: ignore[assignment]  # hides tuple.count, which has no use here
@@ -63,6 +64,7 @@ class Estimate(NamedTuple):
     source_labels: Int[np.ndarray, ' m'] = np.zeros(0, np.int32)
     total: int = 0
     inertia: float = float('nan')
+    density: int = 0
 
 
 def estimate_identities(
@@ -194,7 +196,7 @@ def estimate_identities(
             tolerance=tolerance,
             initial=cluster_means(np.asarray(target), found.labels, found.count),
         )
-        return final._replace(curve=curve)
+        return final._replace(curve=curve, density=found.density)
     folds = probe_identities(split_key, identities, probe_fraction, probe_splits)
     features = jnp.concatenate([jnp.asarray(source, jnp.float32), jnp.asarray(target, jnp.float32)])
     size = images if silhouette_sample is None else min(silhouette_sample, images)

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jreid.figures.canvas import BLACK, BLUE, GREEN, VERMILLION, PathLike, dress, new_figure, save
+from jreid.figures.canvas import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILLION,
+    PathLike,
+    dress,
+    new_figure,
+    save,
+)
 
 
 def plot_niec(
@@ -19,6 +29,7 @@ def plot_niec(
     *,
     neighbourhood: ArrayLike | None = None,
     near_best: int | None = None,
+    densest: int | None = None,
     chosen: int,
     source_identities: int,
     true: int | None = None,
@@ -32,6 +43,7 @@ def plot_niec(
       neighbourhood: [n], the silhouette by the distance of neighbourhoods, of that rule.
       near_best: the total that this score names, the least that is near its best, which is marked
         instead of the best; None for the best.
+      densest: the total that DBSCAN's most clusters name, the third witness; None without.
       chosen: C*, a total. The upper axis shows the estimate of the target, C* - source_identities.
       true: the real number of target identities, marked as known to the evaluation only.
 
@@ -102,6 +114,9 @@ def plot_niec(
         )
     estimate = f'C* = {chosen}: {chosen - source_identities} target identities'
     lines.append(left.axvline(chosen, color=BLACK, linewidth=1.8, label=estimate))
+    if densest is not None:
+        most = f"DBSCAN's most clusters: C = {densest}"
+        lines.append(left.axvline(densest, color=GREY, linestyle='-.', linewidth=1.5, label=most))
     if true is not None:
         truth = f'truth, for evaluation only: {true} target identities'
         lines.append(

@@ -200,9 +200,9 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
     """Reads a sweep of the number of identities.
 
     Returns:
-      name, its scores by ascending total, `near_best`, the total that the witness of the
-      neighbourhoods names, and `chosen` and `source`, C* and the source's identities, as far as
-      the file has them.
+      name, its scores by ascending total, `near_best` and `densest`, the totals that the
+      witnesses of the neighbourhoods and of DBSCAN name, and `chosen` and `source`, C* and the
+      source's identities, as far as the file has them.
 
     Raises:
       ValueError: the file is not a sweep.
@@ -218,7 +218,7 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
                 columns[name] = np.atleast_1d(values[name]).astype(np.float64)
         told: dict[str, Any] = {
             name: int(np.atleast_1d(values[name])[0])
-            for name in ('chosen', 'source', 'near_best')
+            for name in ('chosen', 'source', 'near_best', 'densest')
             if name in (values.dtype.names or ())
         }
     except (ValueError, IndexError, TypeError, StopIteration) as error:

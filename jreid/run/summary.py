@@ -251,6 +251,7 @@ def _draw_sweep(
         columns['silhouette'],
         neighbourhood=columns.get('neighbourhood'),
         near_best=int(columns['near_best'][0]) if 'near_best' in columns else None,
+        densest=int(columns['densest'][0]) if 'densest' in columns else None,
         chosen=int(columns['chosen'][0]),
         source_identities=source_identities,
         true=identities_true,

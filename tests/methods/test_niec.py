@@ -44,7 +44,7 @@ def test_witnesses_see_cameras():
 @pytest.mark.parametrize(
     ('rule', 'scores'),
     [
-        ('witnesses', {'silhouette', 'neighbourhood', 'near_best'}),
+        ('witnesses', {'silhouette', 'neighbourhood', 'near_best', 'densest'}),
         ('mean', {'accuracy', 'silhouette'}),
     ],
 )
@@ -58,6 +58,9 @@ def test_a_table_has_the_scores_of_its_rule_and_the_choice(rule, scores):
     if rule == 'witnesses':
         near = table['neighbourhood'] >= 0.95 * table['neighbourhood'].max()
         assert set(table['near_best'].tolist()) == {table['total'][near].min()}
+        assert set(table['densest'].tolist()) == {10 + found.density}
+        named = (table['total'][table['silhouette'].argmax()], table['near_best'][0])
+        assert found.total == sorted((*named, table['densest'][0]))[1]
     assert len({len(column) for column in table.values()}) == 1
 
 

@@ -72,8 +72,8 @@ def starts(
 
 def table(estimated: Estimate) -> Mapping[str, Mapping[str, np.ndarray]]:
     """Returns the sweep as `Refreshed.tables`: the scores that its rule has and, in each row, C*,
-    the source's identities, which every total counts too, and the total that the witness of the
-    neighbourhoods names.
+    the source's identities, which every total counts too, and the totals that the witnesses of the
+    neighbourhoods and of the density (DBSCAN) name.
     """
     columns = {
         name: np.asarray(column)
@@ -85,4 +85,5 @@ def table(estimated: Estimate) -> Mapping[str, Mapping[str, np.ndarray]]:
     if 'neighbourhood' in columns:
         named = columns['total'][least_near_best(columns['neighbourhood'])]
         columns['near_best'] = np.full(len(columns['total']), named)
+        columns['densest'] = columns['source'] + estimated.density
     return {'niec': columns}
