@@ -1,12 +1,10 @@
 """k-means and constrained k-means, one compiled program for both and for every k up to k_max."""
 
-import functools
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from jreid.clustering.checks import (
@@ -17,26 +15,11 @@ from jreid.clustering.checks import (
     check_samples,
     check_tolerance,
 )
-from jreid.clustering.seeding import given_starts, seed
-from jreid.clustering.tiles import inertia, merge_nearest, sum_by_label
+from jreid.clustering.iterations import KMeans, iterate
+from jreid.clustering.seeding import given_starts
+from jreid.clustering.shards import Axes, over_rows, total
 
 Count = int | np.integer | Int[Array | np.ndarray, '']
-
-
-class KMeans(NamedTuple):
-    """A clustering.
-
-    Attributes:
-      centroids: [k_max, d]; rows from k on are 0.
-      labels: [n], -1 where masked.
-      inertia: sum of squared distances to the assigned centroids.
-      iterations: number of Lloyd iterations of the best restart.
-    """
-
-    centroids: Float[Array, 'k d']
-    labels: Int[Array, ' n']
-    inertia: Float[Array, '']
-    iterations: Int[Array, '']
 
 
 def kmeans(
@@ -49,6 +32,7 @@ def kmeans(
     tolerance: float | int | Float[Array, ''] = 1e-4,
     where: Bool[Array | np.ndarray, ' n'] | None = None,
     k_max: int | None = None,
+    mesh: Mesh | None = None,
 ) -> KMeans:
     """Clusters samples by k-means, with the least inertia of `n_init` restarts.
 
@@ -64,6 +48,9 @@ def kmeans(
         variance of a feature. With 0, stop when no label changes.
       where: samples to cluster; the others get label -1.
       k_max: static number of rows of `centroids`, by default k.
+      mesh: devices to split the samples over, in any number of processes that all have all of x.
+        Labels, seeds and iterations are those of one device, but for near ties: sums are added in
+        another order. Per iteration the devices add up k x (d + 1) numbers.
 
     Raises:
       ValueError: k out of range, x not finite, or k traced without k_max.
@@ -82,6 +69,7 @@ def kmeans(
         tolerance=tolerance,
         where=where,
         k_max=k_max,
+        mesh=mesh,
     )
 
 
@@ -97,6 +85,7 @@ def constrained_kmeans(
     where: Bool[Array | np.ndarray, ' n'] | None = None,
     k_max: int | None = None,
     initial: Float[Array | np.ndarray, 'm w'] | None = None,
+    mesh: Mesh | None = None,
 ) -> KMeans:
     """Clusters samples by k-means while labelled samples stay in the cluster of their class.
 
@@ -144,7 +133,8 @@ def constrained_kmeans(
             )
         k_max = int(k)
     _check(x, given, where, k, k_max)
-    return _fit(
+    fit = _fit if mesh is None else over_rows(_run, mesh, 'x given where', 'labels')
+    return fit(
         key,
         x,
         given,
@@ -194,8 +184,7 @@ def _finite(x: Float[Array, 'n d'], where: Bool[Array, ' n']) -> Bool[Array, '']
     return jnp.isfinite(jnp.where(where[:, None], x, 0)).all()
 
 
-@functools.partial(jax.jit, static_argnames='k_max')
-def _fit(
+def _run(
     key: Array,
     x: Float[Array, 'n d'],
     given: Int[Array, ' n'],
@@ -208,24 +197,26 @@ def _fit(
     started: Bool[Array, ' k'],
     *,
     k_max: int,
+    axes: Axes = None,
 ) -> KMeans:
     """Runs the restarts one after the other and returns the one of least inertia.
 
     The data are centred first, since the expanded square of a distance loses digits far from 0.
     """
     weight = where.astype(x.dtype)
-    total = jnp.maximum(weight.sum(), 1)
     x = jnp.where(where[:, None], x, 0)
-    mean = x.sum(0) / total
+    count, mean = total((weight.sum(), x.sum(0)), axes)
+    count = jnp.maximum(count, 1)
+    mean = mean / count
     x = jnp.where(where[:, None], x - mean, 0)
-    limit = tolerance * jnp.square(x).sum() / (total * x.shape[1])
+    limit = tolerance * total(jnp.square(x).sum(), axes) / (count * x.shape[1])
     given = jnp.where(where & (given < k), given, -1)
     start = jnp.where(started[:, None], start - mean, 0)
 
     def restart(i: Array, best: KMeans) -> KMeans:
         restart_key = jax.random.fold_in(key, i)
-        result = _lloyd(
-            restart_key, x, given, where, k, max_iterations, limit, start, started, k_max
+        result = iterate(
+            restart_key, x, given, where, k, max_iterations, limit, start, started, k_max, axes
         )
         better = (result.inertia < best.inertia) | (i == 0)
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), result, best)
@@ -241,142 +232,4 @@ def _fit(
     return result._replace(centroids=jnp.where(valid[:, None], result.centroids + mean, 0))
 
 
-class _State(NamedTuple):
-    """The state of Lloyd's iterations.
-
-    Attributes:
-      own: [n] squared distance to the assigned centroid.
-      second: [n] lower bound on the squared distance to any other centroid.
-      moved: [k] clusters whose members changed.
-      shift: squared shift of all centroids.
-    """
-
-    centroids: Array
-    label: Array
-    own: Array
-    second: Array
-    moved: Array
-    shift: Array
-    iteration: Array
-
-
-def _lloyd(
-    key: Array,
-    x: Float[Array, 'n d'],
-    given: Int[Array, ' n'],
-    where: Bool[Array, ' n'],
-    k: Int[Array, ''],
-    max_iterations: Int[Array, ''],
-    limit: Float[Array, ''],
-    begin: Float[Array, 'k d'],
-    begun: Bool[Array, ' k'],
-    k_max: int,
-) -> KMeans:
-    """Runs one restart, comparing free samples only with centroids that can have come nearer."""
-    valid = jnp.arange(k_max) < k
-    labelled = given >= 0
-    free = where & ~labelled
-    ones = where.astype(x.dtype)
-    class_size = jax.ops.segment_sum(
-        labelled.astype(x.dtype), jnp.where(labelled, given, k_max), k_max
-    )
-    means = sum_by_label(x, given, k_max) / jnp.maximum(class_size, 1)[:, None]
-    means = jnp.where(begun[:, None], begin, means)
-    centroids, own, label, second = seed(key, x, free, means, (class_size > 0) | begun, valid)
-    label = jnp.where(labelled, given, jnp.where(where, label, -1))
-
-    def body(state: _State) -> _State:
-        state = _fill_empty(state, x, free, valid)
-        size = jax.ops.segment_sum(ones, jnp.where(state.label < 0, k_max, state.label), k_max)
-        update = state.moved & (size > 0)
-        centroids = jnp.where(
-            update[:, None],
-            sum_by_label(x, state.label, k_max) / jnp.maximum(size, 1)[:, None],
-            state.centroids,
-        )
-        own, label, second = _assign(x, centroids, free, valid, state)
-        changed = label != state.label
-        moved = jnp.zeros(k_max, bool).at[jnp.where(changed, label, k_max)].set(True, mode='drop')
-        moved = moved.at[jnp.where(changed, state.label, k_max)].set(True, mode='drop')
-        return _State(
-            centroids,
-            label,
-            own,
-            second,
-            moved,
-            jnp.square(centroids - state.centroids).sum(),
-            state.iteration + 1,
-        )
-
-    def unfinished(state: _State) -> Array:
-        return (state.iteration < max_iterations) & state.moved.any() & (state.shift > limit)
-
-    start = _State(
-        centroids, label, own, second, valid, jnp.full((), jnp.inf, x.dtype), jnp.int32(0)
-    )
-    end = lax.while_loop(unfinished, body, start)
-    return KMeans(end.centroids, end.label, inertia(x, end.centroids, end.label), end.iteration)
-
-
-def _assign(
-    x: Float[Array, 'n d'],
-    centroids: Float[Array, 'k d'],
-    free: Bool[Array, ' n'],
-    valid: Bool[Array, ' k'],
-    state: _State,
-) -> tuple[Array, Array, Array]:
-    """Finds the exact nearest centroid of every free sample with few comparisons.
-
-    A centroid that did not move keeps its distance and was no nearer than the assigned one. A
-    sample therefore needs only the moved centroids, unless its assigned centroid moved away beyond
-    the bound `second` on the others. Then it needs all of them. If most clusters moved, all
-    centroids are compared at once.
-    """
-    moving = state.moved & valid
-    partial = 2 * moving.sum() < valid.sum()
-    own_moved = moving[jnp.maximum(state.label, 0)]
-    best = jnp.where(own_moved, jnp.inf, state.own)
-    best, label, second = merge_nearest(
-        x, centroids, free & partial, moving, best, state.label, state.second
-    )
-    unsure = free & (~partial | (own_moved & (best > second)))
-    best = jnp.where(unsure, jnp.inf, best)
-    second = jnp.where(unsure, jnp.inf, second)
-    return merge_nearest(x, centroids, unsure, valid, best, label, second)
-
-
-def _fill_empty(
-    state: _State, x: Float[Array, 'n d'], free: Bool[Array, ' n'], valid: Bool[Array, ' k']
-) -> _State:
-    """Moves the free samples that are farthest from their centroids to the empty clusters."""
-    clusters = valid.shape[0]
-    size = (
-        jnp.zeros(clusters, jnp.int32)
-        .at[jnp.where(state.label < 0, clusters, state.label)]
-        .add(1, mode='drop')
-    )
-    empty = valid & (size == 0)
-
-    def fill(state: _State) -> _State:
-        # A smaller distance is the rounding error of a duplicate of the centroid, which would leave
-        # the new cluster again.
-        far = jnp.where(free & (state.own > 1e-6 * jnp.square(x).sum(1)), state.own, -1)
-        order = jnp.argsort(-far)
-        rank = jnp.arange(min(clusters, x.shape[0]))
-        donor = order[: rank.shape[0]]
-        target = jnp.nonzero(empty, size=rank.shape[0], fill_value=clusters)[0]
-        use = (target < clusters) & (far[donor] > 0)
-        row = jnp.where(use, donor, x.shape[0])
-        moved = (
-            state.moved.at[jnp.where(use, state.label[donor], clusters)]
-            .set(True, mode='drop')
-            .at[jnp.where(use, target, clusters)]
-            .set(True, mode='drop')
-        )
-        second = state.second.at[row].min(state.own[donor], mode='drop')
-        label = state.label.at[row].set(target.astype(jnp.int32), mode='drop')
-        return state._replace(
-            label=label, own=state.own.at[row].set(0, mode='drop'), second=second, moved=moved
-        )
-
-    return lax.cond(empty.any(), fill, lambda state: state, state)
+_fit = jax.jit(_run, static_argnames=('k_max', 'axes'))

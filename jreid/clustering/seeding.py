@@ -9,12 +9,13 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jreid.clustering.checks import check_samples
+from jreid.clustering.shards import Axes, columns_at, rows_at, total, whole
 from jreid.clustering.tiles import compact, merge_nearest, squared_distances
 
 # Number of seeds so far, centroids, nearest, label, second.
 _Batch = tuple[Array, Array, Array, Array, Array]
-# The same, with the mask of untried candidates in the second place.
-_Draws = tuple[Array, Array, Array, Array, Array, Array]
+# The same, with the mask of untried candidates and their D^2 in the second and third place.
+_Draws = tuple[Array, Array, Array, Array, Array, Array, Array]
 
 
 def seed(
@@ -24,6 +25,7 @@ def seed(
     centroids: Float[Array, 'k d'],
     known: Bool[Array, ' k'],
     valid: Bool[Array, ' k'],
+    axes: Axes = None,
 ) -> tuple[Float[Array, 'k d'], Float[Array, ' n'], Int[Array, ' n'], Float[Array, ' n']]:
     """Seeds the clusters that are valid and not known, by greedy k-means++ on the free samples.
 
@@ -32,6 +34,9 @@ def seed(
     current D^2, so that the data are read once per batch. A later seed accepts a candidate with
     probability (current D^2) / (D^2 at the draw). This is rejection sampling, so the draws have the
     distribution of the sequential method.
+
+    With `axes`, the samples are those of one device. The draws are of the gathered D^2, so that the
+    number of devices does not change them.
 
     Returns:
       The centroids. For every free sample: the squared distance to its nearest centroid, the number
@@ -43,9 +48,10 @@ def seed(
     trials = 2 + int(math.log(clusters))
     pool = 8 * trials
     first_key, key = jax.random.split(key)
-    first = sample(first_key, free.astype(x.dtype), 1)[0]
+    all_free = whole(free, axes).astype(x.dtype)
+    first = sample(first_key, all_free, 1)
     start = ~known.any()
-    centroids = jnp.where(start, centroids.at[0].set(x[first]), centroids)
+    centroids = jnp.where(start, centroids.at[0].set(rows_at(x, first, axes)[0]), centroids)
     known = jnp.where(start, jnp.arange(clusters) == 0, known)
     infinite, no_label = jnp.full(n, jnp.inf, x.dtype), jnp.zeros(n, jnp.int32)
     nearest, label, second = merge_nearest(x, centroids, free, known, infinite, no_label, infinite)
@@ -55,25 +61,26 @@ def seed(
     def batch(state: _Batch) -> _Batch:
         done, centroids, nearest, label, second = state
         draw_key, keep_key = jax.random.split(jax.random.fold_in(key, done))
-        candidates = sample(
-            draw_key, jnp.where(nearest.sum() > 0, nearest, free.astype(x.dtype)), pool
-        )
-        distances = squared_distances(x[candidates], x)
-        limit = jax.random.uniform(keep_key, (pool,), x.dtype) * nearest[candidates]
+        everywhere = whole(nearest, axes)
+        candidates = sample(draw_key, jnp.where(everywhere.sum() > 0, everywhere, all_free), pool)
+        rows = rows_at(x, candidates, axes)
+        distances = squared_distances(rows, x)
+        between = columns_at(distances, candidates, axes)
+        limit = jax.random.uniform(keep_key, (pool,), x.dtype) * everywhere[candidates]
 
-        def accepted(untried: Array, nearest: Array) -> Array:
-            return untried & (limit <= nearest[candidates])
+        def accepted(untried: Array, theirs: Array) -> Array:
+            return untried & (limit <= theirs)
 
         def unfinished(inner: _Draws) -> Array:
-            done, untried, _, nearest, _, _ = inner
+            done, untried, theirs, *_ = inner
             full = untried.all()
-            return (done < count) & (full | (accepted(untried, nearest).sum() >= trials))
+            return (done < count) & (full | (accepted(untried, theirs).sum() >= trials))
 
         def pick(inner: _Draws) -> _Draws:
-            done, untried, centroids, nearest, label, second = inner
-            tried = jnp.nonzero(accepted(untried, nearest), size=trials, fill_value=0)[0]
+            done, untried, theirs, centroids, nearest, label, second = inner
+            tried = jnp.nonzero(accepted(untried, theirs), size=trials, fill_value=0)[0]
             after = jnp.minimum(distances[tried], nearest)
-            chosen = tried[jnp.argmin(after.sum(1))]
+            chosen = tried[jnp.argmin(total(after.sum(1), axes))]
             distance, slot = distances[chosen], slots[done]
             second = jnp.minimum(second, jnp.maximum(nearest, distance))
             label = jnp.where(distance < nearest, slot, label)
@@ -81,14 +88,16 @@ def seed(
             return (
                 done + 1,
                 untried.at[tried].set(False),
-                centroids.at[slot].set(x[candidates[chosen]]),
+                jnp.minimum(theirs, between[chosen]),
+                centroids.at[slot].set(rows[chosen]),
                 nearest,
                 label,
                 second,
             )
 
-        done, _, centroids, nearest, label, second = lax.while_loop(
-            unfinished, pick, (done, jnp.ones(pool, bool), centroids, nearest, label, second)
+        untried, theirs = jnp.ones(pool, bool), everywhere[candidates]
+        done, _, _, centroids, nearest, label, second = lax.while_loop(
+            unfinished, pick, (done, untried, theirs, centroids, nearest, label, second)
         )
         return done, centroids, nearest, label, second
 

@@ -163,6 +163,7 @@ def test_counts_below_one_or_not_whole(name, key, value):
         ('kmeans', {'where': ['a'] * 12}, r'where is <U1 \(12,\); expected bool'),
         ('kmeans', {'where': np.ones(11, bool)}, r'where is bool \(11,\)'),
         ('kmeans', {'where': np.ones(12)}, r'where is float.. \(12,\); expected bool'),
+        ('kmeans', {'mesh': 8}, r'mesh is 8; expected a jax.sharding.Mesh, such as jax.make_mesh'),
         ('dbscan', {'eps': np.nan}, 'eps is nan'),
         ('dbscan', {'eps': 0}, 'eps is 0'),
         ('dbscan', {'eps': 'a'}, "eps is 'a'"),

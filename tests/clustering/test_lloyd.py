@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans as SklearnKMeans
 
-from jreid.clustering import constrained_kmeans, kmeans, lloyd
+from jreid.clustering import constrained_kmeans, iterations, kmeans, lloyd
 from jreid.clustering.tiles import one_hot_sum, sum_by_label
 
 N, D, K_MAX = 300, 5, 24
@@ -170,13 +170,13 @@ def test_an_empty_cluster_takes_the_farthest_sample():
         'shift': jnp.zeros(()),
         'iteration': jnp.int32(1),
     }
-    state = lloyd._State(
+    state = iterations.State(
         jnp.asarray([[0.0], [4.0], [100.0]]),
         jnp.asarray([0, 0, 1, 1]),
         jnp.asarray([0, 0.01, 1.0, 25.0]),
         **known,
     )
-    fill_empty = jax.jit(lloyd._fill_empty)
+    fill_empty = jax.jit(iterations.fill_empty)
     after = fill_empty(state, x, jnp.ones(4, bool), jnp.ones(3, bool))
     assert after.label.tolist() == [0, 0, 1, 2]
     assert after.moved.tolist() == [False, True, True]
