@@ -12,8 +12,6 @@ without features of the source.
 
 Differs from the paper: DBSCAN sees k-reciprocal neighbours alone (all other pairs have the greatest
 Jaccard distance), or the nearest `neighbours` images.
-Differs from the authors' program, whose settings the variant ssg-2019 has, in the triplet loss: an
-image is compared with its farthest positive, there with every later one of its group.
 Differs from the paper where `cluster_centring` is 'camera': features are grouped less the mean of
 their camera.
 """
@@ -27,7 +25,6 @@ import numpy as np
 from flax import linen as nn
 from scipy.sparse import csr_matrix
 
-from jreid.losses import batch_hard_triplet
 from jreid.losses.distances import unit
 from jreid.methods import ptl
 from jreid.methods.common import baseline, domains, grouping, plans
@@ -48,9 +45,9 @@ from jreid.methods.contract import (
     RefreshContext,
     Refreshed,
     State,
-    Term,
 )
 from jreid.methods.settings.ssg import Settings, check
+from jreid.methods.ssg_terms import group_terms
 
 log = logging.getLogger('jreid')
 
@@ -139,7 +136,11 @@ def _phases(network: nn.Module, settings: Settings) -> tuple[Phase, ...]:
             )
         },
         forward=_forward(network, settings.batch_norm),
-        terms=group_terms(settings.group_margin),
+        terms=group_terms(
+            PARTS,
+            margin=settings.group_margin,
+            group=settings.group_images if settings.group_triplets == 'group' else 0,
+        ),
         optimizer=Optimizer(
             settings.group_optimizer,
             settings.group_learning_rate,
@@ -167,22 +168,6 @@ def _forward(network: nn.Module, batch_norm: str) -> Forward:
         return {'target': out}, state
 
     return forward
-
-
-def group_terms(margin: float) -> dict[str, Term]:
-    """Returns the triplet losses: of the joint embedding on the whole's clusters, and of each part.
-
-    An image that is noise for a part has the label -1 there.
-    """
-
-    def of(name: str, column: int) -> Term:
-        def triplet(outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
-            features, label = outputs['target'][name], batch['target']['label'][:, column]
-            return batch_hard_triplet(features, label, margin=margin)
-
-        return triplet
-
-    return {'joint': of('joint', 0), **{name: of(name, i) for i, name in enumerate(PARTS)}}
 
 
 def _refresh(settings: Settings) -> Callable[..., Refreshed]:

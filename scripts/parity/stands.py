@@ -32,7 +32,7 @@ class Nothing(type):
 def _nothing(name: str) -> type:
     if name.startswith('__'):
         raise AttributeError(name)
-    return Nothing(name, (), {})
+    return Nothing(name, (), {'__init__': lambda self, *args, **options: None})
 
 
 class Blank(types.ModuleType):

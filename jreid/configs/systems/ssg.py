@@ -18,6 +18,7 @@ AUTHORS = {
     'group_optimizer': 'sgd',
     'group_learning_rate': 6e-5,
     'group_margin': 0.5,
+    'group_triplets': 'group',
     'joint_width': 2048,
     'joint_of': 'whole',
     'mirror': True,

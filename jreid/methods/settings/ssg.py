@@ -24,6 +24,9 @@ class Settings(ptl.Settings):
     group_optimizer: Optimizer = 'adam'  # 'sgd' has a momentum of 0.9
     group_learning_rate: Rate = 6e-5  # paper: silent
     group_margin: float = 0.3  # paper: silent
+    # the triplets of an image; 'hardest': its farthest positive; 'group': each later image of its
+    # group of K, whatever their labels for the part, as in the authors' program
+    group_triplets: Literal['hardest', 'group'] = 'hardest'
     joint_width: Size = 512  # of the joint embedding; paper: silent
     # what the joint embedding is of; 'parts': the three features together; 'whole': the whole's
     # alone, with a ReLU at its end, as in the authors' program
