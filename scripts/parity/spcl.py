@@ -24,7 +24,7 @@ import sys
 import numpy as np
 import stands
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 STEPS, BATCH, IMAGES = 20, 16, 4
 CLASSES, PEOPLE, EACH = 6, 12, 10
@@ -37,24 +37,6 @@ OPTIONS = {
 }  # fmt: skip
 
 
-class Domain(Dataset):
-    """A data set of the program's form, and what its loader shows."""
-
-    def __init__(self, images: np.ndarray, identity: np.ndarray, camera: np.ndarray):
-        self.tensor, self.shown = stands.tensor(images), []
-        rows = zip(identity.tolist(), camera.tolist(), strict=True)
-        self.train = [(f'{i:04d}', pid, cam) for i, (pid, cam) in enumerate(rows)]
-        self.num_train_pids = len(set(identity.tolist()))
-        self.query, self.gallery, self.images_dir = [], [], ''
-
-    def __len__(self) -> int:
-        return len(self.tensor)
-
-    def __getitem__(self, row: int):
-        self.shown.append(row)
-        return self.tensor[row], *self.train[row], row
-
-
 def main(folder: pathlib.Path) -> None:
     """Writes the arrays."""
     stands.stand_in()
@@ -64,8 +46,8 @@ def main(folder: pathlib.Path) -> None:
     target = stands.photos(rng, PEOPLE, EACH, 70)
     identity, camera = np.repeat(np.arange(CLASSES), 4), np.tile(np.arange(EACH) % 3, PEOPLE)
     domains = {
-        'source': Domain(source, identity, np.arange(len(source)) % 2),
-        'target': Domain(target, np.repeat(np.arange(PEOPLE), EACH), camera),
+        'source': stands.Domain(source, identity, np.arange(len(source)) % 2),
+        'target': stands.Domain(target, np.repeat(np.arange(PEOPLE), EACH), camera),
     }
     kept = {'source': source, 'target': target, 'identity': identity, 'camera': camera}
     memories = []
@@ -74,12 +56,13 @@ def main(folder: pathlib.Path) -> None:
         rows = sorted(dataset.train if trainset is None else trainset)
         sampler = program.RandomMultipleGallerySampler(rows, instances)
         kept['pass_rows'] = np.int32(list(sampler))  # the target's loader is made last
-        loader = DataLoader(dataset, batch_size=batch, sampler=sampler, drop_last=True)
+        loader = DataLoader(
+            stands.Shown(dataset, rows), batch_size=batch, sampler=sampler, drop_last=True
+        )
         return program.IterLoader(loader, length=iters)
 
     def test_loader(dataset, height, width, batch, workers, testset=None):
-        names, pids, cams = zip(*dataset.train, strict=True)
-        return [(dataset.tensor, names, pids, cams, None)]
+        return dataset.whole()
 
     def model(args):
         made = made_by_program(args)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / 'tests' / 'golden'
 HEIGHT, WIDTH, CHANNELS = 12, 6, 16
@@ -103,6 +104,8 @@ def stand_in() -> None:
     torch.Tensor.cuda = nn.Module.cuda = lambda self, *args, **options: self
     torch.cuda.device_count = lambda: 1
     torch.set_num_threads(1)
+    # It took the data in the programs' time.
+    torch.utils.data.Sampler.__init__ = lambda self, data_source=None: None
 
 
 def load(folder: pathlib.Path, file: str) -> types.ModuleType:
@@ -173,6 +176,40 @@ def calibrate(
         kept[f'{place}/mean'] = norm.running_mean.numpy().copy()
         kept[f'{place}/var'] = norm.running_var.numpy().copy()
     return kept
+
+
+class Domain:
+    """A data set of the form of SpCL's and Cluster-Contrast's programs.
+
+    Attributes:
+      shown: the rows that its loaders showed.
+    """
+
+    def __init__(self, images: np.ndarray, identity: np.ndarray, camera: np.ndarray):
+        self.tensor, self.shown = tensor(images), []
+        rows = zip(identity.tolist(), camera.tolist(), strict=True)
+        self.train = [(f'{i:04d}', pid, cam) for i, (pid, cam) in enumerate(rows)]
+        self.num_train_pids = len(set(identity.tolist()))
+        self.query, self.gallery, self.images_dir = [], [], ''
+
+    def whole(self) -> list[tuple]:
+        """Returns what a loader of all images in order gives: one batch."""
+        return [(self.tensor, *zip(*self.train, strict=True), None)]
+
+
+class Shown(Dataset):
+    """Stands for the reading of a domain's images, with the identities that are given."""
+
+    def __init__(self, domain: Domain, rows: list[tuple[str, int, int]]):
+        self.domain, self.rows = domain, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: int):
+        row = int(self.rows[place][0])
+        self.domain.shown.append(row)
+        return self.domain.tensor[row], *self.rows[place], place
 
 
 class Recorder:
