@@ -3,8 +3,10 @@ outside the repository.
 """
 
 import functools
+import gc
 import os
 import pathlib
+import warnings
 
 from tiny import tiny, write_domains
 from xla_flags import quick_to_compile
@@ -25,6 +27,21 @@ SHARED = ROOT.parent / 'shared'
 
 jax.config.update('jax_compilation_cache_dir', str(ROOT / '.jax_cache'))
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def settled():
+    """What a file leaves behind is collected once, and what lives on is never looked at again.
+
+    A collection goes through every object that JAX's caches hold, which takes seconds at the end
+    of the suite. What nobody closed or awaited is told to nobody here, as at any other collection.
+    """
+    gc.freeze()
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        gc.collect()
+
 
 # Shapes in the types of the pure rooms are checked in tests only.
 install_import_hook(['jreid.losses', 'jreid.clustering', 'jreid.retrieval'], 'beartype.beartype')
@@ -61,7 +78,16 @@ def people(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture
-def tiny_config(people, monkeypatch, tmp_path_factory):
+def every_program_kept():
+    """Runs make the same programs again and again; most others in the tests occur once."""
+    before = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+    yield
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', before)
+
+
+@pytest.fixture
+def tiny_config(people, monkeypatch, every_program_kept):
     """Variant -> a config that trains a tiny network on `people` in seconds."""
     monkeypatch.setenv('JREID_CACHE', str(people / 'cache'))
 

@@ -305,31 +305,26 @@ def test_memory_is_bounded_at_real_sizes():
 
 def test_given_centroids_are_where_the_free_clusters_start():
     """No iteration is left to move them, so the labels are those of the nearest centroid."""
-    rng = np.random.default_rng(11)
-    x = rng.normal(size=(60, 4)).astype(np.float32)
-    given = np.where(np.arange(60) < 8, np.arange(60) % 2, -1)
+    x = np.random.default_rng(11).normal(size=(N, D)).astype(np.float32)
+    given = np.where(np.arange(N) < 8, np.arange(N) % 2, -1)
     initial = x[20:25]
-    result = constrained_kmeans(
-        jax.random.key(0), x, given, 7, n_init=1, max_iterations=0, initial=initial
-    )
+    options = {'n_init': 1, 'initial': initial, 'k_max': K_MAX}
+    result = constrained_kmeans(jax.random.key(0), x, given, 7, max_iterations=0, **options)
     means = np.stack([x[given == c].mean(0) for c in (0, 1)])
     start = np.concatenate([means, initial])
     nearest = np.square(x[:, None] - start).sum(-1).argmin(1)
     np.testing.assert_array_equal(result.labels, np.where(given >= 0, given, nearest))
-    seeded = constrained_kmeans(jax.random.key(0), x, given, 9, n_init=1, initial=initial)
+    seeded = constrained_kmeans(jax.random.key(0), x, given, 9, **options)
     assert len(np.unique(seeded.labels)) == 9
 
 
 def test_a_good_start_is_kept():
-    centre = 10 * np.eye(6, dtype=np.float32)
-    x = np.repeat(centre, 5, axis=0) + np.random.default_rng(12).normal(size=(30, 6)) * 0.1
-    result = kmeans_from(x.astype(np.float32), centre[::-1])
-    np.testing.assert_array_equal(result.labels, np.repeat(np.arange(6)[::-1], 5))
-
-
-def kmeans_from(x, initial):
-    free = np.full(len(x), -1)
-    return constrained_kmeans(jax.random.key(1), x, free, len(initial), initial=initial)
+    centre = 10 * np.eye(D, dtype=np.float32)
+    noise = 0.1 * np.random.default_rng(12).normal(size=(N, D))
+    x = (np.repeat(centre, N // D, axis=0) + noise).astype(np.float32)
+    options = {'initial': centre[::-1], 'k_max': K_MAX}
+    result = constrained_kmeans(jax.random.key(1), x, np.full(N, -1), D, **options)
+    np.testing.assert_array_equal(result.labels, np.repeat(np.arange(D)[::-1], N // D))
 
 
 @pytest.mark.parametrize(

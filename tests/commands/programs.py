@@ -37,7 +37,7 @@ class Programs:
                 'JAX_PLATFORMS': 'cpu',
                 'JREID_MALLOC': 'system',
                 'JAX_COMPILATION_CACHE_DIR': str(ROOT / '.jax_cache'),
-                'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
+                'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
             }
             self._process = subprocess.Popen(
                 [sys.executable, __file__],

@@ -11,20 +11,11 @@ ACTIVATIONS = {'none': lambda z: z, 'relu': nn.relu, 'relu6': nn.relu6}
 
 def example():
     rng = np.random.default_rng(0)
-    x = jnp.asarray(3 * rng.standard_normal((4, 5, 3, 7), dtype=np.float32) + 1)
-    params = {
-        'scale': jnp.asarray(rng.uniform(0.5, 2, 7), jnp.float32),
-        'bias': jnp.asarray(2 * rng.standard_normal(7), jnp.float32),
-    }
-    stats = {
-        'mean': jnp.asarray(rng.standard_normal(7), jnp.float32),
-        'var': jnp.asarray(rng.uniform(0.5, 2, 7), jnp.float32),
-    }
-    return (
-        x,
-        {'params': params, 'batch_stats': stats},
-        jnp.asarray(rng.standard_normal(x.shape, dtype=np.float32)),
-    )
+    x = 3 * rng.standard_normal((4, 5, 3, 7), dtype=np.float32) + 1
+    params = {'scale': rng.uniform(0.5, 2, 7), 'bias': 2 * rng.standard_normal(7)}
+    stats = {'mean': rng.standard_normal(7), 'var': rng.uniform(0.5, 2, 7)}
+    variables = jax.tree.map(np.float32, {'params': params, 'batch_stats': stats})
+    return x, variables, rng.standard_normal(x.shape, dtype=np.float32)
 
 
 @pytest.mark.parametrize('activation', ACTIVATIONS)
@@ -38,18 +29,17 @@ def test_training_equals_flax_with_gradients_and_statistics(activation):
         return jnp.sum(after(out) * weight), updates
 
     grad = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
-    found = grad(
-        variables['params'],
-        x,
-        lambda v, x: ours.apply(v, x, True, mutable=['batch_stats']),
-        lambda y: y,
-    )
-    expected = grad(
-        variables['params'],
-        x,
-        lambda v, x: flax.apply(v, x, mutable=['batch_stats']),
-        ACTIVATIONS[activation],
-    )
+
+    @jax.jit
+    def both(*inputs):
+        found = grad(
+            *inputs, lambda v, x: ours.apply(v, x, True, mutable=['batch_stats']), lambda y: y
+        )
+        return found, grad(
+            *inputs, lambda v, x: flax.apply(v, x, mutable=['batch_stats']), ACTIVATIONS[activation]
+        )
+
+    found, expected = both(variables['params'], x)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5, rtol=2e-5), found, expected
     )

@@ -100,14 +100,19 @@ def test_parameter_count_is_torchvisions(name):
 
 def test_training_gives_a_float32_map_and_moves_every_statistic():
     module = ResNet((1, 1, 1, 1), BasicBlock, 512, dtype=jnp.bfloat16)
-    images = jnp.asarray(np.random.default_rng(0).standard_normal((2, 32, 16, 3), dtype=np.float32))
-    variables = jax.jit(module.init)(jax.random.key(0), images)
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((2, 32, 16, 3), dtype=np.float32)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), images)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(shapes))
+    variables = jax.tree.map(
+        lambda leaf: rng.uniform(0.01, 0.1, leaf.shape).astype(np.float32), dict(shapes)
+    )
     maps, updates = jax.jit(lambda v, x: module.apply(v, x, train=True, mutable=['batch_stats']))(
         variables, images
     )
     assert maps.shape == (2, 2, 1, 512)
     assert maps.dtype == jnp.float32
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(updates))
     moved = jax.tree.map(
         lambda a, b: bool((a != b).any()), variables['batch_stats'], updates['batch_stats']
     )

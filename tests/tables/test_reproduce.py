@@ -319,7 +319,7 @@ def test_a_row_for_real_from_another_folder(people, tmp_path, monkeypatch):
         'JREID_MALLOC': 'system',
         'JAX_PLATFORMS': 'cpu',
         'JAX_COMPILATION_CACHE_DIR': str(ROOT / '.jax_cache'),
-        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
+        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
         'XLA_FLAGS': os.environ['XLA_FLAGS'],
         'PATH': '/usr/bin:/bin',
         'HOME': str(tmp_path),

@@ -7,6 +7,7 @@ Run as a program, this file trains in processes of its own and kills them. They 
 that has imported everything and touched no device, so that a start costs no import.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -87,7 +88,7 @@ def started(config: str, workdir: str, system: str):
         if system == 'toy':
             from toy import toy
 
-            options['edit'] = toy
+            options['edit'] = functools.partial(toy, epochs=(1, 2))
         train(to_config(json.loads(pathlib.Path(config).read_text())), workdir, **options)
         status = 0
     finally:
@@ -159,7 +160,8 @@ def test_run_killed_at_ten_random_moments_ends_as_one_that_ran_through(
 ):
     from test_train import same_runs
 
-    config = tiny_config(source_epochs=2, adapt_epochs=2, relabel_every=1)
+    config = tiny_config(source_epochs=1, adapt_epochs=2, relabel_every=1)
+    config.model.options = {'widths': (8, 16)}
     config.checkpoint.every_steps = 2
     (tmp_path / 'config.json').write_text(config.to_json_best_effort())
     environment = {

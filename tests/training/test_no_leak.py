@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from toy import toy
 
 from jreid.run.checkpoints import Checkpoints
 from jreid.training import data as opening
@@ -73,9 +74,9 @@ SHORT = {
 }
 
 
-def train_with(config, change, folder, monkeypatch, *, extras=False):
+def train_with(config, change, folder, monkeypatch, *, extras=False, **options):
     """A run with the target's true labels ('none'), other ones ('shuffled') or none ('removed').
-    `extras`: source and true target have attributes and part masks, too.
+    `extras`: source and true target have attributes and part masks, too. `options`: of `train`.
     """
     original, rng = opening.load, np.random.default_rng(5)
 
@@ -106,7 +107,7 @@ def train_with(config, change, folder, monkeypatch, *, extras=False):
 
     with monkeypatch.context() as patch:
         patch.setattr(opening, 'load', load)
-        train.train(config, folder)
+        train.train(config, folder, **options)
 
 
 def train_twice(config, tmp_path, monkeypatch):
@@ -125,12 +126,19 @@ def assert_same_training(tmp_path, row='adapted'):
     assert rows[0]['cmc'] != rows[1]['cmc']
 
 
-@pytest.mark.parametrize('change', [pytest.param('shuffled', marks=pytest.mark.slow), 'removed'])
-def test_labels_of_the_target_change_no_parameter(
-    change, tiny_config, finished_run, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize('change', ['shuffled', 'removed'])
+def test_the_trainer_hands_no_label_of_the_target_on(change, tiny_config, tmp_path, monkeypatch):
+    """On the toy system, which has all that a system can ask the trainer for."""
+    for folder, labels in (('true', 'none'), ('other', change)):
+        train_with(tiny_config(), labels, tmp_path / folder, monkeypatch, edit=toy)
+    assert_same_training(tmp_path)
+
+
+@pytest.mark.slow
+def test_labels_of_the_target_change_no_parameter(tiny_config, finished_run, tmp_path, monkeypatch):
+    """Of DMTNet; `test_unlabelled_target.py` trains it on a folder that has none."""
     (tmp_path / 'true').symlink_to(finished_run('dmtnet'))
-    train_with(tiny_config(), change, tmp_path / 'other', monkeypatch)
+    train_with(tiny_config(), 'shuffled', tmp_path / 'other', monkeypatch)
     assert_same_training(tmp_path)
 
 
