@@ -1,7 +1,5 @@
 """The table of loss cases, over which the properties of test_loss_matrix.py run."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from math import exp, log, log1p, sqrt
 
@@ -9,142 +7,33 @@ import jax
 import jax.numpy as jnp
 import loss_references as reference
 import numpy as np
+from loss_case import (
+    ATTENTION,
+    ATTRIBUTES,
+    CROSS,
+    KEEP,
+    LABELS,
+    LINE,
+    LOGITS,
+    OTHER_LOGITS,
+    PAIRS,
+    PARTLY,
+    SOURCE,
+    TARGETS,
+    VALID,
+    Case,
+    E,
+    F,
+    G,
+    N,
+    empty,
+    kl,
+    listed,
+    summary,
+    triplet,
+)
 
 from jreid import losses
-
-# Small programs take longer to compile than to run: the lowest level saves a quarter of the time.
-QUICK = {'xla_backend_optimization_level': 0}
-N, D, C, M = 8, 3, 4, 2
-LABELS = np.array([0, 0, 1, 1, 2, 2, 0, 1], np.int32)
-PARTLY = np.array([0, 0, 1, 1, -1, 2, 0, -1], np.int32)
-CROSS = np.array([0, 0, 1, 1, -1, 5, 5, -1], np.int32)
-SOURCE = np.array([1, 1, 1, 1, 1, 0, 0, 0], bool)
-KEEP = np.array([1, 1, 0, 1, 1, 1, 0, 1], bool)
-VALID = np.array([1, 1, 1, 0], bool)
-
-_random = np.random.default_rng(0)
-E = _random.normal(size=(N, D)).astype(np.float32)
-F = (_random.normal(size=(N, D)) + 0.5).astype(np.float32)
-G = _random.normal(size=(5, D)).astype(np.float32)
-LOGITS = _random.normal(size=(N, C)).astype(np.float32)
-OTHER_LOGITS = _random.normal(size=(N, C)).astype(np.float32)
-TARGETS = _random.dirichlet(np.ones(C), size=N).astype(np.float32)
-ATTENTION = _random.uniform(size=(N, M, M)).astype(np.float32)
-ATTRIBUTES = (_random.uniform(size=(N, M)) > 0.5).astype(np.float32)
-LINE = np.array([[0.0], [1.0], [3.0], [7.0]], np.float32)
-PAIRS = np.array([0, 0, 1, 1], np.int32)
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A loss with fixed options, its arguments and the values that tests expect.
-
-    Attributes:
-      reference: the loss in float64 numpy.
-      rows: for each argument the group of samples that are permuted together, '' for an argument
-        without samples.
-      hand: arguments, and the value as an expression.
-      floats: the arguments that are differentiated.
-      unseen: (argument, index) entries that a mask or a label leaves out.
-      nothing: arguments that leave no sample.
-      rowwise: whether the loss returns one value per row.
-    """
-
-    name: str
-    loss: Callable
-    reference: Callable
-    arrays: tuple
-    rows: tuple[str, ...]
-    hand: tuple[tuple, float]
-    floats: tuple[int, ...] = (0,)
-    unseen: tuple = ()
-    nothing: tuple = ()
-    rowwise: bool = False
-    differentiable_reference: bool = True
-    keeps_dtype: bool = False
-
-
-def _empty(*arrays):
-    return tuple(a[:0] for a in arrays)
-
-
-def _kl(a, b):
-    a, b = (jnp.asarray(x, jnp.float32) for x in (a, b))
-    return losses.symmetric_kl(jax.nn.log_softmax(a), jax.nn.log_softmax(b))
-
-
-def _triplet(name, labels=LABELS, hand=0.0, unseen=(), **options):
-    nothing = (
-        _empty(E, LABELS),
-        (E, np.full(N, -1, np.int32)),
-        (E, np.zeros(N, np.int32)),
-        (E, np.arange(N, dtype=np.int32)),
-    )
-    options = {'margin': 1.5} | options
-    loss, check = (
-        partial(losses.batch_hard_triplet, **options),
-        partial(reference.batch_hard, **options),
-    )
-    return Case(
-        name,
-        loss,
-        check,
-        (E, labels),
-        ('a', 'a'),
-        ((LINE, PAIRS), hand),
-        unseen=unseen,
-        nothing=nothing,
-    )
-
-
-def _listed(name, hand, **options):
-    options = {'margin': 1.5} | options
-    loss, check = (
-        partial(losses.listed_triplet, **options),
-        partial(reference.listed_triplet, **options),
-    )
-    arrays = (E, F, _random.normal(size=(N, D)).astype(np.float32))
-    line = (
-        np.zeros((3, 1), np.float32),
-        np.array([[1.0], [2.0], [1.0]], np.float32),
-        np.array([[1.0], [-1.0], [3.0]], np.float32),
-    )
-    return Case(
-        name,
-        loss,
-        check,
-        arrays,
-        ('a', 'a', 'a'),
-        (line, hand),
-        floats=(0, 1, 2),
-        nothing=(_empty(*arrays),),
-    )
-
-
-def _summary(name, hand, loss, check):
-    """A summary of two sets of probabilities, compared by the symmetric KL.
-
-    By hand: of (1/4, 3/4) and (9/10, 1/10), against (1/2, 1/2).
-    """
-
-    def compared(a, b):
-        a, b = (loss(jax.nn.log_softmax(jnp.asarray(x, jnp.float32))) for x in (a, b))
-        return losses.symmetric_kl(a, b)
-
-    return Case(
-        name,
-        compared,
-        lambda a, b: reference.symmetric_kl(check(a), check(b)),
-        (LOGITS, OTHER_LOGITS[:5]),
-        ('a', 'b'),
-        (
-            (np.log([[1, 3], [9, 1]]).astype(np.float32), np.zeros((1, 2), np.float32)),
-            sum((p - 1 / 2) * log(p / (1 / 2)) for p in hand),
-        ),
-        floats=(0, 1),
-        nothing=((LOGITS[:0], LOGITS[:0]),),
-    )
-
 
 _LINE_SOURCE = (
     np.array([[0.0], [1.0], [3.0], [2.5]], np.float32),
@@ -164,14 +53,14 @@ _ONE = np.ones((1, 1), np.float32)
 
 CASES = [
     # Anchors 0, 1, 3, 7 on a line: farthest positive 1, 1, 4, 4; closest negative 3, 2, 2, 6.
-    _triplet('batch_hard_triplet', hand=(0 + 0.5 + 3.5 + 0) / 4),
-    _triplet('batch_hard_triplet-squared', squared=True, hand=(0 + 0 + (16 - 4 + 1.5) + 0) / 4),
-    _triplet(
+    triplet('batch_hard_triplet', hand=(0 + 0.5 + 3.5 + 0) / 4),
+    triplet('batch_hard_triplet-squared', squared=True, hand=(0 + 0 + (16 - 4 + 1.5) + 0) / 4),
+    triplet(
         'batch_hard_triplet-soft',
         soft_margin=True,
         hand=(log1p(exp(-2)) + log1p(exp(-1)) + log1p(exp(2)) + log1p(exp(-2))) / 4,
     ),
-    _triplet(
+    triplet(
         'batch_hard_triplet-unlabelled',
         labels=PARTLY,
         unseen=((0, 4), (0, 7)),
@@ -191,7 +80,7 @@ CASES = [
         ),
         unseen=((0, 4), (0, 7), (1, 4), (1, 7)),
         nothing=(
-            _empty(E, F, LABELS),
+            empty(E, F, LABELS),
             (E, F, np.full(N, -1, np.int32)),
             (E, F, np.zeros(N, np.int32)),
             (E, F, np.arange(N, dtype=np.int32)),
@@ -210,7 +99,7 @@ CASES = [
             ((sqrt(2) - 2 + 0.3 if sqrt(2) > 2 - 0.3 else 0) + 0.3) / 2 + sqrt(1.5**2 + 0.5**2),
         ),
         nothing=(
-            _empty(E, CROSS, SOURCE),
+            empty(E, CROSS, SOURCE),
             (E, LABELS * 0 - 1, SOURCE | True),
             (E, LABELS, SOURCE & False),
         ),
@@ -224,7 +113,7 @@ CASES = [
         # Anchor 0: positive 1, negative 2.5 (target). Anchor 1: positive 1, negative 1.5. 3 has no
         # positive. Means 4/3 and 2.5.
         (_LINE_SOURCE, (0 + 0.5) / 2 + 0.5 * (2.5 - 4 / 3)),
-        nothing=(_empty(E, CROSS, SOURCE),),
+        nothing=(empty(E, CROSS, SOURCE),),
     ),
     Case(
         'hhl_triplet',
@@ -237,7 +126,7 @@ CASES = [
         (_CORNERS, (max(0, sqrt(2) - 2 + 0.3) + 0.3 + max(0, 0.3 - sqrt(2))) / 3),
         unseen=((0, 4),),
         nothing=(
-            _empty(E, CROSS, SOURCE),
+            empty(E, CROSS, SOURCE),
             (E, LABELS * 0 - 1, SOURCE | True),
             (E[:1], LABELS[:1], SOURCE[:1] & False),
         ),
@@ -294,7 +183,7 @@ CASES = [
     ),
     Case(
         'symmetric_kl',
-        _kl,
+        kl,
         reference.symmetric_kl,
         (LOGITS, OTHER_LOGITS),
         ('a', 'a'),
@@ -359,22 +248,20 @@ CASES = [
         ),
         rowwise=True,
     ),
-    _summary(
+    summary(
         'mean_assignment',
         ((1 / 4 + 9 / 10) / 2, (3 / 4 + 1 / 10) / 2),
         losses.mean_assignment,
         reference.mean_assignment,
     ),
-    _summary(
+    summary(
         'rank_profile',
         ((3 / 4 + 9 / 10) / 2, (1 / 4 + 1 / 10) / 2),
         losses.rank_profile,
         reference.rank_profile,
     ),
-    _listed('listed_triplet', ((1.5 + 1 - 1) + (1.5 + 4 - 1) + 0) / 3),
-    _listed(
-        'listed_triplet-sum', (1.5 + 1 - 1) + (1.5 + 2 - 1) + 0, squared=False, reduction='sum'
-    ),
+    listed('listed_triplet', ((1.5 + 1 - 1) + (1.5 + 4 - 1) + 0) / 3),
+    listed('listed_triplet-sum', (1.5 + 1 - 1) + (1.5 + 2 - 1) + 0, squared=False, reduction='sum'),
     Case(
         'pair_contrastive',
         losses.pair_contrastive,
@@ -390,7 +277,7 @@ CASES = [
             (25 / 2 + 0 + 0.36 / 2 + 0.16 / 2) / 4,
         ),
         floats=(0, 1),
-        nothing=(_empty(E, F, LABELS == 0),),
+        nothing=(empty(E, F, LABELS == 0),),
     ),
     Case(
         'attribute_attention',
@@ -406,7 +293,7 @@ CASES = [
             ),
             (sqrt(4 * 0.25) + 0) / 2,
         ),
-        nothing=(_empty(ATTENTION, ATTRIBUTES),),
+        nothing=(empty(ATTENTION, ATTRIBUTES),),
     ),
     Case(
         'cross_entropy',
@@ -419,7 +306,7 @@ CASES = [
             (-log(3 / 4) - log(1 / 2)) / 2,
         ),
         unseen=((0, 4), (0, 7)),
-        nothing=(_empty(LOGITS, LABELS), (LOGITS, LABELS * 0 - 1)),
+        nothing=(empty(LOGITS, LABELS), (LOGITS, LABELS * 0 - 1)),
     ),
     Case(
         'cross_entropy-smoothed-masked',
@@ -439,7 +326,7 @@ CASES = [
             -(0.95 * log(3 / 4) + 0.05 * log(1 / 4)),
         ),
         unseen=((0, 2), (0, 6), (0, (0, 3)), (0, (7, 3))),
-        nothing=((*_empty(LOGITS, LABELS, KEEP), VALID), (LOGITS, LABELS, KEEP & False, VALID)),
+        nothing=((*empty(LOGITS, LABELS, KEEP), VALID), (LOGITS, LABELS, KEEP & False, VALID)),
     ),
     Case(
         'soft_cross_entropy',
@@ -457,7 +344,7 @@ CASES = [
         ),
         floats=(0, 1),
         unseen=((0, 2), (1, 6)),
-        nothing=(_empty(LOGITS, TARGETS, KEEP), (LOGITS, TARGETS, KEEP & False)),
+        nothing=(empty(LOGITS, TARGETS, KEEP), (LOGITS, TARGETS, KEEP & False)),
     ),
     Case(
         'binary_cross_entropy',
@@ -475,7 +362,7 @@ CASES = [
         ),
         floats=(0, 1),
         unseen=((0, 2), (1, 6)),
-        nothing=(_empty(LOGITS, TARGETS, KEEP[:, None]), (LOGITS, TARGETS, KEEP[:, None] & False)),
+        nothing=(empty(LOGITS, TARGETS, KEEP[:, None]), (LOGITS, TARGETS, KEEP[:, None] & False)),
     ),
     Case(
         'masked_mean',
@@ -485,7 +372,7 @@ CASES = [
         ('a', 'a'),
         ((np.array([1.0, 5.0, 9.0], np.float32), np.array([True, False, True])), (1 + 9) / 2),
         unseen=((0, 2), (0, 6)),
-        nothing=(_empty(E[:, 0], KEEP), (E[:, 0], KEEP & False)),
+        nothing=(empty(E[:, 0], KEEP), (E[:, 0], KEEP & False)),
     ),
     Case(
         'gradient_reversal',

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import loss_references as reference
 import numpy as np
 import pytest
-from loss_cases import QUICK
+from loss_case import QUICK
 
 from jreid.losses import distances, linear_mmd, rbf_mmd, student_t_assignment, symmetric_kl
 from jreid.losses.distances import cross_squared, safe_sqrt, unit

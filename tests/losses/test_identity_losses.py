@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_cases import QUICK
+from loss_case import QUICK
 
 from jreid import losses
 

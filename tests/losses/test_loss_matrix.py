@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_cases import CASES, QUICK, Case
+from loss_case import QUICK, Case
+from loss_cases import CASES
 
 from jreid import losses
 

@@ -53,12 +53,14 @@ def reference(kind, batch, *, temperature=0.07, negatives=2):
 
 
 def computed(term, feature, batch, *, progress=0.5, padding=3):
+    nobody = np.zeros(padding, np.int32)
     memory = {
-        'vectors': jnp.concatenate([jnp.asarray(VECTORS), jnp.ones((padding, 5))]),
-        'valid': jnp.arange(8 + padding) < 8,
-        'cluster': jnp.concatenate([jnp.asarray(CLUSTER), jnp.full(padding, 0)]),
-        'camera': jnp.concatenate([jnp.asarray(CAMERA), jnp.full(padding, 0)]),
+        'vectors': np.concatenate([VECTORS, np.ones((padding, 5), np.float32)]),
+        'valid': np.arange(8 + padding) < 8,
+        'cluster': np.concatenate([CLUSTER, nobody]),
+        'camera': np.concatenate([CAMERA, nobody]),
     }
+    memory = jax.tree.map(jnp.asarray, memory)
     given = {'target': {name: jnp.asarray(x) for name, x in batch.items()}}
     context = Context(jax.random.key(0), jnp.float32(progress))
     return term({'target': {'feature': feature}}, given, State({}, memory), context)
@@ -72,9 +74,9 @@ TERMS = {
 
 @pytest.mark.parametrize('kind', TERMS)
 def test_losses_are_those_of_loops_and_padding_has_no_part(kind, batch):
-    found = computed(TERMS[kind], jnp.asarray(FEATURES), batch)
+    both = jax.jit(jax.value_and_grad(lambda x: computed(TERMS[kind], x, batch)))
+    found, gradient = jax.tree.map(np.asarray, both(FEATURES))
     np.testing.assert_allclose(found, reference(kind, batch), rtol=1e-5)
-    gradient = jax.grad(lambda x: computed(TERMS[kind], x, batch))(jnp.asarray(FEATURES))
     assert np.isfinite(gradient).all()
     assert not gradient[4].any()  # noise
     assert (np.abs(np.delete(gradient, 4, 0)).max(1) > 0).all()

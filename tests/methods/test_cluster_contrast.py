@@ -80,17 +80,17 @@ MOVES = {
 def test_update_is_that_of_a_loop_over_the_batch(update, momentum, labels):
     vectors, features = unit(normal(0, 6, 5)), unit(normal(1, 12, 5))
     move, reference = MOVES[update]
-    given = (jnp.asarray(x) for x in (vectors, features, labels))
-    found = move(*given, momentum=momentum)
+    found = np.asarray(jax.jit(move)(vectors, features, labels.astype(np.int32), momentum=momentum))
     np.testing.assert_allclose(found, reference(vectors, features, labels, momentum), atol=2e-6)
     untouched = np.setdiff1d(np.arange(6), labels)
     np.testing.assert_array_equal(found[untouched], vectors[untouched])
 
 
 def test_of_equally_hard_images_the_first_moves_the_vector():
-    vectors = jnp.asarray([[1.0, 0.0, 0.0]])
-    features = jnp.asarray([[0.6, 0.8, 0.0], [0.6, 0.0, 0.8]])
-    found = cluster_memory.moved_by_hardest(vectors, features, jnp.zeros(2, int), momentum=0.0)
+    vectors = np.float32([[1.0, 0.0, 0.0]])
+    features = np.float32([[0.6, 0.8, 0.0], [0.6, 0.0, 0.8]])
+    move = jax.jit(cluster_memory.moved_by_hardest)
+    found = move(vectors, features, np.zeros(2, np.int32), momentum=0.0)
     np.testing.assert_allclose(found, features[:1], atol=1e-6)
 
 
@@ -111,8 +111,8 @@ def test_loss_and_gradient_are_those_of_infonce_and_padding_has_no_part():
     expected = -np.log(p[np.arange(4), labels]).mean()
     gradient = (p - np.eye(5)[labels]) @ vectors / 0.05 / 4
     padded = np.concatenate([vectors, 9 * np.ones((3, 7))]).astype(np.float32)
-    loss, found = jax.value_and_grad(contrast)(
-        jnp.asarray(features), padded, labels, np.arange(8) < 5
+    loss, found = jax.jit(jax.value_and_grad(contrast))(
+        features, padded, labels.astype(np.int32), np.arange(8) < 5
     )
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_allclose(found, gradient, rtol=1e-4, atol=1e-5)

@@ -1,48 +1,25 @@
-"""MMT against loops in numpy: losses, mean teachers, clusters; and one run that is killed."""
+"""MMT against loops in numpy: losses, mean teachers, clusters."""
 
 import dataclasses
 import functools
-import json
 import logging
 import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from flax import linen as nn
+from mmt_case import IMAGES, SIZE, SMALL, WIDTH, Backbone, assert_equal_trees, built
 from scipy.special import log_softmax, softmax
 
 from jreid.engine import state as states
 from jreid.engine import steps
 from jreid.methods import mmt as module
 from jreid.methods.common import grouping
-from jreid.methods.contract import TARGET, Problem, RefreshContext, State
-from jreid.methods.mmt import mmt
+from jreid.methods.contract import TARGET, RefreshContext, State
 from jreid.methods.mmt_networks import begin, mean_teachers
 from jreid.methods.mmt_terms import mutual_terms
 from jreid.methods.settings.mmt import Settings
-from jreid.run.checkpoints import Checkpoints
-from jreid.training import initialisation, loop
-
-SIZE, IMAGES, WIDTH = (8, 4), 40, 4
-PROBLEM = Problem(SIZE, source_identities=6, source_images=24, target_images=IMAGES)
-SMALL = Settings(
-    identities_per_batch=4, images_per_identity=2, clusters=9, adapt_epochs=3, adapt_steps=2
-)
-
-
-class Backbone(nn.Module):
-    features: int = WIDTH
-
-    @nn.compact
-    def __call__(self, x, *, train=False):
-        return nn.relu(nn.Conv(self.features, (3, 3))(x))
-
-
-def built(**changes):
-    return mmt(Backbone(), PROBLEM, dataclasses.replace(SMALL, **changes))
 
 
 @pytest.fixture(scope='module')
@@ -50,10 +27,6 @@ def begun():
     """The system, its parameters, and its state at the begin of the adaptation."""
     method = built()
     return method, *begin(*method.init(jax.random.key(0)))
-
-
-def assert_equal_trees(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 # -- losses ------------------------------------------------------------------------------------
@@ -136,12 +109,13 @@ def test_each_network_and_its_teacher_see_one_view(begun):
     images = np.random.default_rng(0).normal(size=(2, 6, *SIZE, 3)).astype(np.float32)
     phase = method.phases[-1]
     forward = jax.jit(lambda p, s, x: phase.forward(p, s, {TARGET: {'image': x}}, None))
+    backbone = jax.jit(Backbone().apply)
     outputs, moved = forward(params, state, images)
     out = outputs[TARGET]
     assert moved.memory.keys() == state.memory.keys()
     for view, own in enumerate(('', '_2')):
         for tree, end in ((params, ''), (teachers, '_teacher')):
-            maps = Backbone().apply({'params': tree[f'backbone{own}']}, images[view])
+            maps = backbone({'params': tree[f'backbone{own}']}, images[view])
             pooled = np.asarray(maps.mean((1, 2)))
             np.testing.assert_allclose(out[f'pooled{own}{end}'], pooled, rtol=1e-4, atol=1e-5)
             # Of the batch, for the teachers as well.
@@ -337,103 +311,3 @@ def test_another_number_of_clusters_compiles_nothing_anew(counts):
         assert np.isfinite(list(step.scalars(values).values())).all()
     assert step.run._cache_size() == 1
     assert now.state.memory['updates'] == 3
-
-
-# -- settings, and runs ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        ({'images_per_identity': 1}, 'K = 1 images each leave the triplet loss without positives'),
-        ({'identities_per_batch': 1}, 'batches of P = 1 identities'),
-        ({'identities_per_batch': 7}, 'P = 7 identities cannot be drawn from the 6 of the source'),
-        ({'clusters': 41}, r'clusters is 41; expected 2 to 40 \(target images\), or 0'),
-        ({'clusters': 1}, 'clusters is 1; expected 2 to 40'),
-        ({'clusters': 0, 'niec_probe_fraction': 1.0}, 'niec_probe_fraction is 1.0'),
-        ({'alpha': 1.5}, 'method.alpha is 1.5; expected a number from 0 to 1'),
-    ],
-)
-def test_settings_that_cannot_be_served(changes, message):
-    with pytest.raises(ValueError, match=message):
-        built(**changes)
-
-
-def test_phases_that_are_left_out():
-    names = [
-        [phase.name for phase in built(**changes).phases]
-        for changes in ({}, {'source_epochs': 0}, {'adapt_epochs': 0})
-    ]
-    assert names == [['source', 'adapt'], ['adapt'], ['source']]
-    params, _ = jax.eval_shape(built(source_epochs=0).init, jax.random.key(0))
-    assert 'source_classifier' not in params
-
-
-def test_both_networks_start_from_the_run_of_one(tmp_path):
-    method = built(source_epochs=0)
-    params, state = method.init(jax.random.key(0))
-    single = {name: params[f'{name}_2'] for name in ('backbone', 'neck')}
-    statistics = {
-        domain: {name: jax.tree.map(lambda x: x + 3, tree[name]) for name in ('neck',)}
-        for domain, tree in state.statistics.items()
-    }
-    checkpoints = Checkpoints(tmp_path / 'checkpoints')
-    tree = {
-        'state': states.create(single, State(statistics, {}), optax.identity()),
-        'labels': np.zeros(IMAGES, np.int32),
-    }
-    checkpoints.save(0, tree, {'position': {}})
-    checkpoints.close()
-    found, moved = initialisation.from_run(tmp_path, method, params, state)
-    for end in ('', '_2'):
-        assert_equal_trees(found[f'backbone{end}'], single['backbone'])
-        assert_equal_trees(moved.statistics[TARGET][f'neck{end}'], statistics[TARGET]['neck'])
-    assert_equal_trees(found['target_classifier'], params['target_classifier'])
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL."""
-
-
-@pytest.mark.slow
-def test_trains_on_both_domains_and_resumes_exactly(tiny_config, tmp_path, monkeypatch):
-    def config():
-        made = tiny_config(
-            'mmt', source_epochs=2, adapt_epochs=3, source_steps=4, adapt_steps=4, estimate_every=2
-        )
-        made.model.options = {'widths': (16,)}
-        made.checkpoint.every_steps = 1
-        return made
-
-    summary = loop.train(config(), tmp_path / 'whole')
-    assert {'source_only', 'adabn', 'adapted'} <= set(summary)
-    original, count = loop.Run.refresh, 0
-
-    def dies(self):
-        nonlocal count
-        count += 1
-        if count == 2:
-            raise Killed
-        return original(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, 'refresh', dies)
-        with pytest.raises(Killed):
-            loop.train(config(), tmp_path / 'killed')
-    loop.train(config(), tmp_path / 'killed')
-    trees = []
-    for folder in ('whole', 'killed'):
-        found = Checkpoints(tmp_path / folder / 'checkpoints', read_only=True).restore_model()
-        trees.append(found.tree)
-    assert_equal_trees(*trees)
-    assert trees[0]['state'].memory['updates'] == 12
-    lines = [
-        [
-            json.loads(line)
-            for line in (tmp_path / folder / 'metrics.jsonl').read_text().splitlines()
-        ]
-        for folder in ('whole', 'killed')
-    ]
-    assert lines[0] == lines[1]
-    last = [line for line in lines[0] if line['kind'] == 'train'][-1]
-    assert {'identity', 'triplet', 'soft_identity', 'soft_triplet'} <= set(last)

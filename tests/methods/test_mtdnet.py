@@ -1,61 +1,22 @@
-"""MTDnet: its network, losses, the coupled form, who may read the target's labels, and runs of
-every variant.
-"""
+"""MTDnet: its network, losses, the coupled form, and who may read the target's labels."""
 
 import importlib
 import inspect
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mtdnet_case import images_of, method_of
 
-import jreid
 from jreid import methods
 from jreid.configs import demo, pku2ward, variants
 from jreid.data.datasets import LOADERS
-from jreid.data.decoding import decode
 from jreid.methods import mtdnet, mtdnet_terms
-from jreid.methods.common.maps import spatial_maps
 from jreid.methods.contract import Context, Problem
 from jreid.methods.mtdnet_network import SharedConv
 from jreid.models import backbones
-from jreid.run.checkpoints import Checkpoints
-from jreid.run.loading import load_model
 from jreid.training import loop as train
-from jreid.training.data import open_test
-from jreid.training.progress import Progress
-
-VARIANTS = [name for name in variants.VARIANTS if name.startswith('mtdnet')]
-SMALL = {
-    'pair_widths': (16, 16, 8),
-    'dense_width': 24,
-    'feature_width': 12,
-    'triplets_per_pair': 3,
-    'pairs_per_batch': 4,
-    'initial': 'he',
-    'dropout': 0.2,
-}
-SMALL |= {
-    'source_iterations': 12,
-    'target_iterations': 12,
-    'epoch_iterations': 6,
-    'learning_rate': 1e-2,
-}
-SIZE = (32, 16)
-
-
-def method_of(variant='mtdnet', name='tiny_cnn', options=None, size=SIZE, labelled=True, **changes):
-    settings = variants.method_settings(variant)
-    settings.update({**SMALL, 'dropout': 0.0, **changes})
-    module, _ = backbones.build(name, {} if options is None else options)
-    return methods.build(settings, module, Problem(size, 8, 300, 100, target_labelled=labelled))
-
-
-def images_of(n, size=SIZE, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, *size, 3)).astype(np.float32)
-
 
 # -- network ------------------------------------------------------------------------------------
 
@@ -171,6 +132,7 @@ def test_losses_by_hand(reduction):
     terms = mtdnet_terms.task_terms(settings, 'target')
     metrics = mtdnet_terms.task_metrics(settings, 'target')
 
+    @jax.jit
     def losses_of(out):
         return {name: term({'target': out}, {}, None, None) for name, term in terms.items()}
 
@@ -188,11 +150,10 @@ def test_losses_by_hand(reduction):
         2 * (np.sum if reduction == 'sum' else np.mean)(triplets), rel=1e-5
     )
     assert float(losses['pairs']) == pytest.approx(3 * np.mean(pairs), rel=1e-5)
-    in_order = metrics['triplets_in_order']({'target': out}, {}, None, None)
+    in_order = jax.jit(lambda x: metrics['triplets_in_order']({'target': x}, {}, None, None))(out)
     assert 0 < float(in_order) < 1
-    gradients = jax.grad(lambda x: sum(losses_of({**out, 'feature': x}).values()))(
-        jnp.zeros((10, 6))
-    )
+    total = jax.jit(jax.grad(lambda x: sum(losses_of({**out, 'feature': x}).values())))
+    gradients = total(np.zeros((10, 6), np.float32))
     assert np.isfinite(gradients).all()
 
 
@@ -206,7 +167,7 @@ def test_triplet_term_is_half_the_mean_beside_the_other_means_by_default():
         for a, p, *negatives in (unit[:12], unit[12:])
         for n in negatives
     ]
-    found = term({'target': {'feature': features}}, {}, None, None)
+    found = jax.jit(lambda x: term({'target': {'feature': x}}, {}, None, None))(features)
     assert 0 < np.mean(losses) / 2 == pytest.approx(float(found), rel=1e-5)
 
 
@@ -214,10 +175,11 @@ def test_coupling_draws_pairs_that_agree_together_and_others_apart():
     """With responses that are the same for all positive pairs and opposite for negative ones the
     loss is 0 where labels agree, and 0 where they do not.
     """
+    coupling = jax.jit(mtdnet_terms.coupling, static_argnames=('negatives', 'margin'))
     positive, negative = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
     rows = np.stack([positive, negative, negative, positive, negative, negative]).astype(np.float32)
     assert float(
-        mtdnet_terms.coupling(jax.random.key(0), rows, 5 * rows, negatives=2, margin=1.0)
+        coupling(jax.random.key(0), rows, 5 * rows, negatives=2, margin=1.0)
     ) == pytest.approx(0, abs=1e-6)
     # With the target's roles exchanged, those that agree lie 2 ** 0.5 apart, the others together:
     # 1/2 d^2 = 1 or 1/2 m^2 = 1/2 each, and half of them agree.
@@ -225,7 +187,7 @@ def test_coupling_draws_pairs_that_agree_together_and_others_apart():
         np.float32
     )
     found = [
-        float(mtdnet_terms.coupling(jax.random.key(i), rows, target, negatives=2, margin=1.0))
+        float(coupling(jax.random.key(i), rows, target, negatives=2, margin=1.0))
         for target in (swapped, np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32))
         for i in range(4)
     ]
@@ -240,7 +202,8 @@ def test_what_is_coupled(coupled):
     source = np.tile(np.array([1.0, 0.0], np.float32), (2, 1))
     target = np.tile(np.array([1.0, -1.0], np.float32), (2, 1))
     outputs = {'source': {'responses': source}, 'target': {'responses': target}}
-    found = term(outputs, {}, None, Context(jax.random.key(0), jnp.float32(0)))
+    context = Context(jax.random.key(0), np.float32(0))
+    found = jax.jit(lambda outputs: term(outputs, {}, None, context))(outputs)
     distance = np.sqrt(2 - 2 / np.sqrt(2)) if coupled == 'fc7' else 0.0
     expected = (distance**2 / 2 + max(0, 1 - distance) ** 2 / 2) / 2
     assert float(found) == pytest.approx(expected, rel=1e-5)
@@ -418,140 +381,3 @@ def test_papers_pairs(pair):
     assert config.data.target_options.get('shots') == (
         'all' if config.data.target in ('cuhk01', 'cuhk03') else None
     )
-
-
-# -- runs ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def configured(tiny_config):
-    def make(variant='mtdnet', **method):
-        config = tiny_config(variant, **{**SMALL, **method})
-        config.evaluation.pairs = 64
-        return config
-
-    return make
-
-
-def restored(workdir):
-    return Checkpoints(workdir / 'checkpoints', read_only=True).restore_model().tree
-
-
-@pytest.mark.parametrize(
-    'variant',
-    [pytest.param(name, marks=() if name == 'mtdnet' else pytest.mark.slow) for name in VARIANTS],
-)
-def test_every_variant_runs(variant, configured, tmp_path, caplog):
-    config = configured(variant)
-    config.figures.enabled, config.figures.queries = variant == 'mtdnet-cls', 4
-    train.train(config, tmp_path)
-    assert (tmp_path / 'figures' / 'ranked.png').exists() == config.figures.enabled
-    assert 'starts from random weights' in caplog.text
-    summary = json.loads((tmp_path / 'summary.json').read_text())
-    for row in ('source_only', 'supervised'):
-        assert 0 <= summary[row]['mAP'] <= 100
-        assert summary[row]['queries'] == 12
-        assert 0 <= summary[row]['single_shot']['rank1'] <= 100
-        assert summary[row]['single_shot']['repeats'] is None
-    assert 'adabn' not in summary
-    text = (tmp_path / 'summary.txt').read_text()
-    assert 'supervised on the target, single gallery shot (exact expectation): rank-1' in text
-
-
-@pytest.mark.slow
-def test_scores_and_maps_of_a_finished_run(configured, people, tmp_path):
-    """Files or arrays give the distances of the run's evaluation."""
-    config = configured('mtdnet-cross', source_iterations=6, target_iterations=6)
-    train.train(config, tmp_path)
-    score, _ = jreid.load_scorer(tmp_path)
-    query, gallery = (
-        sorted((people / 'two' / part).iterdir())[:5] for part in ('query', 'bounding_box_test')
-    )
-    found = score(query, gallery)
-    assert found.shape == (5, 5)
-    assert ((found > 0) & (found < 1)).all()
-    arrays = [np.stack([decode(str(path), SIZE) for path in paths]) for paths in (query, gallery)]
-    np.testing.assert_allclose(score(*arrays), found, rtol=1e-5)
-    model = load_model(tmp_path)
-    trained = (model.params, model.state)
-    _, *feeds = open_test(config.data, 'target')
-    distances = model.system.evaluator.pair_distances(*trained, 'target', *feeds)
-    np.testing.assert_allclose(1 - found, distances[:5, :5], rtol=1e-4, atol=1e-6)
-    images = jnp.asarray(images_of(2))
-    (spatial,) = spatial_maps(model.method, *trained, images, 'target').values()
-    np.testing.assert_allclose(
-        spatial.head(spatial.map), model.method.embed(*trained, images, 'target'), rtol=1e-5
-    )
-    with pytest.raises(ValueError, match='expected uint8'):
-        score(arrays[0] / 255, arrays[1])
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL."""
-
-
-@pytest.mark.slow
-def test_killed_as_the_copies_part_and_resumed(configured, tmp_path, monkeypatch):
-    """The run equals an uninterrupted one; alexnet has no statistics, which a checkpoint must
-    hold as well.
-    """
-    config = configured('mtdnet-cross')
-    config.data.height, config.data.width = 64, 32
-    config.model.backbone, config.model.options = (
-        'alexnet',
-        {'widths': (8, 8, 8, 8, 8), 'first_stride': 2, 'initial': 'he'},
-    )
-    config.evaluation.single_shot, config.evaluation.mirror = 'repeats', False
-    train.train(config, tmp_path / 'through')
-    original, count = Progress.save, 0
-
-    def dies(self, **options):
-        nonlocal count
-        original(self, **options)
-        count += 1
-        if count == 3:  # two epochs of the source, and the start of the second phase
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Progress, 'save', dies)
-        with pytest.raises(Killed):
-            train.train(config, tmp_path / 'killed')
-    train.train(config, tmp_path / 'killed')
-    one, two = (restored(tmp_path / name) for name in ('through', 'killed'))
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
-        np.testing.assert_array_equal(a, b)
-    copy, own = one['params'][mtdnet.COPY], mtdnet.own_network(one['params'])
-    assert any(
-        (a != b).any() for a, b in zip(jax.tree.leaves(copy), jax.tree.leaves(own), strict=True)
-    )
-    rows = [
-        json.loads((tmp_path / name / 'summary.json').read_text())['supervised']
-        for name in ('through', 'killed')
-    ]
-    assert rows[0] == rows[1]
-    assert rows[0]['single_shot']['repeats'] == 10
-
-
-@pytest.mark.slow
-def test_source_trained_run_serves_every_second_phase(configured, tmp_path):
-    """init.run in the place of the first phase: MTDnet-cross starts both copies from it, and
-    steps of next to no rate leave them so.
-    """
-    train.train(configured(target_iterations=0), tmp_path / 'first')
-    config = configured('mtdnet-cross', source_iterations=0, learning_rate=1e-30)
-    config.init.run = str(tmp_path / 'first')
-    train.train(config, tmp_path / 'second')
-    first, second = (restored(tmp_path / name)['params'] for name in ('first', 'second'))
-    for tree in (second[mtdnet.COPY], mtdnet.own_network(second)):
-        for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(tree), strict=True):
-            np.testing.assert_allclose(a, b, rtol=0, atol=1e-20)
-
-
-def test_reranking_of_pair_scores_is_refused_before_training(configured, tmp_path):
-    config = configured()
-    config.evaluation.rerank = True
-    with pytest.raises(ValueError, match='mtdnet compares pairs of images; set it to False'):
-        train.train(config, tmp_path)
-    config.evaluation.rerank, config.evaluation.single_shot = False, 'always'
-    with pytest.raises(ValueError, match="single_shot is 'always'"):
-        train.train(config, tmp_path)

@@ -44,12 +44,12 @@ def test_msmt17_weights_load_whole_and_give_the_published_features(shared_data):
         np.asarray(
             Image.open(shared_data.parent / name).convert('RGB').resize((128, 256), Image.BILINEAR)
         )
-        for name in check['files']
+        for name in check['files'][:2]
     ]
     pixels = ((np.stack(opened) - np.array(record.mean)) / np.array(record.std)).astype(np.float32)
     maps = jax.jit(module.apply)(variables, pixels)
-    assert maps.shape == (8, 1, 1, 512)
-    np.testing.assert_allclose(maps[:, 0, 0], check['features'], atol=1e-4)
+    assert maps.shape == (2, 1, 1, 512)
+    np.testing.assert_allclose(maps[:, 0, 0], check['features'][:2], atol=1e-4)
 
 
 @pytest.mark.slow

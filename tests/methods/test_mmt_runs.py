@@ -1,0 +1,111 @@
+"""MMT: settings, phases, what it starts from, and one run that is killed."""
+
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+from mmt_case import IMAGES, assert_equal_trees, built
+
+from jreid.engine import state as states
+from jreid.methods.contract import TARGET, State
+from jreid.run.checkpoints import Checkpoints
+from jreid.training import initialisation, loop
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'images_per_identity': 1}, 'K = 1 images each leave the triplet loss without positives'),
+        ({'identities_per_batch': 1}, 'batches of P = 1 identities'),
+        ({'identities_per_batch': 7}, 'P = 7 identities cannot be drawn from the 6 of the source'),
+        ({'clusters': 41}, r'clusters is 41; expected 2 to 40 \(target images\), or 0'),
+        ({'clusters': 1}, 'clusters is 1; expected 2 to 40'),
+        ({'clusters': 0, 'niec_probe_fraction': 1.0}, 'niec_probe_fraction is 1.0'),
+        ({'alpha': 1.5}, 'method.alpha is 1.5; expected a number from 0 to 1'),
+    ],
+)
+def test_settings_that_cannot_be_served(changes, message):
+    with pytest.raises(ValueError, match=message):
+        built(**changes)
+
+
+def test_phases_that_are_left_out():
+    names = [
+        [phase.name for phase in built(**changes).phases]
+        for changes in ({}, {'source_epochs': 0}, {'adapt_epochs': 0})
+    ]
+    assert names == [['source', 'adapt'], ['adapt'], ['source']]
+    params, _ = jax.eval_shape(built(source_epochs=0).init, jax.random.key(0))
+    assert 'source_classifier' not in params
+
+
+def test_both_networks_start_from_the_run_of_one(tmp_path):
+    method = built(source_epochs=0)
+    params, state = method.init(jax.random.key(0))
+    single = {name: params[f'{name}_2'] for name in ('backbone', 'neck')}
+    statistics = {
+        domain: {name: jax.tree.map(lambda x: x + 3, tree[name]) for name in ('neck',)}
+        for domain, tree in state.statistics.items()
+    }
+    checkpoints = Checkpoints(tmp_path / 'checkpoints')
+    tree = {
+        'state': states.create(single, State(statistics, {}), optax.identity()),
+        'labels': np.zeros(IMAGES, np.int32),
+    }
+    checkpoints.save(0, tree, {'position': {}})
+    checkpoints.close()
+    found, moved = initialisation.from_run(tmp_path, method, params, state)
+    for end in ('', '_2'):
+        assert_equal_trees(found[f'backbone{end}'], single['backbone'])
+        assert_equal_trees(moved.statistics[TARGET][f'neck{end}'], statistics[TARGET]['neck'])
+    assert_equal_trees(found['target_classifier'], params['target_classifier'])
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL."""
+
+
+@pytest.mark.slow
+def test_trains_on_both_domains_and_resumes_exactly(tiny_config, tmp_path, monkeypatch):
+    def config():
+        made = tiny_config(
+            'mmt', source_epochs=2, adapt_epochs=3, source_steps=4, adapt_steps=4, estimate_every=2
+        )
+        made.model.options = {'widths': (16,)}
+        made.checkpoint.every_steps = 1
+        return made
+
+    summary = loop.train(config(), tmp_path / 'whole')
+    assert {'source_only', 'adabn', 'adapted'} <= set(summary)
+    original, count = loop.Run.refresh, 0
+
+    def dies(self):
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise Killed
+        return original(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, 'refresh', dies)
+        with pytest.raises(Killed):
+            loop.train(config(), tmp_path / 'killed')
+    loop.train(config(), tmp_path / 'killed')
+    trees = []
+    for folder in ('whole', 'killed'):
+        found = Checkpoints(tmp_path / folder / 'checkpoints', read_only=True).restore_model()
+        trees.append(found.tree)
+    assert_equal_trees(*trees)
+    assert trees[0]['state'].memory['updates'] == 12
+    lines = [
+        [
+            json.loads(line)
+            for line in (tmp_path / folder / 'metrics.jsonl').read_text().splitlines()
+        ]
+        for folder in ('whole', 'killed')
+    ]
+    assert lines[0] == lines[1]
+    last = [line for line in lines[0] if line['kind'] == 'train'][-1]
+    assert {'identity', 'triplet', 'soft_identity', 'soft_triplet'} <= set(last)
