@@ -10,8 +10,9 @@ PYTHON=${PYTHON:-python3}
 VENV=${VENV:-.venv-test}
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 "$VENV/bin/python" -m pip install --quiet --upgrade pip
-"$VENV/bin/python" -m pip install --quiet -e '.[demo,test]'
+# Python compiles what is imported at its import: a fraction of what TensorFlow and SciPy hold.
+"$VENV/bin/python" -m pip install --quiet --no-compile -e '.[demo,test]'
 "$VENV/bin/ruff" check .
 "$VENV/bin/ruff" format --check .
 "$VENV/bin/mypy"
-"$VENV/bin/python" -m pytest -n "${WORKERS:-2}" --dist loadfile "$@"
+"$VENV/bin/python" -m pytest -n "${WORKERS:-2}" --dist loadfile --no-loadscope-reorder "$@"

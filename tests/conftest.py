@@ -2,7 +2,6 @@
 outside the repository.
 """
 
-import functools
 import gc
 import os
 import pathlib
@@ -27,6 +26,13 @@ SHARED = ROOT.parent / 'shared'
 
 jax.config.update('jax_compilation_cache_dir', str(ROOT / '.jax_cache'))
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that quick ones are left for whoever is done early."""
+    slow = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -91,7 +97,13 @@ def tiny_config(people, monkeypatch, every_program_kept):
     """Variant -> a config that trains a tiny network on `people` in seconds."""
     monkeypatch.setenv('JREID_CACHE', str(people / 'cache'))
 
-    return functools.partial(tiny, people)
+    def make(variant: str = 'dmtnet', **method):
+        config = tiny(people, variant, **method)
+        # Erasing is much of what a step compiles; `finished_run` and `test_kill.py` train with it.
+        config.augment.erase_probability = 0.0
+        return config
+
+    return make
 
 
 _FINISHED: dict = {}
@@ -109,7 +121,9 @@ def finished_run(tiny_config, tmp_path_factory):
         key = (variant, tuple(sorted(method.items())))
         if key not in _FINISHED:
             run = tmp_path_factory.mktemp('finished') / variant
-            train(tiny_config(variant, **method), run)
+            config = tiny_config(variant, **method)
+            config.augment.erase_probability = 0.5  # leaves mistakes to measure
+            train(config, run)
             _FINISHED[key] = run
         return _FINISHED[key]
 

@@ -162,6 +162,7 @@ def test_run_killed_at_ten_random_moments_ends_as_one_that_ran_through(
 
     config = tiny_config(source_epochs=1, adapt_epochs=2, relabel_every=1)
     config.model.options = {'widths': (8, 16)}
+    config.augment.erase_probability = 0.5
     config.checkpoint.every_steps = 2
     (tmp_path / 'config.json').write_text(config.to_json_best_effort())
     environment = {

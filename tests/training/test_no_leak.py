@@ -146,7 +146,8 @@ def test_labels_of_the_target_change_no_parameter(tiny_config, finished_run, tmp
 def test_neither_do_attributes_and_masks_nor_the_choice_of_the_best_checkpoint(
     tiny_config, tmp_path, monkeypatch
 ):
-    config = tiny_config(attribute_width=8)
+    config = tiny_config(attribute_width=8, source_epochs=2, adapt_epochs=2)
+    config.model.options = {'widths': (8, 16)}  # little to compile
     config.evaluation.select = 'best'
     train_twice(config, tmp_path, monkeypatch)
     best = [
@@ -162,5 +163,7 @@ def test_neither_do_attributes_and_masks_nor_the_choice_of_the_best_checkpoint(
 def test_labels_of_the_target_change_no_parameter_of_the_other_systems(
     variant, tiny_config, tmp_path, monkeypatch
 ):
-    train_twice(tiny_config(variant, **SHORT[variant]), tmp_path, monkeypatch)
+    config = tiny_config(variant, **SHORT[variant])
+    config.model.options = {'widths': (8, 16)}  # little to compile
+    train_twice(config, tmp_path, monkeypatch)
     assert_same_training(tmp_path, 'source_only' if variant == 'ptl-hp-s' else 'adapted')
