@@ -32,8 +32,8 @@ BLOCKS = {
 }
 MANY = ('vit_small_16', 'osnet_ain_x1_0', 'osnet_x0_25')
 """Networks whose blocks are fewer than 13, but of many layers each."""
-ALIKE = {'vit_base_16', 'osnet_x1_0', 'osnet_x0_75', 'osnet_x0_5'}
-"""Networks that are another one of these with more channels."""
+ALIKE = {'caffenet', 'osnet_x1_0', 'osnet_x0_75', 'osnet_x0_5', 'resnet34', 'vit_base_16'}
+"""Networks that are another one of these with another order, more channels or more blocks."""
 IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(4, 32, 16, 3)), jnp.float32)
 
 
