@@ -6,7 +6,6 @@ import optax
 from jreid.models import BACKBONES
 from jreid.models.heads import BNNeck, Classifier, average_pool
 
-
 WIDER = {'caffenet', 'osnet_x0_5', 'osnet_x0_75', 'osnet_x1_0', 'resnet34', 'vit_base_16'}
 """Other backbones with another order, more channels or more blocks: they are not traced."""
 
