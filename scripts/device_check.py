@@ -21,6 +21,7 @@ import importlib
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,7 @@ from xla_flags import quick_to_compile  # noqa: E402
 STAGES = {
     'machine': ('machine', 'show', 60),
     'losses': ('gradients', 'check', 150),
-    'retrieval': ('ranking', 'check', 120),
+    'retrieval': ('ranking', 'check', 150),
     'resnet50-bf16': ('training', 'bfloat16', 150),
     'resnet50-f32': ('training', 'float32', 100),
     'pytorch': ('training', 'pytorch', 60),
@@ -73,6 +74,8 @@ def main() -> int:
     if options.resume and options.resume.resolve() != results.resolve():
         shutil.copyfile(options.resume, results)
     about = {'commit': commit(), 'platform': options.platform, 'small': options.small}
+    # So that a stage, which is in a session of its own, ends with this process.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     total = options.total or (1800 if options.small else 450)
     begun = time.monotonic()
     records = runner.run(stages(options), results, about=about, total=total, again=options.again)

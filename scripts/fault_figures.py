@@ -13,6 +13,7 @@ import argparse
 import importlib
 import os
 import pathlib
+import signal
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -51,6 +52,7 @@ def main() -> int:
         getattr(importlib.import_module(f'faults.{module}'), function)()
         return 0
     options.out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     parts = [
         runner.Stage(name, [sys.executable, __file__, '--part', name], options.limit)
         for name in options.only or PARTS

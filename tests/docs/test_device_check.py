@@ -90,6 +90,30 @@ def test_stage_that_hangs_is_ended_with_what_it_started_and_keeps_its_rows(runne
         pytest.fail(f'process {number} is alive')
 
 
+def test_stage_ends_where_its_runner_is_ended(runner, stage, tmp_path):
+    """By SIGTERM, which the scripts turn into an exit, or Ctrl-C."""
+    number = tmp_path / 'number'
+    hangs = f'import os, time; open({str(number)!r}, "w").write(str(os.getpid())); time.sleep(60)'
+    waited = []
+
+    class Waits(runner.subprocess.Popen):
+        def wait(self, timeout=None):
+            if timeout and not waited:
+                waited.append(timeout)
+                while not (number.exists() and number.read_text()):
+                    time.sleep(0.01)
+                raise SystemExit(143)
+            return super().wait(timeout)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner.subprocess, 'Popen', Waits)
+        with pytest.raises(SystemExit):
+            runner.run([stage('hangs', hangs)], tmp_path / 'r.jsonl', about={}, total=60, say=str)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(number.read_text()), 0)
+    assert not (tmp_path / 'r.jsonl').exists()
+
+
 def test_what_cannot_run_and_what_breaks_is_said(runner, stage, tmp_path):
     stages = [
         stage(
