@@ -47,9 +47,6 @@ def get_config(variant: str = 'dmtnet') -> ConfigDict:
             'adapt_iterations': 1000,
             'epoch_iterations': 250,
             'adapt_learning_rate': 5e-4,
-            # soft labels of a network that has seen the target's light: mAP 17.0; with the source's
-            # statistics 10.8 (seed 0)
-            'frozen_statistics': 'target',
         },
         mtdnet=mtdnet.SMALL,
         ptl=_BASELINE,

@@ -34,8 +34,8 @@ class Settings:
     weight_reconstruction: Weight = 10.0  # lambda 1
     weight_transfer: Weight = 10.0  # lambda 2
     # batch-norm statistics that the frozen model sees target images with (soft labels, identity
-    # feature)
-    frozen_statistics: Literal['source', 'target'] = 'source'
+    # feature); paper: silent. With the source's, step II lowers accuracy
+    frozen_statistics: Literal['source', 'target'] = 'target'
     # step II's soft labels; 'fixed': of the model as it left step I; 'anew': of each batch as the
     # attribute branch sees it now, so that Eq. 2 keeps it where it is and Eq. 4 alone moves it
     adapt_labels: Literal['fixed', 'anew'] = 'fixed'
