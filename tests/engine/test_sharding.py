@@ -2,6 +2,9 @@
 test_multi_device.py).
 """
 
+import importlib.util
+import itertools
+import pathlib
 from types import SimpleNamespace
 
 import jax
@@ -49,3 +52,18 @@ def test_batch_that_does_not_divide_is_refused():
         match='a batch of 10 images does not divide over 4 devices; choose a multiple of 4',
     ):
         sharding.local_columns(SimpleNamespace(size=4), 10)
+
+
+def test_volumes_of_a_step_by_hand(capsys):
+    path = pathlib.Path(__file__).resolve().parents[2] / 'scripts' / 'count_collectives.py'
+    spec = importlib.util.spec_from_file_location('count_collectives', path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    script.main(['volumes', '--backbones', 'small_cnn'])
+    widths = (3, 32, 48, 96, 160, 256)
+    channels = sum(widths[1:])
+    parameters = sum(9 * a * b for a, b in itertools.pairwise(widths)) + 2 * channels
+    row = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].split('|')]
+    sent = 2 * 7 / 8 * (4 * parameters + 16 * channels) / 1e6  # a ring of 8
+    assert row[2] == f'{parameters:,}'
+    assert row[4:7] == ['5', f'{16 * channels / 1e3:.0f}', f'{sent:.1f}']
