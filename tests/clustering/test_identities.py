@@ -47,8 +47,7 @@ def people(seed: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray,
 )
 def test_the_number_is_within_a_quarter(seed, noise):
     source, labels, target, truth = people(seed, noise)
-    options = {'rule': 'mean', 'n_init': 3}
-    estimate = estimate_identities(jax.random.key(seed), source, labels, target, **options)
+    estimate = estimate_identities(jax.random.key(seed), source, labels, target, rule='mean')
     assert abs(estimate.count - TARGET) <= 0.25 * TARGET, estimate.curve
     assert cluster_accuracy(truth, np.asarray(estimate.labels)) > 0.75
 
