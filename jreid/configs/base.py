@@ -143,9 +143,10 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
 def alone(variant: str, target: str, **own: Any) -> ConfigDict:
     """Returns the base config for one set, as the target of no source.
 
-    Cluster-Contrast and SpCL have the settings of their authors' programs but for one that neither
-    has: features are grouped less the mean of their camera, and Cluster-Contrast's eps is 0.5 with
-    it, chosen on WARD and PKU-Reid (docs/systems/cluster_contrast.md).
+    Cluster-Contrast has its authors' program's settings but for two: features are grouped less the
+    mean of their camera, and eps is 0.5 with it, chosen on WARD and PKU-Reid
+    (docs/systems/cluster_contrast.md). SSG has the first of them; systems that need a source say
+    so.
 
     Args:
       own: the set's other values of Cluster-Contrast's settings.
@@ -153,7 +154,7 @@ def alone(variant: str, target: str, **own: Any) -> ConfigDict:
     config = get_config(
         variant,
         cluster_contrast={'cluster_centring': 'camera', 'eps': 0.5, **own},
-        spcl={'cluster_centring': 'camera'},
+        ssg={'cluster_centring': 'camera'},
     )
     config.data.source, config.data.target = 'none', target
     # 256 images on 4 GPUs

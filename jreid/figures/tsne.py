@@ -104,8 +104,8 @@ def plot_tsne(
         its features, `label` ('' for none) and the coordinates `x` and `y`.
 
     Raises:
-      ValueError: an empty domain, features of different widths, or another number of labels than
-        points.
+      ValueError: an empty domain, features of different widths, another number of labels than
+        points, or labels that are not whole numbers.
     """
     alone = source is None
     wide = np.asarray(target, np.float32)
@@ -129,6 +129,8 @@ def plot_tsne(
                 f'{name}_labels has shape {label.shape}, but there are {len(x)} {name} features;'
                 ' expected one label each'
             )
+        if label is not None and label.dtype.kind not in 'iu':
+            raise ValueError(f'{name}_labels are {label.dtype}; expected whole numbers')
     # A domain with fewer points than its half leaves the rest to the other.
     share = [
         max(count // 2, count - len(domains[1])),

@@ -1,5 +1,6 @@
 """The run's backbone: built by name, and started from the weights that the config names."""
 
+import dataclasses
 import difflib
 import logging
 from collections.abc import Mapping
@@ -37,14 +38,22 @@ def build(
     record = BACKBONES[name]
     common = {'dtype': jnp.dtype(compute_dtype), 'remat': remat}
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    try:
-        module = record.constructor(**common, **given)
-    except TypeError as error:
-        raise ValueError(f'model.options of {name}: {error}') from error
     usual = record.constructor(**common)
+    known = [
+        field.name
+        for field in dataclasses.fields(usual)
+        if field.init and field.name not in (*common, 'parent', 'name')
+    ]
     for option, value in given.items():
+        if option in common:
+            field = {'dtype': 'train.compute_dtype', 'remat': 'train.remat'}[option]
+            raise ValueError(f'model.options of {name}: {option} is set by {field}')
+        if option not in known:
+            raise ValueError(
+                f"model.options of {name}: there is no '{option}'; there are: {', '.join(known)}"
+            )
         _check(name, option, value, getattr(usual, option))
-    return module, record
+    return record.constructor(**common, **given), record
 
 
 def _check(name: str, option: str, value: Any, usual: Any) -> None:

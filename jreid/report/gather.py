@@ -185,13 +185,17 @@ def points(path: pathlib.Path) -> dict[str, list[Any]] | None:
     try:
         with open(path, newline='', encoding='utf-8') as file:
             rows = list(csv.DictReader(file))
-        return {
+        found: dict[str, list[Any]] = {
             'domain': [row['domain'] for row in rows],
             'row': [int(row['row']) for row in rows],
             'label': [int(row['label']) if row['label'] else None for row in rows],
             'x': [float(row['x']) for row in rows],
             'y': [float(row['y']) for row in rows],
         }
+        # A page is JSON, which has no NaN, and draws in float64.
+        if not rows or not all(abs(value) < 1e9 for name in 'xy' for value in found[name]):
+            raise ValueError('no point, or one that is not finite')
+        return found
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(f'{path}: {error!r}; expected the points that a run wrote') from error
 

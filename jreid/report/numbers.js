@@ -172,8 +172,8 @@ function marksOf(sweep, scores, name, near, densest) {
     best < 0
       ? null
       : near === undefined
-        ? { what: `best ${name}`, at: sweep.total[best] }
-        : { what: '95 % of the best', at: near },
+        ? { what: `best ${name} ${sweep.total[best]}`, at: sweep.total[best] }
+        : { what: `95 % of the best ${near}`, at: near },
     densest === undefined ? null : { what: `DBSCAN ${densest}`, at: densest },
     sweep.chosen === null ? null : { what: `C* ${sweep.chosen}`, at: sweep.chosen, kind: 'mark' },
     sweep.truth === null ? null : { what: `truth ${sweep.truth}`, at: sweep.truth, kind: 'truth' },

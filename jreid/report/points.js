@@ -40,7 +40,7 @@ function plane(points) {
     picked = i;
     const same = (j) => j === i || (points.label[i] !== null && named(j) === named(i));
     drawn.forEach((point, j) => {
-      point.path.setAttribute('opacity', i === null ? 0.75 : same(j) ? 1 : 0.15);
+      point.path.setAttribute('opacity', i === null || same(j) ? 1 : 0.15);
       point.path.setAttribute('stroke', i !== null && same(j) ? 'var(--ink)' : 'none');
     });
     readout.textContent =
@@ -49,6 +49,14 @@ function plane(points) {
         : `${points.domain[i]}, ${points.label[i] === null ? 'no label' : `label ${points.label[i]}`}` +
           `, image ${points.row[i] + 1} of its training split; ` +
           `${points.label[i] === null ? 1 : sizes.get(named(i))} shown`;
+  };
+  // A point of the label that is typed, to which the pointer gives way where it means none.
+  const typedPick = () => {
+    const wanted = typed.value.trim(),
+      found = points.label.findIndex(
+        (label, i) => label !== null && String(label) === wanted && points.domain[i] === coloured,
+      );
+    return found < 0 ? null : found;
   };
   const draw = () => {
     const W = width,
@@ -80,10 +88,12 @@ function plane(points) {
         const far = Math.hypot(one.x - x, one.y - y);
         if (far < least) [best, least] = [i, far];
       });
+      if (best === null) best = typedPick();
       if (best !== picked) pick(best);
     };
     svg.addEventListener('pointermove', point);
     svg.addEventListener('pointerdown', point);
+    svg.addEventListener('pointerleave', () => pick(typedPick()));
     place.replaceChildren(svg);
     pick(picked);
   };
@@ -102,12 +112,9 @@ function plane(points) {
       type: 'search',
       size: 8,
       oninput: () => {
-        const wanted = typed.value.trim();
-        const found = points.label.findIndex(
-          (label, i) => String(label) === wanted && points.domain[i] === coloured,
-        );
-        pick(wanted && found >= 0 ? found : null);
-        if (wanted && found < 0) readout.textContent = `no point of the ${coloured} has this label`;
+        pick(typedPick());
+        if (typed.value.trim() && picked === null)
+          readout.textContent = `no point of the ${coloured} has this label`;
       },
     }),
     'features.label',
@@ -116,7 +123,8 @@ function plane(points) {
     'p',
     { class: 'note' },
     `${domains.includes('source') ? 'Circles: source, with its identities. ' : ''}Triangles:` +
-      ' target, with its pseudo labels. Point at one to pick out its label.',
+      ' target, with its pseudo labels. Point at one to pick out its label.' +
+      ` Coloured by label are, most frequent first, those of ${frequent.join(', ') || 'none'}.`,
   );
   draw();
   if (typed.value) typed.dispatchEvent(new Event('input'));

@@ -144,6 +144,17 @@ def test_points_are_kept_with_their_labels(tmp_path):
     at = np.stack([kept['x'], kept['y']], axis=1)
     np.testing.assert_allclose(at, tsne_coordinates(np.concatenate([x, y])), atol=1e-3)
     assert gather.points(tmp_path / 'none.csv') is None
+    for rows in ('', 'source,0,1,nan,2\n', 'source,0,1,2,-1e308\n'):
+        file.write_text(f'domain,row,label,x,y\n{rows}')
+        with pytest.raises(ValueError, match='tsne.csv: .*no point, or one that is not finite'):
+            gather.points(file)
     file.write_text('domain,row,label,x\nsource,0,1,2\n')
     with pytest.raises(ValueError, match="tsne.csv: KeyError.'y'.; expected the points"):
         gather.points(file)
+
+
+@pytest.mark.parametrize('kind', [float, bool, str])
+def test_labels_are_whole_numbers(tmp_path, kind):
+    x, labels = clusters(4, 5)
+    with pytest.raises(ValueError, match='target_labels are .*; expected whole numbers'):
+        plot_tsne(tmp_path / 'tsne.png', x, x, target_labels=labels.astype(kind))

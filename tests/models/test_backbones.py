@@ -16,7 +16,10 @@ from jreid.models import backbones
         ('resnet50', {'last_stride': None}, 'last_stride is None; expected int'),
         ('osnet_x0_25', {'embedding': 'yes'}, "embedding is 'yes'; expected bool as in False"),
         ('mobilenet_v1', {'momentum': '0.9'}, "momentum is '0.9'; expected float as in 0.9"),
-        ('resnet50', {'strides': 2}, 'strides'),
+        ('resnet50', {'strides': 2}, "there is no 'strides'; there are: .*last_stride"),
+        ('resnet50', {'name': 'x'}, "there is no 'name'"),
+        ('resnet50', {'dtype': 'float32'}, 'dtype is set by train.compute_dtype'),
+        ('resnet50', {'remat': True}, 'remat is set by train.remat'),
     ],
 )
 def test_option_of_another_kind_is_named_with_its_default(name, options, message):

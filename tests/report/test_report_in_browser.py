@@ -149,9 +149,19 @@ def test_points_of_a_label_are_picked_out(page):
     assert page.run(told) == 'target, label 2, image 3 of its training split; 3 shown'
     strong = f"{drawn}.filter((x) => x.getAttribute('opacity') === '1').length"
     assert page.run(strong) == 3
+    # The pointer beside all points leaves what is typed.
+    away = (
+        "{ const svg = document.querySelector('#features svg'); svg.dispatchEvent("
+        "new PointerEvent('pointermove', {clientX: -9, clientY: -9}));"
+        " svg.dispatchEvent(new PointerEvent('pointerleave')); }"
+    )
+    page.run(away)
+    assert page.run(strong) == 3
+    page.run(put.format('input', 'null'))
+    assert page.run(told) == 'no point of the target has this label'
     page.run(put.format('input', '7'))
     assert page.run(told) == 'no point of the target has this label'
-    assert page.run(strong) == 0
+    assert page.run(strong) == 12 + 9
     page.run(put.format('input', ''))
     assert page.run(f"new Set({drawn}.map((x) => x.getAttribute('fill'))).size") == 2
     # two labels of the target, and the grey of all others

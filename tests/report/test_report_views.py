@@ -91,7 +91,7 @@ def test_words_are_whole_on_a_phone(page, address):
 
 def test_sweeps_mark_the_choice_the_best_and_the_truth(page):
     labels = texts(page, '#sweeps svg .event')
-    assert labels == ['best ACC', 'C* 9', 'truth 12', 'best CMM', 'C* 9', 'truth 12']
+    assert labels == ['best ACC 7', 'C* 9', 'truth 12', 'best CMM 9', 'C* 9', 'truth 12']
     assert 'C* is 9 clusters: 6 of the source' in texts(page, '#sweeps .note')[-1]
     places = page.run(
         "[...document.querySelectorAll('#sweeps svg')].map((x) => [...x.querySelectorAll('.event')]"
