@@ -68,6 +68,8 @@ def configured(tiny_config, annotations):
             'learning_rate': 5e-3,
             'adapt_learning_rate': 2e-3,
             'batch': 16,
+            # The checkpoint of step I has them; the target's are estimated as step II begins.
+            'frozen_statistics': 'source',
         }
         config = tiny_config(variant, **{**small, **method})
         config.data.source_options = {'attributes': str(annotations / 'one.mat'), 'expected': False}
