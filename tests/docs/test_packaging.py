@@ -22,6 +22,9 @@ def test_version_is_one():
         'MTDnet',
         'SSG',
         'PTL',
+        'MMT',
+        'SpCL',
+        'Cluster-Contrast',
     }
 
 
