@@ -95,11 +95,20 @@ function chart(spec) {
     readout,
     numbers(spec),
   );
+  return fitted(figure, width, (now) => {
+    width = now;
+    draw();
+  });
+}
+
+// Tells `resize` the width of a figure's drawing where its place no longer is `width` wide.
+function fitted(figure, width, resize) {
+  let last = width;
   new ResizeObserver(() => {
     const now = Math.round(Math.min(Math.max(figure.clientWidth, NARROW), WIDE));
-    if (figure.clientWidth && now !== width) {
-      width = now;
-      draw();
+    if (figure.clientWidth && now !== last) {
+      last = now;
+      resize(now);
     }
   }).observe(figure);
   return figure;

@@ -142,12 +142,8 @@ function plane(points) {
     readout,
     legend,
   );
-  new ResizeObserver(() => {
-    const now = Math.round(Math.min(Math.max(figure.clientWidth, NARROW), WIDE));
-    if (figure.clientWidth && now !== width) {
-      width = now;
-      draw();
-    }
-  }).observe(figure);
-  return figure;
+  return fitted(figure, width, (now) => {
+    width = now;
+    draw();
+  });
 }
