@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from killed import train_killed_at_second_refresh
 from mmt_case import IMAGES, assert_equal_trees, built
 
 from jreid.engine import state as states
@@ -63,10 +64,6 @@ def test_both_networks_start_from_the_run_of_one(tmp_path):
     assert_equal_trees(found['target_classifier'], params['target_classifier'])
 
 
-class Killed(BaseException):
-    """Stands for a SIGKILL."""
-
-
 @pytest.mark.slow
 def test_trains_on_both_domains_and_resumes_exactly(tiny_config, tmp_path, monkeypatch):
     def config():
@@ -79,19 +76,7 @@ def test_trains_on_both_domains_and_resumes_exactly(tiny_config, tmp_path, monke
 
     summary = loop.train(config(), tmp_path / 'whole')
     assert {'source_only', 'adabn', 'adapted'} <= set(summary)
-    original, count = loop.Run.refresh, 0
-
-    def dies(self):
-        nonlocal count
-        count += 1
-        if count == 2:
-            raise Killed
-        return original(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, 'refresh', dies)
-        with pytest.raises(Killed):
-            loop.train(config(), tmp_path / 'killed')
+    train_killed_at_second_refresh(config(), tmp_path / 'killed', monkeypatch)
     loop.train(config(), tmp_path / 'killed')
     trees = []
     for folder in ('whole', 'killed'):

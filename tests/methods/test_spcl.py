@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from killed import train_killed_at_second_refresh
 from sklearn.cluster import DBSCAN
 
 from jreid.engine import state as states
@@ -306,10 +307,6 @@ def test_settings_that_cannot_be_served(changes, message):
         built(**changes)
 
 
-class Killed(BaseException):
-    """Stands for a SIGKILL."""
-
-
 @pytest.mark.slow
 def test_trains_from_random_weights_and_resumes_exactly(tiny_config, tmp_path, monkeypatch):
     def config():
@@ -320,19 +317,7 @@ def test_trains_from_random_weights_and_resumes_exactly(tiny_config, tmp_path, m
 
     summary = loop.train(config(), tmp_path / 'whole')
     assert 'adapted' in summary
-    refresh, count = loop.Run.refresh, 0
-
-    def dies(self):
-        nonlocal count
-        count += 1
-        if count == 2:
-            raise Killed
-        return refresh(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, 'refresh', dies)
-        with pytest.raises(Killed):
-            loop.train(config(), tmp_path / 'killed')
+    train_killed_at_second_refresh(config(), tmp_path / 'killed', monkeypatch)
     loop.train(config(), tmp_path / 'killed')
     trees, lines = [], []
     for folder in ('whole', 'killed'):

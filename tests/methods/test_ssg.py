@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from killed import train_killed_at_second_refresh
 
 from jreid import methods
 from jreid.configs import variants
@@ -102,27 +103,11 @@ def test_checkpoint_keeps_eps_for_the_rounds_that_follow(finished):
     np.testing.assert_allclose(eps, [first[f'eps_{part}'] for part in PARTS], rtol=1e-6)
 
 
-class Killed(BaseException):
-    """Stands for a SIGKILL."""
-
-
 @pytest.mark.slow
 def test_killed_in_the_second_round_resumes_exactly(finished, config_of, tmp_path, monkeypatch):
-    original, count = loop.Run.refresh, 0
     config = config_of('bl-ssg')
     config.checkpoint.every_steps = 1
-
-    def dies(self):
-        nonlocal count
-        count += 1
-        if count == 2:
-            raise Killed
-        return original(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, 'refresh', dies)
-        with pytest.raises(Killed):
-            loop.train(config, tmp_path)
+    train_killed_at_second_refresh(config, tmp_path, monkeypatch)
     loop.train(config, tmp_path)
     same(restored(finished), restored(tmp_path))
     for name in ('metrics.jsonl', 'labels/target_001.csv'):
