@@ -145,7 +145,8 @@ def alone(variant: str, target: str, **own: Any) -> ConfigDict:
 
     Cluster-Contrast has its authors' program's settings but for two: features are grouped less the
     mean of their camera, and eps is 0.5 with it, chosen on WARD and PKU-Reid
-    (docs/systems/cluster_contrast.md). SSG has the first of them; systems that need a source say
+    (docs/systems/cluster_contrast.md). SpCL has both, SSG and MMT the first of them. MMT goes
+    from weights to DBSCAN's clusters: NIEC's count reads a source. Other systems need one and say
     so.
 
     Args:
@@ -155,6 +156,8 @@ def alone(variant: str, target: str, **own: Any) -> ConfigDict:
         variant,
         cluster_contrast={'cluster_centring': 'camera', 'eps': 0.5, **own},
         ssg={'cluster_centring': 'camera'},
+        spcl={'cluster_centring': 'camera', 'eps': 0.5},
+        mmt={'cluster_centring': 'camera', 'source_epochs': 0, 'clustering': 'dbscan'},
     )
     config.data.source, config.data.target = 'none', target
     # 256 images on 4 GPUs

@@ -8,6 +8,9 @@ vectors are clustered, and clusters count that two other radii confirm. An image
 source classes, clusters and single images: a class of the target is the mean of its vectors.
 Batch normalisation is per domain, statistics and parameters. There is no training on the source
 before.
+
+Without a source the bank holds the target's images alone, and batch normalisation has one set of
+parameters: the authors' unsupervised program.
 """
 
 from collections.abc import Callable, Mapping
@@ -76,7 +79,8 @@ def spcl(
     """
     check(problem, settings)
     s, classes = settings, problem.source_identities
-    apart = s.norm_affine == 'domain'
+    names = (SOURCE, TARGET) if classes else (TARGET,)
+    apart = s.norm_affine == 'domain' and bool(classes)
     network = Network(backbone, s.pooling, neck_bias=apart)
 
     def of(domain: str, params: Params) -> Params:
@@ -116,7 +120,7 @@ def spcl(
     ) -> tuple[Outputs, State]:
         del context
         outputs = {}
-        for domain in (SOURCE, TARGET):
+        for domain in names:
             images = batch[domain]['image']
             feature, state = domains.forward(network, of(domain, params), state, images, domain)
             outputs[domain] = {'feature': feature}
@@ -139,24 +143,25 @@ def spcl(
 
         return contrast
 
-    def moved(bank: Array, outputs: Outputs, batch: Batch, names: tuple[str, ...]) -> Array:
+    def moved(bank: Array, outputs: Outputs, batch: Batch, by: tuple[str, ...]) -> Array:
         """Returns the bank after the update by these domains' images."""
-        features = jnp.concatenate([outputs[domain]['feature'] for domain in names])
-        entries = jnp.concatenate([entry(batch, domain) for domain in names])
+        features = jnp.concatenate([outputs[domain]['feature'] for domain in by])
+        entries = jnp.concatenate([entry(batch, domain) for domain in by])
         return move(bank, jax.lax.stop_gradient(features), entries, momentum=s.momentum)
 
     def after_update(params: Params, state: State, outputs: Outputs, batch: Batch) -> State:
         del params
-        bank = moved(state.memory['bank'], outputs, batch, (SOURCE, TARGET))
+        bank = moved(state.memory['bank'], outputs, batch, names)
         return state._replace(memory={**state.memory, 'bank': bank})
 
     sizes = s.identities_per_batch, s.images_per_identity
+    streams = {TARGET: hybrid(*sizes), SOURCE: plans.cross_camera(SOURCE, *sizes)}
     phase = Phase(
         name='joint',
         epochs=s.epochs,
-        streams={'target': hybrid(*sizes), 'source': plans.cross_camera(SOURCE, *sizes)},
+        streams={domain: streams[domain] for domain in reversed(names)},
         forward=forward,
-        terms={'source': term(SOURCE), 'target': term(TARGET)},
+        terms={domain: term(domain) for domain in names},
         optimizer=Optimizer(
             'adam',
             s.learning_rate,
@@ -180,7 +185,7 @@ def spcl(
         statistics=domains.batch_statistics(network, momentum),
         describe=describe,
         refresh=_refresh(settings, classes),
-        refresh_reads=lambda refreshes: () if refreshes else (SOURCE, TARGET),
+        refresh_reads=lambda refreshes: () if refreshes else names,
     )
 
 
@@ -196,10 +201,13 @@ def _refresh(settings: Settings, classes: int) -> Callable[..., Refreshed]:
         context: RefreshContext,
     ) -> Refreshed:
         memory = dict(state.memory)
-        if source is not None and target is not None:
-            known = np.asarray(source['identity']) >= 0
-            means = cluster_means(source['feature'][known], source['identity'][known], classes)
-            memory['bank'] = jnp.concatenate([unit(means), unit(target['feature'])])
+        if target is not None:
+            parts = [unit(target['feature'])]
+            if source is not None:
+                known = np.asarray(source['identity']) >= 0
+                means = cluster_means(source['feature'][known], source['identity'][known], classes)
+                parts.insert(0, unit(means))
+            memory['bank'] = jnp.concatenate(parts)
             memory['camera'] = jnp.asarray(target['camera'], jnp.int32)
         instances = np.asarray(memory['bank'])[classes:]
         if s.cluster_centring == 'camera':

@@ -101,7 +101,7 @@ def test_the_source_cannot_be_evaluated_or_labelled(tiny_config):
         label(teacher, alone(tiny_config()), 'nowhere', domain='source')
 
 
-UNSUPERVISED = ('cluster-contrast', 'cluster-contrast-hard', 'ssg-dagger')
+UNSUPERVISED = ('cluster-contrast', 'cluster-contrast-hard', 'ssg-dagger', 'spcl')
 
 
 @pytest.mark.parametrize('variant', sorted(variants.VARIANTS))

@@ -14,7 +14,7 @@ SYSTEM = System(
         'mmt-after': Variant({'source_epochs': 0}),
         'mmt-dbscan': Variant({'clustering': 'dbscan'}),
         # The paper's counts for Duke, Market and MSMT17; --config.method.clusters gives another.
-        'mmt-500': Variant({'clusters': 500}),
-        'mmt-700': Variant({'clusters': 700}),
+        'mmt-500': Variant({'clustering': 'kmeans', 'clusters': 500}),
+        'mmt-700': Variant({'clustering': 'kmeans', 'clusters': 700}),
     },
 )

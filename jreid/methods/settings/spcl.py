@@ -16,7 +16,7 @@ class Settings:
     The defaults are those of the authors' program, for ResNet-50 on 256x128 images.
     """
 
-    needs_source = True  # no field: whether `data.source` may not be 'none'
+    needs_source = False  # no field: whether `data.source` may not be 'none'
 
     epochs: Count = 50  # each begins with new clusters
     steps: Count = 400  # per epoch, 0 for as many as show about every target image once
@@ -57,7 +57,7 @@ def check(problem: 'Problem', settings: Settings) -> None:
     """
     check_values(settings)
     s = settings
-    if s.identities_per_batch > problem.source_identities:
+    if problem.source_images and s.identities_per_batch > problem.source_identities:
         raise ValueError(
             f'a batch of P = {s.identities_per_batch} identities cannot be drawn from the'
             f' {problem.source_identities} of the source; lower method.identities_per_batch'
