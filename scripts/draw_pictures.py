@@ -53,7 +53,7 @@ def sweep(run: pathlib.Path) -> Image.Image:
 
 
 def screenshot(run: pathlib.Path) -> Image.Image | None:
-    """Takes the ranked results of the run's report in a browser; None without a browser."""
+    """Takes the report's ranked results as they open, in a browser; None without a browser."""
     sys.path.insert(0, str(ROOT / 'tests' / 'report'))
     import browser
 
@@ -64,12 +64,12 @@ def screenshot(run: pathlib.Path) -> Image.Image | None:
     with tempfile.TemporaryDirectory() as folder:
         page = browser.Page(program, pathlib.Path(folder) / 'profile')
         try:
-            path = report([run], pathlib.Path(folder) / 'report.html', queries=60, clusters=20)
-            page.resize(1200, 800)
-            page.open(f'{path.as_uri()}#ranked?ranked.order=set')
+            path = report([run], pathlib.Path(folder) / 'report.html')
+            page.resize(1200, 1080)
+            page.open(path.as_uri())
             page.run(
-                "scrollBy(0, -20 - document.querySelector('header').offsetHeight +"
-                " document.querySelector('#ranked [role=search]').getBoundingClientRect().top)"
+                "scrollBy(0, -document.querySelector('header').offsetHeight +"
+                " document.querySelector('#ranked').getBoundingClientRect().top)"
             )
             page.run('new Promise((done) => setTimeout(done, 500))')
             data = page.call('Page.captureScreenshot', format='png')['data']

@@ -158,6 +158,9 @@ def kind_of(annotation: str) -> str:
     if kind is not None and get_args(kind):
         base, limits = get_args(kind)[0], kind.__metadata__[0]
         return f'{base.__name__}, {limits.expected}'
+    if several := re.fullmatch(r'tuple\[(\w+)((?:, \1)+|, \.\.\.)\]', annotation):
+        number = '' if '...' in several[2] else f' {several[2].count(",") + 1}'
+        return f'tuple of{number}: {kind_of(several[1])}'
     if choices := re.fullmatch(r'Literal\[(.*)\]', annotation):
         return choices[1]
     if ranged := re.fullmatch(r'Annotated\[(\w+), at_least\((\d+)\)\]', annotation):

@@ -35,9 +35,8 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     # source_options.builder names; 'none': no source, the training is unsupervised
     data.source = 'dukemtmc'
     data.target = 'market1501'  # set to adapt to; its labels are read in evaluation only
-    data.source_root = data.target_root = ''  # where one of them lies elsewhere than under root
-    # folders of a teacher's labels of the images (`jreid label`): masks/,
-    # attributes.npz
+    data.source_root = data.target_root = ''  # its folder where it does not lie under root
+    # folder of a teacher's labels of its images (`jreid label`): masks/, attributes.npz
     data.source_teacher = data.target_teacher = ''
     # options of the source's loader, see `jreid/data/datasets/<name>.py`
     data.source_options = ConfigDict()
@@ -110,8 +109,9 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     # a row for the source-only model with batch-norm statistics re-estimated on the target
     evaluation.adabn = True
     evaluation.rerank = False  # a row with k-reciprocal re-ranking
-    # of re-ranking: neighbours, neighbours of the query expansion, weight of the old distance
-    evaluation.rerank_k1, evaluation.rerank_k2, evaluation.rerank_lambda = 20, 6, 0.3
+    evaluation.rerank_k1 = 20  # of re-ranking: neighbours
+    evaluation.rerank_k2 = 6  # of re-ranking: neighbours of the query expansion
+    evaluation.rerank_lambda = 0.3  # of re-ranking: weight of the old distance
     # or 'best': by mAP on the source's test split; the target's labels never choose
     evaluation.select = 'last'
 

@@ -37,6 +37,10 @@ def test_every_field_of_a_system_is_on_the_page(system):
     assert sorted(name for name in fields - listed if not name.startswith(options)) == []
 
 
+def test_every_field_says_what_it_is():
+    assert [name for name, _, _, comment in ROW.findall(PAGE) if not comment.strip()] == []
+
+
 @pytest.mark.parametrize(
     'name', ['seed', 'data.height', 'evaluation.rerank_lambda', 'train.remat', 'figures.queries']
 )
@@ -81,7 +85,9 @@ def test_comments_above_and_beside_a_field_are_joined(script):
         ('Optimizer', "'adam', 'adamw', 'sgd'"),
         ("Literal['a', 'b']", "'a', 'b'"),
         ('Annotated[int, at_least(2)]', 'int, 2 or more'),
-        ('tuple[float, float]', 'tuple[float, float]'),
+        ('tuple[float, float]', 'tuple of 2: float'),
+        ('tuple[Share, ...]', 'tuple of: float, a number from 0 to 1'),
+        ('Domains', "'none', 'source', 'target', 'both'"),
     ],
 )
 def test_types_are_told_in_words(script, annotation, words):

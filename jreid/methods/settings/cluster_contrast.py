@@ -18,13 +18,14 @@ class Settings(ptl.Settings, niec.Settings):
     defaults are the official program's on Market-1501.
     """
 
+    # of the map; 'gem': with the power 3; 'gem_learned': with a learned one
     pooling: Literal['max', 'average', 'average_max', 'gem', 'gem_learned'] = 'gem_learned'
     contrast_epochs: Count = 50  # a clustering before each
     contrast_steps: Count = 200  # per epoch; 0 for as many as show about every image once
     contrast_identities: Size = 16  # P clusters per batch
     contrast_images: Size = 16  # K images of each, from other cameras than the first's if possible
-    contrast_optimizer: Optimizer = 'adam'
-    contrast_learning_rate: Rate = 3.5e-4
+    contrast_optimizer: Optimizer = 'adam'  # 'sgd' has a momentum of 0.9
+    contrast_learning_rate: Rate = 3.5e-4  # before the boundaries
     contrast_boundaries: tuple[Share, ...] = (20 / 50, 40 / 50)  # x0.1 there; shares of the phase
     temperature: float = 0.05  # of InfoNCE
     memory_momentum: Share = 0.1  # share of the old vector that an update keeps
@@ -39,7 +40,7 @@ class Settings(ptl.Settings, niec.Settings):
     # 'niec': constrained k-means with NIEC's count, for a labelled source
     clustering: Literal['dbscan', 'niec'] = 'dbscan'
     k1: Size = 30  # of the k-reciprocal neighbourhoods
-    k2: Size = 6
+    k2: Size = 6  # images whose neighbourhoods are averaged
     eps: float = 0.6  # of DBSCAN, a Jaccard distance
     # of DBSCAN; of NIEC: smaller clusters are noise
     min_samples: Size = 4

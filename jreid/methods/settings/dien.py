@@ -27,7 +27,7 @@ class Settings:
     learning_rate_backbone: Rate = 1e-4  # paper, section III-E
     learning_rate_attention: Rate = 1e-2  # RTDA with its fusion weights
     learning_rate_heads: Rate = 1e-1  # embedding, IC and DC
-    momentum: Share = 0.9
+    momentum: Share = 0.9  # of SGD
     # largest gradient norm, 0 for none; paper: silent. Its rates are at the edge of what is stable
     clip: Weight = 10.0
     # shares of the training at which all rates fall to a tenth; paper: silent
@@ -44,7 +44,7 @@ class Settings:
     accumulate_masks: bool = False
     attention_width: Size = 256  # hidden channels of RTDA; paper: silent
     triplet: Literal['cccdtl', 'hhl', 'none'] = 'cccdtl'  # 'hhl': TL of Zhong et al. 2018
-    margin: float = 0.3
+    margin: float = 0.3  # of the triplet loss; paper: silent
     weight_triplet: Weight = 1.0  # beta 1 of Eq. 5
     weight_centre: Weight = 1.0  # lambda of Eq. 2
     domain_classifier: bool = True  # DC behind gradient reversal

@@ -37,7 +37,7 @@ class Settings(niec.Settings):
     adapt_learning_rate: Rate = 3.5e-4  # paper: 2e-4
     schedule: Schedule = 'half-linear'  # constant for the first half, then linear to 0
     warmup: Share = 0.1  # share of a phase; paper: none
-    weight_decay: Weight = 0.0
+    weight_decay: Weight = 0.0  # of Adam
     classification_width: Size = 256  # F_cl; 64 as in the paper's F_mat cannot hold 751 people
     attribute_width: Size = 64  # attended attribute feature
     matching_width: Size = 512  # F_mat; paper: 256. F_id has what F_cl and the attributes leave
@@ -46,18 +46,18 @@ class Settings(niec.Settings):
     target_classification: bool = True
     identification: bool = True  # False: no F_id in F_mat (MTwINet)
     given_identities: bool = False  # True: the true number of target identities is given (MTwNNet)
-    margin: float = 0.35
-    squared_distance: bool = True
+    margin: float = 0.35  # m of L_mat, the triplet loss
+    squared_distance: bool = True  # L_mat on squared distances; False: on distances
     label_smoothing: Share = 0.1  # paper: none
-    weight_classification: Weight = 1.0
+    weight_classification: Weight = 1.0  # of L_cl, on either domain
     # L_at is a norm of 27 x 27 numbers: at the paper's weight of 1 it drowns what tells identities
     # apart
     weight_attributes: Weight = 0.05
-    weight_matching: Weight = 1.0
+    weight_matching: Weight = 1.0  # of L_mat, on either domain
     # means of P identities per domain: at the paper's weight of 1 the noise of the means outweighs
     # their difference
     weight_mmd: Weight = 0.05
-    weight_kl: Weight = 0.1
+    weight_kl: Weight = 0.1  # of L_KL
     # 'linear': difference of means; 'rbf': the multi-bandwidth kernel
     mmd: Literal['linear', 'rbf'] = 'linear'
     # what L_KL compares; 'domains': the domains' mean assignments to the clusters, as in the paper;

@@ -25,26 +25,27 @@ class Settings(niec.Settings):
     images_per_identity: Size = 4  # K
     learning_rate: Rate = 3.5e-4  # of the training on the source
     schedule: Schedule = 'steps'  # of the training on the source
-    boundaries: tuple[Share, ...] = (0.5, 0.875)
-    warmup: Share = 0.125
+    boundaries: tuple[Share, ...] = (0.5, 0.875)  # x0.1 there; shares of the training on the source
+    warmup: Share = 0.125  # share of the training on the source
     adapt_learning_rate: Rate = 3.5e-4  # constant
-    weight_decay: Weight = 5e-4
+    weight_decay: Weight = 5e-4  # of Adam, in both trainings
+    # of the map; 'gem': with the power 3
     pooling: Literal['max', 'average', 'average_max', 'gem'] = 'average'
     margin: float = 0.3  # of the source's triplet loss; the target's has a soft margin
-    label_smoothing: Share = 0.1
+    label_smoothing: Share = 0.1  # of the cross-entropy, on either domain
     soft_identity: Share = 0.5  # weight of the soft cross-entropy; the hard one has the rest
     soft_triplet: Share = 0.8  # weight of the soft triplet loss; the hard one has the rest
     alpha: Share = 0.999  # of the mean teachers
-    clustering: Literal['kmeans', 'dbscan'] = 'kmeans'
+    clustering: Literal['kmeans', 'dbscan'] = 'kmeans'  # what makes the pseudo labels
     clusters: Count = 0  # of k-means, 0 for NIEC's count
     # re-labellings between two estimates by NIEC, 0 for one before the first alone: the source is
     # not trained on, so its features tell less as the networks leave it
     estimate_every: Count = 0
-    kmeans_restarts: Size = 10
+    kmeans_restarts: Size = 10  # the best of so many starts counts
     rho: float = 1.6e-3  # share of the pairs whose mean distance is DBSCAN's eps
     k1: Size = 20  # of the Jaccard distance that DBSCAN is run on
-    k2: Size = 6
-    min_samples: Size = 4
+    k2: Size = 6  # of the same distance: images whose neighbourhoods are averaged
+    min_samples: Size = 4  # of DBSCAN
     # 'camera': features are clustered less the mean of their camera; the authors' program does not
     cluster_centring: Literal['camera', 'none'] = 'none'
 

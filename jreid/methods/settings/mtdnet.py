@@ -32,8 +32,8 @@ class Settings:
     # negatives per positive pair: a batch has 12 x (2 + 10) images, 120 triplets
     triplets_per_pair: Size = 10
     learning_rate: Rate = 1e-3  # in both phases
-    schedule: Schedule = 'constant'
-    momentum: Share = 0.9
+    schedule: Schedule = 'constant'  # of the learning rate over a phase
+    momentum: Share = 0.9  # of SGD
     weight_decay: Weight = 5e-4  # of all but biases; paper: silent; AlexNet's
     bias_rate: Rate = 2.0  # of biases, as a multiple; paper: silent; AlexNet's
     clip: Weight = 0.0  # largest gradient norm, 0 for none
@@ -58,8 +58,8 @@ class Settings:
     contrastive_margin: float = 1.0  # on fc7's responses of unit length
     # the authors' triplet layer divides its mean by 2, as their contrastive one does
     weight_triplet: Weight = 0.5
-    weight_classification: Weight = 1.0
-    weight_contrastive: Weight = 1.0
+    weight_classification: Weight = 1.0  # of the loss on same person or not
+    weight_contrastive: Weight = 1.0  # of the coupling of the two copies
 
 
 def check(problem: 'Problem', settings: Settings) -> None:

@@ -20,6 +20,7 @@ class Settings:
     niec_rule: Literal['witnesses', 'mean', 'accuracy', 'silhouette'] = 'witnesses'
     # neighbours of the Jaccard distances that two of the witnesses read
     niec_k1: Size = 20
+    # of these distances: images whose neighbourhoods are averaged (query expansion)
     niec_k2: Size = 6
     # 'mean' and its halves: totals in the first, coarse pass
     niec_coarse: Annotated[int, at_least(2)] = 12

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jreid.methods.settings.values import (
     Count,
+    Domains,
     Optimizer,
     Rate,
     Schedule,
@@ -16,9 +17,6 @@ from jreid.methods.settings.values import (
 
 if TYPE_CHECKING:
     from jreid.methods.contract import Problem
-
-Domains = Literal['none', 'source', 'target', 'both']
-"""Domains that a proxy task is trained on."""
 
 WHERE: dict[str, tuple[str, ...]] = {
     'none': (),
@@ -32,12 +30,12 @@ WHERE: dict[str, tuple[str, ...]] = {
 class Settings:
     """Fields of `config.method` for PTL."""
 
-    source_epochs: Count = 480
+    source_epochs: Count = 480  # 0: the start (init.run, model.weights) is the trained network
     identities_per_batch: Size = 16  # P, of the source
     images_per_identity: Size = 4  # K
     target_batch: Size = 32  # images of the target, drawn at random
-    optimizer: Optimizer = 'adam'
-    learning_rate: Rate = 3.5e-4
+    optimizer: Optimizer = 'adam'  # 'sgd' has a momentum of 0.9
+    learning_rate: Rate = 3.5e-4  # after the warm-up
     schedule: Schedule = 'steps'  # x0.1 at each of the boundaries
     boundaries: tuple[Share, ...] = (160 / 480, 280 / 480)  # shares of the training
     # share of the training; paper: silent on the length, ten epochs in the strong baseline
@@ -45,17 +43,17 @@ class Settings:
     weight_decay: Weight = 5e-4  # paper: silent; the strong baseline's
     # of the map to f; 'gem': with the power 3; 'gem_learned': with a learned one
     pooling: Literal['max', 'average', 'average_max', 'gem', 'gem_learned'] = 'max'
-    margin: float = 0.3
-    label_smoothing: Share = 0.0
-    weight_identity: Weight = 1.0
-    weight_triplet: Weight = 1.0
+    margin: float = 0.3  # of the triplet loss on f
+    label_smoothing: Share = 0.0  # of the identity loss
+    weight_identity: Weight = 1.0  # of the identity loss, on g
+    weight_triplet: Weight = 1.0  # of the triplet loss, on f
     parsing: Domains = 'none'  # domains that human parsing is trained on
     parsing_classes: Size = 8  # with the background
     parsing_width: Size = 256  # channels after the transposed convolution; paper: silent
-    parsing_weight: Weight = 0.1
+    parsing_weight: Weight = 0.1  # of Eq. 4 in Eq. 6
     attributes: Domains = 'none'  # domains that attributes are trained on
     attribute_width: Size = 64  # hidden units per attribute's head; paper: silent
-    attribute_weight: Weight = 1.0
+    attribute_weight: Weight = 1.0  # of Eq. 5 in Eq. 6
     soft_labels: bool = True  # False: attributes one-hot
     # 'joint': common statistics, since the paper shares all layers between domains; 'split':
     # statistics per domain, which gives a target row what AdaBN gives

@@ -22,20 +22,21 @@ class Settings:
     steps: Count = 400  # per epoch, 0 for as many as show about every target image once
     identities_per_batch: Size = 16  # P, of each domain
     images_per_identity: Size = 4  # K, of a source class or a cluster
-    learning_rate: Rate = 3.5e-4
-    schedule: Schedule = 'steps'
-    boundaries: tuple[Share, ...] = (0.4, 0.8)
-    warmup: Share = 0.0
-    weight_decay: Weight = 5e-4
+    learning_rate: Rate = 3.5e-4  # of Adam
+    schedule: Schedule = 'steps'  # x0.1 at each of the boundaries
+    boundaries: tuple[Share, ...] = (0.4, 0.8)  # shares of the training
+    warmup: Share = 0.0  # share of the training
+    weight_decay: Weight = 5e-4  # of Adam
+    # of the map; 'gem': with the power 3
     pooling: Literal['max', 'average', 'average_max', 'gem'] = 'average'
-    temperature: float = 0.05
+    temperature: float = 0.05  # of the softmax over the bank
     momentum: Share = 0.2  # share of the bank's old entry that an update keeps
     eps: float = 0.6  # of DBSCAN, on Jaccard distances
     eps_gap: float = 0.02  # of the tighter and the looser clustering that judge the first
     independence: Share = 0.9  # share of the first epoch's clusters that are independent enough
-    k1: Size = 30
-    k2: Size = 6
-    min_samples: Size = 4
+    k1: Size = 30  # of the Jaccard distances: neighbours
+    k2: Size = 6  # of the Jaccard distances: images whose neighbourhoods are averaged
+    min_samples: Size = 4  # of DBSCAN
     # 'domain': scales and biases of batch normalisation are the domain's own, as its statistics;
     # 'common': both domains', and the neck has no bias
     norm_affine: Literal['domain', 'common'] = 'domain'

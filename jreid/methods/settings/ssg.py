@@ -42,8 +42,8 @@ class Settings(ptl.Settings):
     # Jaccard distances of k-reciprocal neighbourhoods and the source term; False: Euclidean
     # distances (SSG-dagger)
     rerank: bool = True
-    k1: Size = 20
-    k2: Size = 6
+    k1: Size = 20  # of the Jaccard distances: neighbours
+    k2: Size = 6  # of the Jaccard distances: images whose neighbourhoods are averaged
     source_weight: Weight = 0.1  # of the distances to the source
     neighbours: Size = 100  # of SSG-dagger's graph
     rho: float = 1.6e-3  # share of the pairs whose mean distance is eps

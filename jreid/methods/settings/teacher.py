@@ -24,15 +24,15 @@ class Settings:
 
     needs_source = True  # no field: whether `data.source` may not be 'none'
 
-    task: Literal['parsing', 'attributes'] = 'parsing'
-    source_epochs: Count = 60
-    batch: Size = 64
-    optimizer: Optimizer = 'adam'
-    learning_rate: Rate = 3.5e-4
+    task: Literal['parsing', 'attributes'] = 'parsing'  # what the teacher predicts
+    source_epochs: Count = 60  # of the teacher's own training set
+    batch: Size = 64  # images
+    optimizer: Optimizer = 'adam'  # 'sgd' has a momentum of 0.9
+    learning_rate: Rate = 3.5e-4  # after the warm-up
     schedule: Schedule = 'steps'  # x0.1 at each of the boundaries
     boundaries: tuple[Share, ...] = (0.5, 0.8)  # shares of the training
     warmup: Share = 0.05  # share of the training
-    weight_decay: Weight = 5e-4
+    weight_decay: Weight = 5e-4  # of the optimizer
     parsing_classes: Size = 8  # with the background
     parsing_width: Size = 256  # channels after the transposed convolution
     attribute_width: Size = 64  # hidden units per attribute's head

@@ -24,11 +24,11 @@ class Settings:
     # iterations between checkpoints, the trainer's epochs; the three above are multiples of it
     epoch_iterations: Size = 1000
     batch: Size = 8  # images
-    learning_rate: Rate = 2e-3
-    adapt_learning_rate: Rate = 2e-3
+    learning_rate: Rate = 2e-3  # of Adam in step I
+    adapt_learning_rate: Rate = 2e-3  # of Adam in step II
     schedule: Schedule = 'constant'  # paper: silent
-    b1: Share = 0.5
-    b2: Share = 0.999
+    b1: Share = 0.5  # Adam's decay of the mean gradient
+    b2: Share = 0.999  # Adam's decay of the mean squared gradient
     # of the IIA's encoder, before its code of one entry per attribute; the decoder mirrors it
     encoder_widths: tuple[Size, ...] = (512, 128)
     weight_reconstruction: Weight = 10.0  # lambda 1

@@ -35,6 +35,8 @@ Share = Annotated[float, Range(lambda value: 0 <= value <= 1, 'a number from 0 t
 Optimizer = Literal['adam', 'adamw', 'sgd']
 Schedule = Literal['constant', 'half-linear', 'cosine', 'steps']
 """Constant; constant for the first half, then linear to 0; cosine; x0.1 at boundaries."""
+Domains = Literal['none', 'source', 'target', 'both']
+"""Domains that a task is trained on."""
 
 _KINDS: Mapping[Any, tuple[type, str]] = types.MappingProxyType(
     {
