@@ -2,6 +2,12 @@
 default.
 
     python scripts/benchmark_evaluate.py [--queries 3368 --gallery 15913 --width 2048 --repeats 5]
+    python scripts/benchmark_evaluate.py --torchreid FOLDER
+
+With `--torchreid`, only `evaluate_distances` and torchreid's evaluation in Cython take turns on the
+same matrix, whose results have to agree. FOLDER holds its `rank_cy`, built there by
+`python setup.py build_ext --inplace` (torchreid/metrics/rank_cylib of
+github.com/KaiyangZhou/deep-person-reid, with the packages cython and setuptools).
 
 Every line is the median of the repeats, which take turns with what they are compared with, after
 one run of each that does not count. Features are random around one centre an identity. Memory is
@@ -9,7 +15,9 @@ what is allocated above the inputs at the worst moment (tracemalloc, in a run of
 """
 
 import argparse
+import importlib
 import statistics
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -17,6 +25,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jreid.retrieval import (
+    Metrics,
     evaluate,
     evaluate_distances,
     pairwise,
@@ -25,15 +34,17 @@ from jreid.retrieval import (
 )
 
 
-def seconds(*functions: Callable[[], object], repeats: int) -> list[float]:
+def seconds(
+    *functions: Callable[[], object], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Median seconds of each function, run in turns."""
     taken: list[list[float]] = [[] for _ in functions]
     for turn in range(repeats + 1):
         for function, times in zip(functions, taken, strict=True):
-            start = time.perf_counter()
+            start = clock()
             function()
             if turn:
-                times.append(time.perf_counter() - start)
+                times.append(clock() - start)
     return [statistics.median(times) for times in taken]
 
 
@@ -58,6 +69,28 @@ def make_set(
     return features, ids + [rng.integers(0, cameras, n) for n in (queries, gallery)]
 
 
+def beside_torchreid(
+    folder: str, distances: np.ndarray, labels: list[np.ndarray], repeats: int
+) -> None:
+    """Prints the seconds of both evaluations, by the clock and of all cores."""
+    sys.path.insert(0, folder)
+    peer = importlib.import_module('rank_cy')
+
+    def theirs() -> tuple[np.ndarray, float]:
+        return peer.evaluate_cy(distances, *labels, 50)
+
+    def ours() -> Metrics:
+        return evaluate_distances(distances, *labels)
+
+    (curve, precision), found = theirs(), ours()
+    np.testing.assert_allclose(found.cmc[:50], curve, atol=1e-4)
+    np.testing.assert_allclose(found.mAP, precision, atol=1e-4)
+    print(f'{"{} x {}".format(*distances.shape):20s} {"torchreid":>9s} {"jreid":>9s} {"ratio":>7s}')
+    for name, clock in (('seconds', time.perf_counter), ('CPU seconds', time.process_time)):
+        a, b = seconds(theirs, ours, repeats=repeats, clock=clock)
+        print(f'{name:20s} {a:9.3f} {b:9.3f} {a / b:7.2f}')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -68,11 +101,15 @@ def main() -> None:
     parser.add_argument('--identities', type=int, default=750)
     parser.add_argument('--cameras', type=int, default=6)
     parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--torchreid', metavar='FOLDER', help='where its rank_cy was built')
     given = parser.parse_args()
     features, labels = make_set(
         given.queries, given.gallery, given.width, given.identities, given.cameras
     )
     distances = pairwise(*features)
+    if given.torchreid:
+        beside_torchreid(given.torchreid, distances, labels, given.repeats)
+        return
     size = f'{given.queries:,} x {given.gallery:,}'
 
     sort, plain = seconds(

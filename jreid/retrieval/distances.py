@@ -89,6 +89,8 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     out = np.empty((x.shape[0], y.shape[0]), np.float32)
     x = x.astype(np.float64, copy=False)
     x_norm = np.einsum('nd,nd->n', x, x)[:, None]
+    # Powers of two do not round, so a pass over the products is saved.
+    x = -2.0 * x
     for start in range(0, y.shape[0], _COLUMNS):
         part = y[start : start + _COLUMNS].astype(np.float64, copy=False)
         y_norm = np.einsum('md,md->m', part, part)[None]
@@ -97,11 +99,11 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         # of a device cannot be written to.
         for first in range(0, x.shape[0], _ROWS):
             rows = slice(first, first + _ROWS)
-            scale = x_norm[rows] + y_norm
-            squared = product[rows] * -2.0
-            squared += scale
-            scale *= _ZERO
-            np.copyto(squared, 0.0, where=squared < scale)
+            squared = x_norm[rows] + y_norm
+            squared += product[rows]
+            if squared.min() < _ZERO * (x_norm[rows].max() + y_norm.max()):
+                zero = squared < _ZERO * (x_norm[rows] + y_norm)
+                np.copyto(squared, 0.0, where=zero)
             out[rows, start : start + _COLUMNS] = squared
     return out
 

@@ -1,11 +1,13 @@
 """Ranks of the matches of every query, from blocks of distances."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
 
 from jreid.retrieval.relevance import Relevance
+from jreid.retrieval.threads import in_turn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +37,27 @@ def match_ranks(
 
     Images that are left out for a query take no rank.
     """
-    return np.concatenate(
-        [block_ranks(start, block, related).rank for start, block in distance_blocks]
-    )
+
+    def ranks(part: tuple[int, np.ndarray]) -> np.ndarray:
+        start, block = part
+        # One row for the whole block stays in the cache: fresh memory for all rows would take as
+        # long as their sorting.
+        ordered = np.empty(block.shape[1], block.dtype)
+        return _rank(start, block, related, itertools.repeat(ordered, block.shape[0]))[2]
+
+    return np.concatenate(list(in_turn(ranks, distance_blocks)))
 
 
 def block_ranks(start: int, block: np.ndarray, related: Relevance) -> BlockRanks:
-    """Computes the ranks of the matches of queries `start ...` with distances `[b, g]`.
+    """Computes the ranks of the matches of queries `start ...` with distances `[b, g]`."""
+    ordered = np.empty_like(block)
+    return BlockRanks(related.hide(block, start), ordered, *_rank(start, block, related, ordered))
+
+
+def _rank(
+    start: int, block: np.ndarray, related: Relevance, ordered: Iterable[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns row, column, rank and tied of `BlockRanks`; sorts each row into one of `ordered`.
 
     The rank of a match is one more than the number of nearer images, so that no permutation of the
     gallery is needed. The distances of a row are sorted as plain numbers, 5 times as fast as an
@@ -49,32 +65,36 @@ def block_ranks(start: int, block: np.ndarray, related: Relevance) -> BlockRanks
     once, images at that distance with a lower gallery row count as nearer. This is the order of a
     stable sort by (distance, gallery row).
     """
-    hidden = related.hide(block, start)
-    row, column = related.entries(start, start + block.shape[0])
-    value = hidden[row, column]
-    ordered = np.sort(hidden, axis=1)
-    _check_numbers(ordered, start)
-    bounds = np.searchsorted(row, np.arange(block.shape[0] + 1))
-    lower, upper = np.empty_like(row), np.empty_like(row)
-    for i, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-        lower[a:b] = ordered[i].searchsorted(value[a:b], 'left')
-        upper[a:b] = ordered[i].searchsorted(value[a:b], 'right')
-    rank, tied = lower + 1, upper - lower > 1
-    for i in np.unique(row[tied]):
-        a, b = bounds[i], bounds[i + 1]
-        kept = related.kept(start + int(i))
-        for j in a + np.flatnonzero(tied[a:b]):
-            rank[j] += np.count_nonzero((hidden[i, : column[j]] == value[j]) & kept[: column[j]])
-    order = np.lexsort((rank, row))
-    return BlockRanks(hidden, ordered, row, column[order], rank[order], tied[order])
-
-
-def _check_numbers(ordered: np.ndarray, start: int) -> None:
-    """Checks that no distance is NaN."""
-    # A sort puts NaN last, so the last column is enough.
-    bad = np.flatnonzero(np.isnan(ordered[:, -1]))
-    if bad.size:
+    stop = start + block.shape[0]
+    row, column = related.entries(start, stop)
+    gone_row, gone = related.left_out_entries(start, stop)
+    each = np.arange(block.shape[0] + 1)
+    bounds, gone_bounds = np.searchsorted(row, each), np.searchsorted(gone_row, each)
+    rank, tied = np.empty_like(row), np.empty(row.shape, bool)
+    bad = []
+    for i, (distances, sorts) in enumerate(zip(block, ordered, strict=True)):
+        np.copyto(sorts, distances)
+        sorts[gone[gone_bounds[i] : gone_bounds[i + 1]]] = np.inf
+        sorts[related.junk] = np.inf
+        sorts.sort()
+        # NaN comes last.
+        if np.isnan(sorts[-1]):
+            bad.append(start + i)
+        part = slice(bounds[i], bounds[i + 1])
+        value = distances[column[part]]
+        lower = sorts.searchsorted(value, 'left')
+        rank[part] = lower + 1
+        tied[part] = sorts.searchsorted(value, 'right') - lower > 1
+        if tied[part].any():
+            kept = related.kept(start + i)
+            for j in bounds[i] + np.flatnonzero(tied[part]):
+                before = slice(column[j])
+                same = distances[before] == distances[column[j]]
+                rank[j] += np.count_nonzero(same & kept[before])
+    if bad:
         raise ValueError(
-            f'distances of query {start + bad[0]} (and {bad.size - 1} more of its block) hold NaN;'
+            f'distances of query {bad[0]} (and {len(bad) - 1} more of its block) hold NaN;'
             ' expected numbers (infinity is allowed)'
         )
+    order = np.lexsort((rank, row))
+    return row, column[order], rank[order], tied[order]

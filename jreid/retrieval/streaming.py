@@ -5,6 +5,7 @@ from tqdm import tqdm
 
 from jreid.retrieval.distances import Distance, finish, squared_distances, unit
 from jreid.retrieval.relevance import Relevance
+from jreid.retrieval.threads import in_turn
 
 # Gallery images per tile: sorted in the cache, and few enough that a float64 copy is small.
 _COLUMNS = 4096
@@ -26,8 +27,8 @@ def streamed_ranks(
 
     The ranks are those of `match_ranks` on whole rows. The distances of a block of queries to their
     matches come first; then every tile of the gallery adds the number of images that are nearer.
-    Memory is that of tiles of 4 `block_size` x 4,096, whatever the size of the gallery, which may
-    lie in a memory-mapped file.
+    Memory is that of a tile of 4 `block_size` x 4,096 per thread, whatever the size of the gallery,
+    which may lie in a memory-mapped file.
     """
 
     def prepare(features: np.ndarray) -> np.ndarray:
@@ -49,9 +50,13 @@ def streamed_ranks(
                 columns = listed[first : first + _COLUMNS]
                 y = prepare(gallery[columns])
                 block.look_up(columns, finish(squared_distances(x, y), x, y, distance))
-            for first in range(0, gallery.shape[0], _COLUMNS):
+
+            def nearer(first: int, x: np.ndarray = x, block: _Block = block) -> np.ndarray:
                 y = prepare(gallery[first : first + _COLUMNS])
-                block.count(first, finish(squared_distances(x, y), x, y, distance))
+                return block.count(first, finish(squared_distances(x, y), x, y, distance))
+
+            for counted in in_turn(nearer, range(0, gallery.shape[0], _COLUMNS)):
+                block.nearer += counted
                 bar.update()
             parts.append(block.ranks())
     return np.concatenate(parts)
@@ -79,25 +84,26 @@ class _Block:
         there = columns[np.minimum(at, len(columns) - 1)] == self.column
         self.value[there] = tile[self.row[there], at[there]]
 
-    def count(self, first: int, tile: np.ndarray) -> None:
-        """Adds the nearer images among gallery rows `first ...`; writes to the tile."""
+    def count(self, first: int, tile: np.ndarray) -> np.ndarray:
+        """Counts the images of rows `first ...` nearer than each match; writes to the tile."""
         end = first + tile.shape[1]
         a, b = np.searchsorted(self.hidden, [first, end])
         tile[self.hidden_row[a:b], self.hidden[a:b] - first] = np.inf
         a, b = np.searchsorted(self.junk, [first, end])
         tile[:, self.junk[a:b] - first] = np.inf
-        ordered = np.sort(tile, axis=1)
+        ordered = np.empty(tile.shape[1], tile.dtype)
+        lower, upper = np.zeros((2, *self.row.shape), np.int64)
         for i, (a, b) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
-            if a == b:
-                continue
-            value = self.value[a:b]
-            lower = ordered[i].searchsorted(value, 'left')
-            equal = ordered[i].searchsorted(value, 'right') - lower
-            self.nearer[a:b] += lower
-            # Of images at the distance of a match, those with a lower gallery row count as nearer.
-            for j in np.flatnonzero(equal):
-                before = max(self.column[a + j] - first, 0)
-                self.nearer[a + j] += np.count_nonzero(tile[i, :before] == value[j])
+            if a < b:
+                np.copyto(ordered, tile[i])
+                ordered.sort()
+                lower[a:b] = ordered.searchsorted(self.value[a:b], 'left')
+                upper[a:b] = ordered.searchsorted(self.value[a:b], 'right')
+        # Of images at the distance of a match, those with a lower gallery row count as nearer.
+        for j in np.flatnonzero(lower < upper):
+            before = max(self.column[j] - first, 0)
+            lower[j] += np.count_nonzero(tile[self.row[j], :before] == self.value[j])
+        return lower
 
     def ranks(self) -> np.ndarray:
         """Returns the ranks, by query and ascending within a query."""

@@ -18,6 +18,7 @@ from jreid.retrieval import (
     pairwise,
     rerank,
     streaming,
+    threads,
 )
 from jreid.retrieval.match_ranks import match_ranks
 from jreid.retrieval.relevance import relevance
@@ -68,12 +69,13 @@ def test_a_large_gallery_is_evaluated_in_tiles(monkeypatch):
     assert (found.mAP, found.mINP) == (expected.mAP, expected.mINP)
 
 
-def test_memory_does_not_grow_with_the_gallery(tmp_path):
+def test_memory_does_not_grow_with_the_gallery(tmp_path, monkeypatch):
     """70,000 images in a file; their distances to 100 queries alone would take 28 MB."""
     y = np.lib.format.open_memmap(tmp_path / 'y.npy', 'w+', np.float32, (70_000, 2))
     y[:] = np.random.default_rng(0).standard_normal(y.shape, np.float32)
     identities = np.zeros(len(y), int)
     identities[::700] = np.arange(1, 101)
+    monkeypatch.setattr(threads, 'cores', lambda: 2)
     tracemalloc.start()
     try:
         found = evaluate(y[::700] + 1e-3, y, np.arange(1, 101), identities)
@@ -81,7 +83,7 @@ def test_memory_does_not_grow_with_the_gallery(tmp_path):
     finally:
         tracemalloc.stop()
     assert found.mAP > 0.1
-    assert peak < 12e6, peak
+    assert peak < 18e6, peak
 
 
 def test_rows_of_long_galleries_are_taken_few_at_a_time(monkeypatch):

@@ -1,0 +1,70 @@
+"""Blocks on several threads: in order, few at a time, with the results of one thread."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from jreid.retrieval import evaluate, evaluate_distances, metrics, pairwise, rerank, threads
+from jreid.retrieval.threads import in_turn
+
+
+@pytest.mark.parametrize('count', [1, 2, 3])
+def test_results_come_in_the_order_of_the_items(count):
+    waits = [threading.Event() for _ in range(5)]
+
+    def slow(item):
+        # With several threads an item ends after the next one, as far as that has begun.
+        if count > 1 and item % count == 0 and item < 4:
+            assert waits[item + 1].wait(5)
+        waits[item].set()
+        return item
+
+    taken = []
+    items = (taken.append(item) or item for item in range(5))
+    for position, item in enumerate(in_turn(slow, items, threads=count)):
+        assert item == position
+        assert len(taken) <= position + count
+
+
+def test_an_error_of_a_thread_ends_the_work():
+    def fail(item):
+        raise ValueError(f'item {item}')
+
+    with pytest.raises(ValueError, match='item 0'):
+        list(in_turn(fail, range(9), threads=2))
+
+
+def test_two_threads_have_the_bits_of_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(0, 9, (n, 8)).astype(np.float32) for n in (50, 600))
+    labels = [rng.integers(-1, 9, n) for n in (50, 600)] + [
+        rng.integers(0, 2, n) for n in (50, 600)
+    ]
+
+    def everything():
+        monkeypatch.setattr(metrics, 'WIDE', 1 << 16)
+        found = [
+            evaluate(x, y, *labels, block_size=7),
+            evaluate_distances(pairwise(x, y), *labels, block_size=7),
+        ]
+        monkeypatch.setattr(metrics, 'WIDE', 0)
+        found.append(evaluate(x, y, *labels, block_size=7))
+        return found, rerank(x, y, k1=6, k2=3, block_size=7)
+
+    monkeypatch.setattr(threads, 'cores', lambda: 1)
+    expected, matrix = everything()
+    monkeypatch.setattr(threads, 'cores', lambda: 2)
+    found, again = everything()
+    np.testing.assert_array_equal(again, matrix)
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one.cmc, other.cmc)
+        assert (one.mAP, one.mINP) == (other.mAP, other.mINP)
+
+
+def test_threads_are_the_cores_of_the_process_but_few(monkeypatch):
+    assert threads.cores() >= 1
+    monkeypatch.setattr(threads, 'cores', lambda: 64)
+    names = set(in_turn(lambda _: threading.get_ident(), range(64)))
+    assert len(names) <= 4
+    assert threading.get_ident() not in names
