@@ -220,8 +220,10 @@ function clusters() {
           'p',
           { class: 'note' },
           `${groups.file}: ${count(groups.total)} clusters,` +
-            ` ${count(groups.outside.count)} images without a label;` +
-            ` the ${groups.clusters.length} largest are here.` +
+            ` ${count(groups.outside.count)} images without a label.` +
+            (groups.clusters.length < groups.total
+              ? ` The ${groups.clusters.length} largest are here.`
+              : '') +
             (groups.clusters.some((one) => one.purity !== undefined)
               ? ' Purity is the share of the most frequent person; it reads the true identities,' +
                 ' for evaluation only.'
@@ -253,7 +255,7 @@ function clusters() {
           'div',
           { class: 'controls' },
           labelled('cluster', label),
-          labelled('at least so many images', least),
+          labelled('images, at least', least),
         ),
         place,
       ];

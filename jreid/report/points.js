@@ -110,6 +110,7 @@ function plane(points) {
   const typed = keep(
     h('input', {
       type: 'search',
+      placeholder: 'number',
       size: 8,
       oninput: () => {
         pick(typedPick());
@@ -124,7 +125,7 @@ function plane(points) {
     { class: 'note' },
     `${domains.includes('source') ? 'Circles: source, with its identities. ' : ''}Triangles:` +
       ' target, with its pseudo labels. Point at one to pick out its label.' +
-      ` Coloured by label are, most frequent first, those of ${frequent.join(', ') || 'none'}.`,
+      ` Only the most frequent labels have colours: ${frequent.join(', ') || 'none'}.`,
   );
   draw();
   if (typed.value) typed.dispatchEvent(new Event('input'));

@@ -87,6 +87,12 @@ def test_words_are_whole_on_a_phone(page, address):
         })()"""
     )
     assert broken == []
+    # Captions of wide tables break at the edge of the screen, where words would be cut.
+    ends = page.run(
+        "[...document.querySelectorAll('caption')].map((x) => x.getBoundingClientRect().right)"
+    )
+    assert ends
+    assert max(ends) <= 390
 
 
 def test_sweeps_mark_the_choice_the_best_and_the_truth(page):
