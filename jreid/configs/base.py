@@ -140,7 +140,7 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     return config
 
 
-def alone(variant: str, target: str, **own: Any) -> ConfigDict:
+def alone(variant: str, target: str, **own: Mapping[str, Any]) -> ConfigDict:
     """Returns the base config for one set, as the target of no source.
 
     Cluster-Contrast has its authors' program's settings but for two: features are grouped less the
@@ -150,15 +150,17 @@ def alone(variant: str, target: str, **own: Any) -> ConfigDict:
     so.
 
     Args:
-      own: the set's other values of Cluster-Contrast's settings.
+      own: system -> the set's other values of its settings, as in `get_config`.
     """
-    config = get_config(
-        variant,
-        cluster_contrast={'cluster_centring': 'camera', 'eps': 0.5, **own},
-        ssg={'cluster_centring': 'camera'},
-        spcl={'cluster_centring': 'camera', 'eps': 0.5},
-        mmt={'cluster_centring': 'camera', 'source_epochs': 0, 'clustering': 'dbscan'},
-    )
+    centred: Mapping[str, Any] = {'cluster_centring': 'camera'}
+    edits = {
+        'cluster_contrast': {**centred, 'eps': 0.5},
+        'ssg': centred,
+        'spcl': {**centred, 'eps': 0.5},
+        'mmt': {**centred, 'source_epochs': 0, 'clustering': 'dbscan'},
+    }
+    edits |= {system: {**edits.get(system, {}), **values} for system, values in own.items()}
+    config = get_config(variant, **edits)
     config.data.source, config.data.target = 'none', target
     # 256 images on 4 GPUs
     config.train.batch_norm_groups = 4

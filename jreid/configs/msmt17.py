@@ -14,4 +14,6 @@ from jreid.configs import base
 
 def get_config(variant: str = 'cluster-contrast') -> ConfigDict:
     """Returns the config of an unsupervised run on this set, see `base.alone`."""
-    return base.alone(variant, 'msmt17', contrast_steps=400)
+    return base.alone(
+        variant, 'msmt17', cluster_contrast={'contrast_steps': 400}, spcl={'steps': 800}
+    )

@@ -206,9 +206,10 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
         if clusters < 2:
             log.warning(
                 '%d clusters in %d images: this epoch trains nothing and leaves the model as it'
-                ' was. A greater method.rho (%g) or a smaller method.min_samples (%d) finds more',
+                ' was. %s method.rho (%g) or a smaller method.min_samples (%d) finds more',
                 clusters,
                 len(labels),
+                'A smaller' if clusters else 'A greater',
                 s.rho,
                 s.min_samples,
             )

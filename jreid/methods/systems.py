@@ -85,7 +85,7 @@ def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) ->
     read, name = read_settings(settings), settings['name']
     alone = not problem.source_images
     if alone and getattr(read, 'needs_source', False):
-        raise ValueError(_without_source(name))
+        raise ValueError(_without_source(name, getattr(read, 'without_source', '')))
     method = METHODS[name][0](
         backbone, problem, read, momentum=getattr(backbone, 'momentum', BatchNorm.momentum)
     )
@@ -102,8 +102,9 @@ def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) ->
     return method
 
 
-def _without_source(name: str) -> str:
+def _without_source(name: str, settings: str = '') -> str:
+    other = f', set {settings},' if settings else ','
     return (
-        f"data.source is 'none', and '{name}' reads a source as its settings are; name one, or"
-        ' choose an unsupervised system, e.g. cluster-contrast'
+        f"data.source is 'none', and '{name}' reads a source as its settings are; name one{other}"
+        ' or choose an unsupervised system, e.g. cluster-contrast'
     )

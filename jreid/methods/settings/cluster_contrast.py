@@ -47,6 +47,9 @@ class Settings(ptl.Settings, niec.Settings):
     # 'camera': features are grouped less the mean of their camera; the paper does not
     cluster_centring: Literal['camera', 'none'] = 'none'
 
+    # no field: what `data.source='none'` takes
+    without_source = "source_epochs=0 with clustering='dbscan'"
+
     @property
     def needs_source(self) -> bool:
         """Returns whether `data.source` may not be 'none'."""

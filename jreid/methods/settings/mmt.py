@@ -17,7 +17,11 @@ class Settings(niec.Settings):
     The defaults are those of the authors' program, for ResNet-50 on 256x128 images.
     """
 
-    source_epochs: Count = 80  # 0: both networks start from the run that init.run names
+    # no field: what `data.source='none'` takes
+    without_source = "source_epochs=0 with clustering='dbscan' or a number of clusters"
+
+    # 0: both networks start from the run that init.run names, or from model.weights
+    source_epochs: Count = 80
     source_steps: Count = 100  # per epoch, 0 for as many as show about every image once
     adapt_epochs: Count = 40  # each begins with new pseudo labels and new moments of Adam
     adapt_steps: Count = 400  # per epoch, 0 as above
@@ -37,7 +41,7 @@ class Settings(niec.Settings):
     soft_triplet: Share = 0.8  # weight of the soft triplet loss; the hard one has the rest
     alpha: Share = 0.999  # of the mean teachers
     clustering: Literal['kmeans', 'dbscan'] = 'kmeans'  # what makes the pseudo labels
-    clusters: Count = 0  # of k-means, 0 for NIEC's count
+    clusters: Count = 0  # of k-means, 0 for NIEC's count, which reads a source
     # re-labellings between two estimates by NIEC, 0 for one before the first alone: the source is
     # not trained on, so its features tell less as the networks leave it
     estimate_every: Count = 0
@@ -78,6 +82,11 @@ def check(problem: 'Problem', settings: Settings) -> None:
         raise ValueError(
             f'clusters is {s.clusters}; expected 2 to {problem.target_images} (target images), or 0'
             " for NIEC's count"
+        )
+    if s.clusters and s.clustering == 'dbscan':
+        raise ValueError(
+            f"clusters is {s.clusters}, and clustering is 'dbscan', which finds their number; set"
+            " clusters=0, or clustering='kmeans'"
         )
     if s.clustering == 'kmeans' and not s.clusters:
         niec.check(problem, s)

@@ -51,6 +51,9 @@ class Settings(ptl.Settings):
     # 'camera': features are grouped less the mean of their camera; the papers do not
     cluster_centring: Literal['camera', 'none'] = 'none'
 
+    # no field: what `data.source='none'` takes
+    without_source = 'source_epochs=0 with source_weight=0 or rerank=False'
+
     @property
     def needs_source(self) -> bool:
         """Returns whether `data.source` may not be 'none'."""
