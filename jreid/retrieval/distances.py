@@ -25,8 +25,8 @@ BLOCK = 256
 _COLUMNS = 4096
 # Rows of it that are worked on at a time: their float64 numbers stay in the cache.
 _ROWS = 32
-# Distances of a block of rows at most, 0.25 GiB in float32.
-_ENTRIES = 1 << 26
+# Distances of a block of rows at most, 0.125 GiB in float32. Each thread has one or two.
+_ENTRIES = 1 << 25
 # Below this share of |x|^2 + |y|^2 a squared distance is the rounding error of a zero.
 _ZERO = 1e-12
 
@@ -146,7 +146,7 @@ def blocks(
 ) -> Iterator[tuple[int, Float[np.ndarray, 'b g']]]:
     """Yields (first query, float32 distances of a block of queries to the whole gallery).
 
-    A block has `block_size` queries, or fewer for galleries of more than 262,144 images.
+    A block has `block_size` queries, or fewer for galleries of more than 131,072 images.
 
     `sqeuclidean` is |x - y|^2 and `euclidean` its root. `cosine` is 1 - x.y / (|x| |y|), from 0 to
     2, computed as |x/|x| - y/|y||^2 / 2.

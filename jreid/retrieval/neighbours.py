@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 
 import numpy as np
 from jaxtyping import Float
@@ -10,11 +11,12 @@ from tqdm import tqdm
 from jreid.retrieval.checks import Array, check_pair, check_positive
 from jreid.retrieval.device_scan import DeviceScan
 from jreid.retrieval.distances import BLOCK, on_gpu, squared_distances
+from jreid.retrieval.threads import in_turn
 
 # Columns per group: one pass of minima over the groups replaces a partition of the whole row.
 _GROUP = 64
 # Exact pairs per step: their differences stay in the cache.
-_PAIRS = 1 << 10
+_PAIRS = 1 << 8
 # With more candidates per neighbour a row is full of equal distances and is sorted whole.
 _MANY = 64
 
@@ -46,7 +48,7 @@ def nearest(
     """Finds the k nearest rows of y for every row of x.
 
     If x is y, a row is its own neighbour. A k above the number of rows of y is reduced to it.
-    Memory holds `block_size` rows of the distance matrix. Products in float32 choose candidates
+    Memory holds `block_size` rows of distances per thread. Products in float32 choose candidates
     with a margin for their rounding error; exact differences of the candidates decide. The result
     is that of a stable sort of exact distances, rounded to float32, for every block size, on the
     host and on the device.
@@ -62,21 +64,25 @@ def nearest(
     left, right = check_pair(x, y)
     k = min(k, right.shape[0])
     if right.shape[0] < 16 * k:
-        return _join(
-            [
-                _sort_rows(left[a : a + block_size], right, k)
-                for a in range(0, left.shape[0], block_size)
-            ]
-        )
+        parts = [left[a : a + block_size] for a in range(0, left.shape[0], block_size)]
+        return _join(list(in_turn(lambda part: _sort_rows(part, right, k), parts)))
     rows = min(block_size, left.shape[0])
     scan = _DeviceSearch(right, k, rows) if on_device else _Scan(right, k, rows)
-    starts = tqdm(
-        range(0, left.shape[0], scan.step),
+    starts = range(0, left.shape[0], scan.step)
+    found = in_turn(
+        lambda a: scan(left[a : a + scan.step]),
+        starts,
+        # A device has threads of its own.
+        threads=1 if on_device else None,
+    )
+    bar = tqdm(
+        found,
+        total=len(starts),
         desc='neighbours',
         unit='block',
         disable=None if progress else True,
     )
-    return _join([scan(left[a : a + scan.step]) for a in starts])
+    return _join(list(bar))
 
 
 def pair_distances(x: np.ndarray, y: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -93,7 +99,7 @@ def pair_distances(x: np.ndarray, y: np.ndarray, row: np.ndarray, column: np.nda
 
 
 class _Scan:
-    """A search for the nearest rows of one y, called with blocks of x.
+    """A search for the nearest rows of one y, called with blocks of x by any number of threads.
 
     The k smallest values of a row lie in groups whose minimum is not above the k-th smallest
     minimum of all groups. Only those groups are read again.
@@ -112,7 +118,7 @@ class _Scan:
             'md,md->m', padded[:rows, :width], padded[:rows, :width], dtype=np.float64
         )
         self.padded = padded
-        self.score = np.empty((block_size, padded.shape[0]), np.float32)
+        self.scratch = threading.local()
         self.margin = _margin(width)
         self.longest = float(padded[:rows, width].max())
 
@@ -123,9 +129,11 @@ class _Scan:
         probe[:, :width] = -2 * shifted
         probe[:, width] = 1
         norm = np.einsum('nd,nd->n', shifted, shifted)
-        # The squared distance less the norm of x. Every block reuses the memory, since fresh pages
-        # cost as much as half of the product.
-        score = np.matmul(probe, self.padded.T, out=self.score[:n])
+        # The squared distance less the norm of x. Every block of a thread reuses the memory, since
+        # fresh pages cost as much as half of the product.
+        if not hasattr(self.scratch, 'score'):
+            self.scratch.score = np.empty((self.step, self.padded.shape[0]), np.float32)
+        score = np.matmul(probe, self.padded.T, out=self.scratch.score[:n])
         # Of a part of the columns, numpy would copy the whole block first.
         score[:, self.rows :] = -np.inf
         furthest = pair_distances(x, self.y, np.arange(n), score.argmax(axis=1))

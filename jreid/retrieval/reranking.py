@@ -11,6 +11,7 @@ from tqdm import tqdm
 from jreid.retrieval.checks import Array, check_features, check_pair, check_positive, is_number
 from jreid.retrieval.distances import BLOCK, rows_at_once, squared_distances
 from jreid.retrieval.reciprocal import Form, encode, overlaps
+from jreid.retrieval.threads import in_turn
 
 # Entries of the dense overlaps of one block of rows.
 _DENSE = 1 << 20
@@ -98,9 +99,8 @@ def reranked_blocks(
     # Distances of many rows at a time, since each block converts the whole gallery; overlaps of
     # few, since they are dense and in float64.
     step, few = rows_at_once(block_size, g), max(1, min(block_size, _DENSE // g))
-    for start in tqdm(
-        range(0, q, step), desc='re-ranking', unit='block', disable=None if progress else True
-    ):
+
+    def rows(start: int) -> tuple[int, np.ndarray]:
         block = squared_distances(x[start : start + step], y)
         block *= weight[start : start + block.shape[0], None].astype(np.float32)
         for first in range(0, block.shape[0], few):
@@ -112,7 +112,16 @@ def reranked_blocks(
             minima += 1 - lambda_value
             part += minima.astype(np.float32)
         # Overlaps of equal neighbourhoods round to a little above 1, and no distance is negative.
-        yield start, np.maximum(block, 0, out=block)
+        return start, np.maximum(block, 0, out=block)
+
+    starts = range(0, q, step)
+    yield from tqdm(
+        in_turn(rows, starts),
+        total=len(starts),
+        desc='re-ranking',
+        unit='block',
+        disable=None if progress else True,
+    )
 
 
 def jaccard(
@@ -160,16 +169,26 @@ def jaccard(
     inverted = encoding.tocsc()
     n = x.shape[0]
     step = max(1, min(block_size, _DENSE // n))
-    lengths, columns, distances = [], [], []
-    for start in tqdm(
-        range(0, n, step), desc='jaccard', unit='block', disable=None if progress else True
-    ):
+
+    def rows(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         minima = overlaps(encoding[start : start + step], inverted)
         row, column = np.nonzero(minima)
         shared = minima[row, column]
-        lengths.append(np.bincount(row, minlength=minima.shape[0]))
-        columns.append(column.astype(np.int32))
-        distances.append(np.maximum(1 - shared / (2 - shared), 0).astype(np.float32))
+        return (
+            np.bincount(row, minlength=minima.shape[0]),
+            column.astype(np.int32),
+            np.maximum(1 - shared / (2 - shared), 0).astype(np.float32),
+        )
+
+    starts = range(0, n, step)
+    parts = tqdm(
+        in_turn(rows, starts),
+        total=len(starts),
+        desc='jaccard',
+        unit='block',
+        disable=None if progress else True,
+    )
+    lengths, columns, distances = zip(*parts, strict=True)
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
     return scipy.sparse.csr_matrix(
         (np.concatenate(distances), np.concatenate(columns), indptr), shape=(n, n)
