@@ -102,7 +102,8 @@ def compiled() -> None:
         step, arguments = training(mesh_of(devices), groups)
         count: Counter[str] = Counter()
         volume: Counter[str] = Counter()
-        for line in step.lower(*arguments).compile().as_text().splitlines():  # type: ignore[attr-defined]
+        lowered = step.lower(*arguments)  # type: ignore[attr-defined]
+        for line in lowered.compile().as_text().splitlines():
             if found := _COLLECTIVE.search(line):
                 parts = re.findall(r'(\w+)\[([\d,]*)\]', found[1])
                 count[found[2]] += 1

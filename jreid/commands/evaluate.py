@@ -108,7 +108,7 @@ def ranking_of_run(workdir: str | pathlib.Path) -> rankings.Ranking | None:
     splits, query, gallery = test.splits, test.query, test.gallery
     evaluator = model.system.evaluator
     trained = (model.params, model.state, test.statistics(model.domain))
-    options: dict[str, Any] = {
+    keywords: dict[str, Any] = {
         'has_cameras': splits.has_cameras,
         'normalise': model.method.normalise,
     }
@@ -120,7 +120,7 @@ def ranking_of_run(workdir: str | pathlib.Path) -> rankings.Ranking | None:
             None,
             distances=distances,
             average_precision=model.config.evaluation.average_precision,
-            **options,
+            **keywords,
         )
     first = evaluator.features(*trained, query, description='query features')
     second = evaluator.features(*trained, gallery, description='gallery features')
@@ -129,7 +129,7 @@ def ranking_of_run(workdir: str | pathlib.Path) -> rankings.Ranking | None:
         gallery.index,
         (first, second),
         average_precision=model.config.evaluation.average_precision,
-        **options,
+        **keywords,
         progress=True,
     )
 

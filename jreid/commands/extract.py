@@ -144,14 +144,14 @@ def _features(arguments: argparse.Namespace) -> Features:
     others = [name for name in arguments.images if not video.is_video(name)]
     for name in videos:  # before the minutes that features take
         video.check(pathlib.Path(name).expanduser())
-    options = {'checkpoint': arguments.checkpoint, 'batch': arguments.batch}
+    keywords = {'checkpoint': arguments.checkpoint, 'batch': arguments.batch}
     parts = []
     if others:
         bad_files = 'skip' if arguments.skip_bad else 'error'
         images = listing(others, root=arguments.root, bad_files=bad_files)
-        parts.append(extract(arguments.run, images, skip_bad=arguments.skip_bad, **options))
+        parts.append(extract(arguments.run, images, skip_bad=arguments.skip_bad, **keywords))
     if videos:
-        model = load_run(arguments.run, **options)
+        model = load_run(arguments.run, **keywords)
         parts += [of_video(model, name, every=arguments.every) for name in videos]
     return parts[0] if len(parts) == 1 and others else _joined(parts, arguments.run)
 

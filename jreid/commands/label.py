@@ -68,11 +68,11 @@ def label(
         raise ValueError("domain is 'source', and the config's data.source is 'none'")
     feed = data.training[domain]
     mesh = model.system.evaluator.mesh
-    options: dict[str, Any] = {'batch': config.evaluation.batch, 'mesh': mesh}
+    keywords: dict[str, Any] = {'batch': config.evaluation.batch, 'mesh': mesh}
     params, state, statistics = model.params, model.state, model.domain
     if adabn and method.statistics is not None:
         own = adapt_statistics(
-            functions.statistics(), params, state, feed, **options, seed=config.seed
+            functions.statistics(), params, state, feed, **keywords, seed=config.seed
         )
         state = state._replace(statistics=own)
         statistics = TARGET
@@ -80,14 +80,14 @@ def label(
     if method.parsing is not None:
         parse = functions.parsing(statistics)
         for rows, maps in predictions.label_maps(
-            parse, params, state, feed, **options, description='parsing'
+            parse, params, state, feed, **keywords, description='parsing'
         ):
             for row, label_map in zip(rows, maps, strict=True):
                 teacher_labels.write_map(out, keys[row], label_map)
         written['masks'] = len(keys)
     if method.attributes is not None:
         predict = functions.attributes(statistics)
-        values = extract(predict, params, state, feed, **options, description='attributes')
+        values = extract(predict, params, state, feed, **keywords, description='attributes')
         teacher_labels.write_attributes(out, keys, model.problem.attribute_names, values)
         written['attributes'] = len(keys)
     log.info(

@@ -117,8 +117,8 @@ class Evaluator:
           description: of the progress bar.
         """
         function = self.functions.embed(domain)
-        options: dict[str, Any] = {'batch': self.batch, 'mesh': self.mesh}
-        return extract(function, params, state, feed, **options, description=description)
+        keywords: dict[str, Any] = {'batch': self.batch, 'mesh': self.mesh}
+        return extract(function, params, state, feed, **keywords, description=description)
 
     def pair_distances(
         self, params: Params, state: State, domain: str, query: Feed, gallery: Feed

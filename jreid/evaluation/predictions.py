@@ -45,14 +45,14 @@ def rows(
     if method.attributes is None and method.parsing is None:
         return {}
     opened, measured = splits(), {}
-    options: dict[str, Any] = {'batch': batch, 'mesh': mesh}
+    keywords: dict[str, Any] = {'batch': batch, 'mesh': mesh}
     if method.attributes is not None:
         measured['attributes'] = attribute_rows(
-            functions.attributes(domain), params, state, attribute_names, opened, **options
+            functions.attributes(domain), params, state, attribute_names, opened, **keywords
         )
     if method.parsing is not None:
         measured['parsing'] = parsing_rows(
-            functions.parsing(domain), params, state, opened, **options
+            functions.parsing(domain), params, state, opened, **keywords
         )
     return {name: row for name, row in measured.items() if row}
 
@@ -84,9 +84,9 @@ def attribute_rows(
         )
         if not shared:
             continue
-        options: dict[str, Any] = {'batch': batch, 'mesh': mesh}
-        options['description'] = f'attributes of {role}'
-        predicted = [extract(function, params, state, feed, **options) for feed in labelled]
+        keywords: dict[str, Any] = {'batch': batch, 'mesh': mesh}
+        keywords['description'] = f'attributes of {role}'
+        predicted = [extract(function, params, state, feed, **keywords) for feed in labelled]
         labels = [np.asarray(feed.index.attributes)[:, theirs] for feed in labelled]
         metrics = attributes.measure(
             np.concatenate(predicted)[:, ours], np.concatenate(labels), shared

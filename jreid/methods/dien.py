@@ -153,20 +153,20 @@ def _forward(network: Network, settings: Settings) -> Forward:
     ) -> tuple[Outputs, State]:
         key, target_key = jax.random.split(context.key)
         factor = reversal_schedule(context.progress) if settings.reversal_schedule else 1.0
-        options: dict[str, Any] = {'rngs': {'dropout': key}, 'reversal': factor}
+        keywords: dict[str, Any] = {'rngs': {'dropout': key}, 'reversal': factor}
         images = batch['source']['image']
         if not settings.adapts:
-            source, state = domains.forward(network, params, state, images, SOURCE, **options)
+            source, state = domains.forward(network, params, state, images, SOURCE, **keywords)
             return {'source': source}, state
         new = batch['target']['image']
         if settings.batch_norm == 'joint':
             source, target, state = domains.forward_jointly(
-                network, params, state, images, new, **options
+                network, params, state, images, new, **keywords
             )
         else:
-            source, state = domains.forward(network, params, state, images, SOURCE, **options)
-            options['rngs'] = {'dropout': target_key}
-            target, state = domains.forward(network, params, state, new, TARGET, **options)
+            source, state = domains.forward(network, params, state, images, SOURCE, **keywords)
+            keywords['rngs'] = {'dropout': target_key}
+            target, state = domains.forward(network, params, state, new, TARGET, **keywords)
         return {'source': source, 'target': target}, state
 
     return forward

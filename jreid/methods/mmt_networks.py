@@ -109,11 +109,11 @@ class Pair:
         return domains.inference(self.network, params, view, images, domain)
 
     def _run(
-        self, params: Params, state: State, images: Array, domain: str, suffix: str, **options: Any
+        self, params: Params, state: State, images: Array, domain: str, suffix: str, **keywords: Any
     ) -> tuple[dict[str, Array], State]:
         """Runs a training pass that moves the statistics whose names end in `suffix`."""
         view = State({domain: own(state.statistics[domain], suffix)}, {})
-        out, moved = domains.forward(self.network, params, view, images, domain, **options)
+        out, moved = domains.forward(self.network, params, view, images, domain, **keywords)
         tree = {**state.statistics[domain], **named(moved.statistics[domain], suffix)}
         return out, state._replace(statistics={**state.statistics, domain: tree})
 

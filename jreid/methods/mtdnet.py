@@ -231,7 +231,7 @@ def _optimizer(settings: Settings, *, trains_copy: bool) -> Optimizer:
     )
 
 
-def _options(settings: Settings, key: Array) -> dict[str, Any]:
+def _keywords(settings: Settings, key: Array) -> dict[str, Any]:
     return {'group': 2 + settings.triplets_per_pair, 'rngs': {'dropout': key}}
 
 
@@ -241,9 +241,9 @@ def _forward_one(network: Network, settings: Settings, domain: str) -> Forward:
     def forward(
         params: Params, state: State, batch: Batch, context: Context
     ) -> tuple[Outputs, State]:
-        own, options = own_network(params), _options(settings, context.key)
+        own, keywords = own_network(params), _keywords(settings, context.key)
         images = batch[domain]['image']
-        out, state = domains.forward(network, own, state, images, domain, **options)
+        out, state = domains.forward(network, own, state, images, domain, **keywords)
         return {domain: out}, state
 
     return forward
@@ -255,9 +255,9 @@ def _forward_union(network: Network, settings: Settings) -> Forward:
     def forward(
         params: Params, state: State, batch: Batch, context: Context
     ) -> tuple[Outputs, State]:
-        own, options = own_network(params), _options(settings, context.key)
+        own, keywords = own_network(params), _keywords(settings, context.key)
         images = jnp.concatenate([batch['target']['image'], batch['source']['image']])
-        out, state = domains.forward(network, own, state, images, TARGET, **options)
+        out, state = domains.forward(network, own, state, images, TARGET, **keywords)
         return {UNION: out}, state
 
     return forward
@@ -277,12 +277,14 @@ def _forward_copies(network: Network, settings: Settings) -> Forward:
         keys, outputs = keys_of(context), {}
         networks = {TARGET: own_network(params), SOURCE: params[COPY]}
         for domain, own in networks.items():
-            images, options = batch[domain]['image'], _options(settings, keys[domain])
+            images, keywords = batch[domain]['image'], _keywords(settings, keys[domain])
             if frozen and domain == SOURCE:
                 own = jax.lax.stop_gradient(own)
-                outputs[domain] = domains.inference(network, own, state, images, domain, **options)
+                outputs[domain] = domains.inference(network, own, state, images, domain, **keywords)
                 continue
-            outputs[domain], state = domains.forward(network, own, state, images, domain, **options)
+            outputs[domain], state = domains.forward(
+                network, own, state, images, domain, **keywords
+            )
         return outputs, state
 
     return forward

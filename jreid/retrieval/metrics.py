@@ -117,17 +117,17 @@ def evaluate(
     related = relevance(query_ids, gallery_ids, query_cameras, gallery_cameras)
     check_sizes((x.shape[0], y.shape[0]), related)
     check_valid(related.matches)
-    options: dict[str, Any] = {
+    keywords: dict[str, Any] = {
         'distance': distance,
         'block_size': block_size,
         'progress': progress,
     }
     if y.shape[0] > WIDE:
-        ranked = streamed_ranks(x, y, related, normalise=normalise, **options)
+        ranked = streamed_ranks(x, y, related, normalise=normalise, **keywords)
     else:
         if normalise:
             x, y = unit(x), unit(y)
-        ranked = match_ranks(blocks(x, y, **options), related)
+        ranked = match_ranks(blocks(x, y, **keywords), related)
     return metrics_from_ranks(
         ranked, related.matches, ranks=ranks, average_precision=average_precision
     )

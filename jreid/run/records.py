@@ -210,7 +210,7 @@ class Window:
 
 
 def progress_bar(
-    total: int, description: str, *, active: bool = True, initial: int = 0, **options: Any
+    total: int, description: str, *, active: bool = True, initial: int = 0, **keywords: Any
 ) -> tqdm:
     """Makes a bar over a phase's images, with images per second and the time left.
 
@@ -221,7 +221,7 @@ def progress_bar(
       description: text before the bar.
       active: False on all hosts but the first; they show nothing.
       initial: number of images before this session.
-      **options: further options of `tqdm`.
+      **keywords: further arguments of `tqdm`.
     """
     return tqdm(
         total=total,
@@ -232,5 +232,5 @@ def progress_bar(
         disable=None if active else True,
         dynamic_ncols=True,
         mininterval=0.5,
-        **options,
+        **keywords,
     )

@@ -90,9 +90,9 @@ def main(
     arguments: Sequence[str] | None = None, *, prog: str = 'python -m jreid.synthetic'
 ) -> None:
     """Parses the arguments, writes the tree, and prints its counts."""
-    options = vars(_parser(prog).parse_args(arguments))
-    options['size'] = tuple(options['size'])
-    counts = write_tree(options.pop('out'), options.pop('domain'), **options)
+    values = vars(_parser(prog).parse_args(arguments))
+    values['size'] = tuple(values['size'])
+    counts = write_tree(values.pop('out'), values.pop('domain'), **values)
     for split, count in counts.items():
         print(f'{split:<20}{count:>8} images')
 

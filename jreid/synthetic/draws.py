@@ -76,13 +76,13 @@ class Draws:
         """Draws True with the given probability."""
         return self._unit(name) < probability
 
-    def choice(self, name: str, options: Sequence[T], weights: Sequence[float] | None = None) -> T:
-        """Draws one of the options; the weights need not sum to one."""
+    def choice(self, name: str, values: Sequence[T], weights: Sequence[float] | None = None) -> T:
+        """Draws one of the values; the weights need not sum to one."""
         if weights is None:
-            return options[int(self._unit(name) * len(options))]
+            return values[int(self._unit(name) * len(values))]
         edges = np.cumsum(weights)
         place = int(np.searchsorted(edges, self._unit(name) * edges[-1], side='right'))
-        return options[min(place, len(options) - 1)]
+        return values[min(place, len(values) - 1)]
 
     def normal(self, name: str, deviation: float = 1.0) -> float:
         """Draws a nearly Gaussian number, bounded by 3 deviations.

@@ -82,17 +82,17 @@ def test_every_system_has_a_map_that_its_feature_follows_from(variant):
     if 'identities_per_batch' in settings:
         settings.identities_per_batch = 4
     method = methods.build(settings, BACKBONES['tiny_cnn'].constructor(), PROBLEM)
-    params, state = method.init(jax.random.key(0))
-    images = jax.random.normal(jax.random.key(1), (2, 32, 16, 3))
 
-    @jax.jit
-    def maps_and_heats(params, state, images):
+    @jax.jit  # one compilation instead of one per operation
+    def feature_and_maps(key):
+        params, state = method.init(key)
+        images = jax.random.normal(jax.random.key(1), (2, 32, 16, 3))
         shown = spatial_maps(method, params, state, images, TARGET)
         changed = {
             name: one.map * jax.random.uniform(jax.random.key(2), one.map.shape)
             for name, one in shown.items()
         }
-        return {
+        return method.embed(params, state, images, TARGET), {
             name: (
                 one.head(one.map),
                 one.head(changed[name]),
@@ -101,8 +101,7 @@ def test_every_system_has_a_map_that_its_feature_follows_from(variant):
             for name, one in shown.items()
         }
 
-    expected = method.embed(params, state, images, TARGET)
-    shown = maps_and_heats(params, state, images)
+    expected, shown = feature_and_maps(jax.random.key(0))
     assert shown
     for feature, other, heat in shown.values():
         assert feature.shape == expected.shape

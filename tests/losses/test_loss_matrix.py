@@ -48,6 +48,31 @@ def gradients(case: Case, arrays) -> tuple[jax.Array, ...]:
     return compiled(case)(*arrays)[1]
 
 
+@functools.cache
+def of_all(transform: Callable, arguments: Callable) -> dict[str, jax.Array]:
+    """Calls transform(case.loss) on arguments(case) for every case, in one compiled program: half
+    the time of a program per case.
+    """
+    losses_of = {case.name: transform(case.loss) for case in CASES}
+    together = jit(
+        lambda inputs: {name: losses_of[name](*arrays) for name, arrays in inputs.items()}
+    )
+    return together({case.name: arguments(case) for case in CASES})
+
+
+def hand_arrays(case: Case):
+    return case.hand[0]
+
+
+def shrunk(case: Case, shift: int):
+    return changed(case, lambda a: a * (1 - 0.3 * shift))
+
+
+def three_batches(case: Case):
+    batches = [shrunk(case, shift) for shift in range(3)]
+    return [jnp.stack(same) for same in zip(*batches, strict=True)]
+
+
 def changed(case: Case, change):
     return tuple(change(a) if i in case.floats else a for i, a in enumerate(case.arrays))
 
@@ -63,13 +88,8 @@ def test_every_public_name_is_in_the_table():
 
 @every_loss
 def test_hand_value(case):
-    arrays, expected = case.hand
-    np.testing.assert_allclose(
-        np.asarray(jit(case.loss)(*arrays)).squeeze(),
-        np.squeeze(expected),
-        rtol=2e-6,
-        atol=1e-6,
-    )
+    value = np.asarray(of_all(jax.jit, hand_arrays)[case.name])
+    np.testing.assert_allclose(value.squeeze(), np.squeeze(case.hand[1]), rtol=2e-6, atol=1e-6)
 
 
 @every_loss
@@ -115,11 +135,9 @@ def test_jit_changes_nothing(case):
 
 @every_loss
 def test_vmap_is_a_loop(case):
-    batches = [changed(case, lambda a, shift=shift: a * (1 - 0.3 * shift)) for shift in range(3)]
-    stacked = [jnp.stack(same) for same in zip(*batches, strict=True)]
     np.testing.assert_allclose(
-        jit(jax.vmap(case.loss))(*stacked),
-        jnp.stack([value_of(case, b) for b in batches]),
+        of_all(jax.vmap, three_batches)[case.name],
+        np.stack([value_of(case, shrunk(case, shift)) for shift in range(3)]),
         rtol=2e-5,
         atol=2e-6,
     )

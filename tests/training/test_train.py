@@ -13,10 +13,11 @@ import pytest
 from toy import toy
 
 from jreid.engine import sharding
+from jreid.methods.contract import Refreshed
 from jreid.run.checkpoints import Checkpoints
 from jreid.run.lock import alone
 from jreid.run.system import build_system
-from jreid.training import loop
+from jreid.training import loop, preflight
 from jreid.training.data import open_data
 from jreid.training.progress import Progress
 
@@ -231,26 +232,28 @@ def test_long_run_compiles_each_function_once_per_domain(toy_config, tmp_path, m
 # -- refreshes ---------------------------------------------------------------------------------
 
 
+def with_wide_classifier(refreshed):
+    params = {**refreshed.params, 'classifier': np.zeros((8, 9))}
+    return dataclasses.replace(refreshed, params=params)
+
+
+def with_memory(refreshed, memory):
+    return dataclasses.replace(refreshed, state=refreshed.state._replace(memory=memory))
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
         (
-            lambda r: dataclasses.replace(r, params={**r.params, 'classifier': np.zeros((8, 9))}),
+            with_wide_classifier,
             r'a refresh gave params/classifier as float64 \(8, 9\); expected float32 \(8, 8\)',
         ),
         (
-            lambda r: dataclasses.replace(
-                r, state=r.state._replace(memory={**r.state.memory, 'bank': np.zeros((9, 8))})
-            ),
+            lambda r: with_memory(r, {**r.state.memory, 'bank': np.zeros((9, 8))}),
             r'a refresh gave state/memory/bank as float64 \(9, 8\); expected float32 \(8, 8\)',
         ),
         (
-            lambda r: dataclasses.replace(
-                r,
-                state=r.state._replace(
-                    memory={k: v for k, v in r.state.memory.items() if k != 'updates'}
-                ),
-            ),
+            lambda r: with_memory(r, {k: v for k, v in r.state.memory.items() if k != 'updates'}),
             'a refresh gave state/memory/updates as nothing; expected int32',
         ),
         (
@@ -263,16 +266,22 @@ def test_long_run_compiles_each_function_once_per_domain(toy_config, tmp_path, m
         ),
     ],
 )
-def test_what_a_refresh_gives_is_checked_and_the_leaf_is_named(
-    change, message, toy_config, tmp_path
-):
+def test_what_a_refresh_gives_is_checked_and_the_leaf_is_named(change, message):
+    params, state = toy().init(jax.random.key(0))
+    refreshed = Refreshed(np.zeros((96, 2), np.int32), params, state, {}, {})
+    preflight.check_refreshed(refreshed, params, state, images=96, columns=2)
+    with pytest.raises(ValueError, match=message):
+        preflight.check_refreshed(change(refreshed), params, state, images=96, columns=2)
+
+
+def test_trainer_checks_what_a_refresh_gives(toy_config, tmp_path):
     def wrong(method):
         system = toy(epochs=(0, 1))
         return dataclasses.replace(
-            system, refresh=lambda *arguments: change(system.refresh(*arguments))
+            system, refresh=lambda *arguments: with_wide_classifier(system.refresh(*arguments))
         )
 
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match='a refresh gave params/classifier as float64'):
         loop.train(toy_config, tmp_path, edit=wrong)
 
 
@@ -362,10 +371,10 @@ def test_run_with_accumulation_trains_and_one_that_cannot_stops_at_once(toy_conf
 def test_best_checkpoint_is_kept_and_evaluated(toy_config, tmp_path):
     """It is chosen by the source's test split among the last phase's epochs, and kept."""
     toy_config.evaluation.select, toy_config.checkpoint.keep = 'best', 1
-    loop.train(toy_config, tmp_path, edit=functools.partial(toy, epochs=(1, 4)))
+    loop.train(toy_config, tmp_path, edit=functools.partial(toy, epochs=(1, 3)))
     checkpoints = Checkpoints(tmp_path / 'checkpoints', scored=True, read_only=True)
     scores = [(r['source_mAP'], r['step']) for r in records(tmp_path) if 'source_mAP' in r]
-    assert len(scores) == 4
+    assert len(scores) == 3
     best = checkpoints.best()
     assert best is not None
     assert {step: score for score, step in scores}[best // 10] == max(scores)[0]

@@ -27,26 +27,26 @@ def initial(
 
 
 def forward(
-    network: nn.Module, params: Params, state: State, images: Array, domain: str, **options: Any
+    network: nn.Module, params: Params, state: State, images: Array, domain: str, **keywords: Any
 ) -> tuple[Any, State]:
     """Runs a training pass on one domain's images.
 
     Args:
-      options: go to the network.
+      keywords: go to the network.
 
     Returns:
       The network's outputs, and the state with that domain's statistics moved.
     """
     variables = {'params': params, 'batch_stats': state.statistics[domain]}
     outputs, updated = network.apply(
-        variables, images, train=True, mutable=['batch_stats'], **options
+        variables, images, train=True, mutable=['batch_stats'], **keywords
     )
     moved = {**state.statistics, domain: updated.get('batch_stats', {})}
     return outputs, state._replace(statistics=moved)
 
 
 def forward_jointly(
-    network: nn.Module, params: Params, state: State, source: Array, target: Array, **options: Any
+    network: nn.Module, params: Params, state: State, source: Array, target: Array, **keywords: Any
 ) -> tuple[Any, Any, State]:
     """Runs a training pass on both domains as one batch with common statistics.
 
@@ -74,7 +74,7 @@ def forward_jointly(
         return x.reshape(-1, *x.shape[2:])
 
     images = joined(jnp.concatenate([apart(source), apart(target)], axis=1))
-    outputs, state = forward(network, params, state, images, TARGET, **options)
+    outputs, state = forward(network, params, state, images, TARGET, **keywords)
     share = len(source) // groups
     first = jax.tree.map(lambda x: joined(apart(x)[:, :share]), outputs)
     second = jax.tree.map(lambda x: joined(apart(x)[:, share:]), outputs)
@@ -83,11 +83,11 @@ def forward_jointly(
 
 
 def inference(
-    network: nn.Module, params: Params, state: State, images: Array, domain: str, **options: Any
+    network: nn.Module, params: Params, state: State, images: Array, domain: str, **keywords: Any
 ) -> Any:
     """Returns the network's outputs with the running statistics of `domain`."""
     variables = {'params': params, 'batch_stats': state.statistics[domain]}
-    return network.apply(variables, images, train=False, **options)
+    return network.apply(variables, images, train=False, **keywords)
 
 
 def norm_parameters(params: Tree, statistics: Tree) -> Tree:

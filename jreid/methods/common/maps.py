@@ -48,10 +48,10 @@ def _embed_with(embed: Any, backbone: str, replacement: Array | None) -> tuple[A
     """
     outputs: list[Any] = []
 
-    def intercept(call: Any, arguments: Any, options: Any, context: Any) -> Any:
+    def intercept(call: Any, arguments: Any, keywords: Any, context: Any) -> Any:
         if context.method_name != '__call__' or context.module.path != (backbone,):
-            return call(*arguments, **options)
-        outputs.append(call(*arguments, **options))
+            return call(*arguments, **keywords)
+        outputs.append(call(*arguments, **keywords))
         return outputs[-1] if replacement is None else replacement
 
     with nn.intercept_methods(intercept):

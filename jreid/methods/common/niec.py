@@ -13,7 +13,7 @@ from jreid.retrieval import jaccard
 
 
 def effort(settings: Settings) -> dict[str, Any]:
-    """Returns the options of each k-means."""
+    """Returns the keyword arguments of each k-means."""
     return {'n_init': settings.niec_restarts, 'max_iterations': settings.niec_iterations}
 
 
@@ -59,7 +59,7 @@ def estimate(
 def starts(
     key: Array, target: np.ndarray, count: int, settings: Settings
 ) -> dict[str, np.ndarray | int]:
-    """Returns the options of `cluster_target` for a given count: by the witnesses' rule k-means
+    """Returns the keywords of `cluster_target` for a given count: by the witnesses' rule k-means
     starts from the hierarchy, as it does behind an estimate.
     """
     if settings.niec_rule != 'witnesses':

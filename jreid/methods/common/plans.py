@@ -15,11 +15,11 @@ from jreid.methods.contract import Plan, Stream
 log = logging.getLogger('jreid')
 
 
-def plain(domain: str, batch: int, **options: Any) -> Stream:
+def plain(domain: str, batch: int, **fields: Any) -> Stream:
     """Shows each image once per epoch, in random order.
 
     Args:
-      options: further fields of `Stream`.
+      fields: further fields of `Stream`.
     """
 
     def plan(index: Any, labels: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
@@ -28,10 +28,10 @@ def plain(domain: str, batch: int, **options: Any) -> Stream:
             lambda: samplers.plain_plan(len(index), batch=batch, rng=rng), steps
         )
 
-    return Stream(domain, plan, batch, **options)
+    return Stream(domain, plan, batch, **fields)
 
 
-def pxk(domain: str, identities_per_batch: int, images_per_identity: int, **options: Any) -> Stream:
+def pxk(domain: str, identities_per_batch: int, images_per_identity: int, **fields: Any) -> Stream:
     """Draws P identities with K images each."""
 
     def plan(index: Any, labels: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
@@ -46,7 +46,7 @@ def pxk(domain: str, identities_per_batch: int, images_per_identity: int, **opti
             steps,
         )
 
-    return _grouped(domain, plan, identities_per_batch, images_per_identity, options)
+    return _grouped(domain, plan, identities_per_batch, images_per_identity, fields)
 
 
 def pseudo(
@@ -55,7 +55,7 @@ def pseudo(
     images_per_identity: int,
     *,
     loose: bool = True,
-    **options: Any,
+    **fields: Any,
 ) -> Stream:
     """Draws P pseudo identities with K images each, and images without a pseudo label too.
 
@@ -88,11 +88,11 @@ def pseudo(
         )
         return rows[:, np.arange(identities_per_batch * size) % (drawn * size)]
 
-    return _grouped(domain, plan, identities_per_batch, size, options)
+    return _grouped(domain, plan, identities_per_batch, size, fields)
 
 
 def cross_camera(
-    domain: str, identities_per_batch: int, images_per_identity: int, **options: Any
+    domain: str, identities_per_batch: int, images_per_identity: int, **fields: Any
 ) -> Stream:
     """Draws P identities with K images each, from other cameras than the first where possible."""
 
@@ -112,10 +112,10 @@ def cross_camera(
         width = identities_per_batch * images_per_identity
         return rows[:, np.arange(width) % (drawn * images_per_identity)]
 
-    return _grouped(domain, plan, identities_per_batch, images_per_identity, options)
+    return _grouped(domain, plan, identities_per_batch, images_per_identity, fields)
 
 
-def triplets(domain: str, anchors: int, triplets_per_pair: int, **options: Any) -> Stream:
+def triplets(domain: str, anchors: int, triplets_per_pair: int, **fields: Any) -> Stream:
     """Draws groups (A1, A2, B2, B2, ...): a person from two cameras, others from the second one."""
     group = 2 + triplets_per_pair
 
@@ -131,7 +131,7 @@ def triplets(domain: str, anchors: int, triplets_per_pair: int, **options: Any) 
             steps,
         )
 
-    return Stream(domain, plan, anchors * group, group=group, **options)
+    return Stream(domain, plan, anchors * group, group=group, **fields)
 
 
 def with_loose_groups(
@@ -149,8 +149,8 @@ def _known(camera: np.ndarray) -> np.ndarray | None:
     return camera if (camera >= 0).any() else None
 
 
-def _grouped(domain: str, plan: Plan, identities: int, images: int, options: Any) -> Stream:
+def _grouped(domain: str, plan: Plan, identities: int, images: int, fields: Any) -> Stream:
     # A triplet loss needs a negative, so a part of a batch holds two identities or more.
     least = 2 if images > 1 else 1
-    options = {'group': images, 'least_groups': least, **options}
-    return Stream(domain, plan, identities * images, **options)
+    fields = {'group': images, 'least_groups': least, **fields}
+    return Stream(domain, plan, identities * images, **fields)
