@@ -323,6 +323,7 @@ def _box(column: float, row: float, kind: str, text: str) -> str:
 def _arrow(diagram: Diagram, start: str, end: str, label: str) -> str:
     """Draws an arrow between the nearest sides of two boxes."""
     (x0, y0), (x1, y1) = (_corner(*diagram.boxes[name][:2]) for name in (start, end))
+    anchor, aside = 'middle', 0
     if x0 == x1:  # one above the other
         x0 = x1 = x0 + WIDTH / 2
         y0, y1 = (y0 + HEIGHT, y1 - 2) if y0 < y1 else (y0, y1 + HEIGHT + 2)
@@ -331,6 +332,8 @@ def _arrow(diagram: Diagram, start: str, end: str, label: str) -> str:
         y0, y1 = y0 + HEIGHT / 2, y1 + HEIGHT / 2
     else:  # back: beside an arrow that leads forth
         x1 = x1 + WIDTH + 2
+        if y0 != y1:  # its label has room on the left alone
+            anchor, aside = 'end', 12
         below = 14 if y0 == y1 else -12
         y0, y1 = y0 + HEIGHT / 2 + 12, y1 + HEIGHT / 2 + below
         y0 = y1 if below > 0 else y0
@@ -340,7 +343,7 @@ def _arrow(diagram: Diagram, start: str, end: str, label: str) -> str:
     )
     if label:
         line += (
-            f"<text x='{(x0 + x1) / 2:g}' y='{(y0 + y1) / 2 - 6:g}' text-anchor='middle'"
+            f"<text x='{(x0 + x1) / 2 - aside:g}' y='{(y0 + y1) / 2 - 6:g}' text-anchor='{anchor}'"
             " font-size='11' fill='#566473' stroke='#ffffff' stroke-width='4' paint-order='stroke'>"
             f'{html.escape(label)}</text>'
         )

@@ -24,7 +24,7 @@ class Settings:
     identities_per_batch: Size = 32
     images_per_identity: Size = 4  # K; paper: silent
     target_batch: Size = 128  # target images in a step, drawn at random; paper: silent
-    learning_rate_backbone: Rate = 1e-4  # paper, section III-E
+    learning_rate_backbone: Rate = 1e-4  # of SGD, as the next two; paper, section III-E
     learning_rate_attention: Rate = 1e-2  # RTDA with its fusion weights
     learning_rate_heads: Rate = 1e-1  # embedding, IC and DC
     momentum: Share = 0.9  # of SGD
@@ -32,7 +32,7 @@ class Settings:
     clip: Weight = 10.0
     # shares of the training at which all rates fall to a tenth; paper: silent
     decay_at: tuple[Share, ...] = (0.667,)
-    weight_decay: Weight = 5e-4  # paper: silent
+    weight_decay: Weight = 5e-4  # of SGD; paper: silent
     embedding_width: Size = 2048  # the DIE feature
     dropout: Share = 0.5  # before the identity classifier; paper: silent on the rate
     passes: int = 3  # T of RTDA, 0 for none

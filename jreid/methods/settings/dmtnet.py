@@ -28,13 +28,13 @@ class Settings(niec.Settings):
 
     needs_source = True  # no field: whether `data.source` may not be 'none'
 
-    source_epochs: Count = 60  # paper: silent
-    adapt_epochs: Count = 60  # paper: silent
+    source_epochs: Count = 60  # of the training on the source; paper: silent
+    adapt_epochs: Count = 60  # of the adaptation; paper: silent
     relabel_every: Size = 5  # epochs between two rounds of clustering
     identities_per_batch: Size = 16  # P; paper: 8
     images_per_identity: Size = 4  # K
-    learning_rate: Rate = 3.5e-4  # paper: 2e-4
-    adapt_learning_rate: Rate = 3.5e-4  # paper: 2e-4
+    learning_rate: Rate = 3.5e-4  # of Adam, on the source; paper: 2e-4
+    adapt_learning_rate: Rate = 3.5e-4  # of Adam, in the adaptation; paper: 2e-4
     schedule: Schedule = 'half-linear'  # constant for the first half, then linear to 0
     warmup: Share = 0.1  # share of a phase; paper: none
     weight_decay: Weight = 0.0  # of Adam
@@ -48,7 +48,7 @@ class Settings(niec.Settings):
     given_identities: bool = False  # True: the true number of target identities is given (MTwNNet)
     margin: float = 0.35  # m of L_mat, the triplet loss
     squared_distance: bool = True  # L_mat on squared distances; False: on distances
-    label_smoothing: Share = 0.1  # paper: none
+    label_smoothing: Share = 0.1  # of L_cl; paper: none
     weight_classification: Weight = 1.0  # of L_cl, on either domain
     # L_at is a norm of 27 x 27 numbers: at the paper's weight of 1 it drowns what tells identities
     # apart

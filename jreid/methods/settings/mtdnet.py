@@ -23,7 +23,8 @@ class Settings:
     # how the source-trained network learns the target: 'finetune': on its images; 'augment': on
     # both sets' images; 'cross': as two coupled copies
     target_training: Literal['finetune', 'augment', 'cross'] = 'finetune'
-    # paper: silent; the authors' program's. 0 where init.run names a source-trained run
+    # on the source; paper: silent; the authors' program's. 0 where init.run names a source-trained
+    # run
     source_iterations: Count = 200_000
     target_iterations: Count = 20_000  # likewise; 0 for the source-trained network alone
     # iterations between checkpoints, the trainer's epochs; the two above are multiples of it

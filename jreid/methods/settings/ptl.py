@@ -40,7 +40,7 @@ class Settings:
     boundaries: tuple[Share, ...] = (160 / 480, 280 / 480)  # shares of the training
     # share of the training; paper: silent on the length, ten epochs in the strong baseline
     warmup: Share = 10 / 480
-    weight_decay: Weight = 5e-4  # paper: silent; the strong baseline's
+    weight_decay: Weight = 5e-4  # of the optimizer; paper: silent; the strong baseline's
     # of the map to f; 'gem': with the power 3; 'gem_learned': with a learned one
     pooling: Literal['max', 'average', 'average_max', 'gem', 'gem_learned'] = 'max'
     margin: float = 0.3  # of the triplet loss on f

@@ -22,8 +22,8 @@ class Settings(ptl.Settings):
     group_identities: Size = 16  # P, by the whole's clusters; paper: silent
     group_images: Size = 4  # K
     group_optimizer: Optimizer = 'adam'  # 'sgd' has a momentum of 0.9
-    group_learning_rate: Rate = 6e-5  # paper: silent
-    group_margin: float = 0.3  # paper: silent
+    group_learning_rate: Rate = 6e-5  # of the rounds; paper: silent
+    group_margin: float = 0.3  # of the triplet losses; paper: silent
     # the triplets of an image; 'hardest': its farthest positive; 'group': each later image of its
     # group of K, whatever their labels for the part, as in the authors' program
     group_triplets: Literal['hardest', 'group'] = 'hardest'

@@ -26,7 +26,7 @@ class Settings:
     batch: Size = 8  # images
     learning_rate: Rate = 2e-3  # of Adam in step I
     adapt_learning_rate: Rate = 2e-3  # of Adam in step II
-    schedule: Schedule = 'constant'  # paper: silent
+    schedule: Schedule = 'constant'  # of the learning rates; paper: silent
     b1: Share = 0.5  # Adam's decay of the mean gradient
     b2: Share = 0.999  # Adam's decay of the mean squared gradient
     # of the IIA's encoder, before its code of one entry per attribute; the decoder mirrors it
