@@ -3,6 +3,10 @@
 The losses are those of the tests' matrix, at their sizes, and some at the width of a ResNet-50.
 JAX multiplies float32 matrices of a network in TF32 on newer GPUs (three digits); the comparison of
 networks therefore asks for the highest precision, and the default's difference is only reported.
+
+How near two float32 gradients of a network can be is found on the CPU: there the images change by
+their last digit, and the gradient of this ResNet-50 by 0.017, since its 53 normalised layers
+enlarge it, and that of the small network by 4e-5. The device may be twice as far from the CPU.
 """
 
 import functools
@@ -19,8 +23,7 @@ from jreid import losses
 from jreid.models.backbones import build
 
 CLOSE = 1e-4
-DEEP = 1e-3
-"""Of a ResNet-50's gradient: 53 normalised layers enlarge the last digits of float32."""
+LAST_DIGIT = 2.0**-23
 
 
 def cases() -> dict[str, tuple]:
@@ -43,8 +46,12 @@ def cases() -> dict[str, tuple]:
     return small | {f'{name}, 2048 wide': case for name, case in wide.items()}
 
 
-def measure(small: bool) -> Arrays:
-    """Returns values and gradients on this process's platform."""
+def measure(small: bool, *, moved: bool = True) -> Arrays:
+    """Returns values and gradients on this process's platform.
+
+    Args:
+      moved: the networks' also with images that differ in their last digit.
+    """
     found: Arrays = {}
     table = cases()
 
@@ -63,31 +70,40 @@ def measure(small: bool) -> Arrays:
             for name, arrays in given.items()
         }
 
-    for name, (moved, value) in both({name: case[1] for name, case in table.items()}).items():
+    for name, (gradients, value) in both({name: case[1] for name, case in table.items()}).items():
         found[f'loss {name}'] = np.asarray(value)
-        found[f'gradient {name}'] = np.concatenate([np.ravel(np.asarray(g)) for g in moved])
+        found[f'gradient {name}'] = np.concatenate([np.ravel(np.asarray(g)) for g in gradients])
     for backbone in ('small_cnn',) if small else ('small_cnn', 'resnet50'):
-        # A CPU has one precision.
-        for precision in ('highest', 'default')[: 1 if jax.default_backend() == 'cpu' else 2]:
+        asked = [('highest', 'highest', 0.0)]
+        # A CPU has one precision; of a deep network TF32's gradient says nothing (0.68 on an H200).
+        if jax.default_backend() != 'cpu' and backbone == 'small_cnn':
+            asked += [('default', 'default', 0.0)]
+        if moved:
+            asked += [('moved', 'highest', LAST_DIGIT)]
+        for name, precision, change in asked:
             with jax.default_matmul_precision(precision):
-                value, moved = network(backbone, (64, 32) if small else (128, 64))
-            found[f'{precision} {backbone} loss'] = value
-            found[f'{precision} {backbone} gradient'] = moved
+                value, gradient = network(backbone, (64, 32) if small else (128, 64), change)
+            found[f'{name} {backbone} loss'] = value
+            found[f'{name} {backbone} gradient'] = gradient
     return found
 
 
-def network(backbone: str, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the strong baseline's loss on random images, and its gradient as one vector."""
+def network(backbone: str, size: tuple[int, int], change: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the strong baseline's loss on random images, and its gradient as one vector.
+
+    Args:
+      change: of the images, as a share of them.
+    """
     module, record = build(backbone, {})
     rng = np.random.default_rng(0)
-    images = rng.normal(size=(16, *size, 3)).astype(np.float32)
+    images = rng.normal(size=(16, *size, 3)).astype(np.float32) * np.float32(1 + change)
     people = np.repeat(np.arange(4), 4)
     # Made by NumPy, so that the device does not decide what the network is.
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False))
     variables = jax.tree_util.tree_map_with_path(lambda p, s: _drawn(p, s, rng), shapes)
     classifier = rng.normal(size=(record.features, 16)).astype(np.float32) * 0.01
 
-    def loss(params, classifier):
+    def loss(params, classifier, images):
         maps, _ = module.apply(
             {**variables, 'params': params}, images, train=True, mutable=['batch_stats']
         )
@@ -96,7 +112,7 @@ def network(backbone: str, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarra
         return triplet + losses.cross_entropy(features @ classifier, people)
 
     value, moved = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(
-        variables['params'], classifier
+        variables['params'], classifier, images
     )
     return np.asarray(value), np.concatenate([np.ravel(g) for g in jax.tree.leaves(moved)])
 
@@ -113,7 +129,7 @@ def _drawn(path: tuple, leaf, rng: np.random.Generator) -> np.ndarray:
 def check(small: bool) -> None:
     """Writes the rows."""
     with beside.host('losses', small) as wait:
-        found = measure(small)
+        found = measure(small, moved=False)
         expected = wait()
     for what, least in (('loss', beside.error), ('gradient', beside.distance)):
         errors = {
@@ -134,12 +150,14 @@ def check(small: bool) -> None:
         precision, *rest = name.split()
         if precision not in ('highest', 'default'):
             continue
-        off = beside.distance(found[name], expected[' '.join(['highest', *rest])])
-        limit = DEEP if name.endswith('resnet50 gradient') else CLOSE
+        what = ' '.join(rest)
+        expect = expected[f'highest {what}']
+        least = beside.distance(expected[f'moved {what}'], expect)
+        off, limit = beside.distance(found[name], expect), max(CLOSE, 2 * least)
         strict = precision == 'highest'
         row(
-            f'{" ".join(rest)}, {precision} precision, difference',
+            f'{what}, {precision} precision, difference',
             off,
             passed=off <= limit if strict else None,
-            note=f'at most {limit:g}' if strict else '',
+            note=f'at most {limit:.2g}; the last digit of the images makes {least:.2g}' * strict,
         )

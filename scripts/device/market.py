@@ -40,7 +40,7 @@ def run(small: bool) -> None:
             settings, contrast_steps=2, contrast_identities=4, contrast_images=4, k1=8
         )
     begun = time.perf_counter()
-    train, query, gallery = _people(counted, size, seconds=5 if small else 60)
+    train, query, gallery = _people(counted, size, seconds=5 if small else 20)
     total = sum(len(split.index) for split in (train, query, gallery))
     rendered = sum(split.rendered for split in (train, query, gallery))
     row(
