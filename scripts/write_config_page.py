@@ -170,7 +170,7 @@ def kind_of(annotation: str) -> str:
 
 def table(rows: list[Row], group: str) -> str:
     """Returns the fields of a group as a table; bars would end a cell."""
-    lines = ['| field | type | default | |', '|---|---|---|---|']
+    lines = ['| field | type | default | what it is |', '|---|---|---|---|']
     for name, kind, default, comment in rows:
         full = f'{group}.{name}' if group else name
         cells = (f'`{full}`', kind, f'`{default}`' if default else '', comment)

@@ -20,7 +20,7 @@ Trains a run, or continues it from its last checkpoint. The same as python -m jr
 
   --config         name of a pair (jreid list shows them), or the path of a config file of your own;
                    :VARIANT names a system or an ablation
-  --config.FIELD   sets a field; jreid/configs/ lists the fields with their defaults
+  --config.FIELD   sets a field; docs/config.md (made of jreid/configs/) lists them all
   --workdir        folder of the run (default: runs/<pair>-<variant>-<seed>)
   --traceback      shows where an error comes from
 
