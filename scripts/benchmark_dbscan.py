@@ -112,7 +112,7 @@ def main() -> None:
         kept = labels >= 0
         agreement = adjusted_rand_score(truth[kept], labels[kept]) if kept.any() else float('nan')
         print(
-            f'{graph.nnz:,} stored distances ({graph.nnz / options.samples:.0f} a sample), eps'
+            f'{graph.nnz:,} stored distances ({graph.nnz / options.samples:.0f} per sample), eps'
             f' {eps:.3f}, {labels.max() + 1:,} clusters of {truth.max() + 1:,} identities,'
             f' {np.mean(~kept):.1%} noise, adjusted Rand index of the rest {agreement:.3f}',
             flush=True,

@@ -2,6 +2,7 @@
 outside the repository.
 """
 
+import functools
 import gc
 import os
 import pathlib
@@ -104,6 +105,22 @@ def tiny_config(people, monkeypatch, every_program_kept):
         return config
 
     return make
+
+
+@pytest.fixture
+def short_toy_run(tiny_config, tmp_path_factory):
+    """The folder of the toy's run of one and two epochs, trained once per session. Tests only read
+    it.
+    """
+    from toy import toy
+
+    from jreid.training.loop import train
+
+    if 'toy' not in _FINISHED:
+        run = tmp_path_factory.mktemp('finished') / 'toy'
+        train(tiny_config(), run, edit=functools.partial(toy, epochs=(1, 2)))
+        _FINISHED['toy'] = run
+    return _FINISHED['toy']
 
 
 _FINISHED: dict = {}

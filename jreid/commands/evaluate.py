@@ -141,7 +141,7 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid evaluate') ->
     try:
         if arguments.json:
             check_target(arguments.json, [arguments.run, *filter(None, [arguments.query])])
-        result, told = _result(arguments, fields)
+        result, lines = _result(arguments, fields)
     except (OSError, ValueError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -154,7 +154,7 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid evaluate') ->
             average_precision=result.get('average_precision', ''),
         )
     )
-    for text in [*summary.details(rows), *told]:
+    for text in [*summary.details(rows), *lines]:
         print(text)
     if arguments.json:
         write_text(arguments.json, json.dumps(result, indent=2) + '\n')

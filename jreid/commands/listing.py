@@ -42,8 +42,8 @@ def backbones() -> list[str]:
 
 def data_sets() -> list[str]:
     """Returns a line per data set that `data.source` and `data.target` can name."""
-    told = [(name, _first_line(sys.modules[load.__module__])) for name, load in LOADERS.items()]
-    return _columns([*told, ('none', 'As data.source: no source, for unsupervised training.')])
+    rows = [(name, _first_line(sys.modules[load.__module__])) for name, load in LOADERS.items()]
+    return _columns([*rows, ('none', 'As data.source: no source, for unsupervised training.')])
 
 
 PARTS: dict[str, tuple[str, Callable[[], list[str]]]] = {

@@ -153,7 +153,9 @@ function plot(spec, W, hidden, readout) {
   const logged =
     spec.log && positive.length === ys.length && Math.max(...positive) > 50 * Math.min(...positive);
   const scale = logged ? Math.log10 : (value) => value;
-  const marks = events.filter((one) => one.kind === 'mark' || one.kind === 'truth').map((one) => one.at);
+  const marks = events
+    .filter((one) => one.kind === 'mark' || one.kind === 'truth')
+    .map((one) => one.at);
   let [x0, x1] = [Math.min(...xs, ...marks), Math.max(...xs, ...marks)];
   let [y0, y1] = [
     low === null ? scale(Math.min(...ys)) : low,
@@ -270,7 +272,11 @@ function upright(svg, events, told, px, top, foot) {
     );
   for (const { what, at, back, row } of told)
     svg.append(
-      h('text', { class: 'event', x: at, y: 26 + 14 * row, 'text-anchor': back ? 'end' : null }, what),
+      h(
+        'text',
+        { class: 'event', x: at, y: 26 + 14 * row, 'text-anchor': back ? 'end' : null },
+        what,
+      ),
     );
 }
 

@@ -220,7 +220,7 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
         for name in ('accuracy', 'neighbourhood'):
             if name in (values.dtype.names or ()):
                 columns[name] = np.atleast_1d(values[name]).astype(np.float64)
-        told: dict[str, Any] = {
+        numbers: dict[str, Any] = {
             name: int(np.atleast_1d(values[name])[0])
             for name in ('chosen', 'source', 'near_best', 'densest')
             if name in (values.dtype.names or ())
@@ -233,7 +233,7 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
     return {
         'name': path.stem.replace('niec_', 'refresh '),
         **{name: _plain(column[order]) for name, column in columns.items()},
-        **told,
+        **numbers,
     }
 
 

@@ -34,7 +34,10 @@ function summary() {
   ];
   const known = (run) => ({
     ...run.summary,
-    time: run.timing.seconds === undefined ? undefined : `${(run.timing.seconds / 60).toFixed(1)} min`,
+    time:
+      run.timing.seconds === undefined
+        ? undefined
+        : `${(run.timing.seconds / 60).toFixed(1)} min`,
     device: run.machine.device ? `${run.machine.devices} × ${run.machine.device}` : undefined,
   });
   const told = runs.map(known);
@@ -217,12 +220,13 @@ function sweeps() {
             { class: 'note' },
             sweep.chosen === null
               ? ''
-              : `C* is ${sweep.chosen} clusters: ${sweep.source} of the source's identities and an` +
-                  ` estimate of ${sweep.chosen - sweep.source} people in the target` +
+              : `C* is ${sweep.chosen} clusters: ${sweep.source} of the source's identities and` +
+                  ` an estimate of ${sweep.chosen - sweep.source} people in the target` +
                   ` (true, known to the evaluation only: ${known}).` +
                   (sweep.neighbourhood
-                    ? ' The choice is the median of three: the best CMM, the least C with 95 % of the best' +
-                      ' silhouette by neighbourhoods, and the most clusters that DBSCAN finds.'
+                    ? ' The choice is the median of three: the best CMM, the least C with 95 %' +
+                      ' of the best silhouette by neighbourhoods, and the most clusters that' +
+                      ' DBSCAN finds.'
                     : ''),
           ),
         );

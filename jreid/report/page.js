@@ -49,7 +49,9 @@ function enlarge(number, words) {
       h(
         'div',
         { class: 'controls' },
-        path.startsWith('/') ? h('a', { href: file, target: '_blank' }, 'Full size, from the disk') : null,
+        path.startsWith('/')
+          ? h('a', { href: file, target: '_blank' }, 'Full size, from the disk')
+          : null,
         h('button', { type: 'button', onclick: () => zoom.close() }, 'Close'),
       ),
     ),

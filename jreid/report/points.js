@@ -19,7 +19,8 @@ function plane(points) {
   });
   const named = (i) => `${points.domain[i]} ${points.label[i]}`;
   // The labels of the target have colours, or the source's where the target has none.
-  const coloured = [...sizes.keys()].some((name) => name.startsWith('target')) ? 'target' : 'source';
+  const targets = [...sizes.keys()].some((name) => name.startsWith('target'));
+  const coloured = targets ? 'target' : 'source';
   const frequent = [...sizes]
     .filter(([name]) => name.startsWith(coloured))
     .sort((a, b) => b[1] - a[1])
@@ -46,7 +47,8 @@ function plane(points) {
     readout.textContent =
       i === null
         ? ''
-        : `${points.domain[i]}, ${points.label[i] === null ? 'no label' : `label ${points.label[i]}`}` +
+        : `${points.domain[i]}, ` +
+          (points.label[i] === null ? 'no label' : `label ${points.label[i]}`) +
           `, image ${points.row[i] + 1} of its training split; ` +
           `${points.label[i] === null ? 1 : sizes.get(named(i))} shown`;
   };

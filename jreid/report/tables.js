@@ -15,7 +15,8 @@ function before(a, b) {
   return typeof a === 'number' ? a - b : a.localeCompare(b, 'en', { numeric: true });
 }
 
-// options: left, the columns of words; last, how many rows stay at the end; plain, not to be sorted.
+// options: left, the columns of words; last, how many rows stay at the end; plain, not to be
+// sorted.
 function table(caption, head, rows, options = {}) {
   const words = (i) => Boolean(options.left && options.left.includes(i));
   const cell = (value, i) =>

@@ -63,11 +63,11 @@ class Checkpoints:
         self._saved: list[int] = []  # what another process than the first knows of
         if not self._first:
             return
-        told = logging.getLogger('absl')
+        logger = logging.getLogger('absl')
         # Orbax tells every file it touches. Whoever wants to hear less of it keeps that.
-        level = max(told.level, logging.WARNING)
+        level = max(logger.level, logging.WARNING)
         # That it only reads is a warning to Orbax, and no news to whoever loads a finished run.
-        told.setLevel(max(level, logging.ERROR) if read_only else level)
+        logger.setLevel(max(level, logging.ERROR) if read_only else level)
         latest, best = (
             preservation_policy.LatestN(keep),
             preservation_policy.BestN(
@@ -97,7 +97,7 @@ class Checkpoints:
             'meta': ocp.JsonCheckpointHandler(multiprocessing_options=first_alone),
         }
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
-        told.setLevel(level)
+        logger.setLevel(level)
 
     def numbers(self) -> list[int]:
         """Returns the numbers of the whole checkpoints, oldest first."""
@@ -293,13 +293,13 @@ class Checkpoints:
         )
         differing = [name for name in sorted({*stored, *own}) if stored.get(name) != own.get(name)]
         if differing:
-            told = '; '.join(
+            names = '; '.join(
                 f'{name}: {stored.get(name, "nothing")} there, {own.get(name, "nothing")} now'
                 for name in differing[:3]
             )
             raise CheckpointError(
                 f'checkpoint {number} of {self.folder} does not fit this run ({len(differing)}'
-                f' arrays differ: {told}); the code or the data changed since it was written.'
+                f' arrays differ: {names}); the code or the data changed since it was written.'
                 ' Choose another --workdir, or remove this one to start afresh'
             )
 

@@ -56,7 +56,7 @@ def table(
 
 def details(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Formats what else was measured: single-gallery-shot CMC, attributes, part masks."""
-    told = []
+    lines = []
     for name, row in rows.items():
         title = TITLES.get(name, name)
         if shot := row.get('single_shot'):
@@ -65,21 +65,21 @@ def details(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 if shot['repeats'] is None
                 else f'{shot["repeats"]} random galleries per query'
             )
-            told.append(
+            lines.append(
                 f'{title}, single gallery shot ({how}): '
                 + ', '.join(f'rank-{k} {shot[f"rank{k}"]:.1f}' for k in (1, 5, 10, 20))
             )
         if verified := row.get('verification'):
-            told.append(f'{title}, same person or not: {_verification(verified)}')
-        told += [
+            lines.append(f'{title}, same person or not: {_verification(verified)}')
+        lines += [
             attributes.table(found, title=f'{title}, attributes on the {role}')
             for role, found in row.get('attributes', {}).items()
         ]
-        told += [
+        lines += [
             parsing.table(found, title=f'{title}, parsing on the {role}')
             for role, found in row.get('parsing', {}).items()
         ]
-    return told
+    return lines
 
 
 def _verification(row: Mapping[str, Any]) -> str:

@@ -268,10 +268,10 @@ class Run:
         pools = feeds.pools(phase.streams, self.feeds)
         first_step = int(self.state.step) - position.step
         pending: tuple[int, Any] | None = None
-        self.told = telling.of_epoch(
+        self.epoch_log = telling.of_epoch(
             self.method.phases, position, self._images, self.progress.clock, active=self.first_host
         )
-        with self.told:
+        with self.epoch_log:
             for i in range(total - position.step):
                 begun = time.perf_counter()
                 self.progress.state, values = self.step.run(
@@ -283,7 +283,7 @@ class Run:
                 pending = (first_step + position.step + 1, values)
                 position.step += 1
                 self.progress.clock.step(time.perf_counter() - begun, images, compiles=i == 0)
-                self.told.step(images)
+                self.epoch_log.step(images)
                 every = self.config.checkpoint.every_steps
                 due = bool(every) and position.step % every == 0
                 if (due or stopping.asked()) and position.step < total:
@@ -294,7 +294,7 @@ class Run:
                     self.stop_if_asked()
             if pending:
                 self._account(*pending)
-        self.told.tell(list(phase.terms))
+        self.epoch_log.tell(list(phase.terms))
         position.epoch, position.step, position.refreshed = position.epoch + 1, 0, False
 
     def stop_if_asked(self) -> None:
@@ -315,7 +315,7 @@ class Run:
         self.progress.window.add(named)
         done = number - self.position.phase_start - 1
         rate = None if self.rate is None else float(self.rate(done))
-        self.told.account(named, rate)
+        self.epoch_log.account(named, rate)
         if number % self.config.train.log_every == 0:
             means = self.progress.window.means()
             if rate is not None:

@@ -30,13 +30,16 @@ def settings(variant='dien', **edits):
     return dien.Settings(**values)
 
 
-@functools.cache
 def build(variant='dien', **edits):
     """(settings, network, method, params, state) with random statistics.
 
-    So no pass looks like another by chance.
+    So no pass looks like another by chance. What has the same settings is made once.
     """
-    s = settings(variant, **edits)
+    return _built(settings(variant, **edits))
+
+
+@functools.cache
+def _built(s):
     network = dien.Network(BACKBONES['tiny_cnn'].constructor(), PROBLEM.source_identities, s)
     params, state = domains.initial(network, jax.random.key(0), SIZE)
     rng = np.random.default_rng(1)

@@ -71,10 +71,10 @@ def test_first_pass_of_three_is_the_base_network():
 
 
 def test_fusion_starts_as_the_mean_of_the_passes():
-    _, network, _, params, model_state = build(passes=4)
-    np.testing.assert_allclose(params['fusion'], np.full(5, 1 / 5))
+    _, network, _, params, model_state = build()
+    np.testing.assert_allclose(params['fusion'], np.full(4, 1 / 4))
     passes = glimpses(network, params, model_state.statistics[SOURCE], images(2))[0]
-    assert passes.shape == (5, 8, 16)
+    assert passes.shape == (4, 8, 16)
     np.testing.assert_allclose(
         inference(network, params, model_state, images(2), SOURCE)['die'],
         passes.mean(0),
@@ -115,15 +115,18 @@ def test_masks_are_in_the_open_interval_and_have_the_maps_shape(stage):
     )
 
 
-@pytest.mark.parametrize('size', [(1, 1), (5, 3), (9, 2)])
-def test_weights_fit_maps_of_any_size(size):
-    attention = TopDownAttention(8)
+def test_weights_fit_maps_of_any_size():
+    attention, sizes = TopDownAttention(8), [(1, 1), (5, 3), (9, 2)]
     feature = np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32)
-    spatial, channel = jax.jit(
-        lambda x: attention.init_with_output(jax.random.key(0), x, (*size, 12))[0]
-    )(feature)
-    assert (spatial.shape, channel.shape) == ((2, *size), (2, 12))
-    assert 0 < min(spatial.min(), channel.min()) <= max(spatial.max(), channel.max()) < 1
+
+    @jax.jit  # all sizes in one program
+    def weights(x):
+        key = jax.random.key(0)
+        return [attention.init_with_output(key, x, (*size, 12))[0] for size in sizes]
+
+    for size, (spatial, channel) in zip(sizes, weights(feature), strict=True):
+        assert (spatial.shape, channel.shape) == ((2, *size), (2, 12))
+        assert 0 < min(spatial.min(), channel.min()) <= max(spatial.max(), channel.max()) < 1
 
 
 def unrolled(network, params, statistics, x, *, stage, accumulate):

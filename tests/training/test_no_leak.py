@@ -127,11 +127,14 @@ def assert_same_training(tmp_path, row='adapted', *, other='other'):
     assert rows[0]['cmc'] != rows[1]['cmc']
 
 
-def test_the_trainer_hands_no_label_of_the_target_on(tiny_config, tmp_path, monkeypatch):
+def test_the_trainer_hands_no_label_of_the_target_on(
+    tiny_config, short_toy_run, tmp_path, monkeypatch
+):
     """On the toy system, which has all that a system can ask the trainer for."""
     short = functools.partial(toy, epochs=(1, 2))
-    for folder, change in (('true', 'none'), ('shuffled', 'shuffled'), ('removed', 'removed')):
-        train_with(tiny_config(), change, tmp_path / folder, monkeypatch, edit=short)
+    (tmp_path / 'true').symlink_to(short_toy_run)
+    for change in ('shuffled', 'removed'):
+        train_with(tiny_config(), change, tmp_path / change, monkeypatch, edit=short)
     for other in ('shuffled', 'removed'):
         assert_same_training(tmp_path, other=other)
 

@@ -37,9 +37,8 @@ def stop_at(monkeypatch, name, number):
     monkeypatch.setattr(loop.Run, name, method)
 
 
-def test_sigterm_saves_and_the_run_goes_on_as_it_was(config, tmp_path, monkeypatch):
-    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
-    loop.train(config, whole, edit=SHORT)
+def test_sigterm_saves_and_the_run_goes_on_as_it_was(config, short_toy_run, tmp_path, monkeypatch):
+    stopped = tmp_path / 'stopped'
     for name, number in (('_account', 3), ('refresh', 1), ('after_epoch', 2)):
         with monkeypatch.context() as patch, stopping.on_sigterm():
             stop_at(patch, name, number)
@@ -50,7 +49,7 @@ def test_sigterm_saves_and_the_run_goes_on_as_it_was(config, tmp_path, monkeypat
         assert last_checkpoint(stopped).tree['state']['step'] == step
         assert not (stopped / 'summary.json').exists()
     loop.train(config, stopped, edit=SHORT)
-    same_runs(whole, stopped)
+    same_runs(short_toy_run, stopped)
 
 
 def test_only_the_first_sigterm_is_taken_and_only_inside():
