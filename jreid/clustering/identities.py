@@ -33,13 +33,11 @@ class Curve(NamedTuple):
       total: C, ascending.
       accuracy: ACC on the probes, NaN by the rule 'witnesses'.
       silhouette: CMM, the mean silhouette of the target.
-      neighbourhood: the mean silhouette by the distance of neighbourhoods, or empty.
     """
 
     total: Int[np.ndarray, ' m']
     accuracy: Float[np.ndarray, ' m']
     silhouette: Float[np.ndarray, ' m']
-    neighbourhood: Float[np.ndarray, ' m'] = np.zeros(0)
 
 
 class Estimate(NamedTuple):
@@ -54,6 +52,7 @@ class Estimate(NamedTuple):
       source_labels: [n source] the source's labels as 0..S-1, clusters of the same numbering.
       total: number of clusters, source identities and target identities together.
       inertia: of the final clustering.
+      within: the number that the cameras by themselves name, the second witness; 0 without.
       density: the most clusters that DBSCAN finds in the target, the third witness; 0 without.
     """
 
@@ -64,6 +63,7 @@ class Estimate(NamedTuple):
     source_labels: Int[np.ndarray, ' m'] = np.zeros(0, np.int32)
     total: int = 0
     inertia: float = float('nan')
+    within: int = 0
     density: int = 0
 
 
@@ -119,9 +119,10 @@ def estimate_identities(
         averaged, drawn with `key`; None for all.
       rule: 'witnesses'; 'mean' as in the paper, or the argmax of one of its scores. `probe_*`,
         `coarse`, `refine*` and `progress` are of the paper's, the next two of the witnesses'.
-      cameras: of the target's images, as any whole numbers: people are found across cameras then.
+      cameras: of the target's images, as any whole numbers: people are found across cameras then,
+        and in each camera for one more witness.
       neighbourhoods: sparse distances of the target's images, as `jreid.retrieval.jaccard` gives
-        them, for two more witnesses.
+        them, for one more witness.
       progress: show a bar over the sweep.
 
     Raises:
@@ -183,7 +184,7 @@ def estimate_identities(
             max_iterations=max_iterations,
         )
         tried = identities + found.clusters
-        curve = Curve(tried, np.full(len(tried), np.nan), found.silhouette, found.neighbourhood)
+        curve = Curve(tried, np.full(len(tried), np.nan), found.silhouette)
         final = cluster_target(
             final_key,
             source,
@@ -196,7 +197,7 @@ def estimate_identities(
             tolerance=tolerance,
             initial=cluster_means(np.asarray(target), found.labels, found.count),
         )
-        return final._replace(curve=curve, density=found.density)
+        return final._replace(curve=curve, within=found.within, density=found.density)
     folds = probe_identities(split_key, identities, probe_fraction, probe_splits)
     features = jnp.concatenate([jnp.asarray(source, jnp.float32), jnp.asarray(target, jnp.float32)])
     size = images if silhouette_sample is None else min(silhouette_sample, images)

@@ -17,14 +17,11 @@ from jreid.clustering.lloyd import kmeans
 from jreid.clustering.merging import Merges, cluster_means, labels_after, ward_merges
 from jreid.clustering.tiles import squared_distances
 
-SINGLES = 2048
+SINGLES = 4096
 """Up to so many samples Ward's method starts from single samples, which is exact."""
 
 STEP = 0.015
 """Ratio of neighbouring numbers of clusters, less 1."""
-
-NEAR_BEST = 0.95
-"""Share of the best neighbourhood score from which on the least number of clusters counts."""
 
 EPS = np.arange(0.3, 0.81, 0.05)
 """The radii of the densities; below, images of one camera find only one another."""
@@ -37,8 +34,8 @@ class Sweep(NamedTuple):
 
     Attributes:
       clusters: [m] the numbers of target clusters tried, ascending.
-      silhouette: [m] mean silhouette by Euclidean distance (CMM, Eq. 12).
-      neighbourhood: [m] the same by the distance of neighbourhoods, NaN without them.
+      silhouette: [m] mean silhouette by Euclidean distance (CMM, Eq. 12), across cameras.
+      within: the number of people that half the cameras see by themselves, 0 without cameras.
       density: the most clusters that DBSCAN finds, 0 without neighbourhoods.
       count: the median of the witnesses.
       labels: [n] the clusters 0..count-1 at that cut.
@@ -46,7 +43,7 @@ class Sweep(NamedTuple):
 
     clusters: Int[np.ndarray, ' m']
     silhouette: Float[np.ndarray, ' m']
-    neighbourhood: Float[np.ndarray, ' m']
+    within: int
     density: int
     count: int  # type: ignore[assignment]  # hides tuple.count, which has no use here
     labels: Int[np.ndarray, ' n']
@@ -65,23 +62,25 @@ def ask_witnesses(
     """Estimates which number of clusters is that of the identities.
 
     Up to three witnesses, of which the median counts, halves down:
-      1. The number of clusters with the greatest mean silhouette.
-      2. The least number of clusters whose mean silhouette by the distance of neighbourhoods is at
-         least 0.95 of the best: that curve is flat beyond the truth where features are weak.
+      1. The number of clusters with the greatest mean silhouette across cameras: over images of
+         other cameras only, and 0 where its cluster has none. Otherwise a cluster per person and
+         camera scores best, since images of a person in one camera look most alike.
+      2. The median over cameras of the number with the greatest mean silhouette of the camera's
+         images alone, clustered alone: there people differ by less than light and viewpoint, so
+         that features tell them apart before they do across cameras. It is too low where a person
+         passes few of the cameras.
       3. The most clusters that DBSCAN finds on the distances of neighbourhoods, over its radius: a
          small one takes most images for noise, a large one merges people.
-    Without neighbourhoods the first is alone.
-
-    With cameras both silhouettes of an image are taken over images of other cameras only, and are 0
-    where its cluster has none. Otherwise a cluster per person and camera scores best, since images
-    of a person in one camera look most alike.
+    Without cameras, or with one, the first is the plain silhouette, and there is no second; without
+    neighbourhoods no third.
 
     Args:
-      candidates: the numbers of clusters to try, from 1 to n.
-      cameras: of the samples; with fewer than two the silhouettes are the plain ones.
+      candidates: the numbers of clusters to try, from 1 to n; in a camera up to half its images.
+      cameras: of the samples.
       neighbourhoods: sparse n x n distances in [0, 1], 1 where none is stored, such as
         `jreid.retrieval.jaccard`.
-      sample: images whose silhouettes are averaged, drawn with `key`.
+      sample: images whose silhouettes are averaged, drawn with `key`; as many of all cameras
+        together for the second witness.
 
     Source: ours; the first witness is CMM of DMTNet (Wang and Hu 2020), Eq. 12.
     """
@@ -89,40 +88,55 @@ def ask_witnesses(
     fine_key, row_key = jax.random.split(key)
     n = len(target)
     rows = np.sort(np.asarray(jax.random.permutation(row_key, n))[:sample])
-    if cameras is None or len(np.unique(cameras)) < 2:
-        camera = np.full(n, -1)
-    else:
-        camera = np.unique(cameras, return_inverse=True)[1]
+    camera = np.unique(np.full(n, -1) if cameras is None else cameras, return_inverse=True)[1]
+    known = bool(camera.any())
+    camera = camera if known else np.full(n, -1)
     rows = rows[np.argsort(camera[rows], kind='stable')]
     first, merges = _hierarchy(fine_key, target, max(int(candidates.max()), 2), max_iterations)
     tried = np.unique(np.minimum(candidates, int(first.max()) + 1))
-    scores = [_curve(_distances(target, rows, first, camera), first, camera, rows, merges, tried)]
-    witnesses = [int(tried[np.argmax(scores[0])])]
-    density = 0
+    scores = _curve(_distances(target, rows, first, camera), first, camera, rows, merges, tried)
+    witnesses = [int(tried[np.argmax(scores)])]
+    within = density = 0
+    if known:
+        within = _within(key, target, camera, candidates, sample, max_iterations)
+        witnesses.append(within)
     if neighbourhoods is not None:
-        sums = _overlaps(neighbourhoods, rows, first, camera)
-        scores.append(_curve(sums, first, camera, rows, merges, tried, base=1.0))
-        witnesses.append(int(tried[least_near_best(scores[1])]))
         density = max(
             int(dbscan(neighbourhoods, eps=float(eps), min_samples=MIN_SAMPLES).max()) + 1
             for eps in EPS
         )
-        witnesses.append(int(np.clip(density, tried[0], tried[-1])))
-    count = sorted(witnesses)[(len(witnesses) - 1) // 2]
-    return Sweep(
-        tried,
-        scores[0],
-        scores[1] if len(scores) > 1 else np.full(len(tried), np.nan),
-        density,
-        count,
-        labels_after(merges, int(first.max()) + 1, count)[first],
-    )
+        witnesses.append(density)
+    count = int(np.clip(_low_median(witnesses), tried[0], tried[-1]))
+    labels = labels_after(merges, int(first.max()) + 1, count)[first]
+    return Sweep(tried, scores, within, density, count, labels)
 
 
-def least_near_best(scores: Float[np.ndarray, ' m']) -> int:
-    """Returns the place of the first score that is at least 0.95 of the best; NaN is none."""
-    best = np.nanmax(scores)
-    return int(np.argmax(scores >= best - (1 - NEAR_BEST) * abs(best)))
+def _within(
+    key: Array,
+    target: Float[np.ndarray, 'n d'],
+    camera: Int[np.ndarray, ' n'],
+    candidates: Int[np.ndarray, ' m'],
+    sample: int,
+    max_iterations: int,
+) -> int:
+    """Returns the median over cameras of the number of clusters with the best silhouette."""
+    cameras = int(camera.max()) + 1
+    named = []
+    for number in range(cameras):
+        own = target[camera == number]
+        found = ask_witnesses(
+            jax.random.fold_in(key, number),
+            own,
+            np.unique(np.clip(candidates, 1, max(len(own) // 2, 1))),
+            sample=max(sample // cameras, 1),
+            max_iterations=max_iterations,
+        )
+        named.append(found.count)
+    return _low_median(named)
+
+
+def _low_median(values: list[int]) -> int:
+    return sorted(values)[(len(values) - 1) // 2]
 
 
 def hierarchy_means(
@@ -196,22 +210,6 @@ def _to_rows(x: Float[Array, 'n d'], rows: Float[Array, 'r d']) -> Float[Array, 
     return jnp.sqrt(squared_distances(x, rows))
 
 
-def _overlaps(
-    distances: scipy.sparse.csr_matrix,
-    rows: Int[np.ndarray, ' r'],
-    label: Int[np.ndarray, ' n'],
-    camera: Int[np.ndarray, ' n'],
-) -> Float[np.ndarray, 'k r']:
-    """Sums distance - 1 from the samples of each cluster to each row of another camera."""
-    stored = distances[rows].tocoo()
-    row, column = rows[stored.row], stored.col
-    other = (row != column) & ((camera[row] != camera[column]) | (camera[row] < 0))
-    clusters = int(label.max()) + 1
-    place = label[column[other]] * len(rows) + stored.row[other]
-    sums = np.bincount(place, stored.data[other] - 1.0, clusters * len(rows))
-    return sums.reshape(clusters, len(rows)).astype(np.float32)
-
-
 def _curve(
     sums: Float[np.ndarray, 'k r'],
     label: Int[np.ndarray, ' n'],
@@ -219,14 +217,12 @@ def _curve(
     rows: Int[np.ndarray, ' r'],
     merges: Merges,
     tried: Int[np.ndarray, ' m'],
-    *,
-    base: float = 0.0,
 ) -> Float[np.ndarray, ' m']:
     """Computes the mean silhouette of the rows at each cut, from the finest down.
 
     Args:
-      sums: of distance - base from each first cluster's samples to each row of another camera;
-        written over.
+      sums: of distances from each first cluster's samples to each row of another camera; written
+        over.
       rows: in the order of their cameras.
     """
     first = len(sums)
@@ -249,7 +245,7 @@ def _curve(
         place = np.cumsum(alive) - 1
         own, size, left = place[parent[label[rows]]], seen[alive], sums[alive]
         total = sum(
-            _silhouettes(left[:, group], size, own[group], int(camera[rows[group[0]]]), base)
+            _silhouettes(left[:, group], size, own[group], int(camera[rows[group[0]]]))
             for group in groups
         )
         scores[position] = total / len(rows) if clusters > 1 else -1.0
@@ -261,7 +257,6 @@ def _silhouettes(
     seen: Float[np.ndarray, 'c cameras'],
     own: Int[np.ndarray, ' r'],
     camera: int,
-    base: float,
 ) -> float:
     """Sums the silhouettes of rows of one camera, -1 for none.
 
@@ -272,10 +267,10 @@ def _silhouettes(
     known = camera >= 0
     size = seen.sum(1) - (seen[:, camera] if known else 0)
     with np.errstate(divide='ignore', invalid='ignore'):
-        mean = sums * (1 / size)[:, None].astype(np.float32) + np.float32(base)
+        mean = sums * (1 / size)[:, None].astype(np.float32)
         each = np.arange(len(own))
         # Without cameras an image is no neighbour of its own.
-        a = base + sums[own, each] / (size[own] - (0 if known else 1))
+        a = sums[own, each] / (size[own] - (0 if known else 1))
     mean[size == 0] = np.inf
     mean[own, each] = np.inf
     b = mean.min(0)

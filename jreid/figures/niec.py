@@ -27,8 +27,7 @@ def plot_niec(
     accuracy: ArrayLike | None,
     silhouette: ArrayLike,
     *,
-    neighbourhood: ArrayLike | None = None,
-    near_best: int | None = None,
+    within: int | None = None,
     densest: int | None = None,
     chosen: int,
     source_identities: int,
@@ -40,9 +39,8 @@ def plot_niec(
     Args:
       totals, accuracy, silhouette: [n], in any order: C, ACC (0..1, Eq. 11) and CMM (-1..1, Eq. 12)
         of DMTNet. A NaN score leaves a gap. ACC is None by the rule 'witnesses', which has not it.
-      neighbourhood: [n], the silhouette by the distance of neighbourhoods, of that rule.
-      near_best: the total that this score names, the least that is near its best, which is marked
-        instead of the best; None for the best.
+      within: the total that the cameras by themselves name, the second witness of that rule; None
+        without.
       densest: the total that DBSCAN's most clusters name, the third witness; None without.
       chosen: C*, a total. The upper axis shows the estimate of the target, C* - source_identities.
       true: the real number of target identities, marked as known to the evaluation only.
@@ -55,7 +53,6 @@ def plot_niec(
     named = {
         'accuracy': ('ACC', 'ACC on the probes', accuracy),
         'silhouette': ('CMM', 'CMM, mean silhouette of the target', silhouette),
-        'neighbourhood': ('neighbourhoods', 'mean silhouette by neighbourhoods', neighbourhood),
     }
     scores = {
         name: (short, label, np.asarray(values, np.float64))
@@ -88,17 +85,12 @@ def plot_niec(
     looks = {
         'accuracy': (left, BLUE, 'o', '-'),
         'silhouette': (right, VERMILLION, 's', '--'),
-        'neighbourhood': (left, BLUE, 'o', '-'),
     }
     for name, (short, label, values) in scores.items():
         axes, colour, marker, line = looks[name]
         # The first maximum in ascending C, since ties go to the smallest C in the estimate.
         ordered = values[order]
         best = int(np.nanargmax(ordered))
-        what = f'best {short}'
-        if name == 'neighbourhood' and near_best is not None:
-            best = int(np.searchsorted(count, near_best))
-            what = f'{short}, 95 % of the best'
         style: dict[str, Any] = {'marker': marker, 'color': colour, 'markersize': 4}
         lines += axes.plot(count, ordered, linestyle=line, linewidth=1.8, label=label, **style)
         lines += axes.plot(
@@ -106,7 +98,7 @@ def plot_niec(
             ordered[best],
             marker=marker,
             markeredgecolor=colour,
-            label=f'{what}: C = {count[best]}',
+            label=f'best {short}: C = {count[best]}',
             linestyle='none',
             markersize=13,
             markerfacecolor='none',
@@ -114,9 +106,14 @@ def plot_niec(
         )
     estimate = f'C* = {chosen}: {chosen - source_identities} target identities'
     lines.append(left.axvline(chosen, color=BLACK, linewidth=1.8, label=estimate))
-    if densest is not None:
-        most = f"DBSCAN's most clusters: C = {densest}"
-        lines.append(left.axvline(densest, color=GREY, linestyle='-.', linewidth=1.5, label=most))
+    for total, what, dashes in (
+        (within, 'the cameras by themselves', '--'),
+        (densest, "DBSCAN's most clusters", '-.'),
+    ):
+        if total is not None:
+            label = f'{what}: C = {total}'
+            mark = left.axvline(total, color=GREY, linestyle=dashes, linewidth=1.5, label=label)
+            lines.append(mark)
     if true is not None:
         truth = f'truth, for evaluation only: {true} target identities'
         lines.append(

@@ -204,9 +204,9 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
     """Reads a sweep of the number of identities.
 
     Returns:
-      name, its scores by ascending total, `near_best` and `densest`, the totals that the
-      witnesses of the neighbourhoods and of DBSCAN name, and `chosen` and `source`, C* and the
-      source's identities, as far as the file has them.
+      name, its scores by ascending total, `within` and `densest`, the totals that the cameras by
+      themselves and DBSCAN name, and `chosen` and `source`, C* and the source's identities, as far
+      as the file has them.
 
     Raises:
       ValueError: the file is not a sweep.
@@ -216,13 +216,11 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
         columns = {
             name: np.atleast_1d(values[name]).astype(np.float64) for name in ('total', 'silhouette')
         }
-        # ACC is the paper's rule's, neighbourhoods the witnesses'.
-        for name in ('accuracy', 'neighbourhood'):
-            if name in (values.dtype.names or ()):
-                columns[name] = np.atleast_1d(values[name]).astype(np.float64)
+        if 'accuracy' in (values.dtype.names or ()):
+            columns['accuracy'] = np.atleast_1d(values['accuracy']).astype(np.float64)
         numbers: dict[str, Any] = {
             name: int(np.atleast_1d(values[name])[0])
-            for name in ('chosen', 'source', 'near_best', 'densest')
+            for name in ('chosen', 'source', 'within', 'densest')
             if name in (values.dtype.names or ())
         }
     except (ValueError, IndexError, TypeError, StopIteration) as error:

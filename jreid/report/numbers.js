@@ -164,20 +164,17 @@ function curves() {
   );
 }
 
-// The totals that a sweep's figures mark: the best of each score or, by neighbourhoods, the least
-// that is near it; the choice; and the truth.
-function marksOf(sweep, scores, name, near, densest) {
+// The totals that a sweep's figures mark: the best of the score, those of the other witnesses, the
+// choice and the truth.
+function marksOf(sweep, scores, name) {
   let best = -1;
   scores.forEach((value, i) => {
     if (value !== null && (best < 0 || value > scores[best])) best = i;
   });
   return [
-    best < 0
-      ? null
-      : near === undefined
-        ? { what: `best ${name} ${sweep.total[best]}`, at: sweep.total[best] }
-        : { what: `95 % of the best ${near}`, at: near },
-    densest === undefined ? null : { what: `DBSCAN ${densest}`, at: densest },
+    best < 0 ? null : { what: `best ${name} ${sweep.total[best]}`, at: sweep.total[best] },
+    sweep.within === undefined ? null : { what: `in cameras ${sweep.within}`, at: sweep.within },
+    sweep.densest === undefined ? null : { what: `DBSCAN ${sweep.densest}`, at: sweep.densest },
     sweep.chosen === null ? null : { what: `C* ${sweep.chosen}`, at: sweep.chosen, kind: 'mark' },
     sweep.truth === null ? null : { what: `truth ${sweep.truth}`, at: sweep.truth, kind: 'truth' },
   ].filter(Boolean);
@@ -191,30 +188,19 @@ function sweeps() {
       const place = h('div', { class: 'grid' });
       const show = (i) => {
         const sweep = run.sweeps[i];
-        const scored = (title, name, y, near, densest) =>
+        const scored = (title, name, y) =>
           chart({
             title: `${title}, ${sweep.name}`,
             x: 'C, clusters in total',
             y: name,
             series: [{ name, x: sweep.total, y }],
-            events: marksOf(sweep, y, name, near, densest),
+            events: marksOf(sweep, y, name),
             markers: sweep.total.length <= 60,
           });
         const known = sweep.truth === null ? 'unknown' : sweep.truth - sweep.source;
         place.replaceChildren(
           ...(sweep.accuracy ? [scored('ACC on the probes', 'ACC', sweep.accuracy)] : []),
           scored('CMM, mean silhouette of the target', 'CMM', sweep.silhouette),
-          ...(sweep.neighbourhood
-            ? [
-                scored(
-                  'Mean silhouette of the target by neighbourhoods',
-                  'silhouette',
-                  sweep.neighbourhood,
-                  sweep.near_best,
-                  sweep.densest,
-                ),
-              ]
-            : []),
           h(
             'p',
             { class: 'note' },
@@ -223,10 +209,10 @@ function sweeps() {
               : `C* is ${sweep.chosen} clusters: ${sweep.source} of the source's identities and` +
                   ` an estimate of ${sweep.chosen - sweep.source} people in the target` +
                   ` (true, known to the evaluation only: ${known}).` +
-                  (sweep.neighbourhood
-                    ? ' The choice is the median of three: the best CMM, the least C with 95 %' +
-                      ' of the best silhouette by neighbourhoods, and the most clusters that' +
-                      ' DBSCAN finds.'
+                  (sweep.within && sweep.densest
+                    ? ' The choice is the median of three: the best CMM across cameras, the' +
+                      ' number of people that the cameras see by themselves, and the most' +
+                      ' clusters that DBSCAN finds.'
                     : ''),
           ),
         );

@@ -77,20 +77,43 @@ def by_definition(x, label, camera, distance):
 @pytest.mark.parametrize('clusters', [3, 8, 20])
 def test_scores_are_silhouettes(clusters):
     x, _, camera = people(7, 12, images=6, cameras=3, noise=1.0)
-    graph = jaccard(x, k1=8, k2=3)
-    jaccards = np.ones(graph.shape)
-    stored = graph.tocoo()
-    jaccards[stored.row, stored.col] = stored.data
     label = labels_after(ward_merges(x), len(x), clusters)
     euclid = np.sqrt(np.square(x[:, None] - x[None]).sum(-1))
-    ask = {'cameras': camera, 'neighbourhoods': graph}
-    found = ask_witnesses(jax.random.key(0), x, np.array([clusters]), **ask)
+    found = ask_witnesses(jax.random.key(0), x, np.array([clusters]), cameras=camera)
     np.testing.assert_allclose(found.silhouette, by_definition(x, label, camera, euclid), atol=1e-5)
-    np.testing.assert_allclose(
-        found.neighbourhood, by_definition(x, label, camera, jaccards), atol=1e-5
-    )
     plain = ask_witnesses(jax.random.key(0), x, np.array([clusters]))
     np.testing.assert_allclose(plain.silhouette, silhouette_score(x, label), atol=1e-5)
+
+
+def test_cameras_alone_count_people_that_look_alike_across_them():
+    """A camera shifts each person by more than people differ, so only a camera alone tells."""
+    x, _, camera = people(11, 30, images=20, width=8, noise=0.15, cameras=4, offset=2.5)
+    found = ask_witnesses(jax.random.key(0), x, grid(15, 150), cameras=camera)
+    assert found.clusters[found.silhouette.argmax()] < 24
+    assert abs(found.within - 30) <= 2
+
+
+def test_the_median_of_the_cameras_and_of_the_witnesses_counts():
+    """People pass one, two or four of four cameras; the middle ones of the numbers count."""
+    x, label, camera = people(12, 40, images=20, noise=0.2, cameras=4)
+    kept = (camera == 0) | ((camera == 1) & (label < 30)) | ((camera > 1) & (label < 10))
+    x, label, camera = x[kept], label[kept], camera[kept]
+    tried = grid(5, 90)
+    graph = jaccard(x, k1=8, k2=3)
+    found = ask_witnesses(jax.random.key(0), x, tried, cameras=camera, neighbourhoods=graph)
+    assert found.within == 10
+    best = int(found.clusters[found.silhouette.argmax()])
+    assert found.count == sorted((best, found.within, found.density))[1]
+    assert abs(found.count - 40) <= 2
+    two = ask_witnesses(jax.random.key(0), x, tried, cameras=camera)
+    assert (two.count, two.density) == (10, 0)
+
+
+def test_a_camera_of_one_image_names_one_person():
+    x, _, camera = people(13, 20, noise=0.2, cameras=2)
+    camera[0] = 7
+    found = ask_witnesses(jax.random.key(0), x, grid(4, 40), cameras=camera)
+    assert abs(found.within - 20) <= 1
 
 
 def test_many_images_start_from_a_k_means(monkeypatch):
@@ -106,6 +129,7 @@ def test_one_camera_is_none():
     one = ask_witnesses(jax.random.key(0), x, grid(4, 20), cameras=camera)
     none = ask_witnesses(jax.random.key(0), x, grid(4, 20))
     np.testing.assert_array_equal(one.silhouette, none.silhouette)
+    assert one.within == none.within == 0
 
 
 def test_a_sample_of_rows_is_drawn_with_the_key():

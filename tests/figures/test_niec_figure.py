@@ -60,37 +60,24 @@ def test_refused_sweeps(tmp_path, arrays, chosen, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_sweep_of_witnesses_has_both_silhouettes_on_one_axis(tmp_path, saved):
-    near = np.array([0.3, 0.1, 0.2, 0.25, 0.05])
+def test_a_sweep_of_witnesses_marks_what_each_names(tmp_path, saved):
     plot_niec(
         tmp_path / 'niec.png',
         TOTALS,
         None,
         CMM,
-        neighbourhood=near,
+        within=22,
+        densest=27,
         chosen=25,
         source_identities=8,
     )
-    axes = saved[0].axes
-    assert len(axes) == 1
-    best = [line.get_xydata().tolist() for line in axes[0].lines if len(line.get_xydata()) == 1]
-    assert sorted(best) == [[[30, 0.4]], [[40, 0.3]]]
+    (axes,) = saved[0].axes
+    best = [line.get_xydata().tolist() for line in axes.lines if len(line.get_xydata()) == 1]
+    assert best == [[[30, 0.4]]]
     texts = [text.get_text() for text in saved[0].legends[0].get_texts()]
     assert not [text for text in texts if 'ACC' in text]
-
-
-def test_a_sweep_of_witnesses_marks_the_total_that_the_neighbourhoods_name(tmp_path, saved):
-    near = np.array([0.3, 0.1, 0.2, 0.29, 0.05])
-    options = {'neighbourhood': near, 'chosen': 25, 'source_identities': 8}
-    plot_niec(
-        tmp_path / 'niec.png', TOTALS, None, CMM, near_best=int(TOTALS[3]), densest=27, **options
-    )
-    marked = [line for line in saved[0].axes[0].lines if len(line.get_xydata()) == 1]
-    assert [int(TOTALS[3]), 0.29] in [line.get_xydata()[0].tolist() for line in marked]
-    texts = [text.get_text() for text in saved[0].legends[0].get_texts()]
-    assert f'neighbourhoods, 95 % of the best: C = {TOTALS[3]}' in texts
+    assert 'the cameras by themselves: C = 22' in texts
     assert "DBSCAN's most clusters: C = 27" in texts
-    upright = [
-        line.get_xdata()[0] for line in saved[0].axes[0].lines if line.get_linestyle() == '-.'
-    ]
-    assert upright == [27]
+    # CMM's curve is dashed too, but not upright.
+    upright = {line.get_linestyle(): set(line.get_xdata()) for line in axes.lines[2:]}
+    assert (upright['--'], upright['-.']) == ({22}, {27})

@@ -44,7 +44,7 @@ def test_witnesses_see_cameras():
 @pytest.mark.parametrize(
     ('rule', 'scores'),
     [
-        ('witnesses', {'silhouette', 'neighbourhood', 'near_best', 'densest'}),
+        ('witnesses', {'silhouette', 'within', 'densest'}),
         ('mean', {'accuracy', 'silhouette'}),
     ],
 )
@@ -56,10 +56,9 @@ def test_a_table_has_the_scores_of_its_rule_and_the_choice(rule, scores):
     assert set(table['chosen'].tolist()) == {found.total}
     assert set(table['source'].tolist()) == {10}
     if rule == 'witnesses':
-        near = table['neighbourhood'] >= 0.95 * table['neighbourhood'].max()
-        assert set(table['near_best'].tolist()) == {table['total'][near].min()}
+        assert set(table['within'].tolist()) == {10 + found.within}
         assert set(table['densest'].tolist()) == {10 + found.density}
-        named = (table['total'][table['silhouette'].argmax()], table['near_best'][0])
+        named = (table['total'][table['silhouette'].argmax()], table['within'][0])
         assert found.total == sorted((*named, table['densest'][0]))[1]
     assert len({len(column) for column in table.values()}) == 1
 

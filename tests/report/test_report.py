@@ -149,14 +149,13 @@ def test_a_sweep_is_marked_by_its_own_refresh(name, refreshes, true, expected):
 def test_a_sweep_of_witnesses_says_itself_what_was_chosen(tmp_path):
     path = tmp_path / 'niec_000.csv'
     path.write_text(
-        'total,silhouette,neighbourhood,chosen,source,near_best,densest\n'
-        '10,0.1,0.1,12,8,12,13\n11,0.3,0.2,12,8,12,13\n12,0.2,0.39,12,8,12,13\n'
-        '13,0.1,0.4,12,8,12,13\n'
+        'total,silhouette,chosen,source,within,densest\n'
+        '10,0.1,12,8,12,13\n11,0.3,12,8,12,13\n12,0.2,12,8,12,13\n13,0.1,12,8,12,13\n'
     )
     # The record of another system counts the clusters that are kept, not the estimate.
     found = gather.chosen(gather.sweep(path), path, [{'identities_estimated': 2.0}], 5)
     assert 'accuracy' not in found
-    names = ('chosen', 'source', 'truth', 'near_best', 'densest')
+    names = ('chosen', 'source', 'truth', 'within', 'densest')
     assert [found[name] for name in names] == [12, 8, 13, 12, 13]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jreid.clustering import Estimate, estimate_identities
-from jreid.clustering.witnesses import hierarchy_means, least_near_best
+from jreid.clustering.witnesses import hierarchy_means
 from jreid.methods.contract import Array
 from jreid.methods.settings.niec import Settings
 from jreid.retrieval import jaccard
@@ -72,8 +72,8 @@ def starts(
 
 def table(estimated: Estimate) -> Mapping[str, Mapping[str, np.ndarray]]:
     """Returns the sweep as `Refreshed.tables`: the scores that its rule has and, in each row, C*,
-    the source's identities, which every total counts too, and the totals that the witnesses of the
-    neighbourhoods and of the density (DBSCAN) name.
+    the source's identities, which every total counts too, and the totals that the cameras by
+    themselves and the density (DBSCAN) name.
     """
     columns = {
         name: np.asarray(column)
@@ -82,8 +82,7 @@ def table(estimated: Estimate) -> Mapping[str, Mapping[str, np.ndarray]]:
     }
     columns['chosen'] = np.full(len(columns['total']), estimated.total)
     columns['source'] = np.full(len(columns['total']), estimated.total - estimated.count)
-    if 'neighbourhood' in columns:
-        named = columns['total'][least_near_best(columns['neighbourhood'])]
-        columns['near_best'] = np.full(len(columns['total']), named)
-        columns['densest'] = columns['source'] + estimated.density
+    for name, named in (('within', estimated.within), ('densest', estimated.density)):
+        if named:
+            columns[name] = columns['source'] + named
     return {'niec': columns}

@@ -15,10 +15,10 @@ class Settings:
 
     # bounds of the sweep: mean images of a target identity
     niec_images_per_identity: tuple[float, float] = (4.0, 40.0)
-    # 'witnesses': the median of three witnesses on the target's hierarchy; 'mean': of the best
+    # 'witnesses': the median of three witnesses on the target's clusters; 'mean': of the best
     # totals of the two scores of k-means, as in the paper; else the best total of one score
     niec_rule: Literal['witnesses', 'mean', 'accuracy', 'silhouette'] = 'witnesses'
-    # neighbours of the Jaccard distances that two of the witnesses read
+    # neighbours of the Jaccard distances that DBSCAN, one of the witnesses, reads
     niec_k1: Size = 20
     # of these distances: images whose neighbourhoods are averaged (query expansion)
     niec_k2: Size = 6
