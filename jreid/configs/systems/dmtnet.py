@@ -31,7 +31,6 @@ SMALL = {
         'classification_width',
         'matching_width',
         'label_smoothing',
-        'niec_rule',
     )
 }
 """For pairs with few identities, whose results were measured with these."""
