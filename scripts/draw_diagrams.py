@@ -106,7 +106,7 @@ DIAGRAMS = {
             ('die', 'rtda', ''),
             ('rtda', 'map', 'T times'),
             ('die', 'sum', ''),
-            ('die', 'domain', ''),
+            ('sum', 'domain', ''),
             ('sum', 'loss', ''),
             ('sum', 'rank', ''),
         ),

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -137,7 +138,14 @@ def history(path: pathlib.Path) -> dict[str, Any]:
             phase = record.get('phase')
             events.append({'at': record['step'], 'what': f'phase {phase}'})
     plain = {
-        panel: [{'name': name, 'x': _plain(x), 'y': _plain(y)} for name, (x, y) in named.items()]
+        panel: [
+            {
+                'name': _worded(name) if panel == 'score' else name,
+                'x': _plain(x),
+                'y': _plain(y),
+            }
+            for name, (x, y) in named.items()
+        ]
         for panel, named in panels.items()
         if named
     }
@@ -277,6 +285,13 @@ def whole(path: pathlib.Path, width: int = 900) -> str | None:
         small.thumbnail((width, width), Image.Resampling.LANCZOS)
         small.save(out, thumbnails.kind().removeprefix('image/').upper(), quality=80)
     return base64.b64encode(out.getvalue()).decode()
+
+
+def _worded(score: str) -> str:
+    """Names a score of the records in the summary's words: `adabn/rank1` -> its row and rank-1."""
+    row, _, metric = score.rpartition('/')
+    words = re.sub(r'^rank(?=\d)', 'rank-', metric)
+    return f'{TITLES.get(row, row)}, {words}' if row else words
 
 
 def _plain(values: np.ndarray) -> list[float | None]:

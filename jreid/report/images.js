@@ -89,7 +89,8 @@ function ranked() {
         'ranked.wrong',
       );
       const camera = keep(
-        select([['', 'all'], ...cameras.map((number) => [number, String(number + 1)])], show),
+        // Counted from 1 as the page shows them, in the address too.
+        select([['', 'all'], ...cameras.map((number) => [number + 1, String(number + 1)])], show),
         'ranked.camera',
       );
       const identity = keep(
@@ -117,7 +118,7 @@ function ranked() {
         const shown = all.filter(
           (query) =>
             (!wrong.checked || (query.ap !== null && !query.right[0])) &&
-            (camera.value === '' || query.camera === Number(camera.value)) &&
+            (camera.value === '' || query.camera === Number(camera.value) - 1) &&
             String(query.id).includes(id),
         );
         if (order.value !== 'set')

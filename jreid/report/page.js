@@ -88,8 +88,8 @@ function select(options, onchange) {
 }
 
 // Shows one run at a time: `draw(run)` makes the section of the chosen run, which the address keeps
-// under the section's name.
-function chosen(name, candidates, draw) {
+// under the section's name. `what` says what the candidates are, `first` which one is shown first.
+function chosen(name, candidates, draw, what = 'run', first = 0) {
   if (!candidates.length) return null;
   const place = h('div', {});
   const show = (i) => place.replaceChildren(...[draw(candidates[i])].flat().filter(Boolean));
@@ -101,9 +101,10 @@ function chosen(name, candidates, draw) {
     candidates.map((run, i) => [i, run.name]),
     () => show(Number(control.value)),
   );
-  keep(control, `${name}.run`);
+  control.value = first;
+  keep(control, `${name}.${what}`);
   show(Number(control.value));
-  return [h('div', { class: 'controls' }, labelled('run', control)), place];
+  return [h('div', { class: 'controls' }, labelled(what, control)), place];
 }
 
 function pages(items, size, draw) {

@@ -115,7 +115,8 @@ def write_run(folder, images, *, seed, rate):
     ]
     refreshed = {'identities_estimated': 3, 'clusters': 9}
     records.append({'step': 20, 'kind': 'refresh', 'phase': 'adapt', **refreshed})
-    records.append({'step': 30, 'kind': 'evaluation', 'phase': 'adapt', 'mAP': 40.0, 'rank1': 95.0})
+    measured = {'mAP': 40.0, 'rank1': 95.0, 'adabn/rank1': 90.0}
+    records.append({'step': 30, 'kind': 'evaluation', 'phase': 'adapt', **measured})
     (folder / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, records)) + '\n{"step": 3')
     (folder / 'labels' / 'niec_000.csv').write_text(
         'total,accuracy,silhouette\n9,0.8,0.2\n7,0.9,0.1\n12,0.7,nan\n'

@@ -44,6 +44,11 @@ def test_page_of_two_runs_holds_all_of_them(runs, tmp_path, capsys):
         'loss': 0.1,
         'matching': 6.6667,
     }
+    assert [one['name'] for one in first['curves']['panels']['score']] == [
+        'mAP',
+        'rank-1',
+        'source only + AdaBN, rank-1',
+    ]
     assert [event['what'] for event in first['curves']['events'] if event['at'] == 20] == [
         'phase adapt',
         'refresh',

@@ -87,7 +87,7 @@ def test_ranked_results_are_filtered(page):
     )
     assert results(page, '#ranked .result') == 10
     page.run(
-        "{ const x = document.querySelectorAll('#ranked select')[1]; x.value = '2';"
+        "{ const x = document.querySelectorAll('#ranked select')[1]; x.value = '3';"
         " x.dispatchEvent(new Event('change')); }"
     )
     assert results(page, '#ranked .result') == 3
