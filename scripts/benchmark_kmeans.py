@@ -38,9 +38,11 @@ def identities(samples: int, width: int, clusters: int, noise: float, seed: int)
     )
 
 
-def timed(
-    run: Callable[[int], tuple[float, int]], repeats: int, clock: Callable[[], float]
-) -> tuple[float, float, float]:
+Run = Callable[[int], tuple[float, int]]
+"""A seed -> inertia and iterations of a k-means."""
+
+
+def timed(run: Run, repeats: int, clock: Callable[[], float]) -> tuple[float, float, float]:
     """Median seconds, mean inertia and mean iterations over seeds 0..repeats-1."""
     seconds, inertia, iterations = [], [], []
     for seed in range(repeats):
@@ -124,14 +126,19 @@ def main() -> None:
                 ).inertia.block_until_ready()
                 compiled = time.perf_counter() - start
             row = timed(ours, options.repeats, clock)
+            others: dict[str, Run] = {}
             if options.faiss:
 
                 def faiss_run(seed: int, x=x, n_init=n_init) -> tuple[float, int]:
                     return faiss_kmeans(x, options.clusters, n_init, seed)
 
-                other = timed(faiss_run, options.repeats, clock)
+                others['faiss '] = faiss_run
+            if not options.no_sklearn:
+                others[''] = theirs
+            for name, run in others.items():
+                other = timed(run, options.repeats, clock)
                 print(
-                    f'| {noise} | {n_init} | {row[0]:.2f} | faiss {other[0]:.2f} |'
+                    f'| {noise} | {n_init} | {row[0]:.2f} | {name}{other[0]:.2f} |'
                     f' {other[0] / row[0]:.1f} | {row[1]:.1f} | {other[1]:.1f} |'
                     f' {row[1] / other[1] - 1:+.2%} | {row[2]:.0f} | {other[2]:.0f} |',
                     flush=True,
@@ -142,14 +149,6 @@ def main() -> None:
                     f' {row[2]:.0f} | |',
                     flush=True,
                 )
-                continue
-            reference = timed(theirs, options.repeats, clock)
-            print(
-                f'| {noise} | {n_init} | {row[0]:.2f} | {reference[0]:.2f} |'
-                f' {reference[0] / row[0]:.1f} | {row[1]:.1f} | {reference[1]:.1f} |'
-                f' {row[1] / reference[1] - 1:+.2%} | {row[2]:.0f} | {reference[2]:.0f} |',
-                flush=True,
-            )
     print(
         f'first call with its compilation: {compiled:.1f} s; peak memory of the process:'
         f' {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB'
