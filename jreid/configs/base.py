@@ -145,9 +145,9 @@ def alone(variant: str, target: str, **own: Mapping[str, Any]) -> ConfigDict:
 
     Cluster-Contrast has its authors' program's settings but for two: features are grouped less the
     mean of their camera, and eps is 0.5 with it, chosen on WARD and PKU-Reid
-    (docs/systems/cluster_contrast.md). SpCL has both, SSG and MMT the first of them. MMT goes
-    from weights to DBSCAN's clusters: NIEC's count reads a source. Other systems need one and say
-    so.
+    (docs/systems/cluster_contrast.md). SpCL has both, SSG the first of them. MMT goes from weights
+    to DBSCAN's clusters, since NIEC's count reads a source, with both and Cluster-Contrast's k1.
+    Other systems need a source and say so.
 
     Args:
       own: system -> the set's other values of its settings, as in `get_config`.
@@ -157,7 +157,7 @@ def alone(variant: str, target: str, **own: Mapping[str, Any]) -> ConfigDict:
         'cluster_contrast': {**centred, 'eps': 0.5},
         'ssg': centred,
         'spcl': {**centred, 'eps': 0.5},
-        'mmt': {**centred, 'source_epochs': 0, 'clustering': 'dbscan'},
+        'mmt': {**centred, 'eps': 0.5, 'k1': 30, 'source_epochs': 0, 'clustering': 'dbscan'},
     }
     edits |= {system: {**edits.get(system, {}), **values} for system, values in own.items()}
     config = get_config(variant, **edits)

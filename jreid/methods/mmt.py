@@ -169,7 +169,7 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
             graph = grouping.reranked_graph(
                 features, None, k1=s.k1, k2=s.k2, source_weight=0.0, progress=context.verbose
             )
-            eps = float(state.memory['eps'])
+            eps = s.eps or float(state.memory['eps'])
             groups = grouping.group(graph, eps=eps, rho=s.rho, min_samples=s.min_samples, limit=1.0)
             labels = grouping.without_single(groups.labels)
             report = {'eps': groups.eps, 'noise': float((labels < 0).sum())}
@@ -206,11 +206,11 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
         if clusters < 2:
             log.warning(
                 '%d clusters in %d images: this epoch trains nothing and leaves the model as it'
-                ' was. %s method.rho (%g) or a smaller method.min_samples (%d) finds more',
+                ' was. A %s method.%s (%g) or a smaller method.min_samples (%d) finds more',
                 clusters,
                 len(labels),
-                'A smaller' if clusters else 'A greater',
-                s.rho,
+                'smaller' if clusters else 'greater',
+                *(('eps', s.eps) if s.eps else ('rho', s.rho)),
                 s.min_samples,
             )
             state = state._replace(memory=memory)

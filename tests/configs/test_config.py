@@ -341,7 +341,8 @@ def test_sets_alone_are_grouped_less_the_mean_of_their_camera(module, target, st
     assert (made.method.contrast_steps, made.method.source_epochs) == (steps, 0)
     assert (made.method.cluster_centring, made.method.eps) == ('camera', 0.5)
     assert module.get_config('ssg-dagger').method.cluster_centring == 'camera'
-    assert module.get_config('mmt').method.cluster_centring == 'camera'
+    mmt = module.get_config('mmt').method
+    assert (mmt.cluster_centring, mmt.eps, mmt.clustering) == ('camera', 0.5, 'dbscan')
     spcl = module.get_config('spcl').method
     # Both programs take twice the steps for MSMT17.
     assert (spcl.cluster_centring, spcl.eps, spcl.steps) == ('camera', 0.5, 2 * steps)

@@ -258,6 +258,21 @@ def test_dbscan_keeps_eps_and_leaves_noise_out(begun, caplog):
         nothing = refreshed(method, params, found.state, described(IMAGES, noise=(1.0, 1.0)))
     assert nothing.useless
     assert 'clusters in 40 images: this epoch trains nothing' in caplog.text
+    assert 'method.rho (0.2)' in caplog.text
+
+
+def test_dbscan_takes_eps_where_it_is_given(begun, caplog):
+    _, params, _ = begun
+    method = built(clustering='dbscan', clusters=0, eps=0.6, k1=8, k2=2)
+    _, state = method.init(jax.random.key(0))
+    found = refreshed(method, params, state, described(4))
+    assert found.labels.max() == 3
+    assert found.report['eps'] == 0.6
+    narrow = built(clustering='dbscan', clusters=0, eps=0.05, k1=8, k2=2)
+    with caplog.at_level(logging.WARNING, 'jreid'):
+        nothing = refreshed(narrow, params, state, described(IMAGES, noise=(1.0, 1.0)))
+    assert nothing.useless
+    assert 'A greater method.eps (0.05)' in caplog.text
 
 
 SOURCE_PEOPLE = {**described(4), 'identity': np.where(np.arange(IMAGES) < 30, 0, -1)}

@@ -24,6 +24,7 @@ from jreid.training import initialisation, loop
         ({'clusters': 41}, r'clusters is 41; expected 2 to 40 \(target images\), or 0'),
         ({'clusters': 1}, 'clusters is 1; expected 2 to 40'),
         ({'clusters': 0, 'niec_probe_fraction': 1.0}, 'niec_probe_fraction is 1.0'),
+        ({'eps': 1.0}, 'method.eps is 1.0; expected a Jaccard distance below 1'),
         ({'alpha': 1.5}, 'method.alpha is 1.5; expected a number from 0 to 1'),
     ],
 )

@@ -46,6 +46,7 @@ class Settings(niec.Settings):
     # not trained on, so its features tell less as the networks leave it
     estimate_every: Count = 0
     kmeans_restarts: Size = 10  # the best of so many starts counts
+    eps: float = 0.0  # of DBSCAN, a Jaccard distance; 0 for the one that rho finds at the start
     rho: float = 1.6e-3  # share of the pairs whose mean distance is DBSCAN's eps
     k1: Size = 20  # of the Jaccard distance that DBSCAN is run on
     k2: Size = 6  # of the same distance: images whose neighbourhoods are averaged
@@ -87,6 +88,11 @@ def check(problem: 'Problem', settings: Settings) -> None:
         raise ValueError(
             f"clusters is {s.clusters}, and clustering is 'dbscan', which finds their number; set"
             " clusters=0, or clustering='kmeans'"
+        )
+    if not 0 <= s.eps < 1:
+        raise ValueError(
+            f'method.eps is {s.eps}; expected a Jaccard distance below 1, at which pairs have no'
+            " neighbour in common, or 0 for rho's rule"
         )
     if s.clustering == 'kmeans' and not s.clusters:
         niec.check(problem, s)
