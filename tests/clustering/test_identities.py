@@ -41,7 +41,6 @@ def people(seed: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     ('seed', 'noise'),
     [
         pytest.param(0, 0.3, marks=pytest.mark.slow),
-        pytest.param(1, 0.5, marks=pytest.mark.slow),
         pytest.param(2, 0.8, marks=pytest.mark.slow),
     ],
 )
@@ -62,6 +61,7 @@ def test_what_an_estimate_holds():
         target,
         candidates=totals,
         probe_splits=2,
+        n_init=2,
         rule='mean',
     )
     curve = estimate.curve
@@ -95,6 +95,7 @@ def test_what_an_estimate_holds():
         target,
         candidates=totals,
         probe_splits=2,
+        n_init=2,
         rule='mean',
     )
     np.testing.assert_array_equal(estimate.labels, again.labels)
