@@ -9,15 +9,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jreid.models import BACKBONES, backbones
+from jreid.models import BACKBONES, backbones, efficientnet_lite, mobilenet
 
 SMALL = {
     'alexnet': {'widths': (8, 8, 8, 8, 8), 'first_stride': 2},
     'caffenet': {'widths': (8, 8, 8, 8, 8), 'first_stride': 2},
+    'efficientnet_lite0': {'features': 64},
     'osnet_x0_25': {'widths': (4, 8, 8, 12), 'embedding': True},
     'small_cnn': {'widths': (8, 16, 32)},
     'vit_small_16': {'width': 8, 'heads': 2, 'depth': 2, 'stride': 8, 'tokens': 'patches'},
 }
+BLOCKS = {
+    'resnet18': (1, 1, 0, 0),
+    'resnet34': (1, 1, 0, 0),
+    'resnet50': (2, 1, 0, 0),
+    'resnet50_ibn_a': (2, 1, 0, 0),
+}
+"""Blocks per stage, one of each kind: with stride and without, with a convolution as its shortcut
+and without. The other blocks of a network have the same layers, with more channels.
+"""
 MANY = ('osnet_x0_25', 'resnet50_ibn_a')
 """Backbones whose layers take seconds to trace: in the slow suite alone."""
 DEEP = ('efficientnet_lite0', 'mobilenet_v1', 'resnet18', *MANY)
@@ -36,10 +46,28 @@ PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 
 @pytest.fixture(scope='module')
-def network(request):
+def few_blocks():
+    """MobileNet and EfficientNet-Lite without the blocks that are others again."""
+    with pytest.MonkeyPatch.context() as patch:
+        # The five blocks of 512 channels in and out are one.
+        patch.setattr(mobilenet, 'BLOCKS', mobilenet.BLOCKS[:7] + mobilenet.BLOCKS[11:])
+        patch.setattr(mobilenet, 'LAST_STRIDED', 7)
+        # A stage repeats its second block; with a kernel of 3 and of 5, there is one such stage.
+        stages = [
+            stage._replace(repeats=2 if number in (1, 2) else 1)
+            for number, stage in enumerate(efficientnet_lite.STAGES)
+        ]
+        patch.setattr(efficientnet_lite, 'STAGES', tuple(stages))
+        yield
+
+
+@pytest.fixture(scope='module')
+def network(request, few_blocks):
     """(name, parameters, inference, training), both passes of parameters and images."""
     name = request.param
     module, _ = backbones.build(name, SMALL.get(name, {}))
+    if name in BLOCKS:
+        module = module.clone(blocks=BLOCKS[name])
     image = jnp.zeros((1, *SIZES.get(name, (32, 16)), 3))
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), image, train=False))
     rng = np.random.default_rng(0)
