@@ -1,15 +1,16 @@
 """One, two and four devices, and two processes, train alike: losses, pseudo labels, files.
 
 The toy system shows all of it; DMTNet that its own statistics, clusters and losses do not depend on
-devices or processes. Run as a program, this file is one process of such a run.
+devices or processes. The processes are forked from one that has imported everything and touched no
+device, so that a start costs no import.
 """
 
 import functools
 import json
+import multiprocessing
 import os
 import pathlib
 import socket
-import subprocess
 import sys
 import time
 
@@ -17,25 +18,45 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+FORKS = multiprocessing.get_context('forkserver')
+FORKS.set_forkserver_preload(['pytest', 'jreid.training.loop', 'jax.experimental.multihost_utils'])
 
 
-def work(config: str, workdir: str, stop: str, system: str, *cluster: str) -> None:
-    """Trains as the config file says.
+def work(
+    output: pathlib.Path,
+    environment: dict[str, str],
+    config: dict,
+    workdir: pathlib.Path,
+    stop: int,
+    system: str,
+    cluster: tuple[str, int, int] | None,
+) -> None:
+    """Trains as the config says, in a process of its own.
 
     Args:
+      output: file of what it prints.
+      environment: variables to set before a device is touched.
       stop: N > 0 for dying after N checkpoints, all together; -1 - N for an error in process N
         alone, at the first refresh.
       system: 'toy', or the config's own.
-      cluster: coordinator, processes, number of this one.
+      cluster: coordinator, processes, number of this one; None for one process.
     """
+    with open(output, 'w') as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ.update(environment)
+    os.chdir(output.parent)
     import jax
+    from jax._src import xla_bridge
+
+    assert not xla_bridge.backends_are_initialized()
 
     jax.config.update('jax_compilation_cache_dir', str(ROOT / '.jax_cache'))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     from jreid.engine import sharding
 
     if cluster:
-        sharding.connect(cluster[0], int(cluster[1]), int(cluster[2]))
+        sharding.connect(*cluster)
     from jreid.run.config import to_config
     from jreid.training import loop
     from jreid.training.progress import Progress
@@ -50,16 +71,16 @@ def work(config: str, workdir: str, stop: str, system: str, *cluster: str) -> No
         nonlocal count
         save(self, **options)
         count += 1
-        if count == int(stop):
+        if count == stop:
             multihost_utils.sync_global_devices('the last one alive')
             os._exit(9)
 
-    if int(stop) > 0:
+    if stop > 0:
         from jax.experimental import multihost_utils
 
         Progress.save = dies
     loop.Run.after_epoch = checked
-    if int(stop) < 0 and jax.process_index() == -int(stop) - 1:
+    if stop < 0 and jax.process_index() == -stop - 1:
         loop.Run.refresh = fails
     options = {}
     if system == 'toy':
@@ -68,7 +89,9 @@ def work(config: str, workdir: str, stop: str, system: str, *cluster: str) -> No
 
         options['edit'] = functools.partial(toy, epochs=(1, 2))
     with sharding.stopping_together():
-        loop.train(to_config(json.loads(pathlib.Path(config).read_text())), workdir, **options)
+        loop.train(to_config(config), workdir, **options)
+    if cluster:
+        jax.distributed.shutdown()  # what Python's exit does, which a fork leaves out
 
 
 def fails(self):
@@ -82,7 +105,7 @@ def free_port():
 
 
 def start(config, workdir, *, devices=1, processes=1, stop=0, disks=None):
-    """Starts subprocesses that train; the caller ends them.
+    """Starts processes that train; the caller ends them.
 
     Args:
       disks: a folder per process, for the run and for decoded images, instead of one for all.
@@ -90,56 +113,45 @@ def start(config, workdir, *, devices=1, processes=1, stop=0, disks=None):
     workdir.mkdir(parents=True, exist_ok=True)
     asked = json.loads(config.to_json_best_effort())
     system = asked.pop('system')
-    (workdir / 'asked.json').write_text(json.dumps(asked))
-    environment = {
-        **os.environ,
-        'PYTHONPATH': str(ROOT),
-        'JAX_PLATFORMS': 'cpu',
-        'OMP_NUM_THREADS': '1',
-    }
     # The settings of this process (conftest's quick compilation) hold for those too.
-    environment['XLA_FLAGS'] = (
-        f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={devices}'
-    )
-    cluster = [f'127.0.0.1:{free_port()}', str(processes)] if processes > 1 else []
+    flags = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={devices}'
+    environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'OMP_NUM_THREADS': '1', 'XLA_FLAGS': flags}
+    coordinator = f'127.0.0.1:{free_port()}'
     started = []
     for number in range(processes):
-        own = disks[number] / 'run' if disks else workdir
-        command = [
-            sys.executable,
-            __file__,
-            str(workdir / 'asked.json'),
-            str(own),
-            str(stop),
-            system,
-            *cluster,
-            *([str(number)] if cluster else []),
-        ]
         cache = {'JREID_CACHE': str(disks[number] / 'cache')} if disks else {}
-        with open(workdir / f'output-{number}.txt', 'w') as output:
-            started.append(
-                subprocess.Popen(
-                    command,
-                    env=environment | cache,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    cwd=workdir,
-                )
-            )
+        arguments = (
+            workdir / f'output-{number}.txt',
+            environment | cache,
+            asked,
+            disks[number] / 'run' if disks else workdir,
+            stop,
+            system,
+            (coordinator, processes, number) if processes > 1 else None,
+        )
+        started.append(FORKS.Process(target=work, args=arguments))
+        started[-1].start()
     return started
+
+
+def code_of(process, seconds=None):
+    """The exit code of a process that ends within so many seconds."""
+    process.join(seconds)
+    assert process.exitcode is not None, f'it goes on after {seconds} seconds'
+    return process.exitcode
 
 
 def end(started):
     for process in started:
         process.kill()
-        process.wait()
+        process.join()
 
 
 def run(config, workdir, *, processes=1, stop=0, **options):
-    """Train in subprocesses; returns what they said."""
+    """Train in processes of their own; returns what they said."""
     started = start(config, workdir, processes=processes, stop=stop, **options)
     try:
-        codes = [process.wait() for process in started]
+        codes = [code_of(process) for process in started]
     finally:
         end(started)
     told = ''.join(
@@ -223,14 +235,17 @@ def test_four_devices_train_as_one_also_with_the_images_on_them(alone, config, r
 
 @pytest.mark.slow
 @both_systems
-def test_two_processes_train_as_one_also_when_killed_and_resumed(alone, config, runs):
-    run(config, runs / 'two', processes=2, stop=2)
-    assert not (runs / 'two' / 'summary.json').exists()
+def test_two_processes_train_as_one_also_when_killed_and_resumed(alone, config, runs, system):
+    """Resuming is the trainer's, which the toy shows; DMTNet trains through."""
+    starts = 2 if system == 'toy' else 1
+    if starts == 2:
+        run(config, runs / 'two', processes=2, stop=2)
+        assert not (runs / 'two' / 'summary.json').exists()
     told = run(config, runs / 'two', processes=2)
     assert_same_run(alone, runs / 'two')
     assert told.count('mAP   rank1') <= 1  # one table
     # one file per start, of the first process
-    assert len(list((runs / 'two' / 'tensorboard').iterdir())) == 2
+    assert len(list((runs / 'two' / 'tensorboard').iterdir())) == starts
 
 
 @pytest.mark.slow
@@ -265,7 +280,7 @@ def test_run_goes_on_with_another_number_of_devices(alone, config, runs):
 def survivor_of(started, workdir, dying, seconds=60):
     """(exit code, what it said) of the other process, which must end within so many seconds."""
     other = 1 - dying
-    code = started[other].wait(timeout=seconds)
+    code = code_of(started[other], seconds)
     return code, (workdir / f'output-{other}.txt').read_text()
 
 
@@ -280,9 +295,7 @@ def test_process_that_is_killed_stops_the_other_within_a_minute_and_the_run_goes
     try:
         until = time.monotonic() + 200
         while time.monotonic() < until and not list((workdir / 'labels').glob('target_*.csv')):
-            assert started[dying].poll() is None, (workdir / f'output-{dying}.txt').read_text()[
-                -3000:
-            ]
+            assert started[dying].is_alive(), (workdir / f'output-{dying}.txt').read_text()[-3000:]
             time.sleep(0.05)
         started[dying].kill()
         code, told = survivor_of(started, workdir, dying)
@@ -299,7 +312,7 @@ def test_process_that_is_killed_stops_the_other_within_a_minute_and_the_run_goes
 def test_error_in_one_process_stops_the_other_within_a_minute(config, runs):
     started = start(config, runs / 'error', processes=2, stop=-2)
     try:
-        assert started[1].wait(timeout=200) == 1
+        assert code_of(started[1], 200) == 1
         code, told = survivor_of(started, runs / 'error', 1)
     finally:
         end(started)
@@ -308,7 +321,3 @@ def test_error_in_one_process_stops_the_other_within_a_minute(config, runs):
     )
     assert code != 0
     assert 'another process ended first' in told or 'another task died' in told, told[-3000:]
-
-
-if __name__ == '__main__':
-    work(*sys.argv[1:])
