@@ -129,9 +129,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(usage(), end='')
         return 0
     if words[0] == '--version':
-        import jreid
+        from jreid import __version__
 
-        print(f'jreid {jreid.__version__}')
+        print(f'jreid {__version__}')
         return 0
     name, rest = words[0], words[1:]
     if name not in COMMANDS:

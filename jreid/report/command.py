@@ -6,7 +6,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-import jreid
+from jreid import __version__
 from jreid.commands import console
 from jreid.files import check_target, write_text
 from jreid.report import gather, page, thumbnails
@@ -77,7 +77,7 @@ def report(
         'differ': gather.differing(contents),
         'media': thumbnails.kind(),
         'paths': list(number.numbers) if images else [],
-        'version': jreid.__version__,
+        'version': __version__,
     }
     write_text(path, page.render(title, data, pictures))
     return path

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-import jreid
+from jreid import __version__
 
 
 def provenance() -> dict[str, str]:
@@ -20,10 +20,10 @@ def provenance() -> dict[str, str]:
     """
     found = {
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
-        'version': jreid.__version__,
+        'version': __version__,
         'command': command(sys.orig_argv),
     }
-    place = pathlib.Path(jreid.__file__).parents[1]
+    place = pathlib.Path(__file__).parents[2]
     if (place / '.git').exists() and (commit := _git(place, 'rev-parse', 'HEAD')):
         changed = _git(place, 'status', '--porcelain', '--untracked-files=no')
         found['commit'] = commit + ('+changes' if changed else '')

@@ -11,8 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-import jreid
-from jreid import figures
+from jreid import __version__, figures
 from jreid.data import Index
 from jreid.evaluation import attributes, parsing
 from jreid.files import write_text
@@ -145,7 +144,7 @@ def write(
         'python': platform.python_version(),
         'jax': jax.__version__,
         'flax': importlib.metadata.version('flax'),
-        'jreid': jreid.__version__,
+        'jreid': __version__,
     }
     write_text(workdir / 'summary.json', json.dumps(result, indent=2) + '\n')
     text = table(rows, source=source, target=target, average_precision=average_precision)

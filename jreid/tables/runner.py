@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tqdm import tqdm
 
-import jreid
 from jreid.run.config import FREE, flat_config
 from jreid.tables.jobs import Command, Job, Step
 
@@ -185,7 +184,7 @@ def _last_line(path: pathlib.Path, start: int) -> str:
 
 def _root() -> str:
     """Returns the folder that holds `jreid`, for a program started elsewhere."""
-    return str(pathlib.Path(jreid.__file__).parent.parent.absolute())
+    return str(pathlib.Path(__file__).parents[2].absolute())
 
 
 @contextlib.contextmanager
