@@ -32,7 +32,8 @@ def paired_squared(
 def unit(x: Float[AnyArray, '*n d']) -> Float[jax.Array, '*n d']:
     """Divides by the length along the last axis; a zero row stays zero, with gradient zero.
 
-    `jreid.retrieval.unit` does the same for features on the host.
+    This one is for graphs: it is traced and differentiated, in the accelerator's float32.
+    `jreid.retrieval.unit` is for features on the host, in float64, which a device may not have.
     """
     x = as_float(x)
     norm = safe_sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True))

@@ -37,7 +37,9 @@ def unit(features: Features) -> np.ndarray:
     Every part of the package that normalises host features calls this function, so that the same
     features have the same bits in an evaluation, in the ranked lists and in `jreid.load_run`. The
     division is in float64; the result is float32, or float64 for float64 features. A row of zeros
-    stays zero, and its cosine distance to everything is 1.
+    stays zero, and its cosine distance to everything is 1. Losses and exported graphs divide by
+    `jreid.losses.distances.unit`, which is traced and has a gradient, in float32: a last bit may
+    differ.
     """
     array = numbers('features', features, '[images, width]', rows=0)
     out = np.empty(array.shape, np.float64 if array.dtype == np.float64 else np.float32)

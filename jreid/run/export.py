@@ -19,6 +19,7 @@ from flax import traverse_util
 from safetensors.numpy import save_file
 
 from jreid.files import replacing
+from jreid.losses.distances import unit
 from jreid.run.loading import Model
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
@@ -40,10 +41,7 @@ def features_of(model: Model) -> Callable[[Any], jax.Array]:
 
     def features(images: Any) -> jax.Array:
         values = function(model.params, model.state, images).astype(jnp.float32)
-        if not model.method.normalise:
-            return values
-        length = jnp.sqrt(jnp.sum(jnp.square(values), axis=-1, keepdims=True))
-        return values / jnp.where(length > 0, length, 1)
+        return unit(values) if model.method.normalise else values
 
     return features
 

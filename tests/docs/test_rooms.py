@@ -22,7 +22,16 @@ BELOW = {
     'methods': {'losses', 'clustering', 'retrieval', 'models', 'data'},
     'engine': {'data', 'methods', 'models'},
     'evaluation': {'engine', 'retrieval', 'data', 'methods'},
-    'run': {'evaluation', 'engine', 'figures', 'retrieval', 'data', 'methods', 'models'},
+    'run': {
+        'evaluation',
+        'engine',
+        'figures',
+        'retrieval',
+        'losses',
+        'data',
+        'methods',
+        'models',
+    },
     'configs': {'methods'},
 }
 BELOW['training'] = {'run', *BELOW['run']}
