@@ -2,6 +2,7 @@
 parameter.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -56,14 +57,6 @@ SHORT = {
         'joint_width': 8,
         'rho': 0.05,
     },
-    'mmt': {
-        'source_epochs': 1,
-        'source_steps': 2,
-        'adapt_epochs': 2,
-        'adapt_steps': 2,
-        'kmeans_restarts': 2,
-    },
-    'spcl': {'epochs': 2, 'steps': 2, 'k1': 6, 'k2': 3},
     'tjaidl': {
         'identity_iterations': 4,
         'joint_iterations': 4,
@@ -75,9 +68,11 @@ SHORT = {
 }
 
 
-def train_with(config, change, folder, monkeypatch, *, extras=False, **options):
-    """A run with the target's true labels ('none'), other ones ('shuffled') or none ('removed').
-    `extras`: source and true target have attributes and part masks, too. `options`: of `train`.
+@contextlib.contextmanager
+def labels_of_the_target(change, folder, monkeypatch, *, extras=False):
+    """Has sets opened with the target's true labels ('none'), other ones ('shuffled') or none
+    ('removed'). `extras`: source and true target have attributes and part masks, too, whose file
+    lies beside `folder`.
     """
     original, rng = opening.load, np.random.default_rng(5)
 
@@ -108,6 +103,12 @@ def train_with(config, change, folder, monkeypatch, *, extras=False, **options):
 
     with monkeypatch.context() as patch:
         patch.setattr(opening, 'load', load)
+        yield
+
+
+def train_with(config, change, folder, monkeypatch, *, extras=False, **options):
+    """A run with such labels; `options`: of `train`."""
+    with labels_of_the_target(change, folder, monkeypatch, extras=extras):
         train.train(config, folder, **options)
 
 
@@ -127,6 +128,31 @@ def assert_same_training(tmp_path, row='adapted', *, other='other'):
     assert rows[0]['cmc'] != rows[1]['cmc']
 
 
+def test_what_a_system_can_see_is_the_same_for_all_labels_of_the_target(
+    tiny_config, tmp_path, monkeypatch
+):
+    """A system has its problem and the training images, the target's by `Data.target_train`."""
+    given = []
+    for change in ('none', 'shuffled', 'removed'):
+        with labels_of_the_target(change, tmp_path / 'run', monkeypatch, extras=True):
+            data = opening.open_data(tiny_config().data, select_on_source=True)
+        problem = data.problem((32, 16), given_identities=False)
+        assert problem.attribute_names == ('hat', 'bag', 'coat')
+        assert not problem.target_labelled
+        given.append((problem, data.target_train.index, data.target.train.identity))
+    (problem, index, identity), *others = given
+    assert (index.identity < 0).all()
+    assert index.attributes is None
+    assert index.mask_path is None
+    for other_problem, other_index, other_identity in others:
+        assert other_problem == problem
+        for field in dataclasses.fields(index):
+            np.testing.assert_array_equal(
+                getattr(index, field.name), getattr(other_index, field.name), err_msg=field.name
+            )
+        assert (identity != other_identity).any()
+
+
 def test_the_trainer_hands_no_label_of_the_target_on(
     tiny_config, short_toy_run, tmp_path, monkeypatch
 ):
@@ -140,22 +166,13 @@ def test_the_trainer_hands_no_label_of_the_target_on(
 
 
 @pytest.mark.slow
-def test_labels_of_the_target_change_no_parameter(tiny_config, finished_run, tmp_path, monkeypatch):
-    """Of DMTNet; `test_unlabelled_target.py` trains it on a folder that has none."""
-    (tmp_path / 'true').symlink_to(finished_run('dmtnet'))
-    config = tiny_config()
-    config.augment.erase_probability = 0.5  # that of a finished run
-    train_with(config, 'shuffled', tmp_path / 'other', monkeypatch)
-    assert_same_training(tmp_path)
-
-
-@pytest.mark.slow
-def test_neither_do_attributes_and_masks_nor_the_choice_of_the_best_checkpoint(
+def test_labels_attributes_and_masks_of_the_target_change_no_parameter_nor_the_best_checkpoint(
     tiny_config, tmp_path, monkeypatch
 ):
+    """Of DMTNet; `test_unlabelled_target.py` trains it on a folder that has none of them."""
     config = tiny_config(attribute_width=8, source_epochs=2, adapt_epochs=2)
     config.model.options = {'widths': (8, 16)}  # little to compile
-    config.evaluation.select = 'best'
+    config.evaluation.select, config.checkpoint.every_epochs = 'best', 1
     train_twice(config, tmp_path, monkeypatch)
     best = [
         Checkpoints(tmp_path / run / 'checkpoints', scored=True, read_only=True).best()
@@ -166,10 +183,13 @@ def test_neither_do_attributes_and_masks_nor_the_choice_of_the_best_checkpoint(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('variant', SHORT)
+@pytest.mark.parametrize('variant', ['ptl-hp-s', 'tjaidl'])
 def test_labels_of_the_target_change_no_parameter_of_the_other_systems(
     variant, tiny_config, tmp_path, monkeypatch
 ):
+    """Of those that read masks or attributes, which the target has, too. What other systems see is
+    what the toy sees.
+    """
     config = tiny_config(variant, **SHORT[variant])
     config.model.options = {'widths': (8, 16)}  # little to compile
     train_twice(config, tmp_path, monkeypatch)

@@ -187,10 +187,9 @@ def test_no_label_of_the_target_reaches_the_training(tiny_config, tmp_path, monk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('variant', ['cluster-contrast', 'cluster-contrast-cap'])
-def test_everything_works_with_an_unsupervised_run(variant, tiny_config, people, tmp_path, capsys):
+def test_everything_works_with_an_unsupervised_run(tiny_config, people, tmp_path, capsys):
     """Figures, features, exports, the report, an evaluation again, a threshold, a collection."""
-    config = short(tiny_config, variant)
+    config = short(tiny_config, 'cluster-contrast')
     config.figures.enabled = True
     config.figures.tsne_images = 30
     run = tmp_path / 'run'
