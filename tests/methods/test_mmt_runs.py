@@ -72,7 +72,7 @@ def test_trains_on_both_domains_and_resumes_exactly(tiny_config, tmp_path, monke
             'mmt', source_epochs=2, adapt_epochs=3, source_steps=4, adapt_steps=4, estimate_every=2
         )
         made.model.options = {'widths': (16,)}
-        made.checkpoint.every_steps = 1
+        made.checkpoint.every_epochs = 1
         return made
 
     summary = loop.train(config(), tmp_path / 'whole')

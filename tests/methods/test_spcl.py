@@ -312,7 +312,7 @@ def test_trains_from_random_weights_and_resumes_exactly(tiny_config, tmp_path, m
     def config():
         made = tiny_config('spcl', epochs=3, steps=4, k1=6, k2=3)
         made.model.options = {'widths': (16,)}
-        made.checkpoint.every_steps = 1
+        made.checkpoint.every_epochs = 1
         return made
 
     summary = loop.train(config(), tmp_path / 'whole')

@@ -106,7 +106,7 @@ def test_checkpoint_keeps_eps_for_the_rounds_that_follow(finished):
 @pytest.mark.slow
 def test_killed_in_the_second_round_resumes_exactly(finished, config_of, tmp_path, monkeypatch):
     config = config_of('bl-ssg')
-    config.checkpoint.every_steps = 1
+    config.checkpoint.every_epochs = 1
     train_killed_at_second_refresh(config, tmp_path, monkeypatch)
     loop.train(config, tmp_path)
     same(restored(finished), restored(tmp_path))

@@ -74,7 +74,7 @@ def configured(tiny_config, annotations):
         config = tiny_config(variant, **{**small, **method})
         config.data.source_options = {'attributes': str(annotations / 'one.mat'), 'expected': False}
         config.data.target_options = {'attributes': str(annotations / 'two.mat'), 'expected': False}
-        config.checkpoint.keep = 20
+        config.checkpoint.keep, config.checkpoint.every_epochs = 20, 1
         # Little to compile.
         config.model.options = {'widths': (16,)}
         config.augment.erase_probability = 0.0

@@ -325,6 +325,7 @@ def test_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_ends_the_same(
     how, tiny_config, tmp_path, monkeypatch
 ):
     config = tiny_config(source_epochs=2, adapt_epochs=2)
+    config.checkpoint.every_epochs = 1
     trainer.train(config, tmp_path / 'through', edit=toy)
 
     class Killed(BaseException):

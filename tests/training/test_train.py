@@ -51,7 +51,7 @@ def same_runs(one, two):
 def toy_config(tiny_config):
     """A config whose toy run saves within epochs, too: after every third of six steps."""
     config = tiny_config()
-    config.checkpoint.every_steps = 3
+    config.checkpoint.every_epochs, config.checkpoint.every_steps = 1, 3
     return config
 
 
@@ -301,6 +301,7 @@ def test_one_array_in_two_places_of_a_refresh_or_start_trains(toy_config, tmp_pa
 
         return dataclasses.replace(system, refresh=refresh)
 
+    toy_config.checkpoint.every_steps = 0
     summary = loop.train(toy_config, tmp_path, edit=shared)
     assert summary['steps'] == 12
 
@@ -348,7 +349,7 @@ def test_the_very_step_and_term_that_is_not_finite_are_named(toy_config, tmp_pat
 
 @pytest.mark.slow
 def test_run_with_accumulation_trains_and_one_that_cannot_stops_at_once(toy_config, tmp_path):
-    toy_config.train.accumulate = 2
+    toy_config.train.accumulate, toy_config.checkpoint.every_steps = 2, 0
     loop.train(toy_config, tmp_path / 'two', edit=toy)
     losses = [r['classification'] for r in records(tmp_path / 'two', 'train')]
     assert losses[-1] < losses[0]
@@ -371,6 +372,7 @@ def test_run_with_accumulation_trains_and_one_that_cannot_stops_at_once(toy_conf
 def test_best_checkpoint_is_kept_and_evaluated(toy_config, tmp_path):
     """It is chosen by the source's test split among the last phase's epochs, and kept."""
     toy_config.evaluation.select, toy_config.checkpoint.keep = 'best', 1
+    toy_config.checkpoint.every_steps = 0
     loop.train(toy_config, tmp_path, edit=functools.partial(toy, epochs=(1, 3)))
     checkpoints = Checkpoints(tmp_path / 'checkpoints', scored=True, read_only=True)
     scores = [(r['source_mAP'], r['step']) for r in records(tmp_path) if 'source_mAP' in r]
