@@ -31,6 +31,9 @@ def test_they_train_keep_features_and_people_and_tell_a_threshold(variant, peopl
     config.data.source_options.identities = 16
     config.data.target, config.data.target_options = 'folder', {}
     config.data.target_root = str(people / 'two' / 'bounding_box_train')
+    config.data.height, config.data.width = 32, 16
+    config.model.backbone, config.model.options = 'tiny_cnn', {'widths': (8, 16)}
+    config.augment.erase_probability = 0.0
     config.figures.enabled = False
     config.method.update(SHORT[variant])
     run = tmp_path / 'run'
