@@ -185,7 +185,6 @@ def test_each_group_moves_at_its_own_rate():
         ('dien-base-tl', 'joint'),
         pytest.param('dien', 'split', marks=pytest.mark.slow),
         pytest.param('dien-base-tl', 'split', marks=pytest.mark.slow),
-        pytest.param('dien', 'joint', marks=pytest.mark.slow),
     ],
 )
 def test_labels_of_the_target_are_not_read(variant, norm):
