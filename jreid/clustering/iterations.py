@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jreid.clustering.seeding import seed
 from jreid.clustering.shards import Axes, local_rows, total, whole
-from jreid.clustering.tiles import inertia, merge_nearest, sum_by_label
+from jreid.clustering.tiles import Tile, inertia, merge_nearest, sum_by_label
 
 
 class KMeans(NamedTuple):
@@ -58,6 +58,7 @@ def iterate(
     begin: Float[Array, 'k d'],
     begun: Bool[Array, ' k'],
     k_max: int,
+    tile: Tile,
     axes: Axes = None,
 ) -> KMeans:
     """Runs one restart, comparing free samples only with centroids that can have come nearer.
@@ -77,7 +78,8 @@ def iterate(
     )
     means = means / jnp.maximum(class_size, 1)[:, None]
     means = jnp.where(begun[:, None], begin, means)
-    centroids, own, label, second = seed(key, x, free, means, (class_size > 0) | begun, valid, axes)
+    known = (class_size > 0) | begun
+    centroids, own, label, second = seed(key, x, free, means, known, valid, tile, axes)
     label = jnp.where(labelled, given, jnp.where(where, label, -1))
 
     def body(state: State) -> State:
@@ -95,7 +97,7 @@ def iterate(
             sums / jnp.maximum(size, 1)[:, None],
             state.centroids,
         )
-        own, label, second = _assign(x, centroids, free, valid, state)
+        own, label, second = _assign(x, centroids, free, valid, state, tile)
         changed = label != state.label
         moved = jnp.zeros(k_max, bool).at[jnp.where(changed, label, k_max)].set(True, mode='drop')
         moved = moved.at[jnp.where(changed, state.label, k_max)].set(True, mode='drop')
@@ -127,6 +129,7 @@ def _assign(
     free: Bool[Array, ' n'],
     valid: Bool[Array, ' k'],
     state: State,
+    tile: Tile,
 ) -> tuple[Array, Array, Array]:
     """Finds the exact nearest centroid of every free sample with few comparisons.
 
@@ -140,12 +143,12 @@ def _assign(
     own_moved = moving[jnp.maximum(state.label, 0)]
     best = jnp.where(own_moved, jnp.inf, state.own)
     best, label, second = merge_nearest(
-        x, centroids, free & partial, moving, best, state.label, state.second
+        x, centroids, free & partial, moving, best, state.label, state.second, tile
     )
     unsure = free & (~partial | (own_moved & (best > second)))
     best = jnp.where(unsure, jnp.inf, best)
     second = jnp.where(unsure, jnp.inf, second)
-    return merge_nearest(x, centroids, unsure, valid, best, label, second)
+    return merge_nearest(x, centroids, unsure, valid, best, label, second, tile)
 
 
 def fill_empty(

@@ -1,5 +1,8 @@
 """k-means and constrained k-means, one compiled program for both and for every k up to k_max."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +21,7 @@ from jreid.clustering.checks import (
 from jreid.clustering.iterations import KMeans, iterate
 from jreid.clustering.seeding import given_starts
 from jreid.clustering.shards import Axes, over_rows, total
+from jreid.clustering.tiles import ACCELERATOR_TILE, CPU_TILE, Tile, tile_of
 
 Count = int | np.integer | Int[Array | np.ndarray, '']
 
@@ -133,8 +137,7 @@ def constrained_kmeans(
             )
         k_max = int(k)
     _check(x, given, where, k, k_max)
-    fit = _fit if mesh is None else over_rows(_run, mesh, 'x given where', 'labels')
-    return fit(
+    return _fit_on(x, mesh, k_max)(
         key,
         x,
         given,
@@ -144,7 +147,22 @@ def constrained_kmeans(
         jnp.int32(max_iterations),
         jnp.asarray(tolerance, x.dtype),
         *given_starts(x, given, where, k, k_max, initial),
-        k_max=k_max,
+    )
+
+
+def _fit_on(x: Array, mesh: Mesh | None, k_max: int) -> Callable[..., KMeans]:
+    """Returns the program for where the samples lie, with tiles for that platform."""
+    if mesh is not None:
+        fit = over_rows(_run, mesh, 'x given where', 'labels')
+        return functools.partial(fit, k_max=k_max, tile=tile_of(mesh.devices.flat[0].platform))
+    if not isinstance(x, jax.core.Tracer):
+        (device, *_) = x.devices()
+        return functools.partial(_fit, k_max=k_max, tile=tile_of(device.platform))
+    # Where a caller's own program will run is known when that is lowered.
+    return functools.partial(
+        lax.platform_dependent,
+        cpu=functools.partial(_fit, k_max=k_max, tile=CPU_TILE),
+        default=functools.partial(_fit, k_max=k_max, tile=ACCELERATOR_TILE),
     )
 
 
@@ -197,6 +215,7 @@ def _run(
     started: Bool[Array, ' k'],
     *,
     k_max: int,
+    tile: Tile,
     axes: Axes = None,
 ) -> KMeans:
     """Runs the restarts one after the other and returns the one of least inertia.
@@ -216,7 +235,18 @@ def _run(
     def restart(i: Array, best: KMeans) -> KMeans:
         restart_key = jax.random.fold_in(key, i)
         result = iterate(
-            restart_key, x, given, where, k, max_iterations, limit, start, started, k_max, axes
+            restart_key,
+            x,
+            given,
+            where,
+            k,
+            max_iterations,
+            limit,
+            start,
+            started,
+            k_max,
+            tile,
+            axes,
         )
         better = (result.inertia < best.inertia) | (i == 0)
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), result, best)
@@ -232,4 +262,4 @@ def _run(
     return result._replace(centroids=jnp.where(valid[:, None], result.centroids + mean, 0))
 
 
-_fit = jax.jit(_run, static_argnames=('k_max', 'axes'))
+_fit = jax.jit(_run, static_argnames=('k_max', 'tile', 'axes'))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jreid.clustering.checks import check_samples
 from jreid.clustering.shards import Axes, columns_at, rows_at, total, whole
-from jreid.clustering.tiles import compact, merge_nearest, squared_distances
+from jreid.clustering.tiles import Tile, compact, merge_nearest, squared_distances
 
 # Number of seeds so far, centroids, nearest, label, second.
 _Batch = tuple[Array, Array, Array, Array, Array]
@@ -25,6 +25,7 @@ def seed(
     centroids: Float[Array, 'k d'],
     known: Bool[Array, ' k'],
     valid: Bool[Array, ' k'],
+    tile: Tile,
     axes: Axes = None,
 ) -> tuple[Float[Array, 'k d'], Float[Array, ' n'], Int[Array, ' n'], Float[Array, ' n']]:
     """Seeds the clusters that are valid and not known, by greedy k-means++ on the free samples.
@@ -54,7 +55,9 @@ def seed(
     centroids = jnp.where(start, centroids.at[0].set(rows_at(x, first, axes)[0]), centroids)
     known = jnp.where(start, jnp.arange(clusters) == 0, known)
     infinite, no_label = jnp.full(n, jnp.inf, x.dtype), jnp.zeros(n, jnp.int32)
-    nearest, label, second = merge_nearest(x, centroids, free, known, infinite, no_label, infinite)
+    nearest, label, second = merge_nearest(
+        x, centroids, free, known, infinite, no_label, infinite, tile
+    )
     nearest = jnp.where(free, nearest, 0)
     slots, count = compact(valid & ~known, 1)
 

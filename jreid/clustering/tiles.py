@@ -5,17 +5,19 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+Tile = tuple[int, int]
+"""Rows and columns of a tile, at most."""
 
-def tile_shape(samples: int, clusters: int) -> tuple[int, int]:
-    """Returns the rows and columns of a tile.
+CPU_TILE: Tile = (1024, 128)
+"""Stays in a core's cache."""
 
-    A tile stays in a core's cache on a CPU and fills an accelerator.
-    """
-    # The default backend, not `lax.platform_dependent`: shapes have to be known while tracing, and
-    # the loops are then traced once. A k-means that is placed on another device than the default
-    # one is only slower for it.
-    rows, columns = (1024, 128) if jax.default_backend() == 'cpu' else (8192, 1024)
-    return min(rows, -(-samples // 8) * 8), min(columns, -(-clusters // 8) * 8)
+ACCELERATOR_TILE: Tile = (8192, 1024)
+"""Fills an accelerator."""
+
+
+def tile_of(platform: str) -> Tile:
+    """Returns the tile for a platform, e.g. 'cpu' or 'gpu'."""
+    return CPU_TILE if platform == 'cpu' else ACCELERATOR_TILE
 
 
 def compact(mask: Bool[Array, ' n'], multiple: int) -> tuple[Int[Array, ' m'], Int[Array, '']]:
@@ -47,6 +49,7 @@ def merge_nearest(
     best: Float[Array, ' n'],
     label: Int[Array, ' n'],
     second: Float[Array, ' n'],
+    tile: Tile,
 ) -> tuple[Float[Array, ' n'], Int[Array, ' n'], Float[Array, ' n']]:
     """Updates every sample's nearest centroid and its bound on the other centroids.
 
@@ -58,11 +61,13 @@ def merge_nearest(
       best, label, second: of the comparisons so far, the least squared distance, its centroid, and
         a lower bound on the squared distance to any other centroid. Start from (inf, anything,
         inf).
+      tile: shrinks to the samples and centroids that there are.
 
     Returns:
       The updated best, label and second.
     """
-    tile_rows, tile_columns = tile_shape(x.shape[0], centroids.shape[0])
+    tile_rows = min(tile[0], -(-x.shape[0] // 8) * 8)
+    tile_columns = min(tile[1], -(-centroids.shape[0] // 8) * 8)
     row_ids, row_count = compact(rows, tile_rows)
     column_ids, column_count = compact(columns, tile_columns)
     chosen = jnp.take(centroids, column_ids, axis=0, mode='clip')

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans as SklearnKMeans
 
 from jreid.clustering import constrained_kmeans, iterations, kmeans, lloyd
-from jreid.clustering.tiles import one_hot_sum, sum_by_label
+from jreid.clustering.tiles import ACCELERATOR_TILE, CPU_TILE, one_hot_sum, sum_by_label, tile_of
 
 N, D, K_MAX = 300, 5, 24
 
@@ -133,6 +133,19 @@ def test_k_may_be_traced_and_gives_the_same():
         np.testing.assert_array_equal(labels_of(jnp.int32(k))[0], eager.labels)
     with pytest.raises(ValueError, match='k is traced.*k_max'):
         jax.jit(lambda k: kmeans(jax.random.key(0), x, k))(3)
+
+
+def test_tiles_are_chosen_by_where_the_samples_lie(monkeypatch):
+    """Or by the platform that a caller's own program is lowered for, never by the default one."""
+    x, mesh = jnp.asarray(blobs(4)[0]), jax.make_mesh((1,), ('data',))
+    monkeypatch.setattr('jax.default_backend', lambda: 'gpu')
+    for where in (None, mesh):
+        assert lloyd._fit_on(x, where, 3).keywords == {'k_max': 3, 'tile': CPU_TILE}
+    assert tile_of('gpu') == tile_of('tpu') == ACCELERATOR_TILE
+    traced = []
+    jax.eval_shape(lambda x: traced.append(lloyd._fit_on(x, None, 3)) or 0.0, x)
+    tiles = {platform: fit.keywords['tile'] for platform, fit in traced[0].keywords.items()}
+    assert tiles == {'cpu': CPU_TILE, 'default': ACCELERATOR_TILE}
 
 
 def test_masked_samples_take_no_part():
@@ -297,6 +310,7 @@ def test_memory_is_bounded_at_real_sizes():
         jax.ShapeDtypeStruct((k, width), jnp.float32),
         jax.ShapeDtypeStruct((k,), bool),
         k_max=k,
+        tile=CPU_TILE,
     )
     # The level changes the machine code, not the buffers, and saves a quarter of the compilation.
     compiled = lowered.compile(compiler_options={'xla_backend_optimization_level': 0})
