@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv
 from jreid.models.norm import BatchNorm
-from jreid.models.remat import block
+from jreid.models.remat import apply_blocks
 from jreid.models.writings import Writing
 
 Maps = Float[Array, 'b h w c']
@@ -121,20 +121,14 @@ class EfficientNetLite(nn.Module):
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
         """Computes the map [b, h/16, w/16, 112] before the last stride, which DIEN may mask."""
         x = self.bn0(self.conv_stem(images), train)
-        return self._blocks(range(_blocks_before(LAST_STRIDED_STAGE)), x, train).astype(jnp.float32)
+        x = apply_blocks(self, range(_blocks_before(LAST_STRIDED_STAGE)), x, train)
+        return x.astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
         """Applies the last two stages and the head to the map of `stem_to_stage3`."""
-        x = self._blocks(range(_blocks_before(LAST_STRIDED_STAGE), len(self.blocks)), x, train)
+        first = _blocks_before(LAST_STRIDED_STAGE)
+        x = apply_blocks(self, range(first, len(self.blocks)), x, train)
         return self.bn1(self.conv_head(x), train).astype(jnp.float32)
-
-    def _blocks(self, indices: range, x: Maps, train: bool) -> Maps:
-        for index in indices:
-            x = self._block(index, x, train)
-        return x
-
-    def _block(self, index: int, x: Maps, train: bool) -> Maps:
-        return block(self, lambda network, y: network.blocks[index](y, train), x, train)
 
 
 def _blocks_before(stage: int) -> int:

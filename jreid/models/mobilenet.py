@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jreid.models.convolution import Conv
 from jreid.models.norm import BatchNorm
-from jreid.models.remat import block
+from jreid.models.remat import apply_blocks
 from jreid.models.writings import Writing
 
 Maps = Float[Array, 'b h w c']
@@ -95,19 +95,12 @@ class MobileNetV1(nn.Module):
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:
         """Computes the map [b, h/16, w/16, 512] before the last stride, which DIEN may mask."""
         x = self.bn0(self.conv0(images), train)
-        return self._blocks(range(LAST_STRIDED), x, train).astype(jnp.float32)
+        return apply_blocks(self, range(LAST_STRIDED), x, train).astype(jnp.float32)
 
     def stage4(self, x: Maps, train: bool = False) -> Maps:
         """Applies the last two separable convolutions to the map of `stem_to_stage3`."""
-        return self._blocks(range(LAST_STRIDED, len(BLOCKS)), x, train).astype(jnp.float32)
-
-    def _blocks(self, indices: range, x: Maps, train: bool) -> Maps:
-        for index in indices:
-            x = self._block(index, x, train)
-        return x
-
-    def _block(self, index: int, x: Maps, train: bool) -> Maps:
-        return block(self, lambda network, y: network.blocks[index](y, train), x, train)
+        x = apply_blocks(self, range(LAST_STRIDED, len(BLOCKS)), x, train)
+        return x.astype(jnp.float32)
 
 
 def mobilenet_v1(**options: Any) -> MobileNetV1:

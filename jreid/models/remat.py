@@ -1,6 +1,6 @@
 """Blocks whose inside is computed again in the backward pass: memory for time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import flax.linen as nn
@@ -24,3 +24,14 @@ def block(network: Any, apply: Callable[[Any, Maps], Maps], x: Maps, train: bool
     if network.remat and train and not network.is_initializing():
         return nn.remat(apply)(network, x)
     return apply(network, x)
+
+
+def apply_blocks(network: Any, indices: Iterable[int], x: Maps, train: bool) -> Maps:
+    """Applies some of `network.blocks` in turn, each as a `block`."""
+    for index in indices:
+        x = _apply_block(network, index, x, train)
+    return x
+
+
+def _apply_block(network: Any, index: int, x: Maps, train: bool) -> Maps:
+    return block(network, lambda own, y: own.blocks[index](y, train), x, train)
