@@ -136,7 +136,7 @@ def _phases(network: nn.Module, settings: Settings, *, attended: bool) -> tuple[
         name='source',
         epochs=settings.source_epochs,
         streams={'source': source},
-        forward=_forward_source(network),
+        forward=domains.source_forward(network),
         terms=terms,
         metrics={'source_accuracy': _source_accuracy},
         optimizer=optimizer,
@@ -156,18 +156,6 @@ def _phases(network: nn.Module, settings: Settings, *, attended: bool) -> tuple[
         adapt_statistics=True,
     )
     return first, second
-
-
-def _forward_source(network: nn.Module) -> Forward:
-    def forward(
-        params: Params, state: State, batch: Batch, context: Context
-    ) -> tuple[Outputs, State]:
-        del context
-        images = batch['source']['image']
-        out, state = domains.forward(network, params, state, images, SOURCE)
-        return {'source': out}, state
-
-    return forward
 
 
 def _forward_both(network: nn.Module, settings: Settings) -> Forward:

@@ -18,10 +18,7 @@ from jreid.methods.common.optimizers import Optimizer
 from jreid.methods.contract import (
     SOURCE,
     Array,
-    Batch,
-    Context,
     Method,
-    Outputs,
     Params,
     Phase,
     Problem,
@@ -81,14 +78,6 @@ def teacher(
 
 
 def _phase(network: nn.Module, settings: Settings, *, parses: bool) -> Phase:
-    def forward(
-        params: Params, state: State, batch: Batch, context: Context
-    ) -> tuple[Outputs, State]:
-        del context
-        images = batch['source']['image']
-        out, state = domains.forward(network, params, state, images, SOURCE)
-        return {'source': out}, state
-
     term: Term = baseline.attribute_term('source', weight=1.0)
     if parses:
         term = baseline.parsing_term('source', weight=1.0)
@@ -96,7 +85,7 @@ def _phase(network: nn.Module, settings: Settings, *, parses: bool) -> Phase:
         name='source',
         epochs=settings.source_epochs,
         streams={'source': plans.plain(SOURCE, settings.batch, masks=parses)},
-        forward=forward,
+        forward=domains.source_forward(network),
         terms={settings.task: term},
         optimizer=Optimizer(
             settings.optimizer,

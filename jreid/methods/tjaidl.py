@@ -137,7 +137,7 @@ def _phases(network: Network, settings: Settings) -> tuple[Phase, ...]:
             name=name,
             epochs=iterations // size,
             streams={'source': plans.plain(SOURCE, settings.batch)},
-            forward=_forward_source(network, only),
+            forward=domains.source_forward(network, only=only),
             terms=routed_terms(SOURCE, losses, settings),
             metrics=_metrics(SOURCE, losses),
             optimizer=optimizer,
@@ -173,20 +173,6 @@ def _step_two(network: Network, settings: Settings, optimizer: Optimizer) -> Pha
         report_as='adapted',
         adapt_statistics=True,
     )
-
-
-def _forward_source(network: Network, only: str) -> Forward:
-    """Makes the pass of step I: all parts, or one branch alone."""
-
-    def forward(
-        params: Params, state: State, batch: Batch, context: Context
-    ) -> tuple[Outputs, State]:
-        del context
-        images = batch['source']['image']
-        out, state = domains.forward(network, params, state, images, SOURCE, only=only)
-        return {'source': out}, state
-
-    return forward
 
 
 def _forward_target(network: Network, settings: Settings) -> Forward:

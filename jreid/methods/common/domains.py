@@ -7,7 +7,18 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jreid.methods.contract import SOURCE, TARGET, Array, Params, State, Tree
+from jreid.methods.contract import (
+    SOURCE,
+    TARGET,
+    Array,
+    Batch,
+    Context,
+    Forward,
+    Outputs,
+    Params,
+    State,
+    Tree,
+)
 from jreid.models import norm
 from jreid.models.norm import BatchNorm
 
@@ -43,6 +54,24 @@ def forward(
     )
     moved = {**state.statistics, domain: updated.get('batch_stats', {})}
     return outputs, state._replace(statistics=moved)
+
+
+def source_forward(network: nn.Module, **keywords: Any) -> Forward:
+    """Makes the pass of a phase that trains on the source alone, with its own statistics.
+
+    Args:
+      keywords: go to the network.
+    """
+
+    def forward_source(
+        params: Params, state: State, batch: Batch, context: Context
+    ) -> tuple[Outputs, State]:
+        del context
+        images = batch['source']['image']
+        out, state = forward(network, params, state, images, SOURCE, **keywords)
+        return {'source': out}, state
+
+    return forward_source
 
 
 def forward_jointly(
