@@ -1,5 +1,5 @@
 """Writes files and folders whole or not at all (the one atomic writer of every room), and names the
-user's cache folder.
+user's cache folder and the number of cores.
 """
 
 import contextlib
@@ -104,3 +104,8 @@ def cache_folder() -> pathlib.Path:
     return (
         pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'jreid'
     )
+
+
+def cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

@@ -13,12 +13,11 @@ size.
 import argparse
 import importlib.util
 import pathlib
-import resource
 import statistics
-import sys
 import time
 
 import numpy as np
+from benchmark_large import resident
 
 from jreid.retrieval import jaccard, rerank
 
@@ -32,12 +31,6 @@ def features(samples: int, width: int, identities: int) -> np.ndarray:
     return centres[rng.integers(0, identities, samples)] + np.float32(0.7) * rng.standard_normal(
         (samples, width), np.float32
     )
-
-
-def resident() -> float:
-    """Greatest resident size so far, GiB."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size / (2**30 if sys.platform == 'darwin' else 2**20)
 
 
 def compare(queries: int, gallery: int, width: int, repeats: int) -> None:

@@ -22,7 +22,6 @@ python ...
 """
 
 import argparse
-import os
 import pathlib
 import platform
 import statistics
@@ -41,6 +40,7 @@ from jreid.commands import allocation
 from jreid.configs import base
 from jreid.engine import feeds, sharding
 from jreid.engine.feeds import Feed
+from jreid.files import cores
 from jreid.methods.common import plans
 from jreid.models import BACKBONES
 from jreid.training.data import open_data
@@ -55,10 +55,9 @@ def machine() -> str:
     model = next(
         (line.split(':')[1].strip() for line in lines if 'model name' in line), platform.machine()
     )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     device = jax.devices()[0]
     return (
-        f'{model}, {cores} cores; {device.platform} {device.device_kind} x {jax.device_count()};'
+        f'{model}, {cores()} cores; {device.platform} {device.device_kind} x {jax.device_count()};'
         f' jax {jax.__version__}, {platform.system()}'
     )
 

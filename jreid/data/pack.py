@@ -30,7 +30,7 @@ from jreid.data.cache import locked
 from jreid.data.decoding import UNREADABLE as UNREADABLE
 from jreid.data.decoding import BadImageError, decode, decode_mask
 from jreid.data.index import Index
-from jreid.files import cache_folder, check_place, write_text
+from jreid.files import cache_folder, check_place, cores, write_text
 
 log = logging.getLogger('jreid')
 
@@ -201,7 +201,7 @@ def _packed(
             # the same.
             own = place if held else place / f'{socket.gethostname()}-{os.getpid()}'
             own.mkdir(exist_ok=True)
-            bad = _decode_all(paths, shape, own, read, workers or _cores(), description)
+            bad = _decode_all(paths, shape, own, read, workers or cores(), description)
             if not bad or (skip and len(bad) < len(paths)):
                 _finish(own, len(paths), shape, bad)
                 if own != place:
@@ -334,10 +334,6 @@ def _finish(
 def _write(path: pathlib.Path, value: dict) -> None:
     """Writes JSON so that the file is always whole."""
     write_text(path, json.dumps(value))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _ahead(batches: Iterator[dict[str, np.ndarray]], depth: int) -> Iterator[dict[str, np.ndarray]]:

@@ -1,10 +1,11 @@
 """Blocks of work on all cores, with their results in turn."""
 
 import collections
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from jreid.files import cores
 
 # Each thread holds blocks of its own.
 _MOST = 4
@@ -41,8 +42,3 @@ def in_turn(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

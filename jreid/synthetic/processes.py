@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from jreid.files import cores
 from jreid.synthetic.plan import TreeParameters
 
 _DEFAULT_WORKERS = 2
@@ -23,10 +24,7 @@ _ONE_THREAD = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM
 
 def default_workers() -> int:
     """Returns two, or one where this process has a single core or no interpreter to start."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    )
-    return min(_DEFAULT_WORKERS, cores) if sys.executable else 1
+    return min(_DEFAULT_WORKERS, cores()) if sys.executable else 1
 
 
 def _start(

@@ -7,13 +7,13 @@ camera, shifted and darkened; the caller says how many.
 import concurrent.futures
 import dataclasses
 import multiprocessing
-import os
 import time
 
 import numpy as np
 from PIL import Image
 
 from jreid.data import Index
+from jreid.files import cores
 
 CAMERAS = 6
 RENDERED = (128, 64)
@@ -71,10 +71,10 @@ def render(
     }
     # Persons of all splits in turns, so that none is left without renderings.
     order = sorted(tasks, key=lambda key: key[1] / len(splits[key[0]][2]))
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     made: dict[tuple[str, int], np.ndarray] = {}
     until = time.monotonic() + seconds
     context = multiprocessing.get_context('spawn')
+    workers = cores()
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         waiting = iter(order)
         running = {pool.submit(_render, tasks[key]): key for key in _take(waiting, 2 * workers)}

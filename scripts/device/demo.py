@@ -1,7 +1,6 @@
 """Stage: the demo of the README, from generated people to the summary's rows."""
 
 import importlib.util
-import os
 import pathlib
 import tempfile
 import time
@@ -16,10 +15,11 @@ def run(small: bool) -> None:
     if importlib.util.find_spec('ml_collections') is None:
         skip('needs ml_collections, which is not installed; carry its wheel')
     from jreid.configs import demo
+    from jreid.files import cores
     from jreid.train import train
 
     config = demo.get_config()
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 2
+    workers = cores()
     sizes = {'identities': 16, 'test_identities': 8, 'images_per_camera': 2} if small else {}
     for options in (config.data.source_options, config.data.target_options):
         with options.unlocked():

@@ -1,7 +1,6 @@
 """Stage: versions, memory, and how fast the device copies and multiplies."""
 
 import importlib.metadata
-import os
 import platform
 import time
 
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from device.rows import row
+from jreid.files import cores
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scipy', 'ml_collections', 'torch')
 TERA = {'H100': (989.5, 494.7), 'H200': (989.5, 494.7), 'A100': (312.0, 156.0)}
@@ -44,8 +44,7 @@ def show(small: bool) -> None:
     """Writes the rows."""
     device = jax.devices()[0]
     row('device', f'{device.device_kind} x {jax.device_count()} ({device.platform})')
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    row('host', f'{platform.machine()}, {cores} cores, Python {platform.python_version()}')
+    row('host', f'{platform.machine()}, {cores()} cores, Python {platform.python_version()}')
     for name in PACKAGES:
         try:
             row(name, importlib.metadata.version(name))

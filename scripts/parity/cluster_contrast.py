@@ -20,24 +20,13 @@ import sys
 import types
 
 import numpy as np
+import stands
 import torch
 from torch.nn import functional
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / 'tests' / 'golden' / 'cluster_contrast.npz'
 STEPS, IMAGES, CLUSTERS, WIDTH = 20, 24, 9, 16
 MOMENTUM, TEMPERATURE = 0.1, 0.05
-
-
-class ExactIndex:
-    """Stands for faiss's index: squared distances, nearest first."""
-
-    def add(self, vectors):
-        self.vectors = vectors.astype(np.float64)
-
-    def search(self, queries, k):
-        squared = ((queries[:, None].astype(np.float64) - self.vectors) ** 2).sum(-1)
-        order = np.argsort(squared, axis=1, kind='stable')[:, :k]
-        return np.take_along_axis(squared, order, 1), order
 
 
 def program(folder: pathlib.Path, name: str) -> types.ModuleType:
@@ -47,12 +36,12 @@ def program(folder: pathlib.Path, name: str) -> types.ModuleType:
     own = types.ModuleType('clustercontrast.utils.faiss_utils')
     for word in ('search_index_pytorch', 'search_raw_array_pytorch', 'index_init_gpu'):
         setattr(own, word, None)
-    own.index_init_cpu = lambda width: ExactIndex()
+    own.index_init_cpu = stands.ExactIndex
     spatial = types.ModuleType('scipy.spatial.distance')
     spatial.cdist = None  # imported, never called
     packages = ('scipy', 'scipy.spatial', 'clustercontrast', 'clustercontrast.utils')
-    stands = [faiss, own, spatial, *map(types.ModuleType, (*packages, 'clustercontrast.models'))]
-    sys.modules.update({module.__name__: module for module in stands})
+    modules = [faiss, own, spatial, *map(types.ModuleType, (*packages, 'clustercontrast.models'))]
+    sys.modules.update({module.__name__: module for module in modules})
     path = folder / 'clustercontrast' / f'{name.replace(".", "/")}.py'
     spec = importlib.util.spec_from_file_location(f'clustercontrast.{name}', path)
     module = importlib.util.module_from_spec(spec)
