@@ -14,6 +14,7 @@ from ml_collections import ConfigDict, config_flags
 
 from jreid import configs
 from jreid.commands import console, fields
+from jreid.configs import variants
 from jreid.engine import sharding
 
 log = logging.getLogger('jreid')
@@ -66,11 +67,15 @@ def main(argv: list[str]) -> None:
                 '--coordinator needs --processes (how many) and --process (which one this is)'
             )
         sharding.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    config = parsed_config()
+    try:
+        variants.check_variant(config.variant, config.method.name)
+    except ValueError as error:
+        console.refuse(str(error))
     # A wrong flag is answered before the seconds that this import takes.
     from jreid.training import stopping
     from jreid.training.loop import train
 
-    config = parsed_config()
     workdir = _WORKDIR.value or f'runs/{_pair()}-{config.variant}-{config.seed}'
     log.info('devices: %s', ', '.join(f'{d.platform} {d.device_kind}' for d in jax.devices()))
     again = f'the same command with --workdir={workdir} goes on from'

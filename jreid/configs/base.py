@@ -24,7 +24,7 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
       ValueError: the variant, a system or a setting does not exist, or a value does not fit.
     """
     system = variants.system_of(variant)
-    variants.check_edits(edits)
+    variants.check_edits(edits, system.name)
     config = ConfigDict()
     config.variant = variant
     config.seed = 0  # root of every random number of the run

@@ -1,6 +1,7 @@
 """The systems, and the variants of them that `--config=configs/PAIR.py:VARIANT` picks."""
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, get_type_hints
@@ -59,6 +60,22 @@ def system_of(variant: str) -> System:
     )
 
 
+def check_variant(variant: str, method: str) -> None:
+    """Checks that `config.variant` names a variant of the system in `config.method`.
+
+    Args:
+      method: `config.method.name`. A system from outside the package has what variants it likes.
+
+    Raises:
+      ValueError: the variant does not exist, or belongs to another system.
+    """
+    if method in SYSTEMS and (system := system_of(variant).name) != method:
+        raise ValueError(
+            f"config.variant is '{variant}', a variant of {system}, but config.method holds the"
+            f' settings of {method}; choose the variant as --config=PAIR:{variant}'
+        )
+
+
 def method_settings(variant: str, edits: Mapping[str, Any] = MappingProxyType({})) -> ConfigDict:
     """Returns `config.method`: the system's defaults, under `edits`, under the variant's changes.
 
@@ -70,13 +87,16 @@ def method_settings(variant: str, edits: Mapping[str, Any] = MappingProxyType({}
       ValueError: the variant or a setting does not exist, or a value does not fit its field.
     """
     system = system_of(variant)
-    check_edits({system.name: edits})
+    check_edits({system.name: edits}, system.name)
     defaults = dataclasses.asdict(system.settings())
     return ConfigDict({'name': system.name, **defaults, **edits, **VARIANTS[variant].changes})
 
 
-def check_edits(edits: Mapping[str, Mapping[str, Any]]) -> None:
+def check_edits(edits: Mapping[str, Mapping[str, Any]], first: str) -> None:
     """Checks a pair's edits, system -> setting -> value, of all systems.
+
+    Args:
+      first: the system of the variant, whose settings are the likeliest to be meant.
 
     Raises:
       ValueError: a system or a setting does not exist, or a value does not fit its field; names the
@@ -84,8 +104,9 @@ def check_edits(edits: Mapping[str, Mapping[str, Any]]) -> None:
     """
     for name, settings in edits.items():
         if name not in SYSTEMS:
+            hint = _setting_meant(name, first) or nearest(name, SYSTEMS)
             raise ValueError(
-                f"system '{name}' does not exist{nearest(name, SYSTEMS)}; there are:"
+                f"system '{name}' does not exist{hint}; there are:"
                 f' {", ".join(SYSTEMS)}. Edits go by system, e.g. dmtnet={{...}}'
             )
         hints = get_type_hints(SYSTEMS[name].settings, include_extras=True)
@@ -102,6 +123,24 @@ def check_edits(edits: Mapping[str, Mapping[str, Any]]) -> None:
                 )
             if expected := mismatch(value, hints[setting]):
                 raise ValueError(f'{name}.{setting} is {value!r}; expected {expected}')
+
+
+def _setting_meant(word: str, first: str) -> str:
+    """Returns a hint in words where a system's name is more like a setting, else ''.
+
+    A setting of that very name counts most, then a system that is near, then a near setting.
+    """
+    order = [first, *(name for name in SYSTEMS if name != first)]
+    fields = {name: list(get_type_hints(SYSTEMS[name].settings)) for name in order}
+    exact = ((name, word) for name in order if word in fields[name])
+    close = (
+        (name, setting)
+        for name in order
+        if not nearest(word, SYSTEMS)
+        for setting in difflib.get_close_matches(word, fields[name], 1)
+    )
+    system, setting = next(exact, None) or next(close, ('', ''))
+    return f" (did you mean {system}={{'{setting}': ...}}?)" if system else ''
 
 
 def base_edits(variant: str) -> dict[str, Any]:

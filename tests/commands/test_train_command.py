@@ -15,6 +15,7 @@ from programs import ROOT
             ['--config.learning_rate=1'],
             ['the config has no field learning_rate', 'did you mean method.learning_rate'],
         ),
+        (['--config.variant=foo'], ["variant 'foo' does not exist", 'mtwcnet']),
         (['--config.seed=a'], ['--config.seed=a', "invalid literal for int() with base 10: 'a'"]),
     ],
 )

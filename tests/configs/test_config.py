@@ -213,6 +213,13 @@ def test_an_edit_reaches_its_system_alone():
         ({'ssg': {'round': 3}}, r"ssg has no setting 'round' \(did you mean 'rounds'\?\)"),
         ({'ptl': {'rounds': 3}}, "ptl has no setting 'rounds'"),
         ({'adapt_learning_rate': 9.0}, 'Edits go by system'),
+        (
+            {'adapt_lerning_rate': 99.0},
+            r"exist \(did you mean dmtnet=\{'adapt_learning_rate': \.\.\.\}\?\); there are: dmtnet",
+        ),
+        # of no setting of the variant's system, and of none at all
+        ({'self_paced': 1}, r"system 'self_paced' does not exist; there are"),
+        ({'parsing_classes': 3}, r"did you mean ptl=\{'parsing_classes': \.\.\.\}"),
         ({'dmtnet': {'margin': '0.3'}}, "dmtnet.margin is '0.3'; expected a number"),
         ({'dmtnet': {'adapt_epochs': 1.5}}, 'dmtnet.adapt_epochs is 1.5; expected an integer'),
         ({'dmtnet': {'neck': 1}}, 'dmtnet.neck is 1; expected True or False'),
@@ -226,10 +233,19 @@ def test_an_edit_that_cannot_be_is_an_error_that_names_the_right_one(edits, mess
         base.get_config('dmtnet', **edits)
 
 
+def test_a_variant_belongs_to_the_system_that_is_trained():
+    variants.check_variant('mtwcnet', 'dmtnet')
+    variants.check_variant('mine', 'a system outside the package')
+    with pytest.raises(ValueError, match=r"variant 'foo' does not exist"):
+        variants.check_variant('foo', 'dmtnet')
+    with pytest.raises(ValueError, match=r"'ssg-dagger', a variant of ssg, .* --config=PAIR:ssg-"):
+        variants.check_variant('ssg-dagger', 'dmtnet')
+
+
 def test_settings_stand_once(monkeypatch):
     """A pair names a setting only to give it another value than its default."""
     edits = []
-    monkeypatch.setattr(variants, 'check_edits', edits.append)
+    monkeypatch.setattr(variants, 'check_edits', lambda pair, first: edits.append(pair))
     for file in FILES:
         importlib.import_module(f'jreid.configs.{file}').get_config()
     systems = {name: settings for pair in edits for name, settings in pair.items()}
