@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jreid.configs import base
 from jreid.engine import sharding, state, steps
 from jreid.losses import batch_hard_triplet, cross_entropy
 from jreid.methods.common import plans
@@ -70,9 +71,7 @@ def training(
     begun = State({'batch_stats': variables.get('batch_stats', {})}, {})
     phase = system(module, options, augment=augment)
     optimizer = phase.optimizer(1000)
-    prepared = steps.Preparation(
-        mean=tuple(m / 255 for m in record.mean), std=tuple(s / 255 for s in record.std)
-    )
+    prepared = steps.preparation(record, base.get_config().augment)
     mesh = sharding.make_mesh()
     step = steps.train_step(
         phase,

@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
+from preparing import still
 
 from jreid.engine import state as states
 from jreid.engine import steps
 
-PLAIN = steps.Preparation(
-    (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), flip=False, pad=0, erase_probability=0.0
-)
+PLAIN = still((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def part(kept: Mapping[str, np.ndarray], name: str) -> dict:

@@ -75,7 +75,9 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     augment.erase_probability = 0.5  # of each image: one rectangle is erased
     augment.erase_area = (0.02, 0.4)  # share of the image
     augment.erase_aspect = (0.3, 3.3)  # height / width
-    augment.erase_fill = 'mean'  # or 'zero'
+    # what is put in: after normalisation 'mean' (the backbone's, as the strong baseline does),
+    # 'zero' or 'random' (normal draws); before it 'black'
+    augment.erase_fill = 'mean'
     augment.colour_jitter = (0.0, 0.0, 0.0)  # strengths of brightness, contrast, saturation
 
     train = config.train = ConfigDict()

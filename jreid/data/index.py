@@ -5,6 +5,9 @@ import os
 
 import numpy as np
 
+BAD_FILES = ('error', 'skip')
+"""What to do with files that cannot be used: raise an error, or leave them out with a warning."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Index:

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from jreid.data.cache import locked
 from jreid.data.decoding import UNREADABLE as UNREADABLE
 from jreid.data.decoding import BadImageError, decode, decode_mask
-from jreid.data.index import Index
+from jreid.data.index import BAD_FILES, Index
 from jreid.files import cache_folder, check_place, cores, write_text
 
 log = logging.getLogger('jreid')
@@ -100,7 +100,7 @@ def open_pack(
         counts and names them.
       OSError: the disk is too small, or the folder is a file.
     """
-    if bad_files not in ('error', 'skip'):
+    if bad_files not in BAD_FILES:
         raise ValueError(f"bad_files is {bad_files!r}; expected 'error' or 'skip'")
     if not len(index):
         raise ValueError('an empty index has nothing to pack')

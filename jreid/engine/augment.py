@@ -1,5 +1,7 @@
 """Changes training images at random, on the device and inside the jitted step."""
 
+import math
+import numbers
 from collections.abc import Sequence
 
 import jax
@@ -34,13 +36,13 @@ def augment(
     *,
     mean: Sequence[float],
     std: Sequence[float],
-    flip: bool = True,
-    pad: int = 10,
-    erase_probability: float = 0.5,
-    erase_area: tuple[float, float] = (0.02, 0.4),
-    erase_aspect: tuple[float, float] = (0.3, 3.3),
-    erase_fill: str = 'mean',
-    colour_jitter: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    flip: bool,
+    pad: int,
+    erase_probability: float,
+    erase_area: tuple[float, float],
+    erase_aspect: tuple[float, float],
+    erase_fill: str,
+    colour_jitter: tuple[float, float, float],
 ) -> Float[Array, 'b h w 3']:
     """Changes images at random: jitter, flip, pad and crop, normalisation, random erasing.
 
@@ -62,13 +64,21 @@ def augment(
         uniform in 1 - x .. 1 + x; 0 for none.
 
     Raises:
-      ValueError: a setting outside its range.
+      ValueError: as `check`.
 
     Source: Luo et al. 2019 (strong baseline); Zhong et al. 2017, "Random erasing data
     augmentation", algorithm 1.
     """
     n, height, width, _ = images.shape
-    _check(pad, erase_probability, erase_area, erase_aspect, erase_fill, colour_jitter)
+    check(
+        flip=flip,
+        pad=pad,
+        erase_probability=erase_probability,
+        erase_area=erase_area,
+        erase_aspect=erase_aspect,
+        erase_fill=erase_fill,
+        colour_jitter=colour_jitter,
+    )
     keys = _keys(key, n)
     draws = _draws(keys)
     for_flip, for_crop, for_colour, for_rectangle = (
@@ -93,7 +103,7 @@ def augment(
 
 
 def augment_masks(
-    key: Array, masks: UInt8[Array, 'b h w'], *, flip: bool = True, pad: int = 10
+    key: Array, masks: UInt8[Array, 'b h w'], *, flip: bool, pad: int
 ) -> UInt8[Array, 'b h w']:
     """Flips and crops part masks as `augment` does images of the same key and settings.
 
@@ -200,28 +210,44 @@ def _is_batch(key: Array) -> bool:
     return key.ndim == (1 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 2)
 
 
-def _check(
+def check(
+    *,
+    flip: bool,
     pad: int,
     erase_probability: float,
-    erase_area: tuple[float, float],
-    erase_aspect: tuple[float, float],
+    erase_area: Sequence[float],
+    erase_aspect: Sequence[float],
     erase_fill: str,
-    colour_jitter: tuple[float, float, float],
+    colour_jitter: Sequence[float],
 ) -> None:
-    if pad < 0:
+    """Checks the settings of `augment`, whose names they have.
+
+    Raises:
+      ValueError: one is outside its range; names it, its value, and what is expected.
+    """
+    if flip not in (True, False):
+        raise ValueError(f'flip is {flip!r}; expected True or False')
+    if not pad >= 0:
         raise ValueError(f'pad is {pad}; expected 0 or more pixels')
     if not 0 <= erase_probability <= 1:
         raise ValueError(f'erase_probability is {erase_probability}; expected 0..1')
-    if not 0 < erase_area[0] <= erase_area[1] < 1:
+    if not (_are_numbers(erase_area, 2) and 0 < erase_area[0] <= erase_area[1] < 1):
         raise ValueError(
             f'erase_area is {erase_area}; expected two shares of the image, 0 < low <= high < 1'
         )
-    if not 0 < erase_aspect[0] <= erase_aspect[1]:
-        raise ValueError(f'erase_aspect is {erase_aspect}; expected 0 < low <= high')
+    if not (_are_numbers(erase_aspect, 2) and 0 < erase_aspect[0] <= erase_aspect[1]):
+        raise ValueError(f'erase_aspect is {erase_aspect}; expected two ratios, 0 < low <= high')
     if erase_fill not in FILLS:
         raise ValueError(f'erase_fill is {erase_fill!r}; expected one of {FILLS}')
-    if len(colour_jitter) != 3 or not all(0 <= x <= 1 for x in colour_jitter):
+    if not (_are_numbers(colour_jitter, 3) and all(0 <= x <= 1 for x in colour_jitter)):
         raise ValueError(
             f'colour_jitter is {colour_jitter}; expected brightness, contrast and saturation, each'
             ' 0..1'
         )
+
+
+def _are_numbers(values: Sequence[float], count: int) -> bool:
+    """Returns whether these are so many finite numbers."""
+    if not isinstance(values, (tuple, list)) or len(values) != count:
+        return False
+    return all(isinstance(value, numbers.Real) and math.isfinite(value) for value in values)

@@ -15,6 +15,9 @@ from jreid.data import Index
 from jreid.engine import sharding
 from jreid.methods.contract import SOURCE, Stream
 
+READERS = ('auto', 'pack', 'device', 'tf')
+"""The choices of `data.loader`."""
+
 DEVICE_SHARE = 0.15
 """Of a device's memory, the most that one split's images may take with data.loader='auto': there
 are two training and two test splits.
@@ -55,6 +58,28 @@ def fits_device(size: int) -> bool:
     return size <= DEVICE_SHARE * (statistics or {}).get('bytes_limit', 0)
 
 
+def check_loader(loader: str, bad_files: str) -> None:
+    """Checks `data.loader` beside `data.bad_files`.
+
+    Raises:
+      ValueError: an unknown loader, one that is not installed, or one that cannot leave bad files
+        out.
+    """
+    if loader not in READERS:
+        expected = ' or '.join(map(repr, READERS))
+        raise ValueError(f"data.loader is '{loader}'; expected {expected}")
+    if loader == 'tf' and importlib.util.find_spec('tensorflow') is None:
+        raise ValueError(
+            "data.loader='tf' needs TensorFlow, which is not installed (it has no release for every"
+            " Python); choose 'auto', 'pack' or 'device'"
+        )
+    if loader == 'tf' and bad_files == 'skip':
+        raise ValueError(
+            "data.bad_files='skip' needs data.loader 'auto', 'pack' or 'device', which read every"
+            " image before training; 'tf' reads them as they come"
+        )
+
+
 def feeder(
     *, size: tuple[int, int], loader: str, bad_files: str, pack_folder: str | None
 ) -> Callable[[Index, str], Feed]:
@@ -67,20 +92,9 @@ def feeder(
       pack_folder: where packs are kept; None for the user's cache folder.
 
     Raises:
-      ValueError: an unknown loader, or one that cannot leave bad files out.
+      ValueError: as `check_loader`.
     """
-    if loader not in ('auto', 'pack', 'device', 'tf'):
-        raise ValueError(f"data.loader is '{loader}'; expected 'auto', 'pack', 'device' or 'tf'")
-    if loader == 'tf' and importlib.util.find_spec('tensorflow') is None:
-        raise ValueError(
-            "data.loader='tf' needs TensorFlow, which is not installed (it has no release for every"
-            " Python); choose 'auto', 'pack' or 'device'"
-        )
-    if loader == 'tf' and bad_files == 'skip':
-        raise ValueError(
-            "data.bad_files='skip' needs data.loader 'auto', 'pack' or 'device', which read every"
-            " image before training; 'tf' reads them as they come"
-        )
+    check_loader(loader, bad_files)
 
     def masks_of(index: Index, name: str) -> Callable[[], np.ndarray]:
         from jreid.data import pack

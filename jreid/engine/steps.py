@@ -20,17 +20,20 @@ from jreid.models import Backbone, norm
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """How uint8 images become the network's input; see `jreid.engine.augment.augment`."""
+    """How uint8 images become the network's input; see `jreid.engine.augment.augment`.
+
+    The fields but mean and std are those of `config.augment`, which has the defaults.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    flip: bool = True
-    pad: int = 10
-    erase_probability: float = 0.5
-    erase_area: tuple[float, float] = (0.02, 0.4)
-    erase_aspect: tuple[float, float] = (0.3, 3.3)
-    erase_fill: str = 'mean'
-    colour_jitter: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    flip: bool
+    pad: int
+    erase_probability: float
+    erase_area: tuple[float, float]
+    erase_aspect: tuple[float, float]
+    erase_fill: str
+    colour_jitter: tuple[float, float, float]
 
     def fixed(self, images: Array) -> Array:
         """Returns the images normalised, without random changes."""

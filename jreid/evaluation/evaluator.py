@@ -67,6 +67,8 @@ class Measured:
 class Evaluator:
     """How a system's test images are compared.
 
+    The fields from `batch` on are those of `config.evaluation`, which has the defaults.
+
     Attributes:
       functions: the system's jitted functions.
       mesh: the devices.
@@ -83,16 +85,16 @@ class Evaluator:
 
     functions: Functions
     mesh: Mesh
-    seed: int = 0
-    batch: int = 128
-    pairs: int = 2048
-    average_precision: AveragePrecision = 'rank'
-    single_shot: str = ''
-    single_shot_repeats: int = 10
-    rerank: bool = False
-    rerank_k1: int = 20
-    rerank_k2: int = 6
-    rerank_lambda: float = 0.3
+    seed: int
+    batch: int
+    pairs: int
+    average_precision: AveragePrecision
+    single_shot: str
+    single_shot_repeats: int
+    rerank: bool
+    rerank_k1: int
+    rerank_k2: int
+    rerank_lambda: float
 
     def __post_init__(self) -> None:
         if self.single_shot not in SINGLE_SHOT:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from preparing import prepared
 
 from jreid.data import Index
 from jreid.engine import accumulation, state, steps
@@ -134,7 +135,7 @@ def test_step_with_parts_moves_parameters_banks_and_ema_as_the_plain_step():
         optimizer=lambda steps: optax.adam(0.1),
         after_update=after_update,
     )
-    ready = steps.Preparation(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=1)
+    ready = prepared(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=1)
     ends = []
     for parts in (1, 2):
         optimizer = phase.optimizer(10)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from preparing import prepared
 
 from jreid.engine import accumulation, state, steps
 from jreid.engine.alike import as_arrays, check_alike, check_same
@@ -13,7 +14,7 @@ from jreid.methods.contract import Context, Phase, Refreshed, State
 from jreid.training.preflight import check_refreshed
 
 OPTIMIZER = optax.sgd(0.1)
-READY = steps.Preparation(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=1)
+READY = prepared(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=1)
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 2, 1, 3), np.uint8)
 
 

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jreid.configs import base
 from jreid.engine.augment import augment, normalise
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 H, W, N = 32, 16, 400
-OFF = {
+DEFAULTS = base.get_config().augment.to_dict()
+OFF = DEFAULTS | {
     'mean': (0.0, 0.0, 0.0),
     'std': (1.0, 1.0, 1.0),
     'flip': False,
@@ -54,9 +56,7 @@ def test_normalise_of_other_backbones():
 
 def test_all_off_is_normalise():
     images = jnp.asarray(noise(3))
-    out = augment(
-        jax.random.key(0), images, mean=MEAN, std=STD, flip=False, pad=0, erase_probability=0.0
-    )
+    out = augment(jax.random.key(0), images, **(OFF | {'mean': MEAN, 'std': STD}))
     np.testing.assert_array_equal(out, normalise(images, MEAN, STD))
 
 
@@ -230,7 +230,7 @@ def test_saturation_keeps_each_pixels_grey():
     assert ((spread > 0.49) & (spread < 1.51)).all()
 
 
-ALL = {
+ALL = DEFAULTS | {
     'mean': MEAN,
     'std': STD,
     'pad': 4,
@@ -283,11 +283,15 @@ def test_jit_is_no_jit():
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
+        ({'flip': 'maybe'}, "flip is 'maybe'"),
         ({'pad': -1}, 'pad is -1'),
         ({'erase_probability': 1.5}, 'erase_probability is 1.5; expected 0..1'),
         ({'erase_area': (0.4, 0.02)}, 'erase_area is'),
         ({'erase_area': (0.0, 0.4)}, 'erase_area is'),
+        ({'erase_area': (0.1,)}, 'erase_area is'),
         ({'erase_aspect': (-1.0, 3.3)}, 'erase_aspect is'),
+        ({'erase_aspect': (0.3, float('inf'))}, 'erase_aspect is'),
+        ({'erase_aspect': 2.0}, 'erase_aspect is 2.0; expected two'),
         ({'erase_fill': 'grey'}, "erase_fill is 'grey'; expected one of"),
         ({'colour_jitter': (0.1, 0.1)}, 'colour_jitter is'),
         ({'colour_jitter': (2.0, 0.0, 0.0)}, 'colour_jitter is'),

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from preparing import still
 
 from jreid.engine import sharding
 from jreid.engine.state import create
-from jreid.engine.steps import Preparation, train_step
+from jreid.engine.steps import train_step
 from jreid.methods.common import domains
 from jreid.methods.common.optimizers import Optimizer
 from jreid.methods.contract import TARGET, Phase, Stream
@@ -63,12 +64,11 @@ def step_on(devices, *, groups, parts=1):
 
     stream = Stream(TARGET, plan=lambda *a: None, batch=IMAGES)
     phase = Phase('only', 1, {'target': stream}, forward, {'cubed': cubed}, Optimizer('sgd', 0.1))
-    still = Preparation((0.5,) * 3, (0.25,) * 3, flip=False, pad=0, erase_probability=0.0)
     optimizer = phase.optimizer(1)
     made = train_step(
         phase,
         optimizer,
-        still,
+        still(),
         start=0,
         steps=1,
         parts=parts,
@@ -90,7 +90,11 @@ def assert_close(one, other, atol=1e-5):
 @pytest.mark.slow
 def test_a_step_gives_the_same_on_1_2_and_4_devices():
     flags = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=4'
-    environment = {**os.environ, 'XLA_FLAGS': flags, 'PYTHONPATH': str(ROOT)}
+    environment = {
+        **os.environ,
+        'XLA_FLAGS': flags,
+        'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}',
+    }
     words = [sys.executable, __file__]
     told = subprocess.run(
         words, env=environment, capture_output=True, text=True, check=True

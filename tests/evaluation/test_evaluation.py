@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from preparing import evaluation, prepared
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import contingency_matrix
 
@@ -13,7 +14,6 @@ from jreid import retrieval
 from jreid.data import Index
 from jreid.engine import sharding
 from jreid.engine.functions import Functions
-from jreid.engine.steps import Preparation
 from jreid.evaluation import evaluator, features, pseudo_labels
 from jreid.evaluation.evaluator import Evaluator
 from jreid.methods.contract import Method, State
@@ -94,8 +94,8 @@ def measure(
         embed=lambda *_: None,
         normalise=normalise,
     )
-    functions = Functions(method, Preparation(mean=(0, 0, 0), std=(1, 1, 1)))
-    evaluator = Given(functions, sharding.make_mesh(), **options)
+    functions = Functions(method, prepared(mean=(0, 0, 0), std=(1, 1, 1)))
+    evaluator = Given(functions, sharding.make_mesh(), 0, **evaluation(**options))
     asked = {'has_cameras': has_cameras, 'rerank': rerank, 'verify': verify}
     return evaluator.measure({}, State({}, {}), 'target', query, gallery, **asked)
 

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from preparing import evaluation
 
 from jreid import methods
-from jreid.configs import variants
+from jreid.configs import base, variants
 from jreid.data import Index
 from jreid.engine import sharding, steps
 from jreid.engine.functions import Functions
@@ -54,9 +55,7 @@ def system():
     method = methods.build(settings, module, Problem(SIZE, 8, 30, 10, target_labelled=True))
     return (
         method,
-        steps.Preparation(
-            mean=tuple(m / 255 for m in record.mean), std=tuple(s / 255 for s in record.std)
-        ),
+        steps.preparation(record, base.get_config().augment),
         method.init(jax.random.key(0)),
     )
 
@@ -231,7 +230,7 @@ def test_measured_by_pairs_and_by_features_with_single_shots():
         gallery.index.camera,
     )
     mesh = sharding.make_mesh()
-    by_pairs = Evaluator(Functions(method, preparation), mesh, 3, **settings).measure(
+    by_pairs = Evaluator(Functions(method, preparation), mesh, 3, **evaluation(**settings)).measure(
         *trained, 'target', query, gallery, has_cameras=True
     )
     expected = evaluate_distances(distances(query, gallery), *labels)
@@ -243,9 +242,8 @@ def test_measured_by_pairs_and_by_features_with_single_shots():
         'repeats': 5,
     }
     plain = dataclasses.replace(method, score=None, pair_input=None)
-    evaluator = Evaluator(
-        Functions(plain, preparation), mesh, 3, **{**settings, 'single_shot': 'exact'}
-    )
+    settings = evaluation(**{**settings, 'single_shot': 'exact'})
+    evaluator = Evaluator(Functions(plain, preparation), mesh, 3, **settings)
     by_features = evaluator.measure(
         *trained, 'target', query, gallery, has_cameras=True, rerank=True
     )
@@ -260,7 +258,7 @@ def test_four_devices_give_what_one_gives(tmp_path):
     flags = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=4'
     environment = {
         **os.environ,
-        'PYTHONPATH': str(ROOT),
+        'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}',
         'JAX_PLATFORMS': 'cpu',
         'XLA_FLAGS': flags,
     }

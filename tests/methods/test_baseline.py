@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from flax import linen as nn
+from preparing import prepared
 
 from jreid.engine import augment
 from jreid.methods.common import baseline, domains
@@ -175,9 +176,10 @@ def test_masks_move_with_their_images():
     masks = np.random.default_rng(2).integers(0, 8, (16, 12, 6), np.uint8)
     images = np.repeat(30 * masks[..., None], 3, axis=-1)
     key = jax.random.key(5)
-    settings = {'mean': (0.0,) * 3, 'std': (1 / 255,) * 3, 'erase_probability': 0.0}
-    shown = jax.jit(lambda *a: augment.augment(*a, pad=2, **settings))(key, images)
-    moved = jax.jit(lambda *a: augment.augment_masks(*a, pad=2))(key, masks)
+    shown = jax.jit(prepared((0.0,) * 3, (1 / 255,) * 3, pad=2, erase_probability=0.0).random)(
+        key, images
+    )
+    moved = jax.jit(lambda *a: augment.augment_masks(*a, flip=True, pad=2))(key, masks)
     np.testing.assert_allclose(shown[..., 0], 30.0 * moved, atol=1e-3)
     assert (moved != masks).any(axis=(1, 2)).sum() > 12
     fixed = jax.jit(lambda *a: augment.augment_masks(*a, flip=False, pad=0))(key, masks)

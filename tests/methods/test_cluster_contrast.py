@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from preparing import still
 
 from jreid import clustering, methods
 from jreid.configs import base
 from jreid.engine.state import create
-from jreid.engine.steps import Preparation, train_step
+from jreid.engine.steps import train_step
 from jreid.methods.common import cluster_memory, niec
 from jreid.methods.contract import Context, Problem, RefreshContext, State
 
@@ -204,8 +205,7 @@ def step_of():
     method = built()
     phase = method.phases[0]
     optimizer = phase.optimizer(4)
-    still = Preparation((0.5,) * 3, (0.25,) * 3, flip=False, pad=0, erase_probability=0.0)
-    return method, phase, optimizer, train_step(phase, optimizer, still, start=0, steps=4)
+    return method, phase, optimizer, train_step(phase, optimizer, still(), start=0, steps=4)
 
 
 def test_another_number_of_clusters_compiles_nothing_and_moves_the_memory(step_of):

@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from preparing import still
 from test_cluster_contrast import built, normal, unit
 
 from jreid.engine import sharding
 from jreid.engine.state import create
-from jreid.engine.steps import Preparation, train_step
+from jreid.engine.steps import train_step
 from jreid.methods.common import camera_proxies, cluster_memory
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -31,8 +32,7 @@ def step_on(devices, variant):
     method = built(variant, contrast_identities=4)
     phase = method.phases[0]
     optimizer = phase.optimizer(4)
-    still = Preparation((0.5,) * 3, (0.25,) * 3, flip=False, pad=0, erase_probability=0.0)
-    made = train_step(phase, optimizer, still, start=0, steps=4, batch_norm_groups=4, mesh=mesh)
+    made = train_step(phase, optimizer, still(), start=0, steps=4, batch_norm_groups=4, mesh=mesh)
     params, state = method.init(jax.random.key(0))
     clusters = np.repeat(np.arange(4), 4).astype(np.int32)
     cameras = (np.arange(16) % 2).astype(np.int32)
@@ -61,7 +61,11 @@ def step_on(devices, variant):
 @pytest.mark.slow
 def test_a_step_gives_the_same_on_1_2_and_4_devices():
     flags = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=4'
-    environment = {**os.environ, 'XLA_FLAGS': flags, 'PYTHONPATH': str(ROOT)}
+    environment = {
+        **os.environ,
+        'XLA_FLAGS': flags,
+        'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}',
+    }
     told = subprocess.run(
         [sys.executable, __file__], env=environment, capture_output=True, text=True
     )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from mmt_case import IMAGES, SIZE, SMALL, WIDTH, Backbone, assert_equal_trees, built
+from preparing import prepared
 from scipy.special import log_softmax, softmax
 
 from jreid.engine import state as states
@@ -306,7 +307,7 @@ def test_another_number_of_clusters_compiles_nothing_anew(counts):
     method = built(clusters=0, estimate_every=1)
     phase = method.phases[-1]
     optimizer = phase.optimizer(6)
-    plain = steps.Preparation((0.5,) * 3, (0.5,) * 3, pad=0, erase_probability=0.0)
+    plain = prepared(std=(0.5,) * 3, pad=0, erase_probability=0.0)
     step = steps.train_step(phase, optimizer, plain, start=0, steps=6)
     params, state = jax.tree.map(jnp.array, method.init(jax.random.key(0)))
     now = states.create(params, state, optimizer)

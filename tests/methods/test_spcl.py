@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from killed import train_killed_at_second_refresh
+from preparing import prepared
 from sklearn.cluster import DBSCAN
 
 from jreid.engine import state as states
@@ -253,7 +254,7 @@ def test_step_reads_and_moves_the_bank_and_compiles_once(begun):
     method, params, state = begun
     phase = method.phases[0]
     optimizer = phase.optimizer(6)
-    plain = steps.Preparation((0.5,) * 3, (0.5,) * 3, pad=0, erase_probability=0.0)
+    plain = prepared(std=(0.5,) * 3, pad=0, erase_probability=0.0)
     step = steps.train_step(phase, optimizer, plain, start=0, steps=6)
     now = states.create(*jax.tree.map(jnp.array, (params, state)), optimizer)
     rng = np.random.default_rng(0)

@@ -6,6 +6,8 @@ import re
 import warnings
 from collections.abc import Sequence
 
+from jreid.data.index import BAD_FILES
+
 IMAGE_SUFFIXES = frozenset(
     ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.webp', '.tif', '.tiff')
     + ('.ppm', '.pgm', '.pnm', '.gif', '.jp2', '.avif')
@@ -146,7 +148,7 @@ def report_bad(
 
     The message counts them and shows the first three.
     """
-    if bad_files not in ('error', 'skip'):
+    if bad_files not in BAD_FILES:
         raise ValueError(f"bad_files is {bad_files!r}; expected 'error' or 'skip'")
     if not names:
         return
