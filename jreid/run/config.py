@@ -2,12 +2,17 @@
 
 import json
 import pathlib
-from typing import Any
+from typing import Any, get_args
 
 from ml_collections import ConfigDict
 
 from jreid import methods
+from jreid.data.index import BAD_FILES
+from jreid.engine import augment
+from jreid.engine.feeds import check_loader
+from jreid.evaluation.evaluator import SINGLE_SHOT
 from jreid.files import write_text
+from jreid.retrieval.metrics import AveragePrecision
 
 FREE = (
     'figures.',
@@ -29,11 +34,10 @@ trained.
 
 CHOICES = {
     'evaluation.select': ('last', 'best'),
-    'evaluation.average_precision': ('rank', 'trapezoid'),
+    'evaluation.average_precision': get_args(AveragePrecision),
     'train.compute_dtype': ('float32', 'bfloat16'),
-    'evaluation.single_shot': ('', 'exact', 'repeats'),
-    'augment.erase_fill': ('mean', 'zero', 'random'),
-    'data.bad_files': ('error', 'skip'),
+    'evaluation.single_shot': SINGLE_SHOT,
+    'data.bad_files': BAD_FILES,
 }
 
 LEAST = {
@@ -46,18 +50,17 @@ LEAST = {
     'checkpoint.keep': 1,
     'evaluation.batch': 1,
     'evaluation.every': 0,
+    'evaluation.pairs': 1,
+    'evaluation.single_shot_repeats': 1,
     'evaluation.rerank_k1': 1,
     'evaluation.rerank_k2': 1,
     'figures.queries': 1,
     'figures.tsne_images': 10,
     'data.height': 1,
     'data.width': 1,
-    'augment.pad': 0,
 }
 
-SHARES = ('evaluation.rerank_lambda', 'augment.erase_probability')
-
-RANGES = ('augment.erase_area', 'augment.erase_aspect')
+SHARES = ('evaluation.rerank_lambda',)
 
 
 def check(config: ConfigDict) -> None:
@@ -78,13 +81,11 @@ def check(config: ConfigDict) -> None:
     for name in SHARES:
         if not 0 <= (value := _field(config, name)) <= 1:
             raise ValueError(f'{name} is {value}; expected a number from 0 to 1')
-    for name in RANGES:
-        pair = _field(config, name)
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not 0 < pair[0] <= pair[1]:
-            raise ValueError(
-                f'{name} is {pair}; expected two numbers above 0, the least and the greatest, e.g.'
-                ' (0.02, 0.4)'
-            )
+    try:
+        augment.check(**config.augment)
+    except ValueError as error:
+        raise ValueError(f'augment.{error}') from error
+    check_loader(config.data.loader, config.data.bad_files)
     methods.read_settings(config.method)
 
 

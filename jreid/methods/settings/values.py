@@ -30,7 +30,7 @@ def at_least(bound: int) -> Range:
 Count = Annotated[int, at_least(0)]
 Size = Annotated[int, at_least(1)]
 Weight = Annotated[float, at_least(0)]
-Rate = Annotated[float, Range(lambda value: 0 <= value < math.inf, 'a rate, 0 or above')]
+Rate = Annotated[float, Range(lambda value: value >= 0, 'a rate, 0 or above')]
 Share = Annotated[float, Range(lambda value: 0 <= value <= 1, 'a number from 0 to 1')]
 Optimizer = Literal['adam', 'adamw', 'sgd']
 Schedule = Literal['constant', 'half-linear', 'cosine', 'steps']
@@ -76,6 +76,8 @@ def mismatch(value: Any, hint: Any) -> str:
         return '' if isinstance(value, bool) else 'True or False'
     if hint in _KINDS:
         kind, name = _KINDS[hint]
+        if isinstance(value, numbers.Real) and hint is float and not math.isfinite(value):
+            return 'a finite number'
         return '' if isinstance(value, kind) and not isinstance(value, bool) else name
     return ''
 
