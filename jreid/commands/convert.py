@@ -40,9 +40,9 @@ def convert(source: str, target: str, *, backbone: str | None = None, prefix: st
       prefix: use only arrays whose name begins with this.
 
     Raises:
-      WeightsError: the file cannot be read, lacks a parameter of the backbone, says that it is of
-        another one, or `target` has another suffix or is the file itself; or the
-        backbone is a ViT, whose arrays depend on the images.
+      WeightsError: the file cannot be read, lacks a parameter of the backbone, or says that it is
+        of another one. Also where `target` has another suffix or is the file itself, and for a ViT,
+        whose arrays depend on the images.
     """
     if pathlib.Path(target).suffix != '.safetensors':
         raise WeightsError(f'{target}: the target must end in .safetensors')

@@ -69,7 +69,7 @@ def listing(
     What counts as an image is said in `jreid.data.datasets.finding.find`. Those of a folder come
     sorted by name, with the cameras that folders or names say, and without folders `-1` (junk). A
     folder with an `index.csv` is read by that. A CSV file has a column `image` (or `path`),
-    relative to its own folder, and may have the columns `identity` and `camera` of a set of the
+    relative to its own folder. It may have the columns `identity` and `camera` of a set of the
     user's own, see `jreid.data.datasets.folder.load`. Its junk is left out.
 
     Args:

@@ -55,10 +55,10 @@ def value_and_gradient(
     """Returns means over `parts` equal parts of every stream's batch, in the plan's order.
 
     A loss that is a mean over images has the value and the gradient that it has on the whole batch.
-    What compares images sees one part: batch normalisation normalises with a part's statistics and
-    moves its running ones once per part; batch-hard mining finds the hardest of a part (its
-    P / parts identities, K images each, which stay together); MMD and centres compare a part's
-    means; a mean over the images with a pseudo label weighs all parts alike. Fewer candidates make
+    What compares images sees one part. Batch normalisation normalises with a part's statistics and
+    moves its running ones once per part. Batch-hard mining finds the hardest of a part: of its
+    P / parts identities, K images each, which stay together. MMD and centres compare a part's
+    means. A mean over the images with a pseudo label weighs all parts alike. Fewer candidates make
     batch-hard triplets easier and MMD noisier, so a run with accumulation is another experiment
     than one without. Every part sees the memory that the step began with.
 

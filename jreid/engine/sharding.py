@@ -83,8 +83,8 @@ def replicate(mesh: Mesh, tree: Tree) -> Tree:
     """
     sharding = NamedSharding(mesh, PartitionSpec())
     if jax.process_count() == 1:
-        # `may_alias=False` alone lets the devices of one host share a buffer, which a donating step
-        # then frees for all of them: a crash of the process with 4 CPU devices (jax 0.10.2).
+        # `may_alias=False` alone lets the devices of one host share a buffer. A donating step then
+        # frees it for all of them, which crashes a process with 4 CPU devices (jax 0.10.2).
         return jax.device_put(jax.tree.map(lambda x: jnp.array(x, copy=True), tree), sharding)
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(sharding, np.array(x), np.shape(x)), tree

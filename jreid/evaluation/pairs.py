@@ -1,7 +1,7 @@
 """Compares queries with gallery images in blocks, for systems that score pairs (`Method.score`).
 
 What a system needs of one image (`Method.pair_input`) is computed once per image. That of the
-queries is kept in memory, or in a temporary file where it is larger than `KEPT`; that of the
+queries is kept in memory, or in a temporary file where it is larger than `KEPT`. That of the
 gallery is kept for one block at a time. So memory grows with the gallery by the matrix of distances
 only, for which the same limit holds.
 """

@@ -56,8 +56,8 @@ def sharpened_assignment(log_q: Float[AnyArray, 'n k']) -> Float[jax.Array, 'n k
 def rank_profile(log_q: Float[AnyArray, 'n k']) -> Float[jax.Array, ' k']:
     """Computes how sure an assignment is: the log of the mean probability by rank.
 
-    Entry r is the log of the mean over rows of a row's r-th largest probability, so that entry 0
-    says how much goes to the likeliest class, whichever it is. Entries sum to 1 as probabilities.
+    Entry r is the log of the mean over rows of a row's r-th largest probability. So entry 0 says
+    how much goes to the likeliest class, whichever it is. Entries sum to 1 as probabilities.
     Profiles of two sets compare even where the sets have no class in common. That of no row is 0
     throughout.
     """

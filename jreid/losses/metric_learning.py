@@ -128,11 +128,11 @@ def soft_batch_hard_triplet(
 ) -> Float[jax.Array, '']:
     """Computes the triplet loss against a teacher's soft triplets.
 
-    With T(x) = exp(D(a, n)) / (exp(D(a, p)) + exp(D(a, n))) in the features x, where p and n are
-    anchor a's hardest positive and negative in `embeddings`, the loss is the mean over anchors of
-    the binary cross-entropy -T(teacher) log T(embeddings) - (1 - T(teacher)) log(1 -
-    T(embeddings)). D is the Euclidean distance. No gradient flows to the teacher. With a teacher
-    that is sure, T = 1, it is `batch_hard_triplet` with a soft margin.
+    T(x) = exp(D(a, n)) / (exp(D(a, p)) + exp(D(a, n))) in the features x, where p and n are anchor
+    a's hardest positive and negative in `embeddings`. The loss is the mean over anchors of the
+    binary cross-entropy -T(teacher) log T(embeddings) - (1 - T(teacher)) log(1 - T(embeddings)). D
+    is the Euclidean distance. No gradient flows to the teacher. With a teacher that is sure, T = 1,
+    it is `batch_hard_triplet` with a soft margin.
 
     Anchors are counted, and labels below 0 left out, as in `batch_hard_triplet`.
 
@@ -169,7 +169,7 @@ def centering_constrained_triplet(
     """Computes DIEN's centering constrained cross-domain triplet loss (CCCDTL).
 
     The loss is the mean over source anchors a of max(0, margin + max_{p in source, y_p = y_a} D(a,
-    p) - min_{n in source or target, not y_a} D(a, n)), plus weight * D(mean of the source
+    p) - min_{n in source or target, not y_a} D(a, n)). To it comes weight * D(mean of the source
     embeddings, mean of the target embeddings). D is the Euclidean distance, not squared.
 
     Every target sample (`is_source` False) is a negative of every source anchor, and its label is
@@ -249,9 +249,9 @@ def pair_contrastive(
 ) -> Float[jax.Array, '']:
     """Computes the contrastive loss of pairs.
 
-    The loss is the mean over the pairs of s/2 d^2 + (1 - s)/2 max(0, margin - d)^2 with d = ||x_i -
-    y_i|| and s = same_i, 0 or 1. In MTDnet-cross x and y are the two networks' fc7 responses to a
-    source pair and a target pair, and s is the XNOR of the pairs' labels.
+    The loss is the mean over the pairs of s/2 d^2 + (1 - s)/2 max(0, margin - d)^2. Here s = same_i
+    is 0 or 1, and d = ||x_i - y_i||. In MTDnet-cross x and y are the two networks' fc7 responses to
+    a source pair and a target pair, and s is the XNOR of the pairs' labels.
 
     Source: Hadsell, Chopra & LeCun 2006, Eq. 4; Chen et al. 2017 (MTDnet), Eq. 4.
     Differs from the paper: no minus sign before the sum, which is a misprint in MTDnet; the mean

@@ -42,8 +42,8 @@ def rbf_mmd(
 
     Args:
       bandwidths: values of s, above 0, in the units of the features. By default 2 s^2 is 1/4, 1/2,
-        1, 2 and 4 times the mean squared distance over all distinct pairs of x and y together, and
-        no gradient flows through it.
+        1, 2 and 4 times the mean squared distance over all distinct pairs of x and y together. No
+        gradient flows through it.
 
     Raises:
       ValueError: the unbiased estimate of a set with fewer than 2 rows, or bandwidths that are not

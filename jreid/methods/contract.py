@@ -284,8 +284,8 @@ class Method:
       refresh: (params, state, source, target, context) -> Refreshed. `source` and `target` are
         `Described`, None for a domain that `refresh_reads` leaves out; `context` is a
         `RefreshContext`.
-      refresh_reads: the domains whose images a refresh describes; or a function of the number of
-        refreshes before it to them, e.g. where a bank keeps the features that the first one read.
+      refresh_reads: the domains whose images a refresh describes; or a function from the number of
+        refreshes before it to them, for a bank that keeps what the first one read.
       label_columns: pseudo labels per image.
       pair_input: (params, state, images, domain, side) -> [B, ...], what `score` reads of an image,
         computed once per image; `side` is 'query' or 'gallery'.

@@ -3,11 +3,11 @@
 Source: Pu, Georgiou, Bakker & Lew, IJCNN 2019. Equation numbers are the paper's;
 `docs/systems/dien.md` says what was settled where the paper is silent.
 
-One network serves both domains and is trained in one phase: an identity classifier on the labelled
-source, a triplet loss whose negatives come from the target too (CCCDTL), and a domain classifier
-behind gradient reversal. RTDA looks at an image T + 1 times: from each pass's embedding it derives
-a mask of positions and channels, multiplies the map with it and embeds again. The passes'
-embeddings are summed with learned weights. The rows of Table I are settings.
+One network serves both domains and is trained in one phase. Its losses are those of an identity
+classifier on the labelled source, of triplets whose negatives come from the target too (CCCDTL),
+and of a domain classifier behind gradient reversal. RTDA looks at an image T + 1 times: from each
+pass's embedding it derives a mask of positions and channels, multiplies the map with it and embeds
+again. The passes' embeddings are summed with learned weights. The rows of Table I are settings.
 
 Differs from the paper: each pass has batch-norm statistics of its own, since a masked map is
 smaller than the first one and common running averages would fit neither.

@@ -9,9 +9,9 @@ view of a batch and learns from the clusters, and from what the other network's 
 other view.
 
 Differs from the authors' program: its training on the source feeds images of the target too, for
-the statistics of batch normalisation; here these are estimated on the target before the adaptation.
-It reports the better of the two teachers on the target's test labels; here the one is taken whose
-features separate the clusters better.
+the statistics of batch normalisation. Here these are estimated on the target before the adaptation.
+The program reports the better of the two teachers on the target's test labels; here the one is
+taken whose features separate the clusters better.
 """
 
 import logging

@@ -11,10 +11,10 @@ is a positive pair and (A1, B2) a negative one.
 
 The network learns on a large labelled source, then on a small target with its labels: this is the
 one system here that reads the target's training labels (`config.data.target_labels`). The second
-phase is fine-tuning ('finetune'), fine-tuning on both sets' images ('augment'), or 'cross': two
-copies of the network, one per domain, both from the source-trained one, whose fc7 responses to
-pairs are coupled by a contrastive loss. The source's copy is frozen, as in the authors' program, or
-learns too (`source_copy`); it is not used after training.
+phase is fine-tuning ('finetune'), fine-tuning on both sets' images ('augment'), or 'cross'. The
+last has two copies of the network, one per domain, both from the source-trained one. A contrastive
+loss couples their fc7 responses to pairs. The source's copy is frozen, as in the authors' program,
+or learns too (`source_copy`); it is not used after training.
 
 Differs from the paper: means over pairs in Eq. 2 and 4 and half the mean over triplets in Eq. 1, as
 the layers of the authors' program have them; the paper prints sums.

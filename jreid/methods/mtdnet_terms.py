@@ -120,7 +120,7 @@ def coupling(key: Array, source: Array, target: Array, *, negatives: int, margin
     """Computes L_cts (Eq. 3 and 4) of the fc7 responses to the two domains' pairs.
 
     Both pairs of a target triplet, the positive and the negative one, meet the same counted pair of
-    the source, drawn at random without repeats; the label is the XNOR of the two pairs' labels. So
+    the source, drawn at random without repeats. The label is the XNOR of the two pairs' labels. So
     one of the two agrees with the source's pair, as in the authors' program.
 
     Args:

@@ -78,9 +78,9 @@ def build(settings: Mapping[str, Any], backbone: nn.Module, problem: Problem) ->
     """Builds the method that `settings['name']` names, with the other settings.
 
     Raises:
-      ValueError: the settings are wrong (see `read_settings`), the data cannot serve them, there is
-        no source for a system that trains on one, or there are target labels for a system that must
-        not see any.
+      ValueError: the settings are wrong (see `read_settings`), or the data cannot serve them. Also
+        where there is no source for a system that trains on one, or target labels for a system that
+        must not see any.
     """
     read, name = read_settings(settings), settings['name']
     alone = not problem.source_images

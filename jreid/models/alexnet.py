@@ -37,10 +37,10 @@ def initial(layer: str, how: Initial) -> dict[str, Any]:
     """Returns `kernel_init` and `bias_init` of a layer ('conv1' ... 'fc8') that no weights are
     imported into.
 
-    'caffe': normal weights of the published deviations, divided by sqrt(inputs / inputs of the
-    whole network) in a narrower one, so that its signals have the same size; made for 90 epochs of
-    ImageNet. 'he' (He et al. 2015): signals of unit variance from images of deviation 58, for short
-    trainings.
+    'caffe': normal weights of the published deviations, made for 90 epochs of ImageNet. A narrower
+    network's are divided by sqrt(inputs / inputs of the whole network), so that its signals have
+    the same size. 'he' (He et al. 2015): signals of unit variance from images of deviation 58, for
+    short trainings.
     """
     deviation, inputs, bias = _CAFFE[layer]
     if how == 'caffe':
@@ -217,7 +217,7 @@ class AlexNet(nn.Module):
         self.trunk = AlexNetTrunk(self.widths[2:], self.initial, self.dtype)
 
     def __call__(self, images: Maps, train: bool = False) -> Maps:
-        """The feature map, float32."""
+        """Computes the feature map, float32."""
         return self.stage4(self.stem_to_stage3(images, train), train)
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:

@@ -115,7 +115,7 @@ class EfficientNetLite(nn.Module):
         self.bn1 = norm()
 
     def __call__(self, images: Maps, train: bool = False) -> Maps:
-        """The feature map, float32."""
+        """Computes the feature map, float32."""
         return self.stage4(self.stem_to_stage3(images, train), train)
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:

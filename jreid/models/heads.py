@@ -25,8 +25,8 @@ def max_pool(maps: Maps) -> Float[Array, 'b c']:
     """
     flat = maps.reshape(len(maps), -1, maps.shape[-1])
     # Chosen by place. The gradient of jnp.max compares the values with their largest, and a
-    # compiler that computes the maps anew for it may round them otherwise: none equals it, 0 / 0
-    # (XLA's CPU at optimisation level 0).
+    # compiler that computes the maps anew for it may round them otherwise. Then none equals it,
+    # 0 / 0 (XLA's CPU at optimisation level 0).
     first = jnp.argmax(flat, axis=1, keepdims=True)
     place = jax.lax.broadcasted_iota(first.dtype, flat.shape, 1)
     return jnp.sum(jnp.where(place == first, flat, 0), axis=1)

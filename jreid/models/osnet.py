@@ -114,8 +114,9 @@ class OmniScaleBlock(nn.Module):
 
 
 class OSNet(nn.Module):
-    """Images [b, h, w, 3] to the map [b, h/16, w/16, widths[-1]] before pooling or, with
-    `embedding`, to the network's own feature as a map of one place, [b, 1, 1, 512].
+    """Maps images [b, h, w, 3] to the map [b, h/16, w/16, widths[-1]] before pooling.
+
+    With `embedding` it gives the network's own feature as a map of one place, [b, 1, 1, 512].
 
     `last_stride` is there for the contract of the backbones and must be 1: the last stage is not
     strided.
@@ -170,7 +171,7 @@ class OSNet(nn.Module):
             self.fc_bn = BatchNorm('relu')
 
     def __call__(self, images: Maps, train: bool = False) -> Maps:
-        """The feature map, float32."""
+        """Computes the feature map, float32."""
         return self.stage4(self.stem_to_stage3(images, train), train)
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:

@@ -41,7 +41,7 @@ class SmallCNN(nn.Module):
         self.norms = [BatchNorm('relu', dtype=self.dtype) for _ in self.widths]
 
     def __call__(self, images: Maps, train: bool = False) -> Maps:
-        """The feature map, float32."""
+        """Computes the feature map, float32."""
         return self.stage4(self.stem_to_stage3(images, train), train)
 
     def stem_to_stage3(self, images: Maps, train: bool = False) -> Maps:

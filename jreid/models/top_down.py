@@ -20,7 +20,7 @@ class TopDownAttention(nn.Module):
     convolution gives half.
 
     Source: Pu et al. 2019, section III-D.
-    Differs from the paper: it does not name kernels, widths or activations in between; here kernels
+    Differs from the paper: it does not name kernels, widths or activations in between. Here kernels
     are 4x4 with stride 2 (the first covers its whole output), with ReLU in between.
     """
 
@@ -45,8 +45,10 @@ class TopDownAttention(nn.Module):
 def _grow(
     x: Float[Array, 'b i j c'], width: int, size: tuple[int, int], gain: float, name: str
 ) -> Float[Array, 'b h w d']:
-    """A transposed convolution to `size`: from a single position with a kernel of that size,
-    else 4x4; a side that is as long already keeps its length.
+    """Applies a transposed convolution up to `size`.
+
+    From a single position the kernel has that size, else 4x4. A side that is as long already keeps
+    its length.
     """
     if x.shape[1:3] == (1, 1):
         kernel = strides = size

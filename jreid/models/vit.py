@@ -47,8 +47,10 @@ class ConvolutionalStem(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Patches' embeddings [b, h, w, d] to tokens [b, 1 + h w, d]: the learned class token, then the
-    patches row by row; to each its learned position is added.
+    """Maps patches' embeddings [b, h, w, d] to tokens [b, 1 + h w, d].
+
+    The learned class token comes first, then the patches row by row; to each its learned position
+    is added.
 
     The parameters `positions` [h, w, d] fit one size of image.
     """
@@ -99,8 +101,9 @@ class EncoderBlock(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Images [b, h, w, 3] to the class token as a map of one place, [b, 1, 1, width], or to the map
-    of the patches' tokens, [b, h/16, w/16, width].
+    """Maps images [b, h, w, 3] to the class token or to the map of the patches' tokens.
+
+    The class token is a map of one place, [b, 1, 1, width]; the other is [b, h/16, w/16, width].
 
     The learned positions fit one size of image: weights of another size are resized when they are
     read, a trained network is not. Any pooling leaves the class token as it is; systems that look
@@ -164,7 +167,7 @@ class VisionTransformer(nn.Module):
         self.norm = _layer_norm(dtype=self.dtype)
 
     def __call__(self, images: Maps, train: bool = False) -> Maps:
-        """The class token or the patches' tokens as a map, float32."""
+        """Computes the class token or the patches' tokens as a map, float32."""
         if min(images.shape[1:3]) < PATCH:
             raise ValueError(
                 f'images of {images.shape[1]}x{images.shape[2]} pixels; expected {PATCH} or more on'
@@ -183,7 +186,7 @@ class VisionTransformer(nn.Module):
 
 
 def _patches(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """A matrix product's start, as of the other layers, for a convolution that is one."""
+    """Draws the kernel of a convolution that is a matrix product, as those of the other layers."""
     return nn.initializers.lecun_normal()(key, shape, dtype)
 
 

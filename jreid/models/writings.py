@@ -167,9 +167,9 @@ def _sum_phases(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
 def _sum_in_groups(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
     """Computes `_sum_taps` such that the kernel's cotangent takes few reductions.
 
-    The cotangent sums tap times cotangent over all pixels: first a chain of multiply-adds over
-    groups of images, which XLA's CPU runs as vectors, then the rest. k*k plain reductions would
-    take most of the backward pass.
+    The cotangent sums tap times cotangent over all pixels. A chain of multiply-adds over groups of
+    images comes first, which XLA's CPU runs as vectors, and then the rest. Plain reductions, k*k of
+    them, would take most of the backward pass.
     """
     k, wide = kernel.shape[0], jnp.promote_types(images.dtype, jnp.float32)
     views = taps(images.astype(wide), (k, k), stride, pads)
@@ -252,9 +252,9 @@ def spread(
 ) -> Float[Array, 'b i j c']:
     """Sums term(m, n, tap, *residuals) over the k*k `taps` (m, n) of the images.
 
-    The sum runs over padded phases of the images (their rows and columns modulo the stride), so
-    that the transpose gathers a phase's cotangent as a sum of plain shifted slices. XLA's CPU fuses
-    these slices, but not the scattered windows that are the transpose of `taps`.
+    The sum runs over padded phases of the images (their rows and columns modulo the stride). So the
+    transpose gathers a phase's cotangent as a sum of plain shifted slices. XLA's CPU fuses these
+    slices, but not the scattered windows that are the transpose of `taps`.
 
     Args:
       term: linear in the tap. It sees the taps and the residuals with a margin, in which the

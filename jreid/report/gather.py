@@ -212,9 +212,9 @@ def sweep(path: pathlib.Path) -> dict[str, Any]:
     """Reads a sweep of the number of identities.
 
     Returns:
-      name, its scores by ascending total, `within` and `densest`, the totals that the cameras by
-      themselves and DBSCAN name, and `chosen` and `source`, C* and the source's identities, as far
-      as the file has them.
+      The sweep's `name` and its scores by ascending total. As far as the file has them also
+      `within` and `densest`, the totals that the cameras by themselves and DBSCAN name, and
+      `chosen` and `source`, C* and the source's identities.
 
     Raises:
       ValueError: the file is not a sweep.

@@ -34,7 +34,7 @@ _ZERO = 1e-12
 def unit(features: Features) -> np.ndarray:
     """Divides every row by its Euclidean length.
 
-    Every part of the package that normalises host features calls this function, so that the same
+    Every part of the package that normalises host features calls this function. So the same
     features have the same bits in an evaluation, in the ranked lists and in `jreid.load_run`. The
     division is in float64; the result is float32, or float64 for float64 features. A row of zeros
     stays zero, and its cosine distance to everything is 1. Losses and exported graphs divide by

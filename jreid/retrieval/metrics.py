@@ -100,9 +100,9 @@ def evaluate(
       query_cameras, gallery_cameras: None for both switches the camera rule off.
       ranks: the ranks that the result shows; the curve reaches the highest of them.
       average_precision: 'rank' or 'trapezoid', see `metrics_from_ranks`.
-      block_size: queries per block. Memory holds this many rows of the distance matrix; of a
-        gallery of more than 65,536 images, only a tile of 4 `block_size` x 4,096, so that it may
-        lie in a memory-mapped file. The result does not depend on it.
+      block_size: queries per block. Memory holds this many rows of the distance matrix. Of a
+        gallery of more than 65,536 images it holds a tile of 4 `block_size` x 4,096 only, so that
+        the gallery may lie in a memory-mapped file. The result does not depend on it.
       normalise: divide every feature by its length first, see `unit`.
 
     Raises:

@@ -13,8 +13,8 @@ class RankDistribution:
     When one image of every identity is drawn, identity j is nearer than the match with probability
     p_j = (its nearer images) / (its images), independently of the others. The number S of nearer
     images is therefore Poisson-binomial: E z^S = prod_j (1 - p_j + p_j z). The product is a sum of
-    logarithms at M = 2 curve + 1 points of a circle of radius r < 1, to which only identities with
-    a nearer image add. A discrete Fourier transform turns it back. The error of the M points is at
+    logarithms at M = 2 curve + 1 points of a circle of radius r < 1. Only identities with a nearer
+    image add to it. A discrete Fourier transform turns it back. The error of the M points is at
     most r^M = 1e-11, and that of rounding is about as large. M is odd, since at the point -r of an
     even M a factor could be 0.
 

@@ -1,7 +1,7 @@
 """Saves and restores a run: the only user of Orbax.
 
 The latest checkpoints and the best one are both kept. A save is atomic (written beside, then
-renamed), so a kill at any moment leaves the previous one whole; a checkpoint that cannot be read is
+renamed), so a kill at any moment leaves the previous one whole. A checkpoint that cannot be read is
 passed over, with a warning, for the one before it.
 
 Of several processes the first one alone writes and reads, and hands what it has read to the others:
@@ -150,8 +150,8 @@ class Checkpoints:
     def _write(self, number: int, items: Any, metrics: dict[str, float] | None) -> None:
         """Writes a checkpoint and waits until it is whole.
 
-        The threads of a save that a full disk has ended may still write into the folder that the
-        next save of this number clears, which then cannot make it anew. They end soon.
+        The threads of a save that a full disk has ended may still write into its folder. The next
+        save of this number clears that folder, and then cannot make it anew. The threads end soon.
         """
         for tries_left in (3, 2, 1, 0):
             try:

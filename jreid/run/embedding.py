@@ -33,10 +33,10 @@ class FeatureModel:
         distance = jreid.retrieval.pairwise(features[:1], features[1:])
 
     It takes one image or several: paths, Pillow images, uint8 RGB arrays [H, W, 3] or
-    [N, H, W, 3], or an iterable that mixes them, such as a generator, of which only one batch is in
-    memory. Arrays may be those of other libraries on the CPU, such as PyTorch's tensors. Images of
-    another size are resized as in training; those of files and of Pillow are turned upright by
-    their EXIF orientation. Grey arrays [H, W] are taken for RGB.
+    [N, H, W, 3], or an iterable that mixes them. Of a generator, only one batch is in memory.
+    Arrays may be those of other libraries on the CPU, such as PyTorch's tensors. Images of another
+    size are resized as in training; those of files and of Pillow are turned upright by their EXIF
+    orientation. Grey arrays [H, W] are taken for RGB.
 
     It unpacks as `embed, config = jreid.load_run(...)`.
 

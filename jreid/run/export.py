@@ -1,8 +1,8 @@
 """Exports a run's features as a graph for other programs, and checks the file against the run.
 
-Everything from the uint8 image to the feature is inside the graph: normalisation of the colours,
-the mirror image where the run's evaluation uses it, and the unit length where the system compares
-features so. The batch is free.
+Everything from the uint8 image to the feature is inside the graph. That is the normalisation of the
+colours, the mirror image where the run's evaluation uses it, and the unit length where the system
+compares features so. The batch is free.
 """
 
 import importlib

@@ -162,8 +162,8 @@ def attributes(person: Identity) -> dict[str, int]:
 
     `age` is 1-4 (young, teenager, adult, old), the others are 0 or 1. 1 stands for the file's 2: a
     bag of the kind, a hat, long hair, a woman, short sleeves (`up`), short trousers or skirt
-    (`down`), and no dress (`clothes`: the file's 1 is a dress, its 2 are pants). The attributes
-    come from the fields that the images are made from.
+    (`down`). For `clothes` it stands for no dress: the file's 1 is a dress, its 2 are pants. The
+    attributes come from the fields that the images are made from.
     """
     carried = person.carried
     values = {

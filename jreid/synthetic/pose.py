@@ -31,7 +31,7 @@ def _apply(matrix: np.ndarray, point: np.ndarray) -> np.ndarray:
 
 
 def _turn(axis: str, angle: np.ndarray | float) -> np.ndarray:
-    """Rotations `[..., 3, 3]` about a coordinate axis."""
+    """Returns rotations `[..., 3, 3]` about a coordinate axis."""
     angle = np.asarray(angle, np.float64)
     c, s, zero, one = np.cos(angle), np.sin(angle), np.zeros_like(angle), np.ones_like(angle)
     rows = {

@@ -67,8 +67,8 @@ def from_run(
     Raises:
       FileNotFoundError: the folder holds no run.
       CheckpointError: the run has no checkpoint.
-      ValueError: a parameter of a backbone is not in the run, or has another shape there; or the
-        run has the other of two backbones with the same arrays (AlexNet and CaffeNet).
+      ValueError: a parameter of a backbone is not in the run, or has another shape there. Also
+        where the run has the other of two backbones with the same arrays (AlexNet and CaffeNet).
     """
     folder = pathlib.Path(workdir)
     if not (folder / 'checkpoints').is_dir():

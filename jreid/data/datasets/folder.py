@@ -34,14 +34,14 @@ def load(
     """Reads a set of the user's own, with labels or without any.
 
     A CSV (root itself, or index.csv in it) has one row per image. Its columns are `image` (relative
-    to the CSV's folder), `identity` (a number or a word; -1 = junk; empty in the training split =
-    unlabelled), `camera` (a number or a word), `split` (train, query or gallery), and attributes.
-    Other columns are passed over, and `notes` name them.
+    to the CSV's folder), `identity`, `camera`, `split` (train, query or gallery), and attributes.
+    Identities and cameras are numbers or words. An identity of -1 is junk, and one left empty in
+    the training split is unlabelled. Other columns are passed over, and `notes` name them.
 
     Without a CSV, root/SPLIT/IDENTITY/IMAGE is read, or SPLIT/IDENTITY/CAMERA/IMAGE. Without a
     folder `train`, the images are a training split whose identities are unknown (-1), and query and
-    gallery are empty: folders CAMERA/IMAGE, or images right in one folder, whose cameras are known
-    where all their names say it, as a tracker's do (`c3_t0012_f000345.jpg`, `cam1_12_345.png`).
+    gallery are empty. They lie in folders CAMERA/IMAGE, or right in one folder. There the cameras
+    are known where all names say it, as a tracker's do (`c3_t0012_f000345.jpg`, `cam1_12_345.png`).
 
     Junk is left out of training and of the gallery. Where no image has a camera, the camera rule of
     the evaluation is off and the summary says so.

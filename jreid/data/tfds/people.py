@@ -30,11 +30,11 @@ class Options(tfds.core.BuilderConfig):
 class People(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A set of images of people.
 
-    Each record has `image` (the unchanged bytes of the file), `identity` (as in `jreid.data.Index`:
-    dense in the training split, the set's own id in query and gallery), `camera` (from 0, -1
-    unknown), `attributes` (float32 [M]; empty where the set has none, NaN where the identity is not
-    annotated), `name` (of the file) and, where the set has part masks, `mask`. The order is that of
-    the index, so the plans of a seed name the same images.
+    Each record has `image` (the unchanged bytes of the file), `name` (of the file), `camera` (from
+    0, -1 unknown) and, where the set has part masks, `mask`. Its `identity` is as in
+    `jreid.data.Index`: dense in the training split, the set's own id in query and gallery. Its
+    `attributes` are float32 [M]: empty where the set has none, NaN where the identity is not
+    annotated. The order is that of the index, so the plans of a seed name the same images.
 
     Attributes:
       loader: the set's name for `jreid.data.load`.

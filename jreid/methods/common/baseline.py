@@ -158,7 +158,7 @@ def forward(
 
     Args:
       tasks: see `Network.__call__`.
-      batch_norm: 'split': running statistics per domain; 'joint': both domains' passes move the
+      batch_norm: 'split': running statistics per domain. 'joint': both domains' passes move the
         same ones, and each is normalised by its own batch, as in a program that feeds one batch
         after the other.
 

@@ -71,9 +71,10 @@ def starts(
 
 
 def table(estimated: Estimate) -> Mapping[str, Mapping[str, np.ndarray]]:
-    """Returns the sweep as `Refreshed.tables`: the scores that its rule has and, in each row, C*,
-    the source's identities, which every total counts too, and the totals that the cameras by
-    themselves and the density (DBSCAN) name.
+    """Returns the sweep as `Refreshed.tables`.
+
+    It has the scores of its rule. Each row also has C*, the source's identities (which every total
+    counts too), and the totals that the cameras by themselves and the density (DBSCAN) name.
     """
     columns = {
         name: np.asarray(column)

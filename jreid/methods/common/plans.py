@@ -59,7 +59,7 @@ def pseudo(
 ) -> Stream:
     """Draws P pseudo identities with K images each, and images without a pseudo label too.
 
-    The latter come in groups of K whose label in the batch stays -1: they take part in the terms
+    The latter come in groups of K whose label in the batch stays -1. They take part in the terms
     that need no label (MMD, KL), not in the identity losses. Where a refresh finds fewer than P
     identities, each batch shows all of them and repeats some.
 

@@ -24,8 +24,9 @@ MAX_ARRAYS = 1 << 33
 
 
 def _blob(data: memoryview) -> np.ndarray:
-    """The array of a BlobProto. A shape of the older kind, always four numbers, loses the ones
-    in front.
+    """Reads the array of a BlobProto.
+
+    A shape of the older kind, always four numbers, loses the ones in front.
     """
     values = floats(data, 5, '<f4')
     if not values.size:

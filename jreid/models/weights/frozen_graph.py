@@ -26,7 +26,7 @@ DTYPES: dict[object, np.dtype] = {
 
 
 def _tensor(data: memoryview) -> np.ndarray | None:
-    """The array of a TensorProto; None for kinds of data that no weight has."""
+    """Reads the array of a TensorProto; None for kinds of data that no weight has."""
     code = next((value for field, value in fields(data) if field == 1), 0)
     dims = [dim for shape in messages(data, 2) for dim in messages(shape, 2)]
     sizes = [next((value for field, value in fields(dim) if field == 1), 0) for dim in dims]

@@ -80,7 +80,10 @@ def _is_text(head: bytes) -> bool:
 
 
 def _zipped(path: pathlib.Path) -> str:
-    """An archive of torch.save has one `data.pkl` in a folder, one of numpy.savez has arrays."""
+    """Returns the kind of a zip archive.
+
+    One of torch.save has one `data.pkl` in a folder, one of numpy.savez has arrays.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -93,8 +96,9 @@ def _zipped(path: pathlib.Path) -> str:
 
 
 def _buffer(path: pathlib.Path, fallback: str) -> str:
-    """A protocol buffer: an ONNX model begins with a number, a frozen graph with a node, Caffe's
-    network with its name.
+    """Returns the kind of a protocol buffer, or `fallback`.
+
+    An ONNX model begins with a number, a frozen graph with a node, Caffe's network with its name.
     """
     data = memoryview(path.read_bytes())
     try:

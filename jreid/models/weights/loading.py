@@ -131,7 +131,7 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _stripped(name: str) -> str:
-    """The name without the wrappers' prefixes."""
+    """Returns the name without the wrappers' prefixes."""
     while prefix := next((p for p in PREFIXES if name.startswith(p)), ''):
         name = name[len(prefix) :]
     return name

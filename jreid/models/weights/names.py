@@ -1,8 +1,8 @@
-"""How other people's programs name the parameters of jreid's backbones, one function a family.
+"""How other people's programs name the parameters of jreid's backbones, one function per family.
 
 Each takes a foreign name and array and gives (path, array): the path in jreid's variables,
-beginning with the collection, and the array in jreid's layout (kernels HWIO); or None for a name
-that the backbone has no place for (a classifier's layer, a step counter).
+beginning with the collection, and the array in jreid's layout (kernels HWIO). It gives None for a
+name that the backbone has no place for (a classifier's layer, a step counter).
 """
 
 import re
@@ -30,7 +30,7 @@ def own_name(name: str, array: np.ndarray) -> Placed | None:
 
 
 def _from_torch(modules: Path, leaf: str, array: np.ndarray) -> Placed | None:
-    """The last step of all PyTorch families: collection, leaf's name and layout."""
+    """Takes the last step of all PyTorch families: collection, leaf's name and layout."""
     if leaf in _STATISTICS:
         return ('batch_stats', *modules, _STATISTICS[leaf]), array
     if leaf == 'weight':

@@ -33,7 +33,7 @@ _HALVES = {10, 16}
 
 
 def _tensor(data: memoryview) -> np.ndarray | None:
-    """The array of a TensorProto; None for kinds of data that no weight has."""
+    """Reads the array of a TensorProto; None for kinds of data that no weight has."""
     name = text(data, 8)
     code = next((value for field, value in fields(data) if field == 2), 0)
     if any(field == 14 and value == 1 for field, value in fields(data)):

@@ -139,14 +139,14 @@ def _dictionary(pairs: Iterable[Any]) -> dict[Any, Any]:
 
 
 def _name(maker: Any) -> object:
-    """What an inert value is named after: never another one, so that no name grows."""
+    """Returns what an inert value is named after: never another one, so that no name grows."""
     if isinstance(maker, Unknown):
         return maker.maker
     return maker if isinstance(maker, Global) else 'something unknown'
 
 
 def _reduce(target: Any, arguments: Any) -> Any:
-    """The value of one call: of the closed table, else an inert one."""
+    """Returns the value of one call: of the closed table, else an inert one."""
     if not isinstance(target, Global) or (target.module, target.name) not in _BUILDERS:
         return Unknown(_name(target), arguments)
     match target.name, arguments:
@@ -232,7 +232,7 @@ class Machine:
             self._change(name)
 
     def _change(self, name: str) -> None:
-        """The opcodes that change a container, or build an object."""
+        """Runs the opcodes that change a container, or build an object."""
         if name in ('SETITEM', 'SETITEMS', 'APPEND', 'APPENDS', 'ADDITEMS'):
             items = (
                 self._to_mark() if name.endswith('S') else self._pop(2 if name == 'SETITEM' else 1)

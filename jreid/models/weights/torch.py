@@ -137,7 +137,7 @@ def find_state_dict(value: Any, prefix: str = '') -> tuple[dict[str, Any], str]:
 
 
 def _leads(value: dict[Any, Any], key: str, prefix: str) -> bool:
-    """True where `prefix` begins with a key that holds dictionaries or tensors."""
+    """Returns whether `prefix` begins with a key that holds dictionaries or tensors."""
     return f'{prefix}.'.startswith(f'{key}.') and _holds(value[key])
 
 
@@ -146,14 +146,14 @@ def _is_network(value: Any) -> bool:
 
 
 def _holds(value: Any) -> bool:
-    """True for a dictionary of tensors, or of one."""
+    """Returns whether a value is a dictionary of tensors, or of one."""
     return isinstance(value, dict) and (
         _is_network(value) or any(_is_network(v) for v in value.values())
     )
 
 
 def _nothing(value: Any) -> str:
-    """The message for a file without a dictionary of tensors, with what would help."""
+    """Returns the message for a file without a dictionary of tensors, with what would help."""
     if isinstance(value, Unknown):
         return (
             f'the file holds an object of {value.maker}, which jreid never builds; load it with the'

@@ -1,8 +1,8 @@
 """Protocol buffers read field by field, without descriptions of the messages and without running
 anything.
 
-A message is a series of (key, value), key = field << 3 | kind; kind 0 is a varint, 1 eight bytes, 2
-a length and bytes, 5 four bytes.
+A message is a series of (key, value), where key = field << 3 | kind. Kind 0 is a varint, 1 eight
+bytes, 2 a length and bytes, 5 four bytes.
 """
 
 from collections.abc import Iterator
