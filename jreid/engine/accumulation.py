@@ -1,12 +1,13 @@
 """Computes the loss and its gradient, in parts where only a part's activations fit the memory."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jreid.engine import returns
 from jreid.engine.alike import as_arrays, check_alike, check_same
 from jreid.methods.contract import (
     Array,
@@ -69,20 +70,38 @@ def value_and_gradient(
 
     Raises:
       ValueError: the forward pass replaced the memory, gave statistics of another structure, shape
-        or type than it was given, or a term is not a scalar.
+        or type than it was given; a term is not a scalar; or one of them looks for what the batch
+        does not have. Names which.
     """
 
     def loss(
         params: Params, state: State, part: Batch, context: Context
     ) -> tuple[Array, tuple[dict[str, Array], Mapping[str, Tree], Outputs]]:
-        outputs, new = forward(params, state, part, context)
+        with returns.naming('Phase.forward', batch=part, memory=state.memory):
+            result = forward(params, state, part, context)
+        outputs, new = returns.check_forward(result)
         statistics = _checked(state, new)
-        weighted = {name: term(outputs, part, state, context) for name, term in terms.items()}
-        _check_scalars(weighted)
+        weighted = evaluated(terms, 'term', outputs, part, state, context)
+        returns.check_scalars(weighted, 'term', differentiated=True)
         fixed = jax.lax.stop_gradient(outputs)
-        logged = {name: term(fixed, part, state, context) for name, term in metrics.items()}
+        logged = evaluated(metrics, 'metric', fixed, part, state, context)
+        returns.check_scalars(logged, 'metric', differentiated=False)
         total = sum(weighted.values())
         return jnp.asarray(total), ({**weighted, **logged}, statistics, fixed)
+
+    def evaluated(
+        functions: Mapping[str, Term],
+        what: str,
+        outputs: Outputs,
+        part: Batch,
+        state: State,
+        context: Context,
+    ) -> dict[str, Array]:
+        values, places = {}, {'batch': part, 'outputs': outputs, 'memory': state.memory}
+        for name, function in functions.items():
+            with returns.naming(f"{what} '{name}'", **places):
+                values[name] = function(outputs, part, state, context)
+        return values
 
     differentiated = jax.value_and_grad(loss, has_aux=True)
     if parts == 1:
@@ -102,9 +121,9 @@ def value_and_gradient(
         return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
     def one(
-        carry: tuple[Tree, Mapping[str, Tree]], given: tuple[Array, Batch]
+        carry: tuple[Tree, Mapping[str, Tree]], numbered: tuple[Array, Batch]
     ) -> tuple[tuple[Tree, Mapping[str, Tree]], tuple[Array, dict[str, Array], Outputs]]:
-        (total, statistics), (number, part) = carry, given
+        (total, statistics), (number, part) = carry, numbered
         own = context._replace(key=jax.random.fold_in(context.key, number))
         (value, (scalars, statistics, outputs)), gradient = differentiated(
             params, State(statistics, state.memory), part, own
@@ -146,11 +165,3 @@ def _checked(old: State, new: State) -> Mapping[str, Tree]:
     statistics = as_arrays(new.statistics)
     check_alike(statistics, old.statistics, name='state.statistics', source='the forward pass')
     return statistics
-
-
-def _check_scalars(terms: Mapping[str, Any]) -> None:
-    for name, value in terms.items():
-        if jnp.shape(value):
-            raise ValueError(
-                f"term '{name}' has shape {jnp.shape(value)}; expected a scalar: take its mean"
-            )

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from jreid.engine import returns
 from jreid.engine.accumulation import value_and_gradient
 from jreid.engine.alike import as_arrays, check_alike, check_same
 from jreid.engine.augment import augment, augment_masks, normalise
@@ -122,7 +123,9 @@ def train_step(
         params = optax.apply_updates(now.params, updates)
         state = result.state
         if phase.after_update is not None:
-            moved = phase.after_update(params, state, result.outputs, ready)
+            places = {'batch': ready, 'outputs': result.outputs, 'memory': state.memory}
+            with returns.naming('Phase.after_update', **places):
+                moved = phase.after_update(params, state, result.outputs, ready)
             state = State(state.statistics, _moved(state, moved))
         norm = optax.tree.norm(result.gradients)
         scalars = {'loss': result.loss, **result.scalars, 'gradient_norm': norm}
@@ -168,12 +171,13 @@ def _prepared(
     return ready
 
 
-def _moved(old: State, new: State) -> Any:
+def _moved(old: State, new: Any) -> Any:
     """Returns the memory that `Phase.after_update` gave, with which the step compiles once.
 
     Raises:
-      ValueError: it is not like the old one, or the statistics were replaced.
+      ValueError: it is not like the old one, the statistics were replaced, or it is no `State`.
     """
+    new = returns.check_state(new, function='Phase.after_update', moves='memory')
     check_same(
         new.statistics,
         old.statistics,

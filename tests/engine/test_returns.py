@@ -1,0 +1,162 @@
+"""What a system's functions return is checked, and an error names the function and what it had."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jreid.engine import accumulation, returns, state, steps
+from jreid.methods.common import plans
+from jreid.methods.contract import Context, Phase, State
+
+STREAM = plans.pseudo('target', 4, 2)
+BATCH = {
+    'target': {'image': jnp.ones((8, 2, 2, 3)), 'label': jnp.arange(8) // 2, 'row': jnp.arange(8)}
+}
+PARAMS = {'w': jnp.ones(3)}
+MEMORY = {'bank': jnp.zeros((4, 3)), 'teacher': {'w': jnp.ones(3)}}
+
+
+def embedded(params, batch):
+    return batch['target']['image'].mean((-3, -2)) * params['w']
+
+
+def forward(params, state, batch, context):
+    return {'target': {'feature': embedded(params, batch)}}, state
+
+
+def term(outputs, batch, state, context):
+    return jnp.mean(outputs['target']['feature'])
+
+
+def evaluate(forward=forward, parts=1, **fields):
+    """Traces, and neither compiles nor runs."""
+    arguments = (forward, fields.get('terms', {'own': term}), fields.get('metrics', {}))
+    context = Context(jax.random.key(0), jnp.float32(0))
+    return jax.eval_shape(
+        lambda params: accumulation.value_and_gradient(
+            *arguments,
+            params,
+            State({}, MEMORY),
+            BATCH,
+            context,
+            parts=parts,
+        )._replace(state=None),
+        PARAMS,
+    )
+
+
+# -- names -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('parts', [1, 2])
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        (
+            lambda outputs, batch, state, context: batch['target']['identity'].sum(),
+            r"^term 'wrong' looked for 'identity', which is not there: batch has 'target' \(image,"
+            r" label, row\); outputs has 'target' \(feature\); memory has 'bank', 'teacher' \(w\)"
+            r"\. Streams of the source have 'identity' and those of the target 'label', the pseudo"
+            r" label: the target's identities are never in a batch",
+        ),
+        (
+            lambda outputs, batch, state, context: state.memory['bnk'].sum(),
+            r"^term 'wrong' looked for 'bnk', which is not there: .* memory has .* \(w\)",
+        ),
+        (
+            lambda outputs, *_: outputs['target']['feature'] @ jnp.ones(7),
+            "^term 'wrong': .*7",
+        ),
+        (
+            lambda outputs, *_: outputs['target']['feature'].mean(-1),
+            r"^term 'wrong' has shape \([48],\); expected a scalar: take its mean",
+        ),
+        (
+            lambda outputs, batch, *_: batch['target']['label'].sum(),
+            r"^term 'wrong' is int32, which has no gradient; expected a floating-point scalar",
+        ),
+        (lambda *_: None, "^term 'wrong' returned nothing .None.; expected a scalar"),
+        (lambda *_: {'a': 0.0}, "^term 'wrong' returned dict; expected a scalar"),
+    ],
+)
+def test_term_is_named_with_what_it_looked_for(wrong, message, parts):
+    with pytest.raises((ValueError, TypeError), match=message):
+        evaluate(terms={'own': term, 'wrong': wrong}, parts=parts)
+
+
+def test_metric_is_named_and_may_be_an_integer():
+    count = {'count': lambda outputs, batch, *_: (batch['target']['label'] >= 0).sum()}
+    assert evaluate(metrics=count).scalars['count'].shape == ()
+    with pytest.raises(ValueError, match=r"metric 'wide' has shape \(8,\); expected a scalar"):
+        evaluate(metrics={'wide': lambda outputs, batch, *_: batch['target']['label']})
+    with pytest.raises(ValueError, match="metric 'none' looked for 'source', which is not there"):
+        evaluate(metrics={'none': lambda outputs, *_: outputs['source']['feature'].mean()})
+
+
+def test_other_errors_keep_their_kind_and_get_a_note():
+    class OwnError(RuntimeError):
+        pass
+
+    with pytest.raises(OwnError) as caught, returns.naming("term 'triplet'"):
+        raise OwnError('why')
+    assert caught.value.__notes__ == ["in term 'triplet'"]
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        (
+            lambda params, state, batch, context: forward(params, state, batch, context)[0],
+            r'^Phase.forward returned dict; expected \(outputs, state\)',
+        ),
+        (
+            lambda params, state, batch, context: (embedded(params, batch), state),
+            r'^Phase.forward returned \w+, State; expected \(outputs, state\)',
+        ),
+        (lambda *_: None, r'^Phase.forward returned nothing \(None\); expected \(outputs, state'),
+        (
+            lambda params, state, batch, context: ({}, tuple(state)),
+            r'^Phase.forward returned dict, tuple; expected',
+        ),
+        (
+            lambda params, state, batch, context: batch['source']['image'],
+            r"^Phase.forward looked for 'source', which is not there: batch has 'target' \(im",
+        ),
+    ],
+)
+def test_forward_pass_gives_outputs_and_a_state(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(wrong)
+
+
+@pytest.mark.parametrize(
+    ('after_update', 'message'),
+    [
+        (lambda *_: None, r'returned nothing \(None\); expected a State: return state._replace\('),
+        (lambda params, state, *_: tuple(state), r'returned tuple; expected a State: return state'),
+        (
+            lambda params, state, outputs, batch: batch['target']['identity'],
+            r"looked for 'identity', which is not there: batch has 'target' \(image, label",
+        ),
+    ],
+)
+def test_update_of_the_memory_gives_a_state(after_update, message):
+    phase = Phase(
+        name='test',
+        epochs=1,
+        streams={'target': STREAM},
+        forward=forward,
+        terms={'own': term},
+        optimizer=optax.sgd,
+        after_update=after_update,
+    )
+    optimizer = phase.optimizer(0.1)
+    ready = steps.Preparation(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=1)
+    step = steps.train_step(phase, optimizer, ready, start=0, steps=10)
+    now = state.create(PARAMS, State({}, MEMORY), optimizer)
+    images = np.zeros((8, 2, 2, 3), np.uint8)
+    batch = {'target': {**BATCH['target'], 'image': images}}
+    with pytest.raises(ValueError, match=f'^Phase.after_update {message}'):
+        jax.eval_shape(step.run, now, batch, jax.random.key(0))
