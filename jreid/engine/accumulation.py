@@ -17,6 +17,7 @@ from jreid.methods.contract import (
     Outputs,
     Params,
     State,
+    Stream,
     Term,
     Tree,
 )
@@ -49,7 +50,7 @@ def value_and_gradient(
     batch: Batch,
     context: Context,
     *,
-    views: Mapping[str, int] | None = None,
+    streams: Mapping[str, Stream] | None = None,
     parts: int = 1,
     mesh: Mesh | None = None,
 ) -> Evaluated:
@@ -64,14 +65,15 @@ def value_and_gradient(
     than one without. Every part sees the memory that the step began with.
 
     Args:
-      views: stream -> views per image, where its images have an axis of views before the batch's.
+      streams: of the phase, which say what images have an axis of views before the batch's, and
+        of which groups; None for plain ones, whose outputs are not checked where parts = 1.
       parts: divides every stream's batch into whole groups (`jreid.training.preflight`).
       mesh: where the batch is spread over devices; every part then is, too.
 
     Raises:
       ValueError: the forward pass replaced the memory, gave statistics of another structure, shape
-        or type than it was given; a term is not a scalar; or one of them looks for what the batch
-        does not have. Names which.
+        or type than it was given, or outputs without the images on their first axis; a term is not
+        a scalar; or one of them looks for what the batch does not have. Names which.
     """
 
     def loss(
@@ -103,16 +105,17 @@ def value_and_gradient(
                 values[name] = function(outputs, part, state, context)
         return values
 
+    streams = streams or {}
     differentiated = jax.value_and_grad(loss, has_aux=True)
     if parts == 1:
         (value, aux), gradients = differentiated(params, state, batch, context)
         scalars, statistics, outputs = aux
+        returns.check_outputs(outputs, batch, streams)
         return Evaluated(value, scalars, State(statistics, state.memory), outputs, gradients)
 
-    views = views or {}
-
     def split(name: str, entry: str, x: Array) -> Array:
-        axis = 1 if entry == 'image' and views.get(name, 1) > 1 else 0
+        views = streams[name].views if name in streams else 1
+        axis = 1 if entry == 'image' and views > 1 else 0
         shape = (*x.shape[:axis], parts, x.shape[axis] // parts, *x.shape[axis + 1 :])
         x = jnp.moveaxis(x.reshape(shape), axis, 0)
         if mesh is None:
@@ -138,11 +141,15 @@ def value_and_gradient(
     (total, statistics), (values, scalars, outputs) = jax.lax.scan(
         one, start, (jnp.arange(parts), divided)
     )
+    outputs = jax.tree.map(_joined, outputs)
+    # What `after_update` gets must not depend on the parts.
+    whole = jax.eval_shape(lambda: forward(params, state, batch, context)[0])
+    returns.check_joined(outputs, whole, parts)
     return Evaluated(
         jnp.mean(values),
         {name: jnp.mean(value, axis=0) for name, value in scalars.items()},
         State(statistics, state.memory),
-        jax.tree.map(_joined, outputs),
+        outputs,
         jax.tree.map(lambda g: g / parts, total),
     )
 

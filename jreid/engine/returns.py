@@ -10,7 +10,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jreid.methods.contract import Outputs, State
+from jreid.engine.alike import leaves
+from jreid.methods.contract import Batch, Outputs, State, Stream
 
 
 @contextlib.contextmanager
@@ -120,4 +121,56 @@ def check_scalars(values: Mapping[str, Any], what: str, *, differentiated: bool)
             raise ValueError(
                 f"{what} '{name}' is {jnp.result_type(value)}, which has no gradient; expected a"
                 ' floating-point scalar: compute it from the outputs, not from labels alone'
+            )
+
+
+def check_outputs(outputs: Outputs, batch: Batch, streams: Mapping[str, Stream]) -> None:
+    """Checks that outputs have the images of their stream on the first axis.
+
+    Where a stream has groups of images (`Stream.group`), as many rows per group will do, e.g. its
+    pairs. Outputs that are not named after a stream, e.g. of two streams together, and scalars are
+    not checked.
+
+    Args:
+      outputs: of a forward pass on `batch`.
+
+    Raises:
+      ValueError: names the stream and the output.
+    """
+    for name, stream in streams.items():
+        if name not in outputs or name not in batch or 'image' not in batch[name]:
+            continue
+        images = batch[name]['image'].shape[1 if stream.views > 1 else 0]
+        groups = max(images // stream.group, 1)
+        for place, x in leaves(outputs[name], f'outputs/{name}').items():
+            shape = jnp.shape(x)
+            rows = shape[0] if shape else images
+            if rows != images and (stream.group == 1 or rows % groups):
+                per_group = f', or as many per each of the {groups} groups'
+                raise ValueError(
+                    f'the forward pass gave {place} of shape {shape}; expected the {images} images'
+                    f" of stream '{name}' on the first axis"
+                    f'{per_group if stream.group > 1 else ""}, or a scalar'
+                )
+
+
+def check_joined(joined: Outputs, whole: Outputs, parts: int) -> None:
+    """Checks that outputs of parts, joined along the first axis, look as those of a whole batch.
+
+    Args:
+      joined: outputs of the parts together.
+      whole: shapes of the outputs of a forward pass on the whole batch.
+      parts: for the error.
+
+    Raises:
+      ValueError: names the stream and the output.
+    """
+    expected = leaves(whole, 'outputs')
+    for place, x in leaves(joined, 'outputs').items():
+        wanted = jnp.shape(expected[place]) if place in expected else 'nothing'
+        if jnp.shape(x) != wanted:
+            raise ValueError(
+                f'{parts} parts (train.accumulate) of the forward pass make {place} of shape'
+                f' {jnp.shape(x)}, and the whole batch {wanted}; expected outputs with the images'
+                ' of their stream on the first axis (views and the like on a later one), or scalars'
             )

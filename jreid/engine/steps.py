@@ -92,7 +92,6 @@ def train_step(
       batch_norm_groups: equal runs of every batch that batch normalisation takes apart; `parts`
         divides them, and every part has its own.
     """
-    views = {name: stream.views for name, stream in phase.streams.items()}
     names = _names(phase)
 
     def forward(
@@ -115,7 +114,7 @@ def train_step(
             now.state,
             ready,
             Context(key_of_terms, progress),
-            views=views,
+            streams=phase.streams,
             parts=parts,
             mesh=mesh,
         )

@@ -32,7 +32,12 @@ Batch = Mapping[str, Mapping[str, Array]]
 - `mask`: uint8 [B, H, W] where the stream asks for part masks.
 """
 Outputs = Mapping[str, Mapping[str, Array]]
-"""Stream -> name -> array, what a forward pass gives. The first axis of an array is the batch's."""
+"""Stream -> name -> array, what a forward pass gives.
+
+The first axis of an array is the batch's: B rows; or, where a stream has groups (`Stream.group`),
+as many rows per group, e.g. its pairs. Views come on a later axis. A scalar [] is averaged over the
+parts where gradients are accumulated. The trainer checks it and names the output.
+"""
 
 SOURCE, TARGET = 'source', 'target'
 
@@ -77,7 +82,10 @@ class Term(Protocol):
     """Computes one weighted term of the loss, or a scalar to log."""
 
     def __call__(self, outputs: Outputs, batch: Batch, state: State, context: Context) -> Array:
-        """Returns a scalar. `state` is the one that the step began with."""
+        """Returns a scalar, of a term a floating-point one.
+
+        `state` is the one that the step began with.
+        """
 
 
 class AfterUpdate(Protocol):

@@ -87,7 +87,9 @@ def forward(params, state, batch, context):
     statistics = {
         name: {'mean': 0.9 * own['mean'] + params['w']} for name, own in state.statistics.items()
     }
-    return {'source': {'w': params['w'][None]}}, state._replace(statistics=statistics)
+    images = len(batch['source']['identity'])
+    outputs = {'source': {'w': jnp.tile(params['w'], (images, 1))}}
+    return outputs, state._replace(statistics=statistics)
 
 
 def evaluate(change, parts=1):

@@ -1,5 +1,7 @@
 """What a system's functions return is checked, and an error names the function and what it had."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,7 @@ def term(outputs, batch, state, context):
     return jnp.mean(outputs['target']['feature'])
 
 
-def evaluate(forward=forward, parts=1, **fields):
+def evaluate(forward=forward, parts=1, batch=BATCH, stream=STREAM, **fields):
     """Traces, and neither compiles nor runs."""
     arguments = (forward, fields.get('terms', {'own': term}), fields.get('metrics', {}))
     context = Context(jax.random.key(0), jnp.float32(0))
@@ -39,8 +41,9 @@ def evaluate(forward=forward, parts=1, **fields):
             *arguments,
             params,
             State({}, MEMORY),
-            BATCH,
+            batch,
             context,
+            streams={'target': stream},
             parts=parts,
         )._replace(state=None),
         PARAMS,
@@ -160,3 +163,85 @@ def test_update_of_the_memory_gives_a_state(after_update, message):
     batch = {'target': {**BATCH['target'], 'image': images}}
     with pytest.raises(ValueError, match=f'^Phase.after_update {message}'):
         jax.eval_shape(step.run, now, batch, jax.random.key(0))
+
+
+# -- outputs -----------------------------------------------------------------------------------
+
+
+def giving(make):
+    """A forward pass with one more output of the target."""
+
+    def wrong(params, state, batch, context):
+        outputs, state = forward(params, state, batch, context)
+        return {'target': {**outputs['target'], 'more': make(outputs, batch, params)}}, state
+
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (
+            lambda outputs, batch, params: params['w'],
+            r'the forward pass gave outputs/target/more of shape \(3,\); expected the 8 images of'
+            r" stream 'target' on the first axis, or as many per each of the 4 groups, or a scalar",
+        ),
+        (
+            lambda outputs, batch, params: outputs['target']['feature'].reshape(2, 4, 3),
+            r'the forward pass gave outputs/target/more of shape \(2, 4, 3\); expected the 8',
+        ),
+        (
+            lambda outputs, batch, params: {'deep': params['w']},
+            r'the forward pass gave outputs/target/more/deep of shape \(3,\)',
+        ),
+    ],
+)
+def test_output_without_the_images_on_its_first_axis_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(giving(make))
+
+
+@pytest.mark.parametrize(
+    ('make', 'whole'),
+    [
+        (lambda outputs, batch, params: params['w'], (3,)),
+        (lambda outputs, batch, params: params['w'][:2], (2,)),
+        # As many views as images of a part, and as many parts.
+        (lambda outputs, batch, params: jnp.stack([outputs['target']['feature']] * 4), (4, 8, 3)),
+        (lambda outputs, batch, params: outputs['target']['feature'].T, (3, 8)),
+    ],
+)
+def test_output_that_parts_would_scramble_is_refused(make, whole):
+    message = r'2 parts \(train.accumulate\) .* make outputs/target/more of shape .* whole batch'
+    with pytest.raises(ValueError, match=f'{message} {re.escape(str(whole))}; expected outputs'):
+        evaluate(giving(make), parts=2)
+
+
+@pytest.mark.parametrize('parts', [1, 2])
+@pytest.mark.parametrize(
+    ('make', 'whole'),
+    [
+        (lambda outputs, batch, params: outputs['target']['feature'].mean(), ()),
+        (lambda outputs, batch, params: outputs['target']['feature'][::2], (4, 3)),
+        (lambda outputs, batch, params: jnp.repeat(batch['target']['label'], 3), (24,)),
+    ],
+)
+def test_scalars_and_rows_of_groups_are_outputs(make, whole, parts):
+    assert evaluate(giving(make), parts=parts).outputs['target']['more'].shape == whole
+
+
+@pytest.mark.parametrize('parts', [1, 2])
+def test_views_have_an_axis_after_the_images(parts):
+    twice = {'target': {**BATCH['target'], 'image': jnp.stack([BATCH['target']['image']] * 2)}}
+    stream = plans.pseudo('target', 4, 2, views=2)
+
+    def seen(axis):
+        def forward(params, state, batch, context):
+            features = jnp.moveaxis(embedded(params, batch), 0, axis)
+            return {'target': {'feature': features}}, state
+
+        return evaluate(forward, parts=parts, batch=twice, stream=stream)
+
+    assert seen(1).outputs['target']['feature'].shape == (8, 2, 3)
+    with pytest.raises(ValueError, match='outputs/target/feature of shape'):
+        seen(0)
