@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jreid.engine.alike import leaves
-from jreid.methods.contract import Batch, Outputs, State, Stream
+from jreid.methods.contract import Batch, Outputs, Params, State, Stream
 
 
 @contextlib.contextmanager
@@ -92,6 +92,17 @@ def check_state(result: Any, *, function: str, moves: str) -> State:
             f'{function} returned {kind(result)}; expected a State: return'
             f' state._replace({moves}=...)'
         )
+    return result
+
+
+def check_start(result: Any, function: str) -> tuple[Params, State]:
+    """Returns the parameters and the state that the start of a phase gave.
+
+    Raises:
+      ValueError: it is not a pair of parameters and a `State`.
+    """
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], State)):
+        raise ValueError(f'{function} returned {kind(result)}; expected (params, state)')
     return result
 
 

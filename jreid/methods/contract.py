@@ -235,11 +235,13 @@ class Refreshed:
     """What a refresh gives back.
 
     Attributes:
-      labels: int32 [target images], the pseudo labels; -1 where identity losses leave the image
-        out. Or [target images, L] with `Method.label_columns` = L > 1; samplers read the first.
+      labels: int32 [target images], the pseudo labels, from 0 to less than target images and source
+        identities together; -1 where identity losses leave the image out. Or [target images, L]
+        with `Method.label_columns` = L > 1; samplers read the first.
       params: the parameters, with heads that follow the labels set anew.
       state: the state, with new banks, centroids or masks. Both trees keep the structure, shapes
-        and types that `Method.init` gave them; the trainer names a leaf that does not.
+        and types that `Method.init` gave them, and are finite; the trainer names a leaf that does
+        not, or is not.
       report: scalars to log, e.g. the estimated number of identities.
       tables: name -> equal-length arrays to be written and plotted, e.g. the sweep of NIEC.
       useless: True where nothing can be learnt from the labels: no step is taken until the next

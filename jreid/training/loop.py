@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jreid import methods
-from jreid.engine import feeds, sharding, state, steps
+from jreid.engine import feeds, returns, sharding, state, steps
 from jreid.evaluation.evaluator import scalars
 from jreid.evaluation.pseudo_labels import pseudo_label_quality
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase, RefreshContext
@@ -154,8 +154,9 @@ class Run:
                     model = model._replace(statistics=self._adabn())
                 if phase.start:
                     template = (params, model)
-                    params, model = phase.start(params, model)
                     source = f"the start of phase '{phase.name}'"
+                    with returns.naming(source, params=params, memory=model.memory):
+                        params, model = returns.check_start(phase.start(params, model), source)
                     preflight.check_alike(params, template[0], name='params', source=source)
                     preflight.check_alike(model, template[1], name='state', source=source)
                 fresh = state.create(params, model, optimizer, step=int(self.state.step))
@@ -220,16 +221,25 @@ class Run:
         key = jax.random.fold_in(jax.random.fold_in(self.progress.root, 1), position.refreshes)
         last = position.epoch + self.phase.refresh_every >= self.phase.epochs
         local = sharding.local({'params': self.state.params, 'state': self.state.state})
-        given = (local['params'], local['state'])
+        params, model = local['params'], local['state']
         assert self.method.refresh is not None
-        refreshed = self.method.refresh(
-            *given,
-            described.get(SOURCE),
-            described.get(TARGET),
-            RefreshContext(key, self.progress.labels, last, verbose=self.first_host),
+        with returns.naming('Method.refresh', **described, memory=model.memory):
+            refreshed = self.method.refresh(
+                params,
+                model,
+                described.get(SOURCE),
+                described.get(TARGET),
+                RefreshContext(key, self.progress.labels, last, verbose=self.first_host),
+            )
+        images = len(self.data.target_train.index)
+        preflight.check_refreshed(
+            refreshed,
+            params,
+            model,
+            images=images,
+            columns=self.method.label_columns,
+            source_identities=self.system.problem.source_identities,
         )
-        images, columns = len(self.data.target_train.index), self.method.label_columns
-        preflight.check_refreshed(refreshed, *given, images=images, columns=columns)
         self.progress.labels = np.asarray(refreshed.labels, np.int32)
         self.progress.replace_state(
             dataclasses.replace(self.state, params=refreshed.params, state=refreshed.state)

@@ -4,10 +4,13 @@ each step.
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from jreid.engine.alike import check_alike
+from jreid.engine import returns
+from jreid.engine.alike import check_alike, leaves
 from jreid.engine.feeds import Feed, first_column
 from jreid.methods.contract import SOURCE, Method, Phase, Refreshed, State, Tree
 
@@ -82,7 +85,13 @@ def check_phases(
 
 
 def check_refreshed(
-    refreshed: Refreshed, params: Tree, state: State, *, images: int, columns: int
+    refreshed: Refreshed,
+    params: Tree,
+    state: State,
+    *,
+    images: int,
+    columns: int,
+    source_identities: int = 0,
 ) -> None:
     """Checks that a refresh gave labels for all images, and trees like those that it was given.
 
@@ -90,11 +99,27 @@ def check_refreshed(
       params, state: what the refresh was given.
       images: target images.
       columns: `Method.label_columns`.
+      source_identities: classes that labels may count before the target's; 0 without a source.
 
     Raises:
-      ValueError: names the leaf that differs, what it is and what it should be.
+      ValueError: it is no `Refreshed`, labels are of another shape or range, or a leaf is not like
+        the one that was given, or not finite; names what it is and what it should be.
     """
+    if not isinstance(refreshed, Refreshed):
+        raise ValueError(
+            f'Method.refresh returned {returns.kind(refreshed)}; expected a Refreshed(labels,'
+            ' params, state, report)'
+        )
+    returns.check_state(refreshed.state, function='Refreshed.state of a refresh', moves='memory')
     labels = np.asarray(refreshed.labels)
+    _check_labels(labels, images=images, columns=columns, classes=source_identities + images)
+    trees = ((refreshed.params, params, 'params'), (refreshed.state, state, 'state'))
+    for tree, template, name in trees:
+        check_alike(tree, template, name=name, source='a refresh')
+        _check_finite_leaves(tree, template, name=name)
+
+
+def _check_labels(labels: np.ndarray, *, images: int, columns: int, classes: int) -> None:
     if labels.shape[:1] != (images,) or labels.dtype.kind not in 'iu':
         raise ValueError(
             f'a refresh gave labels {labels.dtype} {labels.shape}; expected integers, one row for'
@@ -107,8 +132,36 @@ def check_refreshed(
             f'a refresh gave labels of shape {labels.shape}; expected {shape}, as'
             f' Method.label_columns is {columns}'
         )
-    check_alike(refreshed.params, params, name='params', source='a refresh')
-    check_alike(refreshed.state, state, name='state', source='a refresh')
+    if images and not -1 <= labels.min() <= labels.max() < classes:
+        raise ValueError(
+            f'a refresh gave labels from {labels.min()} to {labels.max()}; expected -1 for an image'
+            f' without one, else 0 to {classes - 1:,} at most ({images:,} target images and'
+            f' {classes - images:,} source identities): number clusters from 0'
+        )
+
+
+def _check_finite_leaves(tree: Tree, template: Tree, *, name: str) -> None:
+    """Checks the leaves that a refresh replaced; one that began without a number may stay so."""
+    before = leaves(template, name)
+    for place, leaf in leaves(tree, name).items():
+        # Most leaves are those that were given, and are not read again.
+        if leaf is before[place] or _finite(leaf) or not _finite(before[place]):
+            continue
+        values = np.asarray(leaf, np.float32)
+        raise ValueError(
+            f'a refresh gave {place} {values.shape} with {int((~np.isfinite(values)).sum()):,}'
+            ' values that are not finite; expected numbers: a mean over no image gives NaN, so'
+            ' leave places without a cluster at 0'
+        )
+
+
+def _finite(leaf: Any) -> bool:
+    x = np.asarray(leaf)
+    if not jnp.issubdtype(x.dtype, jnp.floating) or not x.size:
+        return True
+    # Two passes, and no array as large as a bank.
+    with np.errstate(invalid='ignore'):
+        return bool(np.isfinite(x.min()) and np.isfinite(x.max()))
 
 
 def check_finite(
@@ -125,8 +178,14 @@ def check_finite(
     """
     wrong = [name for name, value in values.items() if not np.isfinite(value)]
     if wrong:
+        # JAX reads NaN beyond the end of an array.
+        labels = (
+            ', and see that no label is beyond the classes of a head or the rows of a bank'
+            if phase.refresh_every
+            else ''
+        )
         raise FloatingPointError(
             f'step {number} (phase {phase.name}): {", ".join(wrong)} not finite; the last'
             f' checkpoint is {f"of step {kept[-1] // 10}" if kept else "none"}. In a new --workdir,'
-            " lower the learning rate or the term's weight."
+            f" lower the learning rate or the term's weight{labels}."
         )
