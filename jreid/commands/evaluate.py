@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 from jreid.commands import console, evaluate_features
 from jreid.commands.fields import set_fields
 from jreid.evaluation import predictions
-from jreid.evaluation.evaluator import as_row
 from jreid.files import check_target, write_text
 from jreid.methods.contract import SOURCE, TARGET
 from jreid.run import rankings, summary
@@ -63,29 +62,30 @@ def evaluate_run(
     # As in training, where the source's test split chooses the best checkpoint.
     domain = SOURCE if role == SOURCE else model.domain
     trained = (model.params, model.state, domain)
-    rows = {
-        'evaluated': predictions.rows(
-            model.system.functions,
-            model.problem.attribute_names,
-            lambda: {role: (query, gallery)},
-            *trained,
-            batch=evaluator.batch,
-            mesh=evaluator.mesh,
-        )
-    }
+    scores = predictions.rows(
+        model.system.functions,
+        model.problem.attribute_names,
+        lambda: {role: (query, gallery)},
+        *trained,
+        batch=evaluator.batch,
+        mesh=evaluator.mesh,
+    )
     if not model.method.retrieves:
-        if not rows['evaluated']:
+        if not scores:
             raise ValueError(
                 f"'{model.method.name}' is a teacher, and the test split of {splits.name} is not"
                 ' labelled with what it predicts'
             )
-        return {'source': model.config.data.source, 'target': splits.name, **rows}
+        return {
+            'source': model.config.data.source,
+            'target': splits.name,
+            'evaluated': scores,
+        }
     measured = evaluator.measure(
         *trained, query, gallery, has_cameras=splits.has_cameras, rerank=rerank, verify=True
     )
-    rows['evaluated'] = {**measured.row(), **rows['evaluated']}
-    if measured.reranked is not None:
-        rows['evaluated_reranked'] = as_row(measured.reranked)
+    rows = measured.rows('evaluated')
+    rows['evaluated'] |= scores
     return {
         'source': model.config.data.source,
         'target': splits.name,

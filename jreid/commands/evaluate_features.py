@@ -9,6 +9,7 @@ import numpy as np
 from jreid.commands.feature_files import Features
 from jreid.data.images import UNKNOWN, Listing, matched
 from jreid.evaluation.evaluator import as_row, verification_row
+from jreid.evaluation.kinds import MODEL, RERANKED
 from jreid.retrieval import evaluate, evaluate_reranked, unit, verification
 from jreid.retrieval.metrics import AveragePrecision
 
@@ -85,11 +86,11 @@ def evaluate_files(
         'average_precision': average_precision,
         'camera_rule': camera_rule,
         'left_out': int((~kept).sum()),
-        'evaluated': row,
+        'evaluated': {'kind': MODEL, **row},
     }
     if reranked:
         metrics = evaluate_reranked(first, second, *labels, average_precision=average_precision)
-        result['evaluated_reranked'] = as_row(metrics)
+        result['evaluated_reranked'] = {'kind': RERANKED, **as_row(metrics)}
     return result
 
 

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from jreid.evaluation.kinds import ADABN, kind_of
 from jreid.methods.contract import SOURCE, TARGET
 
 RATES = ('0.001', '0.01', '0.1')
@@ -78,9 +79,12 @@ def _kept(run: pathlib.Path) -> tuple[Mapping[str, Any], str] | None:
         summary = json.loads((run / 'summary.json').read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return None
-    # The row adabn is of a model that `jreid.load_run` does not give.
-    rows = [row for name, row in summary.items() if isinstance(row, dict) and name != 'adabn']
-    rows = [row for row in rows if row.get('verification')]
+    # `jreid.load_run` does not give AdaBN's model.
+    rows = [
+        row
+        for name, row in summary.items()
+        if isinstance(row, dict) and row.get('verification') and kind_of(name, row) != ADABN
+    ]
     if not rows:
         return None
     role = rows[-1].get('split', TARGET)

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jreid.engine.feeds import Feed
 from jreid.engine.functions import Functions
 from jreid.evaluation.features import extract
+from jreid.evaluation.kinds import MODEL, RERANKED
 from jreid.evaluation.pairs import pair_distances
 from jreid.methods.contract import Params, State
 from jreid.retrieval import (
@@ -61,6 +62,18 @@ class Measured:
             compares = 'features' if self.distances is None else 'pairs'
             row['verification'] = {'compares': compares, **verification_row(self.verification)}
         return row
+
+    def rows(self, name: str, *, kind: str = MODEL) -> dict[str, dict[str, Any]]:
+        """Returns the rows of the summary: the model's and, where asked for, the re-ranked one's.
+
+        Args:
+          name: of the model's row.
+          kind: of the model's row, see `jreid.evaluation.kinds`.
+        """
+        rows = {name: {'kind': kind, **self.row()}}
+        if self.reranked is not None:
+            rows[f'{name}_reranked'] = {'kind': RERANKED, **as_row(self.reranked)}
+        return rows
 
 
 @dataclasses.dataclass(frozen=True)

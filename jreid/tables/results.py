@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jreid.evaluation.kinds import MODEL, RERANKED, kind_of
 from jreid.tables.catalogue import METRICS, Row, Table
 from jreid.tables.jobs import folder_of
 from jreid.tables.runner import FAILED
@@ -83,12 +84,9 @@ def summary_row(summary: Mapping[str, Any], *, reranked: bool) -> Mapping[str, A
       reranked: whether the variant re-ranks.
     """
     rows = {name: row for name, row in summary.items() if isinstance(row, dict) and 'mAP' in row}
-    names = [
-        name
-        for name in rows
-        if name.endswith('_reranked') == reranked and not name.startswith('adabn')
-    ]
-    row = rows[names[-1]] if names else {}
+    kind = RERANKED if reranked else MODEL
+    shown = [row for name, row in rows.items() if kind_of(name, row) == kind]
+    row = shown[-1] if shown else {}
     return {
         **row,
         **{

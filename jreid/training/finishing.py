@@ -1,11 +1,15 @@
-"""Ends a run: writes the summary, draws the figures, prints the table."""
+"""Ends a phase and a run: measures rows, writes the summary, draws figures, prints the table."""
 
+import logging
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from jreid.engine import feeds
+from jreid.evaluation.evaluator import scalars
+from jreid.evaluation.kinds import MODEL
 from jreid.evaluation.pseudo_labels import cluster_purity
 from jreid.methods.common.people import group_people
 from jreid.methods.contract import SOURCE, TARGET, Params, State
@@ -17,36 +21,45 @@ from jreid.training import measuring
 from jreid.training.data import Data
 from jreid.training.progress import Progress
 
+log = logging.getLogger('jreid')
 
-def features(
-    config: ConfigDict,
+
+def report(
     data: Data,
     system: System,
+    progress: Progress,
     params: Params,
     state: State,
     domain: str,
     *,
-    distances: np.ndarray | None,
-) -> dict[str, np.ndarray]:
-    """Returns the features that the end of a run needs, by split.
-
-    Without figures, only the features of an unlabelled target's training images are returned, since
-    they are written to the run's folder.
+    name: str,
+    kind: str,
+    rerank: bool,
+) -> np.ndarray | None:
+    """Measures a model for a row of the summary and logs it.
 
     Args:
-      domain: whose batch-norm statistics target images are embedded with.
-      distances: of a system that compares pairs, where they are at hand.
+      domain: whose batch-norm statistics the target is embedded with.
+      name: of the row.
+      kind: of the row, see `jreid.evaluation.kinds`; any but 'model' is logged under the name.
+      rerank: re-rank as well, for a row of its own.
+
+    Returns:
+      The distances [q, g] of a system that compares pairs.
     """
-    if not system.method.retrieves:
-        return {}
-    if config.figures.enabled:
-        return measuring.figure_features(system, data, params, state, domain, distances=distances)
-    if data.test is not None and data.test.role == TARGET:
-        return {}
-    own = system.evaluator.features(
-        params, state, domain, data.target_train, description='target features'
+    rows, distances = measuring.rows(
+        system, data, params, state, domain, name=name, kind=kind, rerank=rerank
     )
-    return {TARGET: own}
+    progress.position.rows |= rows
+    row = rows.get(name, {})
+    if 'mAP' in row:
+        prefix = '' if kind == MODEL else f'{name}/'
+        logged = {f'{prefix}{key}': value for key, value in scalars(row).items()}
+        progress.write('evaluation', logged)
+        assert data.test is not None
+        where = data.test.splits.name
+        log.info('%s on %s: mAP %.1f, rank-1 %.1f', name, where, row['mAP'], row['rank1'])
+    return distances
 
 
 def finish(
@@ -54,16 +67,26 @@ def finish(
     data: Data,
     system: System,
     progress: Progress,
+    params: Params,
+    state: State,
+    domain: str,
     *,
     images_seen: int,
-    drawn: dict[str, np.ndarray],
+    distances: np.ndarray | None,
 ) -> dict[str, Any]:
     """Writes the summary, draws the figures and prints the table; returns the summary.
 
+    Processes other than the first help with the features, write nothing and return nothing.
+
     Args:
+      domain: whose batch-norm statistics target images are embedded with.
       images_seen: training images of all steps, each as often as it came.
-      drawn: what `features` returned.
+      distances: of a system that compares pairs, where they are at hand.
     """
+    drawn = _features(config, data, system, params, state, domain, distances=distances)
+    if jax.process_index() != 0:
+        return {}
+    progress.note_time()
     rows, true = progress.position.rows, data.target.train.identities or None
     report, pseudo = progress.position.report, feeds.first_column(progress.labels)
     source = places.NO_SOURCE if data.source is None else data.source.name
@@ -111,6 +134,37 @@ def finish(
         )
     progress.metrics.finish(int(progress.state.step), progress.workdir / 'figures')
     return result
+
+
+def _features(
+    config: ConfigDict,
+    data: Data,
+    system: System,
+    params: Params,
+    state: State,
+    domain: str,
+    *,
+    distances: np.ndarray | None,
+) -> dict[str, np.ndarray]:
+    """Returns the features that the end of a run needs, by split.
+
+    Without figures, only the features of an unlabelled target's training images are returned, since
+    they are written to the run's folder.
+
+    Args:
+      domain: whose batch-norm statistics target images are embedded with.
+      distances: of a system that compares pairs, where they are at hand.
+    """
+    if not system.method.retrieves:
+        return {}
+    if config.figures.enabled:
+        return measuring.figure_features(system, data, params, state, domain, distances=distances)
+    if data.test is not None and data.test.role == TARGET:
+        return {}
+    own = system.evaluator.features(
+        params, state, domain, data.target_train, description='target features'
+    )
+    return {TARGET: own}
 
 
 def _write_people(

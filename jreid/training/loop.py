@@ -19,12 +19,13 @@ from ml_collections import ConfigDict
 from jreid import methods
 from jreid.engine import feeds, returns, sharding, state, steps
 from jreid.evaluation.evaluator import scalars
+from jreid.evaluation.kinds import ADABN, MODEL
 from jreid.evaluation.pseudo_labels import pseudo_label_quality
 from jreid.methods.contract import SOURCE, TARGET, Method, Phase, RefreshContext
 from jreid.run.config import check, check_kept, keep_config
 from jreid.run.lock import alone
 from jreid.run.system import Edit, System, build_system
-from jreid.training import finishing, measuring, preflight, stopping, telling
+from jreid.training import finishing, measuring, preflight, refreshing, stopping, telling
 from jreid.training.data import Data, open_data
 from jreid.training.progress import Progress
 
@@ -181,13 +182,13 @@ class Run:
         name = self.phase.report_as
         if name:
             params, model = self._selected()
-            self._report(name, params, model, self.domain)
+            self._report(name, params, model, self.domain, kind=MODEL)
             on_target = self.data.test is not None and self.data.test.role == TARGET
             adabn = self.config.evaluation.adabn and self.method.statistics is not None
             if self.domain == SOURCE and adabn and on_target:
                 params, model = self.state.params, self.state.state
                 adapted = model._replace(statistics=self._adabn())
-                self._report('adabn', params, adapted, TARGET)
+                self._report('adabn', params, adapted, TARGET, kind=ADABN)
         self.progress.next_phase()
         if self.finished:
             self.progress.save()
@@ -214,31 +215,11 @@ class Run:
     def refresh(self) -> None:
         """Makes pseudo labels from the features of the training splits; saves, as it takes long."""
         begun, position = time.time(), self.position
-        described = {
-            domain: measuring.described(self.system, self.state, self.feeds[domain], domain)
-            for domain in self.method.reads(position.refreshes)
-        }
         key = jax.random.fold_in(jax.random.fold_in(self.progress.root, 1), position.refreshes)
         last = position.epoch + self.phase.refresh_every >= self.phase.epochs
-        local = sharding.local({'params': self.state.params, 'state': self.state.state})
-        params, model = local['params'], local['state']
-        assert self.method.refresh is not None
-        with returns.naming('Method.refresh', **described, memory=model.memory):
-            refreshed = self.method.refresh(
-                params,
-                model,
-                described.get(SOURCE),
-                described.get(TARGET),
-                RefreshContext(key, self.progress.labels, last, verbose=self.first_host),
-            )
-        images = len(self.data.target_train.index)
-        preflight.check_refreshed(
-            refreshed,
-            params,
-            model,
-            images=images,
-            columns=self.method.label_columns,
-            source_identities=self.system.problem.source_identities,
+        context = RefreshContext(key, self.progress.labels, last, verbose=self.first_host)
+        refreshed = refreshing.refreshed(
+            self.system, self.state, self.feeds, position.refreshes, context
         )
         self.progress.labels = np.asarray(refreshed.labels, np.int32)
         self.progress.replace_state(
@@ -363,42 +344,38 @@ class Run:
             seed=self.config.seed,
         )
 
-    def _report(self, name: str, params: Any, model: Any, domain: str) -> None:
+    def _report(self, name: str, params: Any, model: Any, domain: str, *, kind: str) -> None:
         """Measures the model for a row of the summary."""
         last = self.position.phase == len(self.method.phases) - 1
-        rerank = self.config.evaluation.rerank and last and name != 'adabn'
-        rows, self.distances = measuring.rows(
-            self.system, self.data, params, model, domain, rerank=rerank
+        distances = finishing.report(
+            self.data,
+            self.system,
+            self.progress,
+            params,
+            model,
+            domain,
+            name=name,
+            kind=kind,
+            rerank=self.config.evaluation.rerank and last and kind == MODEL,
         )
-        self.position.rows |= {f'{name}{suffix}': row for suffix, row in rows.items()}
-        if name != self.phase.report_as:
-            self.distances = None
-        row = rows.get('', {})
-        if 'mAP' not in row:
-            return
-        prefix = '' if name == self.phase.report_as else f'{name}/'
-        logged = {f'{prefix}{key}': value for key, value in scalars(row).items()}
-        self.progress.write('evaluation', logged)
-        assert self.data.test is not None
-        where = self.data.test.splits.name
-        log.info('%s on %s: mAP %.1f, rank-1 %.1f', name, where, row['mAP'], row['rank1'])
+        self.distances = distances if kind == MODEL else None
 
     # -- the end -------------------------------------------------------------------------------
 
     def finish(self) -> dict[str, Any]:
         """Writes summary and figures, and prints the table."""
         params, model = self._selected()
-        domain = TARGET if _trains_on_target(self.method.phases) else SOURCE
-        drawn = finishing.features(
-            self.config, self.data, self.system, params, model, domain, distances=self.distances
-        )
-        if not self.first_host:
-            return {}
-        self.progress.note_time()
         seen = sum(self._images(phase) * phase.epochs for phase in self.method.phases)
-        seen -= self.position.skipped
         return finishing.finish(
-            self.config, self.data, self.system, self.progress, images_seen=seen, drawn=drawn
+            self.config,
+            self.data,
+            self.system,
+            self.progress,
+            params,
+            model,
+            TARGET if _trains_on_target(self.method.phases) else SOURCE,
+            images_seen=seen - self.position.skipped,
+            distances=self.distances,
         )
 
     def _images(self, phase: Phase) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from jreid.engine.feeds import Feed
 from jreid.engine.state import TrainState
 from jreid.evaluation import predictions
-from jreid.evaluation.evaluator import Measured, as_row
+from jreid.evaluation.evaluator import Measured
 from jreid.evaluation.features import adapt_statistics, extract
 from jreid.methods.contract import SOURCE, TARGET, Params, State, Tree
 from jreid.run.system import System
@@ -45,27 +45,36 @@ def measure(
 
 
 def rows(
-    system: System, data: Data, params: Params, state: State, domain: str, *, rerank: bool
+    system: System,
+    data: Data,
+    params: Params,
+    state: State,
+    domain: str,
+    *,
+    name: str,
+    kind: str,
+    rerank: bool,
 ) -> tuple[dict[str, dict[str, Any]], np.ndarray | None]:
-    """Measures a model for the summary: suffix of the row's name -> row, '' and '_reranked'.
+    """Measures a model for the summary.
 
     Args:
       domain: whose batch-norm statistics the target is embedded with.
-      rerank: re-rank as well.
+      name: of the row.
+      kind: of the row, see `jreid.evaluation.kinds`.
+      rerank: re-rank as well, for a row of its own.
 
     Returns:
-      The rows, none without a test split; and the distances [q, g] of a system that compares
+      name -> row, none without a test split; and the distances [q, g] of a system that compares
       pairs.
     """
-    found = predicted(system, data, params, state, domain)
+    predictions = predicted(system, data, params, state, domain)
     if not system.method.retrieves:
-        return {'': found}, None
+        return {name: predictions}, None
     if data.test is None:
         return {}, None
     measured = measure(system, data.test, params, state, domain, rerank=rerank, verify=True)
-    made = {'': {**measured.row(), **found}}
-    if measured.reranked is not None:
-        made['_reranked'] = as_row(measured.reranked)
+    made = measured.rows(name, kind=kind)
+    made[name] |= predictions
     if data.test.role == SOURCE:
         for row in made.values():
             row['split'] = SOURCE
@@ -90,7 +99,7 @@ def described(system: System, state: TrainState, feed: Feed, domain: str) -> dic
 
     The source's also has identities.
     """
-    found = extract(
+    features = extract(
         system.functions.describe(domain),
         state.params,
         state.state,
@@ -99,8 +108,8 @@ def described(system: System, state: TrainState, feed: Feed, domain: str) -> dic
         mesh=system.evaluator.mesh,
         description=f'features of {domain}',
     )
-    found = {**found, 'camera': feed.index.camera}
-    return found | ({'identity': feed.index.identity} if domain == SOURCE else {})
+    features = {**features, 'camera': feed.index.camera}
+    return features | ({'identity': feed.index.identity} if domain == SOURCE else {})
 
 
 def adapted_statistics(

@@ -36,7 +36,8 @@ def test_number_is_taken_as_it_is():
 
 def test_auto_reads_the_last_row_of_the_final_model(tmp_path):
     other = row(thresholds={'0.001': 9.0})
-    run = summary(tmp_path, source_only=other, adapted=row(), adabn=other, adapted_reranked={})
+    rows = {'source_only': other, 'adapted': row(), 'adabn': other, 'adapted_reranked': {}}
+    run = summary(tmp_path, **rows, later={**other, 'kind': 'adabn'})
     found = threshold('auto', run)
     assert found.distance == 0.5
     assert 'FPR 0.001, TPR 70.0 % on the target' in found.source

@@ -128,7 +128,10 @@ def test_metrics_are_those_of_the_retrieval_room():
 def test_reranked_metrics_are_those_of_reranked_distances():
     (q, query), (g, gallery) = cases(10, 1), cases(40, 2)
     options = {'rerank_k1': 6, 'rerank_k2': 2, 'rerank_lambda': 0.4}
-    found = measure(q, g, query, gallery, rerank=True, **options).reranked
+    measured = measure(q, g, query, gallery, rerank=True, **options)
+    kinds = {name: row['kind'] for name, row in measured.rows('own', kind='adabn').items()}
+    assert kinds == {'own': 'adabn', 'own_reranked': 'reranked'}
+    found = measured.reranked
     distances = retrieval.rerank(q, g, k1=6, k2=2, lambda_value=0.4)
     labels = (
         query.index.identity,
@@ -137,7 +140,9 @@ def test_reranked_metrics_are_those_of_reranked_distances():
         gallery.index.camera,
     )
     assert found.mAP == retrieval.evaluate_distances(distances, *labels).mAP
-    assert measure(q, g, query, gallery).reranked is None
+    plain = measure(q, g, query, gallery)
+    assert plain.reranked is None
+    assert plain.rows('own') == {'own': {'kind': 'model', **plain.row()}}
 
 
 def test_verification_is_that_of_the_retrieval_room():

@@ -20,6 +20,19 @@ def test_summary_row_of_a_variant():
     assert results.summary_row({}, reranked=False) == {}
 
 
+def test_row_is_chosen_by_its_kind_and_not_by_its_name():
+    rows = {
+        'adabn2': {'mAP': 1.0, 'kind': 'model'},
+        'adapted_reranked': {'mAP': 2.0, 'kind': 'model'},
+        'own': {'mAP': 3.0, 'kind': 'reranked'},
+        'other': {'mAP': 4.0, 'kind': 'adabn'},
+    }
+    assert results.summary_row(rows, reranked=False)['mAP'] == 2
+    assert results.summary_row(rows, reranked=True)['mAP'] == 3
+    del rows['adapted_reranked']
+    assert results.summary_row(rows, reranked=False)['mAP'] == 1
+
+
 def test_one_run_has_no_deviation_and_bars_in_names_survive(tmp_path):
     row = catalogue.Row('a|b', 'dien', '', {'p': {'mAP': 10.0}}, {})
     score = {'mAP': results.Score(12.5, None, (12.5,))}
