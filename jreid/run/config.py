@@ -12,6 +12,7 @@ from jreid.engine import augment
 from jreid.engine.feeds import check_loader
 from jreid.evaluation.evaluator import SINGLE_SHOT
 from jreid.files import write_text
+from jreid.models import backbones
 from jreid.retrieval.metrics import AveragePrecision
 
 FREE = (
@@ -66,7 +67,9 @@ SHARES = ('evaluation.rerank_lambda',)
 def check(config: ConfigDict) -> None:
     """Checks every field whose error would otherwise show only after the data is read, or never.
 
-    The fields of `config.method` are checked against the types of the system's settings.
+    The fields of `config.method` are checked against the types of the system's settings. Files,
+    folders and the options of data sets are left to those who open them: a resumed run may do
+    without them. `config.variant` is only a name here, since a caller's own system may have others.
 
     Raises:
       ValueError: names the field, its value, and what is expected.
@@ -86,6 +89,10 @@ def check(config: ConfigDict) -> None:
     except ValueError as error:
         raise ValueError(f'augment.{error}') from error
     check_loader(config.data.loader, config.data.bad_files)
+    model, train = config.model, config.train
+    backbones.build(
+        model.backbone, model.options, compute_dtype=train.compute_dtype, remat=train.remat
+    )
     methods.read_settings(config.method)
 
 

@@ -40,6 +40,8 @@ from jreid.run.config import check
         ('method.weight_kl', float('inf'), 'method.weight_kl is inf; expected a finite number'),
         ('evaluation.pairs', 0, 'evaluation.pairs is 0; expected 1 or more'),
         ('evaluation.single_shot_repeats', 0, 'single_shot_repeats is 0; expected 1 or more'),
+        ('model.backbone', 'resnet5', r"backbone 'resnet5' does not exist \(did you mean"),
+        ('model.options', {'widht': 3}, "model.options of resnet50: there is no 'widht'; there"),
         ('data.loader', 'packk', "data.loader is 'packk'; expected 'auto' or 'pack' or"),
         ('augment.colour_jitter', (1,), r'augment.colour_jitter is \(1,\); expected brightness'),
         ('augment.erase_area', (0.5, 2), r'augment.erase_area is \(0.5, 2\); expected two shares'),
