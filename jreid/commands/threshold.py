@@ -103,8 +103,8 @@ def _measured(run: str) -> tuple[Mapping[str, Any], str]:
         except ValueError as error:
             problems.append(f'on the {role}: {error}')
             continue
-        if found := result['evaluated'].get('verification'):
-            return found, _words(role, result['target'], f'the model of {run}, measured now')
+        if rates := result['evaluated'].get('verification'):
+            return rates, _words(role, result['target'], f'the model of {run}, measured now')
         problems.append(f'on the {role}: its test split has no pairs of different people')
     raise ValueError(f'{run} cannot tell a threshold; {"; ".join(problems)}. Give a distance.')
 

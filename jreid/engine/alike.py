@@ -37,11 +37,11 @@ def check_alike(tree: Tree, template: Tree, *, name: str, source: str) -> None:
             f'{f" (and {len(differing) - 1} more leaves differ)" if len(differing) > 1 else ""}:'
             ' keep the shapes that Method.init gave'
         )
-    found, wanted = str(jax.tree.structure(tree)), str(jax.tree.structure(template))
-    if found != wanted:
+    containers, template_containers = (str(jax.tree.structure(one)) for one in (tree, template))
+    if containers != template_containers:
         raise ValueError(
-            f'{source} gave {name} in other containers, {found}; expected {wanted}: keep the dicts,'
-            ' lists and tuples that Method.init gave'
+            f'{source} gave {name} in other containers, {containers}; expected'
+            f' {template_containers}: keep the dicts, lists and tuples that Method.init gave'
         )
 
 

@@ -246,29 +246,29 @@ def as_row(metrics: Metrics) -> dict[str, Any]:
     }
 
 
-def verification_row(found: Verification) -> dict[str, Any]:
+def verification_row(verified: Verification) -> dict[str, Any]:
     """Returns a summary's entry: rates in percent, thresholds and the histogram as they are.
 
     What cannot be said (NaN), such as a rate that too few pairs can show, is None.
     """
-    names = [f'{rate:g}' for rate in found.rates]
+    names = [f'{rate:g}' for rate in verified.rates]
 
     def plain(values: np.ndarray, digits: int, factor: float = 1) -> list[float | None]:
         rounded = (round(factor * float(value), digits) for value in values)
         return [value if math.isfinite(value) else None for value in rounded]
 
     return {
-        'tpr': dict(zip(names, plain(found.tpr, 4, 100), strict=True)),
-        'thresholds': dict(zip(names, plain(found.thresholds, 6), strict=True)),
-        'eer': round(100 * found.eer, 4),
-        'eer_threshold': plain(np.asarray([found.eer_threshold]), 6)[0],
-        'auc': round(100 * found.auc, 4),
-        'same': found.same,
-        'different': found.different,
+        'tpr': dict(zip(names, plain(verified.tpr, 4, 100), strict=True)),
+        'thresholds': dict(zip(names, plain(verified.thresholds, 6), strict=True)),
+        'eer': round(100 * verified.eer, 4),
+        'eer_threshold': plain(np.asarray([verified.eer_threshold]), 6)[0],
+        'auc': round(100 * verified.auc, 4),
+        'same': verified.same,
+        'different': verified.different,
         'histogram': {
-            'edges': plain(found.edges, 6),
-            'same': found.same_counts.tolist(),
-            'different': found.different_counts.tolist(),
+            'edges': plain(verified.edges, 6),
+            'same': verified.same_counts.tolist(),
+            'different': verified.different_counts.tolist(),
         },
     }
 

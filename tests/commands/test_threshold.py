@@ -38,20 +38,20 @@ def test_auto_reads_the_last_row_of_the_final_model(tmp_path):
     other = row(thresholds={'0.001': 9.0})
     rows = {'source_only': other, 'adapted': row(), 'adabn': other, 'adapted_reranked': {}}
     run = summary(tmp_path, **rows, later={**other, 'kind': 'adabn'})
-    found = threshold('auto', run)
-    assert found.distance == 0.5
-    assert 'FPR 0.001, TPR 70.0 % on the target' in found.source
-    assert 'campus' in found.source
-    assert str(tmp_path / 'summary.json') in found.source
+    chosen = threshold('auto', run)
+    assert chosen.distance == 0.5
+    assert 'FPR 0.001, TPR 70.0 % on the target' in chosen.source
+    assert 'campus' in chosen.source
+    assert str(tmp_path / 'summary.json') in chosen.source
 
 
 def test_auto_takes_the_lowest_rate_that_the_pairs_can_show(tmp_path):
     few = {'0.1': 1.5, '0.01': 1.0, '0.001': None}
     assert threshold('auto', summary(tmp_path, adapted=row(thresholds=few))).distance == 1.0
     none = dict.fromkeys(few)
-    found = threshold('auto', summary(tmp_path, adapted=row(thresholds=none)))
-    assert found.distance == 1.6
-    assert 'equal error rate 10.0 %' in found.source
+    chosen = threshold('auto', summary(tmp_path, adapted=row(thresholds=none)))
+    assert chosen.distance == 1.6
+    assert 'equal error rate 10.0 %' in chosen.source
 
 
 def test_auto_names_the_source_where_the_target_has_no_labels(tmp_path):

@@ -62,8 +62,8 @@ def first(outputs, batch, state, context):
 def run(term, parts, statistics=None, **options):
     context = Context(jax.random.key(0), jnp.float32(0))
     begun = State(statistics or {}, {})
-    given = (forward, {'term': term}, {'first': first}, WEIGHTS, begun, BATCH, context)
-    return jax.jit(lambda: accumulation.value_and_gradient(*given, parts=parts, **options))()
+    arguments = (forward, {'term': term}, {'first': first}, WEIGHTS, begun, BATCH, context)
+    return jax.jit(lambda: accumulation.value_and_gradient(*arguments, parts=parts, **options))()
 
 
 @pytest.mark.parametrize('parts', [2, 4])
@@ -161,7 +161,7 @@ DEVICES = """
     from jreid.engine import accumulation, sharding
     from jreid.methods.contract import Context, State
     for term in (t.classification, t.matching):
-        found = []
+        results = []
         for devices in (1, 4):
             axes = (jax.sharding.AxisType.Auto,)
             chosen = jax.devices()[:devices]
@@ -171,8 +171,8 @@ DEVICES = """
                 t.forward, {'term': term}, {}, p, State({}, {}), b,
                 Context(jax.random.key(0), 0.0), parts=2, mesh=mesh))
             result = step(batch, params)
-            found.append((np.asarray(result.loss), np.asarray(result.gradients['w'])))
-        for one, four in zip(*found):
+            results.append((np.asarray(result.loss), np.asarray(result.gradients['w'])))
+        for one, four in zip(*results):
             np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-7)
     print('equal', jax.device_count())
 """

@@ -71,13 +71,13 @@ def test_same_means_the_very_arrays():
 
 def test_numbers_of_python_become_arrays_in_jax_types():
     keys = jax.random.key(0)
-    found = as_arrays({'f': 1.0, 'i': 2, 'n': np.float64(3), 'k': keys})
-    assert {name: str(found[name].dtype) for name in 'fin'} == {
+    arrays = as_arrays({'f': 1.0, 'i': 2, 'n': np.float64(3), 'k': keys})
+    assert {name: str(arrays[name].dtype) for name in 'fin'} == {
         'f': 'float32',
         'i': 'int32',
         'n': 'float32',
     }
-    assert found['k'] is keys
+    assert arrays['k'] is keys
 
 
 # -- forward passes ----------------------------------------------------------------------------
@@ -99,10 +99,10 @@ def evaluate(change, parts=1):
 
     terms = {'square': lambda outputs, *_: jnp.sum(outputs['source']['w'] ** 2)}
     batch = {'source': {'identity': jnp.arange(4)}}
-    given = (changed, terms, {}, {'w': jnp.ones(5)}, begun(), batch)
+    arguments = (changed, terms, {}, {'w': jnp.ones(5)}, begun(), batch)
     context = Context(jax.random.key(0), jnp.float32(0))
     return jax.eval_shape(
-        lambda: accumulation.value_and_gradient(*given, context, parts=parts).state
+        lambda: accumulation.value_and_gradient(*arguments, context, parts=parts).state
     )
 
 
@@ -164,7 +164,7 @@ def step_of(after_update):
     return steps.train_step(phase, OPTIMIZER, READY, start=0, steps=10)
 
 
-def given():
+def arguments_of_a_step():
     batch = {'source': {'image': jnp.asarray(IMAGES), 'identity': jnp.arange(4)}}
     return state.create({'w': jnp.ones(5)}, begun(), OPTIMIZER), batch, jax.random.key(0)
 
@@ -208,12 +208,12 @@ def moving(**changes):
 )
 def test_state_of_after_update_is_checked(after_update, message):
     with pytest.raises(ValueError, match=message):
-        jax.eval_shape(step_of(after_update).run, *given())
+        jax.eval_shape(step_of(after_update).run, *arguments_of_a_step())
 
 
 def test_memory_of_numbers_of_python_compiles_once():
     step = step_of(moving(updates=lambda state: 3))
-    now, batch, key = given()
+    now, batch, key = arguments_of_a_step()
     for _ in range(2):
         now, _ = step.run(now, batch, key)
     assert int(now.state.memory['updates']) == 3

@@ -27,13 +27,13 @@ def feed(images, identity=None, camera=None):
         np.zeros(n, int) if identity is None else identity,
         np.zeros(n, int) if camera is None else camera,
     )
-    asked = []
+    plans = []
 
     def read(plan):
-        asked.append(plan)
+        plans.append(plan)
         return (images[rows] for rows in plan)
 
-    return SimpleNamespace(index=index, images=read, asked=asked)
+    return SimpleNamespace(index=index, images=read, plans=plans)
 
 
 @pytest.mark.parametrize('n', [1, 4, 5, 8])
@@ -49,11 +49,13 @@ def test_features_are_those_of_all_images_in_order_whatever_the_batch(n):
 
     source = feed(images)
     options = {'batch': 4, 'mesh': sharding.make_mesh()}
-    found = features.extract(function, {'scale': 2.0}, State({}, {}), source, **options)
-    np.testing.assert_allclose(found['mean'], 2 * images.astype(np.float32).mean((1, 2)), rtol=1e-6)
-    np.testing.assert_array_equal(found['first'], images[:, 0, 0, 0])
+    described = features.extract(function, {'scale': 2.0}, State({}, {}), source, **options)
+    np.testing.assert_allclose(
+        described['mean'], 2 * images.astype(np.float32).mean((1, 2)), rtol=1e-6
+    )
+    np.testing.assert_array_equal(described['first'], images[:, 0, 0, 0])
     assert set(sizes) == {4}
-    assert source.asked[0].min() >= 0  # padding reads row 0, not a row that is not there
+    assert source.plans[0].min() >= 0  # padding reads row 0, not a row that is not there
 
 
 def cases(n=30, seed=0):
@@ -96,17 +98,17 @@ def measure(
     )
     functions = Functions(method, prepared(mean=(0, 0, 0), std=(1, 1, 1)))
     evaluator = Given(functions, sharding.make_mesh(), 0, **evaluation(**options))
-    asked = {'has_cameras': has_cameras, 'rerank': rerank, 'verify': verify}
-    return evaluator.measure({}, State({}, {}), 'target', query, gallery, **asked)
+    keywords = {'has_cameras': has_cameras, 'rerank': rerank, 'verify': verify}
+    return evaluator.measure({}, State({}, {}), 'target', query, gallery, **keywords)
 
 
 def test_metrics_are_those_of_the_retrieval_room():
     (q, query), (g, gallery) = cases(10, 1), cases(40, 2)
     labels = (query.index.identity, gallery.index.identity)
     cameras = (query.index.camera, gallery.index.camera)
-    found = measure(q, g, query, gallery).metrics
+    metrics = measure(q, g, query, gallery).metrics
     expected = retrieval.evaluate(q, g, *labels, *cameras)
-    assert found.mAP == expected.mAP
+    assert metrics.mAP == expected.mAP
     # L2 normalisation changes the order here.
     unit = measure(q, g, query, gallery, normalise=True).metrics
     expected = retrieval.evaluate(
@@ -116,13 +118,13 @@ def test_metrics_are_those_of_the_retrieval_room():
         *cameras,
     )
     assert float(unit.mAP) == pytest.approx(float(expected.mAP), rel=1e-6)
-    assert float(unit.mAP) != float(found.mAP)
+    assert float(unit.mAP) != float(metrics.mAP)
     # Without cameras nothing of the gallery is left out.
     without = measure(q, g, query, gallery, has_cameras=False).metrics
     assert without.mAP == retrieval.evaluate(q, g, *labels, None, None).mAP
-    assert without.mAP != found.mAP
+    assert without.mAP != metrics.mAP
     trapezoid = measure(q, g, query, gallery, average_precision='trapezoid').metrics
-    assert trapezoid.mAP != found.mAP
+    assert trapezoid.mAP != metrics.mAP
 
 
 def test_reranked_metrics_are_those_of_reranked_distances():
@@ -131,7 +133,7 @@ def test_reranked_metrics_are_those_of_reranked_distances():
     measured = measure(q, g, query, gallery, rerank=True, **options)
     kinds = {name: row['kind'] for name, row in measured.rows('own', kind='adabn').items()}
     assert kinds == {'own': 'adabn', 'own_reranked': 'reranked'}
-    found = measured.reranked
+    reranked = measured.reranked
     distances = retrieval.rerank(q, g, k1=6, k2=2, lambda_value=0.4)
     labels = (
         query.index.identity,
@@ -139,7 +141,7 @@ def test_reranked_metrics_are_those_of_reranked_distances():
         query.index.camera,
         gallery.index.camera,
     )
-    assert found.mAP == retrieval.evaluate_distances(distances, *labels).mAP
+    assert reranked.mAP == retrieval.evaluate_distances(distances, *labels).mAP
     plain = measure(q, g, query, gallery)
     assert plain.reranked is None
     assert plain.rows('own') == {'own': {'kind': 'model', **plain.row()}}
@@ -147,11 +149,11 @@ def test_reranked_metrics_are_those_of_reranked_distances():
 
 def test_verification_is_that_of_the_retrieval_room():
     (q, query), (g, gallery) = cases(10, 1), cases(40, 2)
-    found = measure(q, g, query, gallery, normalise=True, verify=True)
+    measured = measure(q, g, query, gallery, normalise=True, verify=True)
     labels = (query.index.identity, gallery.index.identity)
     cameras = (query.index.camera, gallery.index.camera)
     expected = retrieval.verification(q, g, *labels, *cameras, normalise=True)
-    row = json.loads(json.dumps(found.row()['verification'], allow_nan=False))
+    row = json.loads(json.dumps(measured.row()['verification'], allow_nan=False))
     assert row['compares'] == 'features'
     assert row['tpr']['0.1'] == pytest.approx(100 * expected.tpr[0], abs=1e-4)
     assert row['thresholds']['0.1'] == pytest.approx(expected.thresholds[0], abs=1e-6)
@@ -159,7 +161,7 @@ def test_verification_is_that_of_the_retrieval_room():
     assert row['eer'] == pytest.approx(100 * expected.eer, abs=1e-4)
     assert sum(row['histogram']['same']) == row['same'] == expected.same
     assert sum(row['histogram']['different']) == row['different']
-    line = summary.details({'adapted': found.row()})[0]
+    line = summary.details({'adapted': measured.row()})[0]
     assert f'{row["tpr"]["0.1"]:.1f} at FPR 0.1' in line
     assert 'FPR 0.0001' not in line
     assert measure(q, g, query, gallery).verification is None
@@ -202,10 +204,12 @@ def test_quality_of_pseudo_labels_against_sklearn():
     labels[50:] = -1
     index = feed(np.zeros((60, 1)), truth).index
     rows = rng.permutation(60)[:55]  # as where unreadable images were left out
-    found = pseudo_labels.pseudo_label_quality(index, index.take(rows), labels[rows])
+    quality = pseudo_labels.pseudo_label_quality(index, index.take(rows), labels[rows])
     kept = rows[labels[rows] >= 0]
-    assert found['evaluation_rand'] == pytest.approx(adjusted_rand_score(truth[kept], labels[kept]))
-    assert found['evaluation_purity'] == pytest.approx(
+    assert quality['evaluation_rand'] == pytest.approx(
+        adjusted_rand_score(truth[kept], labels[kept])
+    )
+    assert quality['evaluation_purity'] == pytest.approx(
         contingency_matrix(truth[kept], labels[kept]).max(0).sum() / len(kept)
     )
     assert pseudo_labels.pseudo_label_quality(index, index, np.full(60, -1)) == {}

@@ -30,7 +30,7 @@ def made(labels=LABELS, params=PARAMS, **memory):
 
 
 @pytest.mark.parametrize(
-    ('labels', 'found'),
+    ('labels', 'span'),
     [
         (LABELS - 5, '-6 to -2'),
         (np.full(IMAGES, 2**40), '1099511627776 to 1099511627776'),
@@ -38,8 +38,8 @@ def made(labels=LABELS, params=PARAMS, **memory):
         (np.full(IMAGES, 2**63, np.uint64), '9223372036854775808 to 9223372036854775808'),
     ],
 )
-def test_labels_out_of_range_are_refused(labels, found):
-    message = f'a refresh gave labels from {found}; expected -1 .*, else 0 to 5 at most .6 target'
+def test_labels_out_of_range_are_refused(labels, span):
+    message = f'a refresh gave labels from {span}; expected -1 .*, else 0 to 5 at most .6 target'
     with pytest.raises(ValueError, match=message):
         check(made(labels))
 
