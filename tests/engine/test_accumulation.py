@@ -156,7 +156,7 @@ def test_step_with_parts_moves_parameters_banks_and_ema_as_the_plain_step():
 
 DEVICES = """
     import jax, numpy as np, sys
-    sys.path[:0] = ['tests/engine']
+    sys.path[:0] = ['tests', 'tests/engine']
     import test_accumulation as t
     from jreid.engine import accumulation, sharding
     from jreid.methods.contract import Context, State
