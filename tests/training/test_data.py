@@ -148,7 +148,7 @@ def test_unreadable_images_are_left_out_on_demand(loader, tiny_config, damaged):
 
 def test_settings_that_no_loader_has_are_refused(tiny_config, damaged):
     with pytest.raises(
-        ValueError, match="data.loader is 'packs'; expected 'auto', 'pack', 'device' or 'tf'"
+        ValueError, match="data.loader is 'packs'; expected 'auto' or 'pack' or 'device' or 'tf'"
     ):
         opened(tiny_config(), loader='packs')
     with pytest.raises(
