@@ -37,14 +37,14 @@ def build(
         )
     record = BACKBONES[name]
     common = {'dtype': jnp.dtype(compute_dtype), 'remat': remat}
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    attributes = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     usual = record.constructor(**common)
     known = [
         field.name
         for field in dataclasses.fields(usual)
         if field.init and field.name not in (*common, 'parent', 'name')
     ]
-    for option, value in given.items():
+    for option, value in attributes.items():
         if option in common:
             field = {'dtype': 'train.compute_dtype', 'remat': 'train.remat'}[option]
             raise ValueError(f'model.options of {name}: {option} is set by {field}')
@@ -53,7 +53,7 @@ def build(
                 f"model.options of {name}: there is no '{option}'; there are: {', '.join(known)}"
             )
         _check(name, option, value, getattr(usual, option))
-    return record.constructor(**common, **given), record
+    return record.constructor(**common, **attributes), record
 
 
 def _check(name: str, option: str, value: Any, usual: Any) -> None:

@@ -86,17 +86,15 @@ def _taps(kernel: int, stride: int, padding: str) -> tuple[np.ndarray, int]:
         if padding == 'SAME'
         else kernel - 1
     )
-    found = {
+    taps = {
         (p, (p + t - before) // stride): t
         for p in range(stride)
         for t in range(kernel)
         if (p + t - before) % stride == 0
     }
-    offsets = [offset for _, offset in found]
+    offsets = [offset for _, offset in taps]
     first, count = min(offsets), max(offsets) - min(offsets) + 1
     return (
-        np.array(
-            [[found.get((p, first + n), kernel) for n in range(count)] for p in range(stride)]
-        ),
+        np.array([[taps.get((p, first + n), kernel) for n in range(count)] for p in range(stride)]),
         first,
     )

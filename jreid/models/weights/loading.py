@@ -255,22 +255,22 @@ def place_weights(
         weights, short = positions_apart(weights, short)
     counters, resized = 0, ''
     for name, array in weights.items():
-        found = own_name(name, array)
-        if found is None and name in short:
-            found = FAMILIES[backbone](short[name], array)
-        target = () if found is None else (found[0][0], *scope, *found[0][1:])
-        if found is None or target not in inside:
+        entry = own_name(name, array)
+        if entry is None and name in short:
+            entry = FAMILIES[backbone](short[name], array)
+        target = () if entry is None else (entry[0][0], *scope, *entry[0][1:])
+        if entry is None or target not in inside:
             if name.rpartition('.')[2] == COUNTER:
                 counters += 1
             else:
                 unused.append(name)
             continue
         if target[-1] == 'positions':
-            positions, resized = fitted(path, found[1], np.shape(flat[target])[:2])
-            found = found[0], positions
-        if np.shape(flat[target]) != found[1].shape:
+            positions, resized = fitted(path, entry[1], np.shape(flat[target])[:2])
+            entry = entry[0], positions
+        if np.shape(flat[target]) != entry[1].shape:
             shapes = (
-                f'{found[1].shape} in the file (as {name}), {np.shape(flat[target])} in the network'
+                f'{entry[1].shape} in the file (as {name}), {np.shape(flat[target])} in the network'
             )
             raise WeightsError(
                 f'{path}: {"/".join(target)} has shape {shapes}; these are the weights of another'
@@ -283,7 +283,7 @@ def place_weights(
                 " (model.weights_prefix, e.g. 'module.encoder_q.')"
             )
         names[target] = name
-        loaded[target] = jnp.asarray(found[1], flat[target].dtype)
+        loaded[target] = jnp.asarray(entry[1], flat[target].dtype)
     unset = tuple(sorted('/'.join(key) for key in inside - set(loaded)))
     if not loaded:
         raise WeightsError(

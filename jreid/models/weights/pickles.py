@@ -280,16 +280,16 @@ class Machine:
 
 def storages_of(value: Any) -> list[Storage | UnknownStorage]:
     """Lists all storages in nested dictionaries, lists and tuples; each container is read once."""
-    found: list[Storage | UnknownStorage] = []
+    storages: list[Storage | UnknownStorage] = []
     seen, left = set(), [value]
     while left:
         item = left.pop()
         if isinstance(item, Tensor):
-            found.append(item.storage)
+            storages.append(item.storage)
         elif isinstance(item, Storage | UnknownStorage):
-            found.append(item)
+            storages.append(item)
         elif isinstance(item, dict | list | tuple | Unknown) and id(item) not in seen:
             seen.add(id(item))
             inside = item.contents if isinstance(item, Unknown) else item
             left.extend(inside.values() if isinstance(inside, dict) else inside)
-    return found
+    return storages

@@ -70,11 +70,12 @@ def strided_tensor(
         or len(shape) != len(stride)  # type: ignore[arg-type]
         or len(shape) > 32  # type: ignore[arg-type]
     ):
-        found = (
+        layout = (
             f'offset {shortened(offset)}, shape {shortened(shape)} and strides {shortened(stride)}'
         )
         raise WeightsError(
-            f'a tensor has {found}; expected counts, one stride per dimension. The file is damaged.'
+            f'a tensor has {layout}; expected counts, one stride per dimension. The file is'
+            ' damaged.'
         )
     start = int(offset)  # type: ignore[call-overload]
     sizes = tuple(map(int, shape))  # type: ignore[call-overload]

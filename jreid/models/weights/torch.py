@@ -160,14 +160,14 @@ def _nothing(value: Any) -> str:
             ' program that made it and save its weights alone: torch.save(model.state_dict(), path)'
         )
     if isinstance(value, dict):
-        found = shortened(list(value)[:10])
+        contents = shortened(list(value)[:10])
         objects = [v for v in value.values() if isinstance(v, Unknown)]
         if objects:
-            found += f', among them an object of {objects[0].maker}, which jreid never builds'
+            contents += f', among them an object of {objects[0].maker}, which jreid never builds'
     else:
-        found = type(value).__name__
+        contents = type(value).__name__
     return (
-        f'no dictionary of tensors in the file: found {found}; expected a state_dict, itself or'
+        f'no dictionary of tensors in the file: found {contents}; expected a state_dict, itself or'
         f' under one of {DICTIONARIES}. In PyTorch: torch.save(model.state_dict(), path)'
     )
 

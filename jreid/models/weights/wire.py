@@ -73,16 +73,16 @@ def text(data: memoryview, number: int) -> str:
 
 def integers(data: memoryview, number: int) -> list[int]:
     """Lists the varints of a repeated field, packed into one or each for itself."""
-    found = []
+    values = []
     for field, value in fields(data):
         if field == number and isinstance(value, int):
-            found.append(value)
+            values.append(value)
         elif field == number and isinstance(value, memoryview):
             at = 0
             while at < len(value):
                 one, at = _varint(value, at)
-                found.append(one)
-    return found
+                values.append(one)
+    return values
 
 
 def floats(data: memoryview, number: int, dtype: str) -> np.ndarray:
