@@ -29,7 +29,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _told(error, f'{final} cannot be written: its folder cannot be made') from error
+        raise _reworded(error, f'{final} cannot be written: its folder cannot be made') from error
     # Threads and processes may write the same file at the same time: each has a name of its own.
     mark = f'{os.getpid()}-{threading.get_ident()}'
     temporary = final.with_name(f'.{final.stem}.{mark}{final.suffix}')
@@ -43,7 +43,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         remove(temporary)
         if isinstance(error, OSError) and str(error.filename) == str(temporary):
             # Nobody knows the temporary name.
-            raise _told(error, f'{final} cannot be written') from error
+            raise _reworded(error, f'{final} cannot be written') from error
         raise
 
 
@@ -78,7 +78,7 @@ def check_target(path: str | os.PathLike[str], read: Sequence[str | os.PathLike[
         raise ValueError(f'{final} is read and would be written over; give another name to write')
 
 
-def _told(error: OSError, words: str) -> OSError:
+def _reworded(error: OSError, words: str) -> OSError:
     """Returns an error of the same type with other words and the system's reason."""
     return type(error)(f'{words} ({error.strerror})')
 

@@ -78,7 +78,7 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid completion') 
     return 0
 
 
-class _Found(Exception):  # noqa: N818 - no error
+class _Carrier(Exception):  # noqa: N818 - no error
     """Carries a command's parser out of the command."""
 
 
@@ -87,17 +87,17 @@ def _parser(module: str, prog: str) -> argparse.ArgumentParser:
     with _handing_over():
         try:
             importlib.import_module(module).main([], prog=prog)
-        except _Found as found:
-            return found.args[0]
+        except _Carrier as carrier:
+            return carrier.args[0]
     raise TypeError(f'{module} parses its words without argparse')
 
 
 @contextmanager
 def _handing_over() -> Iterator[None]:
-    """Makes parsers raise `_Found` with themselves instead of parsing."""
+    """Makes parsers raise `_Carrier` with themselves instead of parsing."""
 
     def hand_over(self: argparse.ArgumentParser, *_: Any, **__: Any) -> Any:
-        raise _Found(self)
+        raise _Carrier(self)
 
     kept = argparse.ArgumentParser.parse_known_args
     argparse.ArgumentParser.parse_known_args = hand_over  # type: ignore[assignment]

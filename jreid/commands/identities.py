@@ -134,7 +134,7 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid label') -> in
     console.show_log()
     try:
         check_new(arguments.out)  # before the minutes that features take
-        found = extract(
+        features = extract(
             arguments.run,
             listing(
                 arguments.images,
@@ -146,7 +146,7 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'jreid label') -> in
         )
         named = [pathlib.Path(name).expanduser().absolute() for name in arguments.images]
         root = named[0] if len(named) == 1 and named[0].is_dir() else None
-        people = people_of(found, count=arguments.people, root=root)
+        people = people_of(features, count=arguments.people, root=root)
         out = write(people, arguments.out)
     except (OSError, ValueError, CheckpointError) as error:
         print(error, file=sys.stderr)

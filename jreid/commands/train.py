@@ -99,7 +99,7 @@ def parse(argv: list[str]) -> list[str]:
     exist, or the config does not have a field.
     """
     try:
-        argv = _with_found_file(argv)
+        argv = _with_config_path(argv)
     except FileNotFoundError as error:
         console.refuse(str(error))
     if message := _broken_config(argv):
@@ -142,7 +142,7 @@ def _known_fields(argv: list[str]) -> list[str]:
     return fields.field_names(flags.FLAGS['config'].parser.parse(_config_word(argv)))
 
 
-def _with_found_file(argv: list[str]) -> list[str]:
+def _with_config_path(argv: list[str]) -> list[str]:
     """Returns the command line with the path of the config file in the place of its name.
 
     Raises:
@@ -157,11 +157,11 @@ def _with_found_file(argv: list[str]) -> list[str]:
         # A config file may import its neighbours, e.g. `from mine.beside import OPTIONS`. They come
         # last: a folder `configs` or `data` of the user's hides no module of ours.
         sys.path.append(str(file.absolute().parent.parent))
-    found = f'{file}{colon}{variant}'
+    full_word = f'{file}{colon}{variant}'
     return [
-        f'--config={found}'
+        f'--config={full_word}'
         if one in (f'--config={word}', f'-config={word}')
-        else found
+        else full_word
         if before in ('--config', '-config') and one == word
         else one
         for before, one in zip(['', *argv], argv, strict=False)

@@ -10,9 +10,9 @@ _NO_CONFIG = ('__init__', 'base', 'variants')
 
 def files() -> dict[str, pathlib.Path]:
     """Returns name -> file of the configs that come with the package, teachers last."""
-    found = [path for path in _PLACE.glob('*.py') if path.stem not in _NO_CONFIG]
-    found.sort(key=lambda path: (path.stem.startswith('teacher'), path.stem))
-    return {path.stem: path for path in found}
+    paths = [path for path in _PLACE.glob('*.py') if path.stem not in _NO_CONFIG]
+    paths.sort(key=lambda path: (path.stem.startswith('teacher'), path.stem))
+    return {path.stem: path for path in paths}
 
 
 def find(word: str) -> pathlib.Path:

@@ -123,10 +123,10 @@ def _other_kind(place: pathlib.Path) -> str:
 
 
 def _of_folder(place: pathlib.Path, bad_files: str) -> list[Row]:
-    found = finding.find(place)
-    found.report(place, bad_files)
-    names = [name for name in found.images if table.JUNK not in name.split('/')[:-1]]
-    if junk := len(found.images) - len(names):
+    contents = finding.find(place)
+    contents.report(place, bad_files)
+    names = [name for name in contents.images if table.JUNK not in name.split('/')[:-1]]
+    if junk := len(contents.images) - len(names):
         log.info('%d images in folders %s of %s are junk and left out', junk, table.JUNK, place)
     cameras = camera_names.cameras_of(names)
     return [

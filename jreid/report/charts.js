@@ -176,9 +176,9 @@ function plot(spec, W, hidden, readout) {
   }
   const px = (value) => left + ((value - x0) / (x1 - x0)) * (W - left - right);
   const within = events.filter((one) => one.at >= x0 && one.at <= x1),
-    told = labels(within, px, W - right);
+    texts = labels(within, px, W - right);
   // Labels stand above the lines.
-  const top = 26 + 14 * Math.max(0, ...told.map((one) => one.row + 1));
+  const top = 26 + 14 * Math.max(0, ...texts.map((one) => one.row + 1));
   const py = (value) => H - bottom - ((scale(value) - y0) / (y1 - y0)) * (H - top - bottom);
   const svg = h('svg', {
     viewBox: `0 0 ${W} ${H}`,
@@ -202,7 +202,7 @@ function plot(spec, W, hidden, readout) {
     h('text', { x: (left + W - right) / 2, y: H - 6, 'text-anchor': 'middle' }, x),
     h('text', { x: 4, y: 13 }, logged ? `${y} (logarithmic)` : y),
   );
-  upright(svg, within, told, px, top, H - bottom);
+  upright(svg, within, texts, px, top, H - bottom);
   series.forEach((one, i) => {
     if (!hidden.has(i)) svg.append(...trace(one, i, spec, px, py));
   });
@@ -259,7 +259,7 @@ const LINES = {
   truth: { stroke: 'var(--good)', 'stroke-width': 2, 'stroke-dasharray': '2 2' },
 };
 
-function upright(svg, events, told, px, top, foot) {
+function upright(svg, events, texts, px, top, foot) {
   for (const event of events)
     svg.append(
       h('line', {
@@ -270,7 +270,7 @@ function upright(svg, events, told, px, top, foot) {
         ...(LINES[event.kind] || { stroke: 'var(--soft)', 'stroke-width': 1.3 }),
       }),
     );
-  for (const { what, at, back, row } of told)
+  for (const { what, at, back, row } of texts)
     svg.append(
       h(
         'text',

@@ -193,7 +193,7 @@ def points(path: pathlib.Path) -> dict[str, list[Any]] | None:
     try:
         with open(path, newline='', encoding='utf-8') as file:
             rows = list(csv.DictReader(file))
-        found: dict[str, list[Any]] = {
+        columns: dict[str, list[Any]] = {
             'domain': [row['domain'] for row in rows],
             'row': [int(row['row']) for row in rows],
             'label': [int(row['label']) if row['label'] else None for row in rows],
@@ -201,9 +201,9 @@ def points(path: pathlib.Path) -> dict[str, list[Any]] | None:
             'y': [float(row['y']) for row in rows],
         }
         # A page is JSON, which has no NaN, and draws in float64.
-        if not rows or not all(abs(value) < 1e9 for name in 'xy' for value in found[name]):
+        if not rows or not all(abs(value) < 1e9 for name in 'xy' for value in columns[name]):
             raise ValueError('no point, or one that is not finite')
-        return found
+        return columns
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(f'{path}: {error!r}; expected the points that a run wrote') from error
 

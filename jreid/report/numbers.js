@@ -40,10 +40,10 @@ function summary() {
         : `${(run.timing.seconds / 60).toFixed(1)} min`,
     device: run.machine.device ? `${run.machine.devices} × ${run.machine.device}` : undefined,
   });
-  const told = runs.map(known);
+  const records = runs.map(known);
   const factRows = [...facts, 'time', 'device']
-    .filter((name) => told.some((run) => run[name] !== undefined && run[name] !== null))
-    .map((name) => [name.replaceAll('_', ' '), ...told.map((run) => String(run[name] ?? '–'))]);
+    .filter((name) => records.some((run) => run[name] !== undefined && run[name] !== null))
+    .map((name) => [name.replaceAll('_', ' '), ...records.map((run) => String(run[name] ?? '–'))]);
   return [
     rows.length
       ? table(
@@ -82,8 +82,8 @@ function cmc() {
 }
 
 // Shares of the same and of the different pairs by distance, and the thresholds between them.
-function distances(found) {
-  const { edges, same, different } = found.histogram,
+function distances(scores) {
+  const { edges, same, different } = scores.histogram,
     filled = same.map((value, i) => (value + different[i] > 0 ? i : -1)).filter((i) => i >= 0),
     bins = Array.from(
       { length: filled.at(-1) - filled[0] + 1 },
@@ -94,16 +94,16 @@ function distances(found) {
     x: bins.map((i) => (edges[i] + edges[i + 1]) / 2),
     y: bins.map((i) => (100 * counts[i]) / total),
   });
-  const thresholds = Object.entries(found.thresholds).map(([rate, at]) => [`FPR ${rate}`, at]);
+  const thresholds = Object.entries(scores.thresholds).map(([rate, at]) => [`FPR ${rate}`, at]);
   return chart({
     title: 'Distances of pairs, with thresholds',
     x: 'distance',
     y: 'share of the pairs per bin (%)',
     series: [
-      line('same person', same, found.same),
-      line('different people', different, found.different),
+      line('same person', same, scores.same),
+      line('different people', different, scores.different),
     ],
-    events: [...thresholds, ['EER', found.eer_threshold]]
+    events: [...thresholds, ['EER', scores.eer_threshold]]
       .filter(([, at]) => at !== null)
       .map(([what, at]) => ({ at, what })),
     low: 0,
@@ -112,27 +112,27 @@ function distances(found) {
 
 function verification() {
   const rows = runs.flatMap((run) =>
-    Object.entries(run.verification).map(([name, found]) => ({
+    Object.entries(run.verification).map(([name, scores]) => ({
       name: several ? `${run.name}, ${name}` : name,
-      found,
+      scores,
     })),
   );
   if (!rows.length) return null;
-  const rates = [...new Set(rows.flatMap(({ found }) => Object.keys(found.tpr)))],
+  const rates = [...new Set(rows.flatMap(({ scores }) => Object.keys(scores.tpr)))],
     percent = (value) => (typeof value === 'number' ? value.toFixed(1) : '–');
   return [
     table(
       'True positive rates at false positive rates, percent, and the thresholds that reach them',
       ['row', ...rates.flatMap((rate) => [`FPR ${rate}`, 'distance']), 'EER', 'AUC'],
-      rows.map(({ name, found }) => [
+      rows.map(({ name, scores }) => [
         name,
-        ...rates.flatMap((rate) => [percent(found.tpr[rate]), short(found.thresholds[rate])]),
-        percent(found.eer),
-        percent(found.auc),
+        ...rates.flatMap((rate) => [percent(scores.tpr[rate]), short(scores.thresholds[rate])]),
+        percent(scores.eer),
+        percent(scores.auc),
       ]),
     ),
     // The last row is the adapted model's.
-    ...chosen('verification', rows, ({ found }) => distances(found), 'row', rows.length - 1),
+    ...chosen('verification', rows, ({ scores }) => distances(scores), 'row', rows.length - 1),
   ];
 }
 

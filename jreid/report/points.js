@@ -55,10 +55,10 @@ function plane(points) {
   // A point of the label that is typed, to which the pointer gives way where it means none.
   const typedPick = () => {
     const wanted = typed.value.trim(),
-      found = points.label.findIndex(
+      index = points.label.findIndex(
         (label, i) => label !== null && String(label) === wanted && points.domain[i] === coloured,
       );
-    return found < 0 ? null : found;
+    return index < 0 ? null : index;
   };
   const draw = () => {
     const W = width,

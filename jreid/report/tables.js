@@ -70,10 +70,10 @@ const address = (() => {
     history.replaceState(null, '', `#${section}${text ? `?${text}` : ''}`);
   }
   addEventListener('hashchange', () => {
-    const [to, asked] = parts();
+    const [to, newQuery] = parts();
     section = to;
-    if (asked === undefined) write();
-    else if (asked !== values.toString()) location.reload();
+    if (newQuery === undefined) write();
+    else if (newQuery !== values.toString()) location.reload();
   });
   return {
     section: () => section,

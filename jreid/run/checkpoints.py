@@ -177,12 +177,12 @@ class Checkpoints:
             of another network or data, and is left alone.
         """
 
-        found = self._restore(template, number) if self._first else None
+        restored = self._restore(template, number) if self._first else None
         if not self._several:
-            return found
+            return restored
         head = (
-            {'numbers': self.numbers(), 'number': found.number, 'meta': found.meta}
-            if found
+            {'numbers': self.numbers(), 'number': restored.number, 'meta': restored.meta}
+            if restored
             else {'numbers': self.numbers()}
         )
         head = json.loads(sharding.from_first(json.dumps(head).encode()))
@@ -190,7 +190,7 @@ class Checkpoints:
         if 'number' not in head:
             return None
         shapes, structure = jax.tree.flatten(
-            found.tree if found else jax.tree.map(_abstract, template(head['meta']))
+            restored.tree if restored else jax.tree.map(_abstract, template(head['meta']))
         )
         content = sharding.from_first(
             b''.join(np.asarray(leaf).tobytes() for leaf in shapes) if self._first else b''
@@ -217,10 +217,10 @@ class Checkpoints:
                 meta,
             )
 
-        found, damaged = self._first_readable(read, number)
+        restored, damaged = self._first_readable(read, number)
         for broken in damaged:
             self._discard(broken)
-        return found
+        return restored
 
     def restore_model(self, *, number: int | None = None) -> Restored | None:
         """Reads `params` and `state` without a template.
@@ -250,8 +250,8 @@ class Checkpoints:
                 ),
                 meta=ocp.args.JsonRestore(),
             )
-            found = self._manager.restore(candidate, args=items)
-            return Restored(candidate, found['tree'], found['meta'])
+            content = self._manager.restore(candidate, args=items)
+            return Restored(candidate, content['tree'], content['meta'])
 
         return self._first_readable(read, number)[0]
 

@@ -113,11 +113,11 @@ def difference(model: Model, run: Run, *, seed: int = 0) -> float:
     for count in (1, 3):
         images = rng.integers(0, 256, (count, *model.problem.image_size, 3), np.uint8)
         expected = np.asarray(expected_of(jnp.asarray(images)))
-        found = np.asarray(run(images))
-        if found.shape != expected.shape or not np.isfinite(found).all():
+        features = np.asarray(run(images))
+        if features.shape != expected.shape or not np.isfinite(features).all():
             return float('inf')
         scale = float(np.abs(expected).max()) or 1.0
-        worst = max(worst, float(np.abs(found - expected).max()) / scale)
+        worst = max(worst, float(np.abs(features - expected).max()) / scale)
     return worst
 
 

@@ -24,15 +24,15 @@ def roots(settings: Mapping[str, Any]) -> dict[str, str]:
     Args:
       settings: `config.data`, or the same out of `config.json`.
     """
-    found = {}
+    folders = {}
     for role in (TARGET, SOURCE):
         if settings[role] == NO_SOURCE:
             continue
         generated = settings[role] == 'synthetic'
         root = settings[f'{role}_root'] or ('' if generated else settings['root'])
         place = pathlib.Path(root).expanduser().absolute() if root else cache_folder().absolute()
-        found[role] = os.path.normpath(place.parent if place.suffix.lower() == '.csv' else place)
-    return found
+        folders[role] = os.path.normpath(place.parent if place.suffix.lower() == '.csv' else place)
+    return folders
 
 
 def heading(source: str, target: str, between: str = ' -> ') -> str:

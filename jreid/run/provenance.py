@@ -18,7 +18,7 @@ def provenance() -> dict[str, str]:
     The commit is that of the checkout that jreid was imported from, with '+changes' where tracked
     files differ from it. An installed package has none.
     """
-    found = {
+    record = {
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'version': __version__,
         'command': command(sys.orig_argv),
@@ -26,8 +26,8 @@ def provenance() -> dict[str, str]:
     place = pathlib.Path(__file__).parents[2]
     if (place / '.git').exists() and (commit := _git(place, 'rev-parse', 'HEAD')):
         changed = _git(place, 'status', '--porcelain', '--untracked-files=no')
-        found['commit'] = commit + ('+changes' if changed else '')
-    return found
+        record['commit'] = commit + ('+changes' if changed else '')
+    return record
 
 
 def command(words: Sequence[str]) -> str:

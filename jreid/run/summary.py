@@ -71,12 +71,12 @@ def details(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if verified := row.get('verification'):
             lines.append(f'{title}, same person or not: {_verification(verified)}')
         lines += [
-            attributes.table(found, title=f'{title}, attributes on the {role}')
-            for role, found in row.get('attributes', {}).items()
+            attributes.table(scores, title=f'{title}, attributes on the {role}')
+            for role, scores in row.get('attributes', {}).items()
         ]
         lines += [
-            parsing.table(found, title=f'{title}, parsing on the {role}')
-            for role, found in row.get('parsing', {}).items()
+            parsing.table(scores, title=f'{title}, parsing on the {role}')
+            for role, scores in row.get('parsing', {}).items()
         ]
     return lines
 
@@ -258,19 +258,19 @@ def _draw_sweep(
 
 
 def _draw_ranked(
-    path: pathlib.Path, found: rankings.Ranking, count: int, seed: int, title: str
+    path: pathlib.Path, ranking: rankings.Ranking, count: int, seed: int, title: str
 ) -> None:
     """Draws queries from the best to the worst average precision with their nearest gallery images.
 
     Queries without any match are not shown.
     """
-    correct = found.correct[:, :10]
-    chosen = figures.pick_queries(found.average_precision, count=count, seed=seed)
+    correct = ranking.correct[:, :10]
+    chosen = figures.pick_queries(ranking.average_precision, count=count, seed=seed)
     figures.ranked_sheet(
         path,
-        [str(found.query_path[i]) for i in chosen],
+        [str(ranking.query_path[i]) for i in chosen],
         [
-            [str(found.gallery_path[j]) if j >= 0 else None for j in found.rows[i, :10]]
+            [str(ranking.gallery_path[j]) if j >= 0 else None for j in ranking.rows[i, :10]]
             for i in chosen
         ],
         [[bool(x) for x in correct[i]] for i in chosen],

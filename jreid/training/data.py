@@ -329,15 +329,15 @@ def _load(settings: Mapping[str, Any], role: str) -> Splits:
         return load(settings[role], root, **_options(settings, role))
     except (FileNotFoundError, ValueError) as error:
         field = f'{role}_root' if settings[f'{role}_root'] else 'root'
-        asked = f'{error}\n  asked for by data.{role}={settings[role]!r}'
+        message = f'{error}\n  asked for by data.{role}={settings[role]!r}'
         if root is not None:
-            asked += f', data.{field}={root!r}'
+            message += f', data.{field}={root!r}'
         if options := dict(settings[f'{role}_options']):
-            asked += (
+            message += (
                 f', data.{role}_options={options} (--config.data.{role}_options={{}} clears them)'
             )
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-        raise kind(asked) from error
+        raise kind(message) from error
 
 
 def _root(settings: Mapping[str, Any], role: str) -> str | None:

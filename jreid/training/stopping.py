@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-_asked = threading.Event()
+_request = threading.Event()
 
 
 class Stopped(Exception):  # noqa: N818 - no error: the run ends as it was asked to
@@ -15,7 +15,7 @@ class Stopped(Exception):  # noqa: N818 - no error: the run ends as it was asked
 
 def asked() -> bool:
     """Returns whether the run was asked to stop."""
-    return _asked.is_set()
+    return _request.is_set()
 
 
 @contextlib.contextmanager
@@ -28,16 +28,16 @@ def on_sigterm() -> Iterator[None]:
 
     def handle(number: int, frame: Any) -> None:
         del number, frame
-        _asked.set()
+        _request.set()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _asked.clear()
+    _request.clear()
     before = signal.signal(signal.SIGTERM, handle)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-        _asked.clear()
+        _request.clear()

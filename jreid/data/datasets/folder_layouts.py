@@ -63,34 +63,34 @@ def read(
                 f'{root} lacks the folders {", ".join(lacking)}{other * shipped}. {described}'
             )
         return _read_splits(root, patterns, needed, bad_files)
-    found = finding.find(root)
+    contents = finding.find(root)
     tables = sorted(entry.name for entry in root.iterdir() if entry.suffix.lower() == '.csv')
-    if not found.total or (layout == 'auto' and tables):
+    if not contents.total or (layout == 'auto' and tables):
         hint = ''
         if tables:
             hint = (
                 f', but {", ".join(tables[:5])}: name one of them index.csv, or give its path as'
                 ' root'
             )
-        if tables and found.total:
+        if tables and contents.total:
             hint += ', or pass layout=cameras or layout=flat to read images without labels'
         raise FileNotFoundError(
             f'{root} holds neither index.csv nor the folders {", ".join(wanted)}'
-            f'{"" if found.total or tables else ", and no image"}{hint}. {described}'
+            f'{"" if contents.total or tables else ", and no image"}{hint}. {described}'
         )
-    found.report(root, bad_files)
-    depth = {name.count('/') for name in found.images}
-    folders = sorted({name.split('/')[0] for name in found.images if '/' in name})
+    contents.report(root, bad_files)
+    depth = {name.count('/') for name in contents.images}
+    folders = sorted({name.split('/')[0] for name in contents.images if '/' in name})
     if layout == 'auto':
         single = len(folders) == 1 and depth == {1} and not CAMERA_FOLDER.fullmatch(folders[0])
         layout = 'flat' if depth == {0} or single else 'cameras'
         if layout == 'cameras':
-            _check_cameras(root, found.images, patterns, bad_files, described)
-            _report_bare(root, found, bad_files)
-            found = dataclasses.replace(
-                found, images=tuple(name for name in found.images if name.count('/') == 1)
+            _check_cameras(root, contents.images, patterns, bad_files, described)
+            _report_bare(root, contents, bad_files)
+            contents = dataclasses.replace(
+                contents, images=tuple(name for name in contents.images if name.count('/') == 1)
             )
-    return _unlabelled(root, layout, found, patterns, bad_files)
+    return _unlabelled(root, layout, contents, patterns, bad_files)
 
 
 def _check_case(root: pathlib.Path, present: Sequence[str]) -> None:
@@ -138,7 +138,7 @@ def _check_cameras(
 
 
 def _unlabelled(
-    root: pathlib.Path, layout: str, found: finding.Found, patterns: Patterns, bad_files: str
+    root: pathlib.Path, layout: str, contents: finding.Found, patterns: Patterns, bad_files: str
 ) -> Reading:
     """Makes a training split of images in one folder or one per camera.
 
@@ -147,12 +147,12 @@ def _unlabelled(
     by_folder = layout == 'cameras'
     places = [
         (name, None, camera_name(name.split('/')[0]) if by_folder and '/' in name else None)
-        for name in found.images
+        for name in contents.images
     ]
-    rows = _rows(root, places, patterns, found.total, bad_files)
+    rows = _rows(root, places, patterns, contents.total, bad_files)
     notes = []
     if not by_folder and not all(row.camera for row in rows):
-        notes += _unsaid(rows, patterns)
+        notes += _camera_notes(rows, patterns)
         rows = [row._replace(camera='') for row in rows]
     cameras = sorted({row.camera for row in rows if row.camera})
     if cameras:
@@ -196,7 +196,7 @@ def _rows(
     return rows
 
 
-def _unsaid(rows: Sequence[Row], patterns: Patterns) -> list[str]:
+def _camera_notes(rows: Sequence[Row], patterns: Patterns) -> list[str]:
     """Notes that names do not say the camera, and what to do, unless the user said so."""
     names = [os.path.basename(row.path) for row in rows if not row.camera]
     if patterns.camera is None or not names:
@@ -216,7 +216,7 @@ def _read_splits(
             reading.rows[split] = _read_split(root / split, patterns, bad_files)
     everything = [row for rows in reading.rows.values() for row in rows]
     if not any(row.camera for row in everything):
-        reading.notes += _unsaid(everything, patterns)
+        reading.notes += _camera_notes(everything, patterns)
     others = sorted(
         entry.name
         for entry in root.iterdir()
@@ -230,22 +230,22 @@ def _read_splits(
     return reading
 
 
-def _report_bare(folder: pathlib.Path, found: finding.Found, bad_files: str) -> None:
+def _report_bare(folder: pathlib.Path, contents: finding.Found, bad_files: str) -> None:
     """Reports folders of identities or cameras without an image."""
-    total = len(found.folders) + len({name.split('/')[0] for name in found.images})
-    finding.report_bad(found.folders, total, folder, 'hold no image', bad_files, what='folders')
+    total = len(contents.folders) + len({name.split('/')[0] for name in contents.images})
+    finding.report_bad(contents.folders, total, folder, 'hold no image', bad_files, what='folders')
 
 
 def _read_split(folder: pathlib.Path, patterns: Patterns, bad_files: str) -> list[Row]:
-    found = finding.find(folder)
-    found.report(folder, bad_files)
-    _report_bare(folder, found, bad_files)
-    tops = sorted({name.split('/')[0] for name in found.images if '/' in name})
+    contents = finding.find(folder)
+    contents.report(folder, bad_files)
+    _report_bare(folder, contents, bad_files)
+    tops = sorted({name.split('/')[0] for name in contents.images if '/' in name})
     training = folder.name == 'train'
     if patterns.identity is not None:  # the folders within the split are cameras
-        return _unlabelled(folder, 'cameras', found, patterns, bad_files).rows['train']
-    if training and found.images and not tops:
-        return _unlabelled(folder, 'flat', found, patterns, bad_files).rows['train']
+        return _unlabelled(folder, 'cameras', contents, patterns, bad_files).rows['train']
+    if training and contents.images and not tops:
+        return _unlabelled(folder, 'flat', contents, patterns, bad_files).rows['train']
     if tops and all(CAMERA_FOLDER.fullmatch(top) for top in tops):
         raise ValueError(
             f'{folder}: its folders have names of cameras ({", ".join(tops[:3])}), where folders of'
@@ -255,8 +255,8 @@ def _read_split(folder: pathlib.Path, patterns: Patterns, bad_files: str) -> lis
         )
     places: list[tuple[str, str | None, str | None]] = []
     loose, deep = [], []
-    inner = any(name.count('/') == 2 for name in found.images)
-    for name in found.images:
+    inner = any(name.count('/') == 2 for name in contents.images)
+    for name in contents.images:
         parts = name.split('/')
         if len(parts) == 1:
             loose.append(name)
@@ -264,7 +264,7 @@ def _read_split(folder: pathlib.Path, patterns: Patterns, bad_files: str) -> lis
             deep.append(name)
         else:
             places.append((name, parts[0], camera_name(parts[1]) if inner else None))
-    total = found.total
+    total = contents.total
     finding.report_bad(loose, total, folder, 'lie in no folder of an identity', bad_files)
     problem = 'lie neither in IDENTITY/IMAGE nor in IDENTITY/CAMERA/IMAGE, all alike'
     finding.report_bad(deep, total, folder, problem, bad_files)

@@ -60,11 +60,11 @@ def places(root: str | os.PathLike, names: Sequence[str]) -> list[pathlib.Path]:
     Archives and other programs put a folder of the set's own around it.
     """
     top = pathlib.Path(root).expanduser().absolute()
-    found = [top, *(top / name for name in names)]
+    folders = [top, *(top / name for name in names)]
     if top.is_dir():
         inner = sorted(e for e in top.iterdir() if e.is_dir() and not finding.hidden(e.name))
-        found += [e / name for e in inner for name in names if (e / name).is_dir()]
-    return list(dict.fromkeys(found))
+        folders += [e / name for e in inner for name in names if (e / name).is_dir()]
+    return list(dict.fromkeys(folders))
 
 
 def not_found(
@@ -105,9 +105,9 @@ def scan(
       bad_files: what to do with misnamed and empty files: 'error', or 'skip' to leave them out with
         a warning.
     """
-    found = finding.find(folder, deep=False)
+    contents = finding.find(folder, deep=False)
     photos, misnamed = [], []
-    for name in found.images:
+    for name in contents.images:
         parsed = parse(finding.stem(name))
         if parsed is None:
             misnamed.append(name)
@@ -115,12 +115,12 @@ def scan(
             photos.append(Photo(os.path.join(folder, name), *parsed))
     report_bad(
         misnamed,
-        found.total,
+        contents.total,
         folder,
         f'have no identity and camera in their name; expected names like {example!r}',
         bad_files,
     )
-    found.report(folder, bad_files)
+    contents.report(folder, bad_files)
     return photos
 
 
