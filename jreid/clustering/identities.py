@@ -172,7 +172,7 @@ def estimate_identities(
 
     split_key, sweep_key, sample_key, final_key = jax.random.split(key, 4)
     if rule == 'witnesses':
-        found = ask_witnesses(
+        sweep = ask_witnesses(
             sample_key,
             np.asarray(target),
             grid(low - identities, high - identities)
@@ -183,21 +183,21 @@ def estimate_identities(
             sample=images if silhouette_sample is None else silhouette_sample,
             max_iterations=max_iterations,
         )
-        tried = identities + found.clusters
-        curve = Curve(tried, np.full(len(tried), np.nan), found.silhouette)
+        tried = identities + sweep.clusters
+        curve = Curve(tried, np.full(len(tried), np.nan), sweep.silhouette)
         final = cluster_target(
             final_key,
             source,
             source_labels,
             target,
-            identities + found.count,
+            identities + sweep.count,
             k_max=high,
             n_init=1,
             max_iterations=max_iterations,
             tolerance=tolerance,
-            initial=cluster_means(np.asarray(target), found.labels, found.count),
+            initial=cluster_means(np.asarray(target), sweep.labels, sweep.count),
         )
-        return final._replace(curve=curve, within=found.within, density=found.density)
+        return final._replace(curve=curve, within=sweep.within, density=sweep.density)
     folds = probe_identities(split_key, identities, probe_fraction, probe_splits)
     features = jnp.concatenate([jnp.asarray(source, jnp.float32), jnp.asarray(target, jnp.float32)])
     size = images if silhouette_sample is None else min(silhouette_sample, images)

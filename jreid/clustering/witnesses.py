@@ -124,14 +124,14 @@ def _within(
     named = []
     for number in range(cameras):
         own = target[camera == number]
-        found = ask_witnesses(
+        sweep = ask_witnesses(
             jax.random.fold_in(key, number),
             own,
             np.unique(np.clip(candidates, 1, max(len(own) // 2, 1))),
             sample=max(sample // cameras, 1),
             max_iterations=max_iterations,
         )
-        named.append(found.count)
+        named.append(sweep.count)
     return _low_median(named)
 
 
@@ -173,8 +173,8 @@ def _hierarchy(
     if len(target) <= SINGLES:
         first = np.arange(len(target))
     else:
-        found = kmeans(key, target, finest, n_init=1, max_iterations=max_iterations)
-        first = np.unique(np.asarray(found.labels), return_inverse=True)[1]
+        clusters = kmeans(key, target, finest, n_init=1, max_iterations=max_iterations)
+        first = np.unique(np.asarray(clusters.labels), return_inverse=True)[1]
     sizes = np.bincount(first)
     return first, ward_merges(cluster_means(target, first, len(sizes)), sizes)
 

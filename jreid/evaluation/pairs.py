@@ -86,7 +86,7 @@ def pair_distances(
                 # The last block begins earlier rather than be shorter: every block has the one
                 # compiled size.
                 start = min(start, len(of_queries) - columns)
-                found = functions.compare(
+                block = functions.compare(
                     params,
                     state,
                     sharding.replicate(mesh, np.asarray(of_queries[start : start + columns])),
@@ -95,7 +95,7 @@ def pair_distances(
                 # Distances are read a block late, so that the device never waits for the host.
                 if waiting:
                     _write(distances, *waiting)
-                waiting = (slice(start, start + columns), rows, found)
+                waiting = (slice(start, start + columns), rows, block)
                 bar.update((start + columns) * int((rows >= 0).sum()) - done)
                 done = (start + columns) * int((rows >= 0).sum())
             done = 0
@@ -120,18 +120,18 @@ def _query_inputs(
     for rows, images in zip(
         plan, feed.images(np.maximum(plan[:, sharding.local_columns(mesh, batch)], 0)), strict=True
     ):
-        found = sharding.gathered(function(params, state, sharding.spread(mesh, images)))
+        inputs = sharding.gathered(function(params, state, sharding.spread(mesh, images)))
         if whole is None:
-            whole = array_in_reach((len(feed.index), *found.shape[1:]), found.dtype, kept=kept)
-        whole[rows[rows >= 0]] = found[rows >= 0]
+            whole = array_in_reach((len(feed.index), *inputs.shape[1:]), inputs.dtype, kept=kept)
+        whole[rows[rows >= 0]] = inputs[rows >= 0]
     assert whole is not None
     return whole
 
 
-def _write(distances: np.ndarray, queries: slice, rows: np.ndarray, found: jax.Array) -> None:
+def _write(distances: np.ndarray, queries: slice, rows: np.ndarray, block: jax.Array) -> None:
     """Puts a block [gallery rows, queries] into its place, without the padding."""
     known = rows >= 0
-    distances[queries, rows[known][0] : rows[known][-1] + 1] = sharding.gathered(found)[known].T
+    distances[queries, rows[known][0] : rows[known][-1] + 1] = sharding.gathered(block)[known].T
 
 
 def array_in_reach(

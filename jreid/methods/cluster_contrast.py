@@ -182,7 +182,7 @@ def _refresh(settings: Settings, largest: int, places: int) -> Callable[..., Ref
             grouping.centred(domain['feature'], domain['camera'], s.cluster_centring)
             for domain in (source, target)
         )
-        found = niec.estimate(
+        estimate = niec.estimate(
             context.key,
             features,
             source['identity'],
@@ -191,9 +191,9 @@ def _refresh(settings: Settings, largest: int, places: int) -> Callable[..., Ref
             s,
             progress=context.verbose,
         )
-        labels = np.asarray(found.labels)
+        labels = np.asarray(estimate.labels)
         small = np.bincount(labels)[labels] < s.min_samples
-        return np.where(small, -1, labels), niec.table(found)
+        return np.where(small, -1, labels), niec.table(estimate)
 
     def refresh(
         params: Params,
@@ -206,10 +206,10 @@ def _refresh(settings: Settings, largest: int, places: int) -> Callable[..., Ref
         tables: Tree = {}
         if s.clustering == 'niec':
             assert source is not None
-            found, tables = by_count(source, target, context)
+            labels, tables = by_count(source, target, context)
         else:
-            found = by_density(target, verbose=context.verbose)
-        labels = cluster_memory.fitted(found, largest)
+            labels = by_density(target, verbose=context.verbose)
+        labels = cluster_memory.fitted(labels, largest)
         known, clusters = labels >= 0, int(labels.max()) + 1
         proxies = camera_proxies.proxies_of(labels, target['camera']) if s.camera_proxies else None
         of = labels if proxies is None else proxies.labels

@@ -188,8 +188,8 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
                 progress=context.verbose,
             )
             count, tables = estimate.count, niec.table(estimate)
-        found = kmeans(context.key, features, count, n_init=s.kmeans_restarts, k_max=largest)
-        return np.asarray(found.labels, np.int32), 0.0, {}, tables
+        clusters = kmeans(context.key, features, count, n_init=s.kmeans_restarts, k_max=largest)
+        return np.asarray(clusters.labels, np.int32), 0.0, {}, tables
 
     def refresh(
         params: Params,
@@ -244,7 +244,7 @@ def separation(
     order = np.asarray(jax.random.permutation(key, len(labels)))
     # As many rows whatever the noise, so that nothing compiles anew; labelled images come first.
     rows = order[np.argsort(labels[order] < 0, kind='stable')][: settings.niec_silhouette_sample]
-    found = silhouette_rows(
+    silhouettes = silhouette_rows(
         jnp.asarray(features), jnp.asarray(labels), jnp.asarray(rows), clusters=largest
     )
-    return float(np.asarray(found)[labels[rows] >= 0].mean())
+    return float(np.asarray(silhouettes)[labels[rows] >= 0].mean())

@@ -167,8 +167,8 @@ class Pair:
                         domain: own(statistics, f'{suffix}{end}')
                         for domain, statistics in state.statistics.items()
                     }
-                    found = single(own(tree, suffix), State(view, {}), images)
-                    target |= named(found[TARGET], f'{suffix}{end}')
+                    by_domain = single(own(tree, suffix), State(view, {}), images)
+                    target |= named(by_domain[TARGET], f'{suffix}{end}')
             return {**state.statistics, TARGET: target}
 
         return statistics

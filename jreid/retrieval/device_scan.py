@@ -65,7 +65,7 @@ class DeviceScan:
         # The last block has the shape of the others, so that nothing compiles for it.
         whole = np.pad(x, ((0, self.rows - n), (0, 0)))
         with jax.enable_x64(True):
-            found = _search(
+            results = _search(
                 jnp.asarray(whole),
                 self.y,
                 self.centre,
@@ -74,7 +74,7 @@ class DeviceScan:
                 self.bounds,
                 **self.fixed,
             )
-        index, squared, furthest, unfinished = (np.asarray(values)[:n] for values in found)
+        index, squared, furthest, unfinished = (np.asarray(values)[:n] for values in results)
         return index, squared, furthest, unfinished
 
 

@@ -69,14 +69,14 @@ def nearest(
     rows = min(block_size, left.shape[0])
     scan = _DeviceSearch(right, k, rows) if on_device else _Scan(right, k, rows)
     starts = range(0, left.shape[0], scan.step)
-    found = in_turn(
+    blocks = in_turn(
         lambda a: scan(left[a : a + scan.step]),
         starts,
         # A device has threads of its own.
         threads=1 if on_device else None,
     )
     bar = tqdm(
-        found,
+        blocks,
         total=len(starts),
         desc='neighbours',
         unit='block',
