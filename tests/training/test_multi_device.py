@@ -235,17 +235,14 @@ def test_four_devices_train_as_one_also_with_the_images_on_them(alone, config, r
 
 @pytest.mark.slow
 @both_systems
-def test_two_processes_train_as_one_also_when_killed_and_resumed(alone, config, runs, system):
-    """Resuming is the trainer's, which the toy shows; DMTNet trains through."""
-    starts = 2 if system == 'toy' else 1
-    if starts == 2:
-        run(config, runs / 'two', processes=2, stop=2)
-        assert not (runs / 'two' / 'summary.json').exists()
+def test_two_processes_train_as_one_also_when_killed_and_resumed(alone, config, runs):
+    run(config, runs / 'two', processes=2, stop=2)
+    assert not (runs / 'two' / 'summary.json').exists()
     told = run(config, runs / 'two', processes=2)
     assert_same_run(alone, runs / 'two')
     assert told.count('mAP   rank1') <= 1  # one table
     # one file per start, of the first process
-    assert len(list((runs / 'two' / 'tensorboard').iterdir())) == starts
+    assert len(list((runs / 'two' / 'tensorboard').iterdir())) == 2
 
 
 @pytest.mark.slow
