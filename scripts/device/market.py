@@ -17,6 +17,7 @@ from device.rows import row
 from device.training import feed
 from jreid import methods
 from jreid.clustering.merging import cluster_means
+from jreid.configs import base
 from jreid.engine import feeds, sharding, state, steps
 from jreid.engine.functions import Functions
 from jreid.evaluation.features import adapt_statistics, extract
@@ -54,7 +55,7 @@ def run(small: bool) -> None:
     method = methods.build(
         {'name': 'cluster_contrast', **dataclasses.asdict(settings)}, module, problem
     )
-    prepared = steps.preparation(record, {})
+    prepared = steps.preparation(record, base.get_config().augment)
     functions, batch = Functions(method, prepared), 32 if small else 256
     params, model = _train(method, functions, prepared, train, batch=batch)
     _test(functions, params, model, query, gallery, batch=batch)

@@ -13,6 +13,7 @@ from resnet_step import FLOPS_RESNET50, torch_step, training
 
 from device.machine import peak
 from device.rows import row, skip
+from jreid.configs import base
 from jreid.data import Index
 from jreid.data.pack import Pack
 from jreid.engine import feeds, sharding, steps
@@ -131,7 +132,8 @@ def pytorch(small: bool) -> None:
         asked = options(small, compute_dtype)
         index, images = noise(asked, asked.batch // 4)
         rows = np.concatenate([np.flatnonzero(index.identity == i)[:4] for i in range(len(index))])
-        prepared = steps.preparation(BACKBONES['resnet50'], {})  # JAX takes no memory for it
+        # JAX takes no memory for it.
+        prepared = steps.preparation(BACKBONES['resnet50'], base.get_config().augment)
         run, note = torch_step(images[rows], index.identity[rows].astype(np.int64), prepared, asked)
         assert run is not None
         for _ in range(3):
