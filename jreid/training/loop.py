@@ -157,7 +157,8 @@ class Run:
                     template = (params, model)
                     source = f"the start of phase '{phase.name}'"
                     with returns.naming(source, params=params, memory=model.memory):
-                        params, model = returns.check_start(phase.start(params, model), source)
+                        begun = phase.start(params, model)
+                    params, model = returns.check_start(begun, source)
                     preflight.check_alike(params, template[0], name='params', source=source)
                     preflight.check_alike(model, template[1], name='state', source=source)
                 fresh = state.create(params, model, optimizer, step=int(self.state.step))
