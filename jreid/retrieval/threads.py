@@ -8,7 +8,7 @@ from typing import TypeVar
 from jreid.files import cores
 
 # Each thread holds blocks of its own.
-_MOST = 4
+_MOST = 8
 
 T = TypeVar('T')
 R = TypeVar('R')
@@ -24,7 +24,7 @@ def in_turn(
 
     Args:
       function: it must not write to what another item reads.
-      threads: by default the cores that this process may use, 4 at most; with 1 there are none.
+      threads: by default the cores that this process may use, 8 at most; with 1 there are none.
     """
     threads = threads or min(cores(), _MOST)
     if threads == 1:
