@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
 from jreid.clustering import (
     cluster_accuracy,
@@ -139,6 +140,16 @@ def test_default_sweep_is_coarse_to_fine_between_its_bounds():
     assert (curve.total[0], curve.total[-1]) == (SOURCE + TARGET * IMAGES // 40, HIGHEST)
     assert 6 <= len(curve.total) <= 9
     assert (np.diff(curve.total) > 0).all()
+
+
+def test_witnesses_count_them_too():
+    """By the default rule, for which no label is needed."""
+    source, labels, target, truth = people(5, 0.3)
+    found = estimate_identities(jax.random.key(0), source, labels, target)
+    assert abs(found.count - TARGET) <= 1
+    assert adjusted_rand_score(truth, np.asarray(found.labels)) > 0.95
+    assert found.total == SOURCE + found.count
+    assert found.curve.total[0] == SOURCE + TARGET * IMAGES // 40
 
 
 def test_given_total_labels_the_target():

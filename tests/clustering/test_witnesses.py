@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from jreid.clustering import estimate_identities, witnesses
+from jreid.clustering import witnesses
 from jreid.clustering.merging import labels_after, ward_merges
 from jreid.clustering.witnesses import ask_witnesses, grid
 from jreid.retrieval import jaccard
@@ -35,17 +35,6 @@ def test_separated_identities_are_counted_within_a_twentieth(seed, count, noise)
         )
         assert abs(found.count - count) <= 0.05 * count
         assert adjusted_rand_score(label, found.labels) > 0.95
-
-
-def test_estimate_counts_them_too():
-    """The whole estimate, with a source of 40 more people; no label is needed for the number."""
-    x, label, _ = people(5, 100, noise=0.3)
-    known = label < 40
-    found = estimate_identities(jax.random.key(0), x[known], label[known], x[~known])
-    assert abs(found.count - 60) <= 3
-    assert adjusted_rand_score(label[~known], np.asarray(found.labels)) > 0.95
-    assert found.total == 40 + found.count
-    assert found.curve.total[0] == 40 + round((~known).sum() / 40)
 
 
 def test_a_person_per_camera_is_not_a_person():

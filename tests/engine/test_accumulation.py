@@ -178,6 +178,7 @@ DEVICES = """
 """
 
 
+@pytest.mark.slow
 def test_four_devices_accumulate_as_one():
     root = pathlib.Path(__file__).resolve().parents[2]
     flags = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=4'

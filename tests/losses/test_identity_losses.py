@@ -231,6 +231,7 @@ assert len(jax.devices()) == 2
 """
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_loss_of_one():
     environment = os.environ | {
         'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_backend_optimization_level=0'

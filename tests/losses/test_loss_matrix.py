@@ -28,16 +28,21 @@ def scalar(case: Case, value: jax.Array) -> jax.Array:
     return jnp.sum(value * jnp.cos(jnp.arange(value.size)).reshape(value.shape))
 
 
-@functools.cache
-def compiled(case: Case) -> Callable:
-    """Compiles value and gradients together, once per case and shape."""
+def with_gradients(case: Case) -> Callable:
+    """Returns a function of the case's arrays to its value and gradients."""
 
     def both(*arrays):
         value = case.loss(*arrays)
         return scalar(case, value), value
 
     gradient = jax.grad(both, argnums=case.floats, has_aux=True)
-    return jit(lambda *arrays: gradient(*arrays)[::-1])
+    return lambda *arrays: gradient(*arrays)[::-1]
+
+
+@functools.cache
+def compiled(case: Case) -> Callable:
+    """Compiles value and gradients together, once per case and shape."""
+    return jit(with_gradients(case))
 
 
 def value_of(case: Case, arrays) -> jax.Array:
@@ -126,6 +131,7 @@ def test_gradient_is_the_slope_of_the_reference(case):
         )
 
 
+@pytest.mark.slow
 @every_loss
 def test_jit_changes_nothing(case):
     np.testing.assert_allclose(
@@ -213,15 +219,27 @@ def test_nan_stays_visible(case):
         assert np.isnan(value).any() if case.rowwise else np.isnan(value)
 
 
+def in_half(case: Case):
+    return changed(case, lambda a: jnp.asarray(a, jnp.bfloat16))
+
+
+@functools.cache
+def of_all_in_half() -> dict[str, tuple]:
+    """Computes value and gradients of every case in bfloat16, in one compiled program."""
+    together = jit(
+        lambda inputs: {case.name: with_gradients(case)(*inputs[case.name]) for case in CASES}
+    )
+    return together({case.name: in_half(case) for case in CASES})
+
+
 @every_loss
 def test_bfloat16_is_computed_in_float32(case):
-    half = changed(case, lambda a: jnp.asarray(a, jnp.bfloat16))
     rounded = changed(case, lambda a: jnp.asarray(a, jnp.bfloat16).astype(jnp.float32))
-    value = value_of(case, half)
+    value, slopes = of_all_in_half()[case.name]
     assert value.dtype == (jnp.bfloat16 if case.keeps_dtype else jnp.float32)
     np.testing.assert_allclose(
         value.astype(jnp.float32), value_of(case, rounded), rtol=2e-6, atol=1e-6
     )
-    for gradient in gradients(case, half):
+    for gradient in slopes:
         assert gradient.dtype == jnp.bfloat16
         assert np.isfinite(gradient.astype(jnp.float32)).all()

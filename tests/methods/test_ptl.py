@@ -237,6 +237,7 @@ def test_labels_of_teachers_are_what_ptl_reads(labels, config_of):
     np.testing.assert_allclose(batch['attributes'], own)
 
 
+@pytest.mark.slow
 def test_command_writes_the_same(teachers, labels, config_of, tmp_path):
     """`python -m jreid.commands.label`, in a process of its own with a config file of one's own."""
     (tmp_path / 'pair.py').write_text(

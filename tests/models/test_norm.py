@@ -107,11 +107,17 @@ def test_constant_channel_has_finite_gradients_and_nan_stays_visible():
     module = BatchNorm('relu')
     x = jnp.ones((4, 3))
     variables = module.init(jax.random.key(0), x, False)
-    gradient = jax.grad(
-        lambda x: module.apply(variables, x, True, mutable=['batch_stats'])[0].sum()
+
+    def trained(x):
+        return module.apply(variables, x, True, mutable=['batch_stats'])[0]
+
+    gradient, broken = jax.jit(
+        lambda x: (
+            jax.grad(lambda x: trained(x).sum())(x),
+            trained(x.at[0, 0].set(jnp.nan)),
+        )
     )(x)
     assert np.isfinite(gradient).all()
-    broken = module.apply(variables, x.at[0, 0].set(jnp.nan), True, mutable=['batch_stats'])[0]
     assert np.isnan(broken[:, 0]).all()
 
 
@@ -148,12 +154,28 @@ def test_groups_are_normalised_as_batches_of_their_own(activation):
 
 def test_groups_of_the_context_hold_within_it_and_not_at_initialisation():
     module, x = BatchNorm(), jnp.arange(6.0)[:, None] ** 2
-    with batch_norm_groups(3):
-        variables = module.init(jax.random.key(0), x[:1], True)
-        inside = module.apply(variables, x, True, mutable=['batch_stats'])[0]
-        own = BatchNorm(groups=1).apply(variables, x, True, mutable=['batch_stats'])[0]
-        with pytest.raises(ValueError, match='5 images does not divide into 3 groups of batch'):
-            module.apply(variables, x[:5], True, mutable=['batch_stats'])
-    outside = module.apply(variables, x, True, mutable=['batch_stats'])[0]
+    variables = jax.tree.map(
+        jnp.asarray,
+        {
+            'params': {'scale': np.ones(1, np.float32), 'bias': np.zeros(1, np.float32)},
+            'batch_stats': {'mean': np.zeros(1, np.float32), 'var': np.ones(1, np.float32)},
+        },
+    )
+
+    @jax.jit
+    def trained(x):
+        with batch_norm_groups(3):
+            module.init(jax.random.key(0), x[:1], True)
+            inside = module.apply(variables, x, True, mutable=['batch_stats'])[0]
+            own = BatchNorm(groups=1).apply(variables, x, True, mutable=['batch_stats'])[0]
+        outside = module.apply(variables, x, True, mutable=['batch_stats'])[0]
+        return inside, own, outside
+
+    with (
+        batch_norm_groups(3),
+        pytest.raises(ValueError, match='5 images does not divide into 3 groups of batch'),
+    ):
+        module.apply(variables, x[:5], True, mutable=['batch_stats'])
+    inside, own, outside = trained(x)
     np.testing.assert_allclose(inside[:, 0], [-1, 1] * 3, atol=1e-4)
     np.testing.assert_array_equal(outside, own)

@@ -32,13 +32,19 @@ def test_tiny_network_learns_four_classes():
         rng.standard_normal((4, 32, 16, 3))[labels] + 0.3 * rng.standard_normal((32, 32, 16, 3)),
         jnp.float32,
     )
-    variables = module.init(jax.random.key(0), images)
-    parts = {
-        'net': variables['params'],
-        'neck': neck.init(jax.random.key(1), jnp.zeros((2, 32))),
-        'head': classifier.init(jax.random.key(2), jnp.zeros((2, 32))),
-    }
     optimizer = optax.adam(1e-2)
+
+    @jax.jit
+    def start():
+        variables = module.init(jax.random.key(0), images)
+        parts = {
+            'net': variables['params'],
+            'neck': neck.init(jax.random.key(1), jnp.zeros((2, 32))),
+            'head': classifier.init(jax.random.key(2), jnp.zeros((2, 32))),
+        }
+        return variables, parts, optimizer.init(parts)
+
+    variables, parts, state = start()
 
     @jax.jit
     def step(parts, state):
@@ -62,7 +68,6 @@ def test_tiny_network_learns_four_classes():
         updates, state = optimizer.update(gradient, state)
         return optax.apply_updates(parts, updates), state, value, accuracy
 
-    state = optimizer.init(parts)
     for _ in range(30):
         parts, state, value, accuracy = step(parts, state)
     assert accuracy == 1.0
@@ -72,13 +77,15 @@ def test_tiny_network_learns_four_classes():
 def test_stages_compose_and_last_stride_halves():
     module = BACKBONES['tiny_cnn'].constructor()
     images = jnp.asarray(np.random.default_rng(0).standard_normal((1, 32, 16, 3), dtype=np.float32))
-    variables = module.init(jax.random.key(0), images)
-    middle = module.apply(variables, images, method='stem_to_stage3')
-    whole = module.apply(variables, images)
-    np.testing.assert_allclose(module.apply(variables, middle, method='stage4'), whole, atol=1e-6)
-    assert BACKBONES['tiny_cnn'].constructor(last_stride=2).apply(variables, images).shape == (
-        1,
-        whole.shape[1] // 2,
-        whole.shape[2] // 2,
-        32,
-    )
+    halving = BACKBONES['tiny_cnn'].constructor(last_stride=2)
+
+    @jax.jit
+    def maps():
+        variables = module.init(jax.random.key(0), images)
+        middle = module.apply(variables, images, method='stem_to_stage3')
+        joined = module.apply(variables, middle, method='stage4')
+        return joined, module.apply(variables, images), halving.apply(variables, images)
+
+    joined, whole, halved = maps()
+    np.testing.assert_allclose(joined, whole, atol=1e-6)
+    assert halved.shape == (1, whole.shape[1] // 2, whole.shape[2] // 2, 32)
