@@ -31,6 +31,10 @@ from jreid.training.progress import Progress
 
 log = logging.getLogger('jreid')
 
+# Seconds. A refresh that took less is made anew after a stop, with the same result, rather than
+# saved: of hundreds of arrays a checkpoint can take as long.
+_DEAR_REFRESH = 60
+
 
 def train(
     config: ConfigDict, workdir: str | pathlib.Path, *, edit: Edit = lambda method: method
@@ -214,7 +218,7 @@ class Run:
         return due and not position.refreshed
 
     def refresh(self) -> None:
-        """Makes pseudo labels from the features of the training splits; saves, as it takes long."""
+        """Makes pseudo labels from the features of the training splits; saves what took long."""
         begun, position = time.time(), self.position
         key = jax.random.fold_in(jax.random.fold_in(self.progress.root, 1), position.refreshes)
         last = position.epoch + self.phase.refresh_every >= self.phase.epochs
@@ -235,10 +239,13 @@ class Run:
         self.progress.write_labels(self.data.target_train.index, refreshed.tables)
         message = ', '.join(f'{name} {value:g}' for name, value in refreshed.report.items())
         place = f'refresh {position.refreshes + 1} after epoch {position.epoch}'
-        log.info('%s (%.1f s): %s', place, time.time() - begun, message)
+        spent = time.time() - begun
+        log.info('%s (%.1f s): %s', place, spent, message)
         position.refreshes += 1
         position.refreshed = True
-        self.progress.save()
+        # All processes save or none, by the first one's clock.
+        if sharding.from_first(bytes([spent >= _DEAR_REFRESH])) == b'\1':
+            self.progress.save()
 
     def epoch(self) -> None:
         """Takes the steps of an epoch from the position on."""

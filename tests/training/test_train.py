@@ -153,6 +153,36 @@ def test_killed_and_resumed_equals_one_that_ran_through(
     same_runs(finished, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(('dear', 'made'), [(0, 2), (60, 3)], ids=['dear', 'cheap'])
+def test_a_dear_refresh_is_saved_and_a_cheap_one_made_again(
+    dear, made, short_toy_run, tiny_config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, '_DEAR_REFRESH', dear)
+    original, count = loop.refreshing.refreshed, 0
+
+    def counted(*arguments):
+        nonlocal count
+        count += 1
+        return original(*arguments)
+
+    def dies(self):
+        assert count <= 1, 'not the first refresh'
+        if count:
+            raise Killed
+        return epoch(self)
+
+    epoch, short = loop.Run.epoch, functools.partial(toy, epochs=(1, 2))
+    monkeypatch.setattr(loop.refreshing, 'refreshed', counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, 'epoch', dies)
+        with pytest.raises(Killed):
+            loop.train(tiny_config(), tmp_path, edit=short)
+    loop.train(tiny_config(), tmp_path, edit=short)
+    assert count == made
+    same_runs(short_toy_run, tmp_path)
+
+
 def test_folder_of_another_config_is_refused(finished, toy_config):
     toy_config.method.learning_rate = 0.5
     with pytest.raises(ValueError, match=r'method\.learning_rate: 0\.01 there, 0\.5 now'):
