@@ -38,7 +38,7 @@ def test_stablehlo_has_a_free_batch_for_all_platforms(source_only_run, exported)
     path, text = exported('stablehlo', 'model.stablehlo')
     assert 'parity with the run ok: largest relative difference' in text
     assert jax.export.deserialize(bytearray(path.read_bytes())).platforms == ('cpu', 'cuda', 'tpu')
-    for batch in (1, 2, 5):
+    for batch in (1, 5):
         check(exporting.run_stablehlo(path), source_only_run, batch=batch)
 
 

@@ -62,7 +62,11 @@ def test_new_protocol_of_cuhk03(cuhk03):
 
 
 @pytest.mark.parametrize(
-    ('images', 'counts'), [('labeled', (7368, 1400, 5328)), ('detected', (7365, 1400, 5332))]
+    ('images', 'counts'),
+    [
+        ('labeled', (7368, 1400, 5328)),
+        pytest.param('detected', (7365, 1400, 5332), marks=pytest.mark.slow),
+    ],
 )
 def test_real_protocol_files_of_cuhk03(images, counts, shared_data, tmp_path):
     """Counts the whole set by the authors' file; images are links to one file of one byte.

@@ -41,7 +41,9 @@ def test_joint_embedding_of_the_whole_alone_ends_with_a_relu():
     params, state = domains.initial(network, jax.random.key(0), (8, 4))
     assert params['joint']['kernel'].shape == (3, 7)
     x = images_of(2)
-    out = domains.inference(network, params, state, x, SOURCE, tasks=('parts',))
+    out = jax.jit(lambda *a: domains.inference(network, *a, SOURCE, tasks=('parts',)))(
+        params, state, x
+    )
     expected = x.max(axis=(1, 2)) @ params['joint']['kernel'] / np.sqrt(1 + 1e-5)
     np.testing.assert_allclose(out['joint'], np.maximum(expected, 0), rtol=1e-4, atol=1e-6)
     assert (out['joint'] == 0).any()

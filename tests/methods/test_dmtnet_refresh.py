@@ -53,10 +53,10 @@ def refreshed(method, params, state, sizes, *, last=False, key=0, camera=None, f
 
 
 def test_refresh_gives_clusters_as_labels_and_leaves_small_ones_out():
-    problem = dataclasses.replace(PROBLEM, target_images=37, target_identities=5)
+    problem = dataclasses.replace(PROBLEM, target_images=40, target_identities=5)
     method = build('mtwnnet', problem, images_per_identity=3)
     params, state = method.init(jax.random.key(0))
-    found, features, truth = refreshed(method, params, state, [9, 9, 8, 9, 2])
+    found, features, truth = refreshed(method, params, state, [10, 10, 9, 9, 2])
     assert found.labels.dtype == np.int32
     np.testing.assert_array_equal(found.labels[truth == 4], [-1, -1])
     kept = found.labels[truth < 4]

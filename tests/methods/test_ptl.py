@@ -172,31 +172,52 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('teachers')
 
 
-@pytest.fixture
-def teachers(folder, config_of):
-    """Variant -> (folder of the run, summary) of both teachers."""
-    runs = {}
-    for variant in TEACHERS:
-        if not (folder / variant / 'summary.json').exists():
-            loop.train(teacher_config(config_of, variant), folder / variant)
-        summary = json.loads((folder / variant / 'summary.json').read_text())
-        runs[variant] = folder / variant, summary
-    return runs
+def taught_by_itself(folder, config_of, variant):
+    """Returns the folder of a teacher's run."""
+    if not (folder / variant / 'summary.json').exists():
+        loop.train(teacher_config(config_of, variant), folder / variant)
+    return folder / variant
 
 
 @pytest.fixture
-def labels(folder, teachers, config_of):
+def parsing_teacher(folder, config_of):
+    return taught_by_itself(folder, config_of, 'teacher-parsing')
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL."""
+
+
+@pytest.fixture
+def fresh(folder, config_of, monkeypatch):
+    """The folder of a teacher of attributes that has not learnt anything yet."""
+
+    def saved(self):
+        self.progress.save()
+        raise Killed
+
+    if not (folder / 'fresh').exists():
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.Run, 'begin_phase', saved)
+            with pytest.raises(Killed):
+                loop.train(teacher_config(config_of, 'teacher-attributes'), folder / 'fresh')
+    return folder / 'fresh'
+
+
+@pytest.fixture
+def labels(folder, parsing_teacher, fresh, config_of):
     """The folder of both teachers' labels of the target."""
     if not (folder / 'labels').exists():
-        for run, _ in teachers.values():
+        for run in (parsing_teacher, fresh):
             label.label(load_model(run), config_of('ptl'), folder / 'labels')
     return folder / 'labels'
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('variant', 'task'), TEACHERS.items())
-def test_teachers_are_scored_by_their_predictions(variant, task, teachers):
-    run, summary = teachers[variant]
+def test_teachers_are_scored_by_their_predictions(variant, task, folder, config_of):
+    run = taught_by_itself(folder, config_of, variant)
+    summary = json.loads((run / 'summary.json').read_text())
     assert set(summary['teacher']) == {task}
     assert set(summary['teacher'][task]) == {'source', 'target'}
     source = summary['teacher'][task]['source']
@@ -238,7 +259,7 @@ def test_labels_of_teachers_are_what_ptl_reads(labels, config_of):
 
 
 @pytest.mark.slow
-def test_command_writes_the_same(teachers, labels, config_of, tmp_path):
+def test_command_writes_the_same(fresh, labels, config_of, tmp_path):
     """`python -m jreid.commands.label`, in a process of its own with a config file of one's own."""
     (tmp_path / 'pair.py').write_text(
         'import json\n\nfrom jreid.run.config import to_config\n\n\ndef get_config():\n    return'
@@ -248,7 +269,7 @@ def test_command_writes_the_same(teachers, labels, config_of, tmp_path):
         sys.executable,
         '-m',
         'jreid.commands.label',
-        f'--teacher={teachers["teacher-attributes"][0]}',
+        f'--teacher={fresh}',
         f'--config={tmp_path / "pair.py"}',
         f'--out={tmp_path / "labels"}',
     ]

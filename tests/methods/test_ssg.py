@@ -1,6 +1,7 @@
 """Tests SSG: several labels per image, eps that is kept, and the start from another run."""
 
 import contextlib
+import functools
 import json
 
 import jax
@@ -247,13 +248,19 @@ def test_authors_features_are_averaged_with_the_mirrored_images_and_joined_to_un
     images = np.random.default_rng(0).normal(size=(3, 32, 16, 3)).astype(np.float32)
     for variant, mirrored in (('ssg-2019', True), ('bl-ssg', False)):
         method = built(variant, pooling='average')
-        params, state = method.init(jax.random.key(0))
-        embed = jax.jit(lambda x, m=method, p=params, s=state: m.embed(p, s, x, 'target'))
-        one, two = embed(images), embed(images[:, :, ::-1])
+        params, state = jax.jit(method.init)(jax.random.key(0))
+
+        @jax.jit
+        def features(params, state, m=method):
+            embed, describe = (
+                functools.partial(f, params, state, domain='target') for f in (m.embed, m.describe)
+            )
+            return embed(images), embed(images[:, :, ::-1]), describe(images)
+
+        one, two, parts = features(params, state)
         assert np.allclose(one, two, atol=1e-5) == mirrored
         length = np.linalg.norm(one, axis=1)
         np.testing.assert_allclose(length, 1.0 if mirrored else np.sqrt(3), rtol=1e-5)
-        parts = method.describe(params, state, images, 'target')
         for name in PARTS:
             np.testing.assert_allclose(np.linalg.norm(parts[name], axis=1), 1.0, rtol=1e-5)
 

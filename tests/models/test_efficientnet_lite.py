@@ -20,7 +20,7 @@ def pretrained():
     return load_into(empty, path, backbone='efficientnet_lite0', strict=True)
 
 
-@pytest.mark.parametrize('size', ['128x64', '224x224'])
+@pytest.mark.parametrize('size', ['128x64', pytest.param('224x224', marks=pytest.mark.slow)])
 def test_equals_the_torch_network(golden, pretrained, size):
     reference = np.load(golden / 'efficientnet_lite0.npz')
     record = BACKBONES['efficientnet_lite0']

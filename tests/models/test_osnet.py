@@ -28,6 +28,7 @@ def variables_of(name, **options):
     return module, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), dict(shapes))
 
 
+@pytest.mark.slow
 def test_msmt17_weights_load_whole_and_give_the_published_features(shared_data):
     check = np.load(shared_data / 'weights' / 'osnet_x0_25_check.npz')
     module, empty = variables_of('osnet_x0_25', embedding=True)

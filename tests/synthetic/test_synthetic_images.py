@@ -7,7 +7,7 @@ from jreid.synthetic import Generator
 from jreid.synthetic.domains import PLAZA
 from jreid.synthetic.identity import draw_identity
 
-PEOPLE = {'plaza': 60, 'campus': 40}
+PEOPLE = {'plaza': 60, 'campus': 30}
 # Four of the six cameras give the colours about as many hits as all of them.
 CAMERAS = 4
 
