@@ -25,6 +25,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / 'tests' / 'golden'
 SHARED = ROOT.parent / 'shared'
 
+# `settled` collects after each file; more often than this, it took 15 s of a suite's 760.
+gc.set_threshold(100_000, 50, 50)
 jax.config.update('jax_compilation_cache_dir', str(ROOT / '.jax_cache'))
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 

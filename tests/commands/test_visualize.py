@@ -72,16 +72,41 @@ PROBLEM = Problem(
 )
 
 
-@pytest.mark.parametrize('variant', ['dmtnet', 'tjaidl', 'ptl', 'ssg'])
+def method_of(variant):
+    settings = variants.method_settings(variant)
+    if 'identities_per_batch' in settings:
+        settings.identities_per_batch = 4
+    return methods.build(settings, BACKBONES['tiny_cnn'].constructor(), PROBLEM)
+
+
+@pytest.mark.parametrize('variant', ['tjaidl', 'ptl', 'ssg'])
+def test_every_system_has_a_map_whose_head_gives_a_feature(variant):
+    method = method_of(variant)
+
+    def features(key):
+        params, state = method.init(key)
+        images = jnp.zeros((2, 32, 16, 3))
+        shown = spatial_maps(method, params, state, images, TARGET)
+        maps = [one.map for one in shown.values()]
+        heads = [one.head(one.map) for one in shown.values()]
+        return maps, heads, method.embed(params, state, images, TARGET)
+
+    maps, heads, feature = jax.eval_shape(features, jax.random.key(0))
+    assert maps
+    assert {found.shape[:3] for found in maps} == {(2, 8, 4)}
+    assert {found.shape for found in heads} == {feature.shape}
+
+
+@pytest.mark.parametrize(
+    'variant',
+    ['dmtnet', *(pytest.param(n, marks=pytest.mark.slow) for n in ('tjaidl', 'ptl', 'ssg'))],
+)
 def test_every_system_has_a_map_that_its_feature_follows_from(variant):
     """The map's head gives the retrieval feature up to its length, and reads the whole map.
 
     MTDnet's and DIEN's maps are in their own tests.
     """
-    settings = variants.method_settings(variant)
-    if 'identities_per_batch' in settings:
-        settings.identities_per_batch = 4
-    method = methods.build(settings, BACKBONES['tiny_cnn'].constructor(), PROBLEM)
+    method = method_of(variant)
 
     @jax.jit  # one compilation instead of one per operation
     def feature_and_maps(key):

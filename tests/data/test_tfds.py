@@ -112,7 +112,10 @@ NAMES = ('market1501', 'dukemtmc', 'ward/split3', 'pku', 'synthetic/campus')
 
 
 @pytest.mark.filterwarnings('ignore:.*is not the whole set:UserWarning')
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize(
+    'name',
+    [pytest.param(n, marks=pytest.mark.slow if n in ('dukemtmc', 'pku') else ()) for n in NAMES],
+)
 def test_set_is_built_and_read_back(name, manual, tmp_path):
     folder, expected = manual(name)
     datasets, info = prepared(name, folder, tmp_path / 'tfds')

@@ -70,7 +70,7 @@ def network(problem=PROBLEM, **edits):
 def whole():
     """The default method with its parameters, as one compiled initialisation."""
     method = build()
-    return method, *method.init(jax.random.key(0))
+    return method, *jax.jit(method.init)(jax.random.key(0))
 
 
 def log_softmax(x):

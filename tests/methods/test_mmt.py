@@ -27,7 +27,7 @@ from jreid.methods.settings.mmt import Settings
 def begun():
     """The system, its parameters, and its state at the begin of the adaptation."""
     method = built()
-    return method, *begin(*method.init(jax.random.key(0)))
+    return method, *jax.jit(lambda key: begin(*method.init(key)))(jax.random.key(0))
 
 
 # -- losses ------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_dbscan_keeps_eps_and_leaves_noise_out(begun, caplog):
     _, params, state = begun
     method = built(clustering='dbscan', clusters=0, rho=0.2, k1=8, k2=2)
     assert method.reads(0) == (TARGET,)
-    _, state = method.init(jax.random.key(0))
+    _, state = jax.jit(method.init)(jax.random.key(0))
     found = refreshed(method, params, state, described(4))
     assert found.labels.max() == 3
     programs = module.silhouette_rows._cache_size()
@@ -265,7 +265,7 @@ def test_dbscan_keeps_eps_and_leaves_noise_out(begun, caplog):
 def test_dbscan_takes_eps_where_it_is_given(begun, caplog):
     _, params, _ = begun
     method = built(clustering='dbscan', clusters=0, eps=0.6, k1=8, k2=2)
-    _, state = method.init(jax.random.key(0))
+    _, state = jax.jit(method.init)(jax.random.key(0))
     found = refreshed(method, params, state, described(4))
     assert found.labels.max() == 3
     assert found.report['eps'] == 0.6
@@ -286,7 +286,7 @@ def test_niec_counts_every_few_relabellings(counts):
     assert [method.reads(n) for n in range(4)] == [both, (TARGET,), both, (TARGET,)]
     once = built(clusters=0)
     assert [once.reads(n) for n in range(3)] == [both, (TARGET,), (TARGET,)]
-    params, state = method.init(jax.random.key(0))
+    params, state = jax.jit(method.init)(jax.random.key(0))
     found = []
     for number in range(3):
         source = SOURCE_PEOPLE if 'source' in method.reads(number) else None

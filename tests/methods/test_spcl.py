@@ -181,7 +181,7 @@ def refreshed(method, params, state, source=None, target=None):
 @pytest.fixture(scope='module')
 def begun():
     method = built()
-    return method, *method.init(jax.random.key(0))
+    return method, *jax.jit(method.init)(jax.random.key(0))
 
 
 def test_bank_is_filled_once_and_clustered_from_then_on(begun):
