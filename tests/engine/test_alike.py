@@ -14,7 +14,7 @@ from jreid.methods.contract import Context, Phase, Refreshed, State
 from jreid.training.preflight import check_refreshed
 
 OPTIMIZER = optax.sgd(0.1)
-READY = prepared(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=1)
+READY = prepared(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=1, erase_probability=0.0)
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 2, 1, 3), np.uint8)
 
 

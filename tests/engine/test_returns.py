@@ -157,7 +157,7 @@ def test_update_of_the_memory_gives_a_state(after_update, message):
         after_update=after_update,
     )
     optimizer = phase.optimizer(0.1)
-    ready = prepared(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=1)
+    ready = prepared(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=1, erase_probability=0.0)
     step = steps.train_step(phase, optimizer, ready, start=0, steps=10)
     now = state.create(PARAMS, State({}, MEMORY), optimizer)
     images = np.zeros((8, 2, 2, 3), np.uint8)

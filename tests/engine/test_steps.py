@@ -15,7 +15,7 @@ from jreid.methods.common import plans
 from jreid.methods.contract import Method, Phase, State
 from jreid.models import BACKBONES
 
-READY = prepared(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=2)
+READY = prepared(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5), pad=2, erase_probability=0.0)
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 4, 3), dtype=np.uint8)
 PLAIN = (IMAGES / 255 - np.array(READY.mean)) / np.array(READY.std)
 OPTIMIZER = optax.sgd(0.1)

@@ -74,7 +74,7 @@ def test_pairs_of_a_batch_are_the_first_image_of_a_group_with_each_other():
         name='alexnet',
         options={'widths': (8, 8, 8, 8, 8), 'first_stride': 2, 'initial': 'he'},
     )
-    params, state = method.init(jax.random.key(0))
+    params, state = jax.jit(method.init)(jax.random.key(0))
     images = images_of(10, (64, 32))
     network = mtdnet.Network(
         backbones.build('alexnet', {'widths': (8, 8, 8, 8, 8), 'first_stride': 2})[0],
@@ -85,16 +85,19 @@ def test_pairs_of_a_batch_are_the_first_image_of_a_group_with_each_other():
         0.0,
         'he',
     )
-    out = jax.jit(lambda p, x: network.apply({'params': p}, x, train=True, group=5))(params, images)
+
+    @jax.jit
+    def computed(params, state, images):
+        out = network.apply({'params': params}, images, train=True, group=5)
+        sides = [
+            method.pair_input(params, state, images, 'target', side)
+            for side in ('query', 'gallery')
+        ]
+        return out, method.score(params, state, *sides)
+
+    out, scores = computed(params, state, images)
     assert out['responses'].shape == (8, 24)
-    inputs = {
-        side: jax.jit(lambda p, s, x, side=side: method.pair_input(p, s, x, 'target', side))(
-            params, state, images
-        )
-        for side in ('query', 'gallery')
-    }
-    score = jax.jit(method.score)
-    scores = np.asarray(score(params, state, inputs['query'], inputs['gallery']))
+    scores = np.asarray(scores)
     odds = np.asarray(out['logits'][:, 1] - out['logits'][:, 0]).reshape(2, 4)
     np.testing.assert_allclose(odds, [scores[0, 1:5], scores[5, 6:10]], rtol=1e-4, atol=1e-5)
     # the first image is the query: the other way round is another pair
