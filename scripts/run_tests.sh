@@ -16,8 +16,8 @@ made=
 # Python compiles what is imported at its import: a fraction of what TensorFlow and SciPy hold.
 "$VENV/bin/python" -m pip install --quiet --no-compile -e '.[demo,test]'
 # Here already, or the workers would all compile the same, 13 seconds each.
-[ -z "$made" ] || "$VENV/bin/python" -c 'import hypothesis, matplotlib.pyplot, pytest, sklearn.cluster
-import sklearn.manifold, jreid.training.loop'
+shared='hypothesis, matplotlib.pyplot, pytest, sklearn.cluster, sklearn.manifold'
+[ -z "$made" ] || "$VENV/bin/python" -c "import $shared, jreid.training.loop"
 "$VENV/bin/ruff" check .
 "$VENV/bin/ruff" format --check .
 # mypy takes half a minute of one core, so it runs beside the tests.

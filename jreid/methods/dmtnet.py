@@ -12,6 +12,7 @@ Differs from the paper: the default settings are the strong baseline's; the vari
 has the paper's.
 Differs from the paper: every re-labelling sets the target's classifier to the nearest means.
 Differs from the paper: Algorithm 1's loop over totals is a sweep of clusterings, not of trainings.
+Differs from the paper: the number of identities is the median over all sweeps so far.
 Differs from the paper: Eq. 3 is a mean over images, not a sum.
 Differs from the paper: a source without attribute labels has no attribute head, and F_id takes its
 width.
@@ -27,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jreid.clustering import cluster_target
+from jreid.clustering import Estimate, cluster_target
 from jreid.clustering.merging import cluster_means
 from jreid.losses import (
     attribute_attention,
@@ -86,6 +87,7 @@ def dmtnet(
     check(problem, settings)
     largest = _largest_total(problem, settings)
     attributes = len(problem.attribute_names)
+    rounds = max(1, -(-settings.adapt_epochs // settings.relabel_every))
     network = Network(backbone, problem.source_identities, largest, attributes, settings)
 
     def init(key: Array) -> tuple[Params, State]:
@@ -93,7 +95,11 @@ def dmtnet(
         if settings.cluster_feature != 'classification':
             clustered = matched_width(problem, settings)
         centroids = jnp.zeros((largest, clustered))
-        memory = {'centroids': centroids, 'valid': jnp.zeros(largest, bool)}
+        memory = {
+            'centroids': centroids,
+            'valid': jnp.zeros(largest, bool),
+            'counts': jnp.zeros(rounds, jnp.int32),  # what the sweeps said, 0 for those to come
+        }
         return domains.initial(network, key, problem.image_size, memory=memory)
 
     def embed(params: Params, state: State, images: Array, domain: str) -> Array:
@@ -110,7 +116,7 @@ def dmtnet(
         embed=embed,
         statistics=domains.batch_statistics(network, momentum),
         describe=describe,
-        refresh=_refresh(problem, settings, largest),
+        refresh=_refresh(problem, settings, largest, rounds),
     )
 
 
@@ -270,7 +276,9 @@ def _source_accuracy(outputs: Outputs, batch: Batch, state: State, context: Cont
     return jnp.mean(predicted == batch['source']['identity'])
 
 
-def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[..., Refreshed]:
+def _refresh(
+    problem: Problem, settings: Settings, largest: int, rounds: int
+) -> Callable[..., Refreshed]:
     """Makes the refresh: NIEC and the pseudo labels that it gives."""
     s = settings
 
@@ -294,16 +302,21 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
         tables: Mapping[str, Mapping[str, np.ndarray]] = {}
         # Clusters of the refresh before, 0 at the first.
         known = int(state.memory['valid'].sum())
+        counts = np.asarray(state.memory['counts'])
         keep_count = known and not s.estimate_every_refresh and not context.last
-        if s.given_identities or keep_count:
-            total = known or problem.source_identities + int(problem.target_identities or 0)
+
+        def clustered(total: int) -> Estimate:
             effort = {
                 **niec.effort(s),
                 **niec.starts(context.key, new, total - problem.source_identities, s),
             }
-            estimate = cluster_target(
+            return cluster_target(
                 context.key, features, identity, new, total, k_max=largest, **effort
             )
+
+        if s.given_identities or keep_count:
+            total = known or problem.source_identities + int(problem.target_identities or 0)
+            estimate = clustered(total)
         else:
             estimate = niec.estimate(
                 context.key,
@@ -315,6 +328,11 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
                 progress=context.verbose,
             )
             tables = niec.table(estimate)
+            counts = np.append(counts[counts > 0], estimate.count)[-rounds:]
+            agreed = round(float(np.median(counts)))
+            if s.count_from == 'sweeps' and agreed != estimate.count:
+                estimate = clustered(estimate.total - estimate.count + agreed)
+            counts = np.resize(counts, rounds) * (np.arange(rounds) < len(counts))
         clusters, total = np.asarray(estimate.labels), len(estimate.centroids)
         sizes = np.bincount(clusters, minlength=largest)
         large_enough = sizes[clusters] >= s.images_per_identity
@@ -326,6 +344,7 @@ def _refresh(problem: Problem, settings: Settings, largest: int) -> Callable[...
         memory = {
             'centroids': jnp.asarray(cluster_means(both, members, largest)),
             'valid': jnp.asarray(np.arange(largest) < total),
+            'counts': jnp.asarray(counts, jnp.int32),
         }
         report = {
             'identities_estimated': float(estimate.count),

@@ -9,7 +9,7 @@ from dmtnet_case import PROBLEM, Plain, build, log_softmax, settings, whole
 from sklearn.metrics import pairwise_distances
 
 from jreid import methods
-from jreid.clustering import estimate_identities
+from jreid.clustering import Estimate, estimate_identities
 from jreid.methods import dmtnet
 from jreid.methods.contract import RefreshContext
 
@@ -120,6 +120,39 @@ def test_total_is_estimated_again_only_when_asked_for_or_last():
     each = build(problem=dataclasses.replace(PROBLEM, target_images=40))
     again, _, _ = refreshed(each, first.params, first.state, [14, 13, 13])
     assert again.tables
+
+
+@pytest.mark.parametrize(
+    ('before', 'agreed'),
+    [([], 5), ([8], 6), ([9, 7], 7), ([1, 1, 5], 3), ([30, 2, 4, 4], 4)],
+)
+def test_number_is_the_median_of_the_sweeps(before, agreed, monkeypatch):
+    problem = dataclasses.replace(PROBLEM, target_images=40)
+    edits = {'problem': problem, 'adapt_epochs': 10, 'relabel_every': 2}
+    method = build(**edits, count_from='sweeps')
+    params, state = method.init(jax.random.key(0))
+    known = np.zeros(5, np.int32)
+    known[: len(before)] = before
+    state = state._replace(memory={**state.memory, 'counts': known})
+
+    def named(count):
+        labels, centroids = np.arange(40) % 5 + 6, np.zeros((6 + count, 8), np.float32)
+        return Estimate(count, labels, centroids, None, np.repeat(np.arange(6), 8), 6 + count)
+
+    monkeypatch.setattr(dmtnet.niec, 'estimate', lambda *arguments, **options: named(5))
+    monkeypatch.setattr(dmtnet.niec, 'table', lambda estimate: {})
+    monkeypatch.setattr(
+        dmtnet, 'cluster_target', lambda *arguments, **options: named(arguments[4] - 6)
+    )
+    found, _, _ = refreshed(method, params, state, [8] * 5)
+    assert found.report['identities_estimated'] == agreed
+    assert found.report['clusters'] == 6 + agreed == found.state.memory['valid'].sum()
+    after = found.state.memory['counts']
+    assert after.shape == (5,)
+    assert after[after > 0].tolist() == [*before, 5]
+    last = build(**edits, count_from='last')
+    found, _, _ = refreshed(last, params, state, [8] * 5)
+    assert found.report['identities_estimated'] == 5
 
 
 def test_sweep_is_that_of_the_clustering_room():

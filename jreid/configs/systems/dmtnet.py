@@ -18,6 +18,7 @@ PAPER = {
     'cluster_feature': 'classification',
     'cluster_centring': 'none',
     'niec_rule': 'mean',
+    'count_from': 'last',
 }
 """The paper's letter, and the simplest choice where it is silent."""
 
