@@ -1,7 +1,7 @@
 """Cluster-Contrast: contrast of images with one vector per cluster, alone or after a source.
 
 Source: Dai et al. 2021, arXiv:2103.11568, and its authors' program
-(github.com/alibaba/cluster-contrast-reid at 57b62e9). `docs/systems/cluster-contrast.md` says what
+(github.com/alibaba/cluster-contrast-reid at 57b62e9). `docs/systems/cluster_contrast.md` says what
 was settled where they leave something open.
 
 Before each epoch the target's images are clustered by DBSCAN on the Jaccard distances of their
@@ -218,16 +218,23 @@ def _refresh(settings: Settings, largest: int, places: int) -> Callable[..., Ref
         if proxies is not None:
             memory |= camera_proxies.names_of(proxies, places)
         report = {'identities_estimated': float(clusters), 'noise': float((~known).sum())}
-        if not clusters:
+        if clusters < 2:  # the loss of one cluster is 0: weight decay alone would move the network
+            advice = f'a smaller method.min_samples ({s.min_samples})'
+            if s.clustering == 'dbscan':
+                ways = ('smaller', 'larger') if clusters else ('larger', 'smaller')
+                advice = (
+                    f'a {ways[0]} method.eps ({s.eps:g}) or a {ways[1]} method.min_samples'
+                    f' ({s.min_samples})'
+                )
             log.warning(
-                'clustering found nothing but noise in %d images: this epoch trains nothing. A'
-                ' greater method.eps (%g) or a smaller method.min_samples (%d) makes clusters',
+                'clustering found %s in %d images: this epoch trains nothing and leaves the model'
+                ' as it was; %s finds more clusters',
+                'one cluster' if clusters else 'nothing but noise',
                 len(labels),
-                s.eps,
-                s.min_samples,
+                advice,
             )
         state = state._replace(memory=memory)
         labels = labels if proxies is None else np.stack([labels, proxies.labels], axis=1)
-        return Refreshed(labels, params, state, report, tables, useless=not clusters)
+        return Refreshed(labels, params, state, report, tables, useless=clusters < 2)
 
     return refresh

@@ -13,6 +13,7 @@ Without a source the bank holds the target's images alone, and batch normalisati
 parameters: the authors' unsupervised program.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 
 import jax
@@ -45,6 +46,8 @@ from jreid.methods.settings.spcl import Settings, check
 from jreid.methods.spcl_memory import hybrid, hybrid_contrast, move, self_paced
 from jreid.models.heads import POOLINGS, BNNeck
 from jreid.retrieval import jaccard
+
+log = logging.getLogger('jreid')
 
 SOURCE_NORMS = 'source_norms'
 """The parameters of the source's batch norms; the others' names hold the target's."""
@@ -232,6 +235,16 @@ def _refresh(settings: Settings, classes: int) -> Callable[..., Refreshed]:
             'unclustered': float((labels < 0).sum()),
             'independence_limit': float(limit),
         }
-        return Refreshed(labels, params, state._replace(memory=memory), report)
+        alone = len(np.unique(label)) < 2
+        if alone:  # the loss of one class is 0: weight decay alone would move the network
+            log.warning(
+                'all %d images are one cluster, and there is no source: nothing is trained from'
+                ' here on, since the bank stays as it is; a smaller method.eps (%g) or a larger'
+                ' method.min_samples (%d) parts them',
+                len(labels),
+                s.eps,
+                s.min_samples,
+            )
+        return Refreshed(labels, params, state._replace(memory=memory), report, useless=alone)
 
     return refresh

@@ -172,7 +172,16 @@ def test_nothing_but_noise_trains_nothing_and_says_what_to_change(caplog):
     assert (found.labels == -1).all()
     assert not found.state.memory['valid'].any()
     assert 'nothing but noise in 40 images' in caplog.text
-    assert 'method.eps (0.01)' in caplog.text
+    assert 'a larger method.eps (0.01) or a smaller method.min_samples (30)' in caplog.text
+
+
+def test_one_cluster_trains_nothing_and_says_what_to_change(caplog):
+    target = {**described(0, 5), 'feature': described(0, 1, images=40)['feature']}
+    found = refreshed(built(k1=39, eps=0.9), target)
+    assert found.report['identities_estimated'] == 1
+    assert found.useless
+    assert 'clustering found one cluster in 40 images: this epoch trains nothing' in caplog.text
+    assert 'a smaller method.eps (0.9) or a larger method.min_samples (4)' in caplog.text
 
 
 def test_niec_counts_with_the_source_in_place_of_dbscan(monkeypatch):

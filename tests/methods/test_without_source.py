@@ -51,6 +51,7 @@ def test_spcl_reads_and_holds_the_target_alone():
     found = method.refresh(params, state, None, target, context())
     np.testing.assert_allclose(found.state.memory['bank'], target['feature'], rtol=1e-5)
     assert found.report['identities_estimated'] == 4
+    assert not found.useless
     # A class per cluster, numbered from 0: no place is kept for classes of a source.
     assert set(np.asarray(found.state.memory['label'])) == set(range(4))
     batch = {TARGET: {'image': np.zeros((4, *SIZE, 3), np.float32), 'row': np.array([5, 6, 5, 7])}}
@@ -66,6 +67,20 @@ def test_spcl_reads_and_holds_the_target_alone():
     moved = jax.jit(phase.after_update)({}, found.state, outputs, batch).memory['bank']
     changed = np.abs(np.asarray(moved) - bank).max(axis=1) > 1e-4
     np.testing.assert_array_equal(np.flatnonzero(changed), [5, 6, 7])
+
+
+def test_spcl_does_not_train_on_one_class(caplog):
+    small = settings.Settings(identities_per_batch=2, k1=39, k2=6, eps=0.9)
+    method = spcl(Backbone(), ALONE, small)
+    _, state = jax.eval_shape(method.init, jax.random.key(0))
+    state = State({}, {**state.memory, 'limit': jnp.full((), -1.0)})
+    target = {'feature': features(IMAGES), 'camera': np.zeros(IMAGES, int)}
+    with caplog.at_level(logging.WARNING, 'jreid'):
+        found = method.refresh({}, state, None, target, context())
+    assert not found.labels.any()
+    assert found.useless
+    assert 'all 40 images are one cluster, and there is no source: nothing is' in caplog.text
+    assert 'a smaller method.eps (0.9) or a larger method.min_samples (4)' in caplog.text
 
 
 def test_a_source_without_identities_is_not_taken_for_none():
