@@ -206,12 +206,10 @@ def _refresh(settings: Settings, largest: int) -> Callable[..., Refreshed]:
         if clusters < 2:
             log.warning(
                 '%d clusters in %d images: this epoch trains nothing and leaves the model as it'
-                ' was. A %s method.%s (%g) or a smaller method.min_samples (%d) finds more',
-                clusters,
-                len(labels),
-                'smaller' if clusters else 'greater',
+                ' was. A %s method.%s (%g) or a %s method.min_samples (%d) finds more',
+                *(clusters, len(labels), 'smaller' if clusters else 'larger'),
                 *(('eps', s.eps) if s.eps else ('rho', s.rho)),
-                s.min_samples,
+                *('larger' if clusters else 'smaller', s.min_samples),
             )
             state = state._replace(memory=memory)
             return Refreshed(labels, params, state, report, tables, useless=True)

@@ -13,6 +13,7 @@ from jreid.data import Index, Splits, load, teacher_labels
 from jreid.data.datasets import LOADERS
 from jreid.engine.feeds import Feed, feeder
 from jreid.methods.contract import SOURCE, TARGET, Problem
+from jreid.methods.settings.values import nearest
 from jreid.retrieval.relevance import relevance
 from jreid.run.places import NO_SOURCE
 
@@ -324,7 +325,12 @@ def open_measured(settings: Mapping[str, Any]) -> Test | None:
 
 def _load(settings: Mapping[str, Any], role: str) -> Splits:
     """Reads a set of `config.data`; errors also name the fields that chose it."""
-    root = _root(settings, role)
+    root, known = _root(settings, role), [NO_SOURCE, *LOADERS]
+    if role == SOURCE and settings[role] not in known:
+        raise ValueError(
+            f'unknown data set data.source={settings[role]!r}{nearest(settings[role], known)};'
+            f" '{NO_SOURCE}' trains without a source; known: {', '.join(known)}"
+        )
     try:
         return load(settings[role], root, **_options(settings, role))
     except (FileNotFoundError, ValueError) as error:

@@ -260,6 +260,7 @@ def test_phases_by_variant():
         ({'temperature': 0.0}, 'method.temperature is 0.0; expected a number above 0'),
         ({'eps': 1.0}, 'method.eps is 1.0; expected a Jaccard distance between 0 and 1'),
         ({'clustering': 'niec', 'niec_probe_fraction': 1.0}, 'niec_probe_fraction is 1.0'),
+        ({'k2': 9}, r'method.k2 is 9; expected at most method.k1 \(8\)'),
         ({'update': 'soft'}, "method.update is 'soft'; expected 'all' or 'hard'"),
     ],
 )

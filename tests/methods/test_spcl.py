@@ -297,9 +297,13 @@ def test_domains_have_statistics_of_their_own(begun):
     ('changes', 'message'),
     [
         ({'identities_per_batch': 4}, 'P = 4 identities cannot be drawn from the 3 of the source'),
-        ({'temperature': 0.0}, 'temperature is 0.0; expected a number above 0'),
-        ({'eps_gap': 0.5}, 'eps is 0.5 and eps_gap 0.5; expected eps - eps_gap above 0'),
+        ({'temperature': 0.0}, 'method.temperature is 0.0; expected a number above 0'),
+        (
+            {'eps_gap': 0.5},
+            'method.eps is 0.5 and method.eps_gap 0.5; expected eps - eps_gap above 0',
+        ),
         ({'eps': 0.99}, r'expected .* eps \+ eps_gap below 1, the greatest Jaccard distance'),
+        ({'k2': 9}, r'method.k2 is 9; expected at most method.k1 \(8\)'),
         ({'momentum': 2.0}, 'method.momentum is 2.0; expected a number from 0 to 1'),
     ],
 )

@@ -15,6 +15,7 @@ from jreid.configs import variants
 from jreid.engine import sharding
 from jreid.engine.state import create
 from jreid.methods.contract import Problem, RefreshContext, State
+from jreid.methods.settings.ssg import Settings, check
 from jreid.models import BACKBONES
 from jreid.run.checkpoints import Checkpoints
 from jreid.run.system import build_system
@@ -196,11 +197,22 @@ def test_run_of_another_backbone_or_none_is_refused(finished, config_of, tmp_pat
         loop.train(config, tmp_path / 'two')
 
 
-def test_unknown_centring_is_refused(config_of, tmp_path):
-    with pytest.raises(
-        ValueError, match=r"cluster_centring is 'cameras'; expected 'camera' or 'none'"
-    ):
-        loop.train(config_of('ssg', cluster_centring='cameras'), tmp_path)
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            {'cluster_centring': 'cameras'},
+            "method.cluster_centring is 'cameras'; expected 'camera' or 'none'",
+        ),
+        ({'rho': -1.0}, 'method.rho is -1.0; expected a share above 0 and at most 1'),
+        ({'rho': 5.0}, 'method.rho is 5.0; expected a share above 0 and at most 1'),
+        ({'k1': 2}, r'method.k2 is 3; expected at most method.k1 \(2\)'),
+    ],
+)
+def test_wrong_settings_are_refused(changes, message):
+    problem = Problem((16, 8), source_identities=4, source_images=16, target_images=20)
+    with pytest.raises(ValueError, match=message):
+        check(problem, Settings(identities_per_batch=4, k2=3, **changes))
 
 
 @pytest.mark.parametrize(

@@ -112,12 +112,12 @@ def test_mmt_says_which_way_eps_must_go(caplog):
         found = method.refresh({}, state._replace(memory=memory), None, target, context())
     assert found.useless
     assert '1 clusters in 40 images: this epoch trains nothing' in caplog.text
-    assert 'A smaller method.rho (1) or' in caplog.text
+    assert 'A smaller method.rho (1) or a larger method.min_samples (4) finds' in caplog.text
 
 
 def test_a_number_of_clusters_beside_dbscan_is_refused():
     given = dataclasses.replace(SMALL, source_epochs=0, clustering='dbscan', clusters=9)
-    with pytest.raises(ValueError, match=r"clusters is 9, and clustering is 'dbscan'.*clusters=0"):
+    with pytest.raises(ValueError, match="method.clusters is 9, and .* is 'dbscan'.*clusters=0"):
         mmt(Backbone(), ALONE, given)
 
 

@@ -77,6 +77,11 @@ def test_problem_has_no_source(tiny_config):
     ('change', 'message'),
     [
         ({'evaluation.select': 'best'}, r"evaluation.select='best' chooses.*data.source is 'none'"),
+        (
+            {'data.source': 'None'},
+            r"data.source='None' \(did you mean 'none'\?\); 'none' trains without a source; known",
+        ),
+        ({'data.source': 'market'}, r"data.source='market' \(did you mean 'market1501'\?\)"),
         ({'data.source_teacher': 'labels'}, 'data.source_teacher is .* leave it empty'),
     ],
 )

@@ -4,7 +4,16 @@ import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 from jreid.methods.settings import niec
-from jreid.methods.settings.values import Count, Rate, Schedule, Share, Size, Weight, check_values
+from jreid.methods.settings.values import (
+    Count,
+    Portion,
+    Rate,
+    Schedule,
+    Share,
+    Size,
+    Weight,
+    check_values,
+)
 
 if TYPE_CHECKING:
     from jreid.methods.contract import Problem
@@ -47,7 +56,7 @@ class Settings(niec.Settings):
     estimate_every: Count = 0
     kmeans_restarts: Size = 10  # the best of so many starts counts
     eps: float = 0.0  # of DBSCAN, a Jaccard distance; 0 for the one that rho finds at the start
-    rho: float = 1.6e-3  # share of the pairs whose mean distance is DBSCAN's eps
+    rho: Portion = 1.6e-3  # share of the pairs whose mean distance is DBSCAN's eps
     k1: Size = 20  # of the Jaccard distance that DBSCAN is run on
     k2: Size = 6  # of the same distance: images whose neighbourhoods are averaged
     min_samples: Size = 4  # of DBSCAN
@@ -81,13 +90,13 @@ def check(problem: 'Problem', settings: Settings) -> None:
         )
     if s.clusters > problem.target_images or s.clusters == 1:
         raise ValueError(
-            f'clusters is {s.clusters}; expected 2 to {problem.target_images} (target images), or 0'
-            " for NIEC's count"
+            f'method.clusters is {s.clusters}; expected 2 to {problem.target_images} (target'
+            " images), or 0 for NIEC's count"
         )
     if s.clusters and s.clustering == 'dbscan':
         raise ValueError(
-            f"clusters is {s.clusters}, and clustering is 'dbscan', which finds their number; set"
-            " clusters=0, or clustering='kmeans'"
+            f"method.clusters is {s.clusters}, and method.clustering is 'dbscan', which finds their"
+            " number; set method.clusters=0, or method.clustering='kmeans'"
         )
     if not 0 <= s.eps < 1:
         raise ValueError(

@@ -64,9 +64,9 @@ def check(problem: 'Problem', settings: Settings) -> None:
             f' {problem.source_identities} of the source; lower method.identities_per_batch'
         )
     if not s.temperature > 0:
-        raise ValueError(f'temperature is {s.temperature}; expected a number above 0')
+        raise ValueError(f'method.temperature is {s.temperature}; expected a number above 0')
     if not 0 < s.eps_gap < s.eps or not s.eps + s.eps_gap < 1:
         raise ValueError(
-            f'eps is {s.eps} and eps_gap {s.eps_gap}; expected eps - eps_gap above 0 and eps +'
-            ' eps_gap below 1, the greatest Jaccard distance'
+            f'method.eps is {s.eps} and method.eps_gap {s.eps_gap}; expected eps - eps_gap above 0'
+            ' and eps + eps_gap below 1, the greatest Jaccard distance'
         )

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 from jreid.methods.settings import ptl
-from jreid.methods.settings.values import Count, Optimizer, Rate, Size, Weight
+from jreid.methods.settings.values import Count, Optimizer, Portion, Rate, Size, Weight
 
 if TYPE_CHECKING:
     from jreid.methods.contract import Problem
@@ -46,7 +46,7 @@ class Settings(ptl.Settings):
     k2: Size = 6  # of the Jaccard distances: images whose neighbourhoods are averaged
     source_weight: Weight = 0.1  # of the distances to the source
     neighbours: Size = 100  # of SSG-dagger's graph
-    rho: float = 1.6e-3  # share of the pairs whose mean distance is eps
+    rho: Portion = 1.6e-3  # share of the pairs whose mean distance is eps
     min_samples: Size = 4  # of DBSCAN
     # 'camera': features are grouped less the mean of their camera; the papers do not
     cluster_centring: Literal['camera', 'none'] = 'none'

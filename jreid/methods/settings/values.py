@@ -32,6 +32,7 @@ Size = Annotated[int, at_least(1)]
 Weight = Annotated[float, at_least(0)]
 Rate = Annotated[float, Range(lambda value: value >= 0, 'a rate, 0 or above')]
 Share = Annotated[float, Range(lambda value: 0 <= value <= 1, 'a number from 0 to 1')]
+Portion = Annotated[float, Range(lambda value: 0 < value <= 1, 'a share above 0 and at most 1')]
 Optimizer = Literal['adam', 'adamw', 'sgd']
 Schedule = Literal['constant', 'half-linear', 'cosine', 'steps']
 """Constant; constant for the first half, then linear to 0; cosine; x0.1 at boundaries."""
@@ -52,13 +53,21 @@ def check_values(settings: Any) -> None:
 
     Raises:
       ValueError: a value has another type, is none of the choices, or is out of its range; names
-        the field, the value and what is expected.
+        the field, the value and what is expected. Also where k2, the images whose Jaccard
+        neighbourhoods are averaged, is above k1, their size: that makes strangers alike.
     """
     hints = get_type_hints(type(settings), include_extras=True)
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if expected := mismatch(value, hints[field.name]):
             raise ValueError(f'method.{field.name} is {value!r}; expected {expected}')
+    for prefix in ('', 'niec_'):
+        k1, k2 = (getattr(settings, f'{prefix}{name}', 1) for name in ('k1', 'k2'))
+        if k2 > k1:
+            raise ValueError(
+                f'method.{prefix}k2 is {k2}; expected at most method.{prefix}k1 ({k1}): an image is'
+                ' averaged with some of its own neighbours'
+            )
 
 
 def mismatch(value: Any, hint: Any) -> str:
