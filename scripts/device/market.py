@@ -1,8 +1,8 @@
 """Stage: Cluster-Contrast on as many generated people as Market-1501 has.
 
 12,936 training images of 751 people; 3,368 queries and 19,732 gallery images of 750 others. The
-steps are the trainer's, fed from arrays; no config is read and nothing is written. ResNet-50 starts
-from random numbers, so accuracy is no figure here: the times are.
+steps are the trainer's, fed from arrays, with the settings of `configs/market.py`; nothing is
+written. ResNet-50 starts from random numbers, so accuracy is no figure here: the times are.
 """
 
 import dataclasses
@@ -23,7 +23,6 @@ from jreid.engine.functions import Functions
 from jreid.evaluation.features import adapt_statistics, extract
 from jreid.methods.common import cluster_memory
 from jreid.methods.contract import TARGET, Params, Problem, RefreshContext, State
-from jreid.methods.settings.cluster_contrast import Settings
 from jreid.models.backbones import build
 from jreid.retrieval import evaluate, unit
 
@@ -35,7 +34,8 @@ def run(small: bool) -> None:
     """Writes the rows."""
     accelerated = jax.default_backend() != 'cpu'
     counted, size = (SMALL, (64, 32)) if small else (FULL, (256, 128))
-    settings = Settings(source_epochs=0, contrast_epochs=2)
+    config = base.alone('cluster-contrast', 'market1501')
+    settings = dataclasses.replace(methods.read_settings(config.method), contrast_epochs=2)
     if small:
         settings = dataclasses.replace(
             settings, contrast_steps=2, contrast_identities=4, contrast_images=4, k1=8
@@ -55,9 +55,10 @@ def run(small: bool) -> None:
     method = methods.build(
         {'name': 'cluster_contrast', **dataclasses.asdict(settings)}, module, problem
     )
-    prepared = steps.preparation(record, base.get_config().augment)
+    prepared = steps.preparation(record, config.augment)
     functions, batch = Functions(method, prepared), 32 if small else 256
-    params, model = _train(method, functions, prepared, train, batch=batch)
+    groups = config.train.batch_norm_groups
+    params, model = _train(method, functions, prepared, train, batch=batch, groups=groups)
     _test(functions, params, model, query, gallery, batch=batch)
 
 
@@ -93,6 +94,7 @@ def _train(
     train: crowd.Split,
     *,
     batch: int,
+    groups: int,
 ) -> tuple[Params, State]:
     """Trains two epochs, each after a clustering, writes their times and returns the model."""
     mesh, root = sharding.make_mesh(), jax.random.key(0)
@@ -112,7 +114,13 @@ def _train(
     )
     now = sharding.replicate(mesh, state.create(params, model, optimizer))
     step = steps.train_step(
-        phase, optimizer, prepared, start=0, steps=phase.epochs * per_epoch, mesh=mesh
+        phase,
+        optimizer,
+        prepared,
+        start=0,
+        steps=phase.epochs * per_epoch,
+        batch_norm_groups=groups,
+        mesh=mesh,
     )
     pools = feeds.pools(phase.streams, {TARGET: read})
     for epoch in range(phase.epochs):
