@@ -6,8 +6,7 @@ Source: Ge, Zhu, Chen, Zhao & Li, NeurIPS 2020, arXiv:2006.02713. Equation numbe
 One bank holds a vector per source class and per target image. Before each epoch the target's
 vectors are clustered, and clusters count that two other radii confirm. An image is told from all
 source classes, clusters and single images: a class of the target is the mean of its vectors.
-Batch normalisation is per domain, statistics and parameters. There is no training on the source
-before.
+Batch normalisation is per domain, statistics and parameters. No training on the source precedes.
 
 Without a source the bank holds the target's images alone, and batch normalisation has one set of
 parameters: the authors' unsupervised program.
