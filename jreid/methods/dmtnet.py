@@ -12,7 +12,7 @@ Differs from the paper: the default settings are the strong baseline's; the vari
 has the paper's.
 Differs from the paper: every re-labelling sets the target's classifier to the nearest means.
 Differs from the paper: Algorithm 1's loop over totals is a sweep of clusterings, not of trainings.
-Differs from the paper: the number of identities is the median over all sweeps so far.
+Differs from the paper: the number of identities that is reported is the median over all sweeps.
 Differs from the paper: Eq. 3 is a mean over images, not a sum.
 Differs from the paper: a source without attribute labels has no attribute head, and F_id takes its
 width.
@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jreid.clustering import Estimate, cluster_target
+from jreid.clustering import cluster_target
 from jreid.clustering.merging import cluster_means
 from jreid.losses import (
     attribute_attention,
@@ -304,19 +304,15 @@ def _refresh(
         known = int(state.memory['valid'].sum())
         counts = np.asarray(state.memory['counts'])
         keep_count = known and not s.estimate_every_refresh and not context.last
-
-        def clustered(total: int) -> Estimate:
+        if s.given_identities or keep_count:
+            total = known or problem.source_identities + int(problem.target_identities or 0)
             effort = {
                 **niec.effort(s),
                 **niec.starts(context.key, new, total - problem.source_identities, s),
             }
-            return cluster_target(
+            estimate = cluster_target(
                 context.key, features, identity, new, total, k_max=largest, **effort
             )
-
-        if s.given_identities or keep_count:
-            total = known or problem.source_identities + int(problem.target_identities or 0)
-            estimate = clustered(total)
         else:
             estimate = niec.estimate(
                 context.key,
@@ -329,9 +325,6 @@ def _refresh(
             )
             tables = niec.table(estimate)
             counts = np.append(counts[counts > 0], estimate.count)[-rounds:]
-            agreed = round(float(np.median(counts)))
-            if s.count_from == 'sweeps' and agreed != estimate.count:
-                estimate = clustered(estimate.total - estimate.count + agreed)
             counts = np.resize(counts, rounds) * (np.arange(rounds) < len(counts))
         clusters, total = np.asarray(estimate.labels), len(estimate.centroids)
         sizes = np.bincount(clusters, minlength=largest)
@@ -346,8 +339,11 @@ def _refresh(
             'valid': jnp.asarray(np.arange(largest) < total),
             'counts': jnp.asarray(counts, jnp.int32),
         }
+        count = estimate.count
+        if s.count_from == 'sweeps' and counts.any():
+            count = round(float(np.median(counts[counts > 0])))
         report = {
-            'identities_estimated': float(estimate.count),
+            'identities_estimated': float(count),
             'clusters': float(total),
             'clusters_kept': float(len(np.unique(labels[labels >= 0]))),
             'images_left_out': float((labels < 0).sum()),

@@ -135,18 +135,14 @@ def test_number_is_the_median_of_the_sweeps(before, agreed, monkeypatch):
     known[: len(before)] = before
     state = state._replace(memory={**state.memory, 'counts': known})
 
-    def named(count):
-        labels, centroids = np.arange(40) % 5 + 6, np.zeros((6 + count, 8), np.float32)
-        return Estimate(count, labels, centroids, None, np.repeat(np.arange(6), 8), 6 + count)
-
-    monkeypatch.setattr(dmtnet.niec, 'estimate', lambda *arguments, **options: named(5))
+    labels, centroids = np.arange(40) % 5 + 6, np.zeros((11, 8), np.float32)
+    swept = Estimate(5, labels, centroids, None, np.repeat(np.arange(6), 8), 11)
+    monkeypatch.setattr(dmtnet.niec, 'estimate', lambda *arguments, **options: swept)
     monkeypatch.setattr(dmtnet.niec, 'table', lambda estimate: {})
-    monkeypatch.setattr(
-        dmtnet, 'cluster_target', lambda *arguments, **options: named(arguments[4] - 6)
-    )
     found, _, _ = refreshed(method, params, state, [8] * 5)
     assert found.report['identities_estimated'] == agreed
-    assert found.report['clusters'] == 6 + agreed == found.state.memory['valid'].sum()
+    # The labels are the sweep's own.
+    assert found.report['clusters'] == 11 == found.state.memory['valid'].sum()
     after = found.state.memory['counts']
     assert after.shape == (5,)
     assert after[after > 0].tolist() == [*before, 5]

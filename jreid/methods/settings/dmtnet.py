@@ -82,8 +82,8 @@ class Settings(niec.Settings):
     cluster_centring: Literal['camera', 'none'] = 'camera'
     # sweep at every re-labelling; False: at the first and the last only
     estimate_every_refresh: bool = True
-    # number of identities; 'sweeps': the median over the sweeps so far, as each errs by a tenth and
-    # its pseudo labels hand the error on; 'last': what the last one says; paper: one sweep
+    # number of identities that is reported; 'sweeps': the median over the sweeps so far, as each
+    # errs by a tenth; 'last': the last one's, which has made the labels; paper: one sweep
     count_from: Literal['sweeps', 'last'] = 'sweeps'
 
 
