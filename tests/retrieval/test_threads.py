@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from jreid.retrieval import (
     evaluate,
@@ -78,3 +79,15 @@ def test_threads_are_the_cores_of_the_process_but_few(monkeypatch):
     names = set(in_turn(lambda _: threading.get_ident(), range(64)))
     assert len(names) <= 8
     assert threading.get_ident() not in names
+
+
+def test_products_take_one_thread_within_and_as_many_as_before_after():
+    def most(_=None):
+        found = [pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas']
+        return max(found, default=1)
+
+    with threadpool_limits(limits=2, user_api='blas'):
+        before = most()
+        assert set(in_turn(most, range(4), threads=2)) == {1}
+        assert most() == before
+        assert set(in_turn(most, range(2), threads=1)) == {before}
