@@ -325,7 +325,7 @@ def _refresh(
             )
             tables = niec.table(estimate)
             counts = np.append(counts[counts > 0], estimate.count)[-rounds:]
-            counts = np.resize(counts, rounds) * (np.arange(rounds) < len(counts))
+            counts = np.pad(counts, (0, rounds - len(counts)))
         clusters, total = np.asarray(estimate.labels), len(estimate.centroids)
         sizes = np.bincount(clusters, minlength=largest)
         large_enough = sizes[clusters] >= s.images_per_identity
