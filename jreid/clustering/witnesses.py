@@ -28,6 +28,12 @@ EPS = np.arange(0.3, 0.81, 0.05)
 
 MIN_SAMPLES = 4
 
+CLEAR = 0.5
+"""A mean silhouette from which the clusters are there (Kaufman and Rousseeuw 1990, table 4)."""
+
+FEW = 0.1
+"""A camera with a smaller share of the images that cameras have in the mean names no number."""
+
 
 class Sweep(NamedTuple):
     """What the witnesses say.
@@ -37,7 +43,7 @@ class Sweep(NamedTuple):
       silhouette: [m] mean silhouette by Euclidean distance (CMM, Eq. 12), across cameras.
       within: the number of people that half the cameras see by themselves, 0 without cameras.
       density: the most clusters that DBSCAN finds, 0 without neighbourhoods.
-      count: the median of the witnesses.
+      count: what the witnesses say together.
       labels: [n] the clusters 0..count-1 at that cut.
     """
 
@@ -72,11 +78,12 @@ def ask_witnesses(
       3. The most clusters that DBSCAN finds on the distances of neighbourhoods, over its radius: a
          small one takes most images for noise, a large one merges people.
     Without cameras, or with one, the first is the plain silhouette, and there is no second; without
-    neighbourhoods no third.
+    neighbourhoods no third. Where that silhouette is `CLEAR` or more, it decides alone: DBSCAN
+    needs a handful of images per person, and takes fewer for noise.
 
     Args:
       candidates: the numbers of clusters to try, from 1 to n; in a camera up to half its images.
-      cameras: of the samples.
+      cameras: of the samples; one of unknown camera, -1, is compared with those of all cameras.
       neighbourhoods: sparse n x n distances in [0, 1], 1 where none is stored, such as
         `jreid.retrieval.jaccard`.
       sample: images whose silhouettes are averaged, drawn with `key`; as many of all cameras
@@ -88,9 +95,10 @@ def ask_witnesses(
     fine_key, row_key = jax.random.split(key)
     n = len(target)
     rows = np.sort(np.asarray(jax.random.permutation(row_key, n))[:sample])
-    camera = np.unique(np.full(n, -1) if cameras is None else cameras, return_inverse=True)[1]
-    known = bool(camera.any())
-    camera = camera if known else np.full(n, -1)
+    camera = _numbered(np.full(n, -1) if cameras is None else np.asarray(cameras))
+    known = bool((camera > 0).any())
+    if not known:
+        camera = np.full(n, -1)
     rows = rows[np.argsort(camera[rows], kind='stable')]
     first, merges = _hierarchy(fine_key, target, max(int(candidates.max()), 2), max_iterations)
     tried = np.unique(np.minimum(candidates, int(first.max()) + 1))
@@ -106,6 +114,8 @@ def ask_witnesses(
             for eps in EPS
         )
         witnesses.append(density)
+    if not known and scores.max() >= CLEAR:
+        witnesses = witnesses[:1]
     count = int(np.clip(_low_median(witnesses), tried[0], tried[-1]))
     labels = labels_after(merges, int(first.max()) + 1, count)[first]
     return Sweep(tried, scores, within, density, count, labels)
@@ -120,9 +130,9 @@ def _within(
     max_iterations: int,
 ) -> int:
     """Returns the median over cameras of the number of clusters with the best silhouette."""
-    cameras = int(camera.max()) + 1
-    named = []
-    for number in range(cameras):
+    sizes = np.bincount(camera[camera >= 0])
+    cameras, named = len(sizes), []
+    for number in np.flatnonzero(sizes >= FEW * sizes.mean()).tolist():
         own = target[camera == number]
         sweep = ask_witnesses(
             jax.random.fold_in(key, number),
@@ -133,6 +143,14 @@ def _within(
         )
         named.append(sweep.count)
     return _low_median(named)
+
+
+def _numbered(cameras: Int[np.ndarray, ' n']) -> Int[np.ndarray, ' n']:
+    """Returns the cameras as 0, 1, ..., and -1 where they are negative."""
+    known = cameras >= 0
+    numbers = np.full(len(cameras), -1)
+    numbers[known] = np.unique(cameras[known], return_inverse=True)[1]
+    return numbers
 
 
 def _low_median(values: list[int]) -> int:

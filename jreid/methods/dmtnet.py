@@ -21,6 +21,7 @@ loss of the attention, and the paper says no more.
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 
 import jax
@@ -68,6 +69,8 @@ from jreid.methods.contract import (
 from jreid.methods.dmtnet_network import Network
 from jreid.methods.settings.dmtnet import Settings, check, matched_width
 from jreid.methods.settings.niec import most_identities
+
+log = logging.getLogger('jreid')
 
 
 def dmtnet(
@@ -342,14 +345,23 @@ def _refresh(
         count = estimate.count
         if s.count_from == 'sweeps' and counts.any():
             count = round(float(np.median(counts[counts > 0])))
+        kept = len(np.unique(labels[labels >= 0]))
+        if kept < 2:
+            log.warning(
+                '%d of %d target clusters have method.images_per_identity (%d) images: nothing is'
+                ' trained before the next re-labelling. A smaller one keeps more, and so do fewer'
+                ' clusters (method.niec_images_per_identity)',
+                *(kept, len(np.unique(clusters)), s.images_per_identity),
+            )
         report = {
             'identities_estimated': float(count),
             'clusters': float(total),
-            'clusters_kept': float(len(np.unique(labels[labels >= 0]))),
+            'clusters_kept': float(kept),
             'images_left_out': float((labels < 0).sum()),
         }
         params = _follow(params, np.asarray(target['classification']), clusters, largest)
-        return Refreshed(labels, params, state._replace(memory=memory), report, tables)
+        state = state._replace(memory=memory)
+        return Refreshed(labels, params, state, report, tables, useless=kept < 2)
 
     return refresh
 

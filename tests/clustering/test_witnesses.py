@@ -37,6 +37,27 @@ def test_separated_identities_are_counted_within_a_twentieth(seed, count, noise)
         assert adjusted_rand_score(label, found.labels) > 0.95
 
 
+@pytest.mark.parametrize('count', [5, 35, 70])
+def test_few_images_per_person_are_counted_where_clusters_are_clear(count):
+    """DBSCAN takes some of them for noise, and where all are few it merges them."""
+    x, label, _ = people(14, count, images=5, width=32, noise=0.3)
+    found = ask_witnesses(
+        jax.random.key(0), x, grid(max(len(x) // 40, 1), len(x) // 4), neighbourhoods=jaccard(x)
+    )
+    assert found.density < count
+    assert abs(found.count - count) <= 0.02 * count
+    assert adjusted_rand_score(label, found.labels) > 0.99
+
+
+def test_without_clear_clusters_the_smaller_number_counts():
+    x, _, _ = people(15, 35, images=12, width=32, noise=1.7)
+    found = ask_witnesses(jax.random.key(0), x, grid(10, 105), neighbourhoods=jaccard(x))
+    best = int(found.clusters[found.silhouette.argmax()])
+    assert found.silhouette.max() < 0.1
+    assert best > 70
+    assert found.count == found.density < best
+
+
 def test_a_person_per_camera_is_not_a_person():
     """Where a person differs more between cameras than within, only the cameras tell."""
     x, label, camera = people(6, 40, images=12, noise=0.25, cameras=3, offset=0.6)
@@ -98,11 +119,29 @@ def test_the_median_of_the_cameras_and_of_the_witnesses_counts():
     assert (two.count, two.density) == (10, 0)
 
 
-def test_a_camera_of_one_image_names_one_person():
-    x, _, camera = people(13, 20, noise=0.2, cameras=2)
+@pytest.mark.parametrize('cameras', [1, 2])
+def test_a_camera_of_one_image_names_no_number(cameras):
+    x, _, camera = people(13, 20, noise=0.2, cameras=cameras)
     camera[0] = 7
     found = ask_witnesses(jax.random.key(0), x, grid(4, 40), cameras=camera)
     assert abs(found.within - 20) <= 1
+
+
+def test_an_unknown_camera_is_no_camera_of_its_own():
+    """One such image beside one camera, or beside two, changes next to nothing."""
+    x, _, camera = people(13, 20, noise=0.2, cameras=2)
+    tried = grid(4, 40)
+    for known in (np.zeros_like(camera), camera):
+        whole = ask_witnesses(jax.random.key(0), x, tried, cameras=known)
+        hidden = known.copy()
+        hidden[0] = -1
+        found = ask_witnesses(jax.random.key(0), x, tried, cameras=hidden)
+        assert found.count == whole.count
+        np.testing.assert_allclose(found.silhouette, whole.silhouette, atol=0.02)
+    none = ask_witnesses(jax.random.key(0), x, tried, cameras=np.full_like(camera, -1))
+    np.testing.assert_array_equal(
+        none.silhouette, ask_witnesses(jax.random.key(0), x, tried).silhouette
+    )
 
 
 def test_many_images_start_from_a_k_means(monkeypatch):

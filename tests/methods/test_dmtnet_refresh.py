@@ -68,6 +68,7 @@ def test_refresh_gives_clusters_as_labels_and_leaves_small_ones_out():
         'clusters_kept': 4,
         'images_left_out': 2,
     }
+    assert not found.useless
     assert not found.tables  # the true number was given: there is no sweep
     # The shapes are those of `init`, or the compiled step could not take them.
     assert jax.tree.map(np.shape, found.state) == jax.tree.map(np.shape, state)
@@ -76,6 +77,19 @@ def test_refresh_gives_clusters_as_labels_and_leaves_small_ones_out():
     cluster = kept[truth[truth < 4] == 0][0]
     np.testing.assert_allclose(
         found.state.memory['centroids'][cluster], features[truth == 0].mean(0), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(('sizes', 'kept'), [([2] * 20, 0), ([38, 2], 1)])
+def test_too_few_clusters_to_learn_from_train_nothing_and_say_so(sizes, kept, caplog):
+    problem = dataclasses.replace(PROBLEM, target_images=40, target_identities=len(sizes))
+    method = build('mtwnnet', problem, images_per_identity=3)
+    params, state = method.init(jax.random.key(0))
+    found, _, _ = refreshed(method, params, state, sizes)
+    assert found.useless
+    assert found.report['clusters_kept'] == kept
+    assert f'{kept} of {len(sizes)} target clusters have method.images_per_identity (3)' in (
+        caplog.text
     )
 
 
