@@ -138,6 +138,10 @@ def test_the_papers_letter_is_a_variant_of_dmtnet_and_the_defaults_are_the_stron
     paper, default = (variants.method_settings(name) for name in ('dmtnet-paper', 'dmtnet'))
     assert paper.identities_per_batch * paper.images_per_identity == 32  # section IV-B
     assert (paper.learning_rate, paper.weight_mmd, paper.weight_kl) == (2e-4, 1, 0.1)
+    assert paper.niec_probe_splits == 1  # section III-C: one split, 4 : 1
+    for pair in (demo, pku2ward):  # section IV-B names no augmentation
+        augment = pair.get_config('dmtnet-paper').augment
+        assert (augment.pad, augment.erase_probability) == (0, 0)
     assert (default.identities_per_batch, default.images_per_identity) == (16, 4)
     assert (default.neck, default.label_smoothing, default.warmup) == (True, 0.1, 0.1)
     # What the configs of pairs whose results stand in the docs were measured with.

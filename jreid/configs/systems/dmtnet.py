@@ -1,6 +1,6 @@
 """DMTNet and its ablations (Wang & Hu 2020, section IV-D)."""
 
-from jreid.configs.systems import System, Variant
+from jreid.configs.systems import PLAIN_IMAGES, System, Variant
 from jreid.methods.settings.dmtnet import Settings
 
 PAPER = {
@@ -18,6 +18,7 @@ PAPER = {
     'cluster_feature': 'classification',
     'cluster_centring': 'none',
     'niec_rule': 'mean',
+    'niec_probe_splits': 1,
     'count_from': 'last',
 }
 """The paper's letter, and the simplest choice where it is silent."""
@@ -45,7 +46,7 @@ SYSTEM = System(
     ),
     variants={
         'dmtnet': Variant(row='DMTNet'),
-        'dmtnet-paper': Variant(PAPER),
+        'dmtnet-paper': Variant(PAPER, base=PLAIN_IMAGES),  # the paper names no augmentation
         'dmtnet-reranking': Variant(
             row='DMTNet+ReRanking', base={'evaluation.rerank': True}, of='dmtnet'
         ),

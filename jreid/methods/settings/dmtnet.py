@@ -50,12 +50,12 @@ class Settings(niec.Settings):
     squared_distance: bool = True  # L_mat on squared distances; False: on distances
     label_smoothing: Share = 0.1  # of L_cl; paper: none
     weight_classification: Weight = 1.0  # of L_cl, on either domain
-    # L_at is a norm of 27 x 27 numbers: at the paper's weight of 1 it drowns what tells identities
-    # apart
+    # L_at is a norm of 27 x 27 numbers: at a weight of 1 it drowns what tells identities apart; the
+    # paper names no weights
     weight_attributes: Weight = 0.05
     weight_matching: Weight = 1.0  # of L_mat, on either domain
-    # means of P identities per domain: at the paper's weight of 1 the noise of the means outweighs
-    # their difference
+    # means of P identities per domain: at a weight of 1 the noise of the means outweighs their
+    # difference
     weight_mmd: Weight = 0.05
     weight_kl: Weight = 0.1  # of L_KL
     # 'linear': difference of means; 'rbf': the multi-bandwidth kernel

@@ -16,7 +16,7 @@ class Settings:
     # bounds of the sweep: mean images of a target identity
     niec_images_per_identity: tuple[float, float] = (4.0, 40.0)
     # 'witnesses': the median of three witnesses on the target's clusters; 'mean': of the best
-    # totals of the two scores of k-means, as in the paper; else the best total of one score
+    # totals of the paper's two scores of k-means (Han et al. 2019); else the best total of one
     niec_rule: Literal['witnesses', 'mean', 'accuracy', 'silhouette'] = 'witnesses'
     # neighbours of the Jaccard distances that DBSCAN, one of the witnesses, reads
     niec_k1: Size = 20
