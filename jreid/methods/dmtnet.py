@@ -13,7 +13,12 @@ has the paper's.
 Differs from the paper: every re-labelling sets the target's classifier to the nearest means.
 Differs from the paper: Algorithm 1's loop over totals is a sweep of clusterings, not of trainings.
 Differs from the paper: the number of identities that is reported is the median over all sweeps.
-Differs from the paper: Eq. 3 is a mean over images, not a sum.
+Differs from the paper: Eq. 3 and 7 are means over images, not sums, and Eq. 3's sum over j, which
+its term does not have, is left out.
+Differs from the paper: the positive of Eq. 7 is the farthest; the paper says only which negative.
+Differs from the paper: the neck stands before all heads, L_mat's too (none in `dmtnet-paper`).
+Differs from the paper: the count is C* less anchors and probes; in ACC a probe in an anchor's
+cluster is wrong (`jreid.clustering.estimate_identities`).
 Differs from the paper: a source without attribute labels has no attribute head, and F_id takes its
 width.
 Differs from the paper: without attention (MTwAANet) no term reads attribute labels, since L_at is a
