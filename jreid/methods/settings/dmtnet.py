@@ -83,7 +83,7 @@ class Settings(niec.Settings):
     # sweep at every re-labelling; False: at the first and the last only
     estimate_every_refresh: bool = True
     # number of identities that is reported; 'sweeps': the median over the sweeps so far, as each
-    # errs by a tenth; 'last': the last one's, which has made the labels; paper: one sweep
+    # errs by up to a third; 'last': the last one's, which has made the labels; paper: one sweep
     count_from: Literal['sweeps', 'last'] = 'sweeps'
 
 
