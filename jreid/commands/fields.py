@@ -130,6 +130,8 @@ def unknown_field(words: Sequence[str], known: Collection[str]) -> str:
         name = word.split('=', 1)[0].lstrip('-').removeprefix('config.')
         # A group can be set as a whole: --config.data.target_options={}.
         is_group = name in OPTION_GROUPS or any(field.startswith(f'{name}.') for field in known)
+        # Options have any name; one that `split_options` left has no value, which it says.
+        is_group |= name.startswith(tuple(f'{group}.' for group in OPTION_GROUPS))
         if word.lstrip('-').startswith('config.') and name not in known and not is_group:
             last = name.rsplit('.', 1)[-1]
             near = [field for field in known if field.rsplit('.', 1)[-1] == last]
