@@ -4,6 +4,7 @@ test_multi_device.py).
 
 import importlib.util
 import itertools
+import os
 import pathlib
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
+from jax.sharding import AxisType, PartitionSpec
 
 from jreid.engine import sharding
 
@@ -52,6 +53,89 @@ def test_batch_that_does_not_divide_is_refused():
         match='a batch of 10 images does not divide over 4 devices; choose a multiple of 4',
     ):
         sharding.local_columns(SimpleNamespace(size=4), 10)
+
+
+# -- several processes, of which this is one ----------------------------------------------------
+
+
+def test_processes_meet_before_they_compute(monkeypatch):
+    """gloo is set and the first collective done while all have just met."""
+    done = []
+    monkeypatch.setattr(jax.config, 'update', lambda *of: done.append(of))
+    monkeypatch.setattr(jax.distributed, 'initialize', lambda *of, **more: done.append((of, more)))
+    monkeypatch.setattr(sharding.multihost_utils, 'sync_global_devices', done.append)
+    sharding.connect('host:1234', 4, 3)
+    collectives, (of, more), met = done
+    assert collectives == ('jax_cpu_collectives_implementation', 'gloo')
+    assert of == ('host:1234', 4, 3)
+    assert more['heartbeat_timeout_seconds'] == sharding.HEARTBEAT
+    assert met == 'connected'
+
+
+def test_an_error_ends_a_process_that_others_wait_for(monkeypatch, capsys):
+    """Alone it is raised; among several the process ends at once and says what that means."""
+    ended = []
+    monkeypatch.setattr(os, '_exit', ended.append)
+    with pytest.raises(ArithmeticError, match='NaN'), sharding.stopping_together():
+        raise ArithmeticError('the loss is NaN')
+    assert not ended
+    monkeypatch.setattr(jax, 'process_count', lambda: 4)
+    monkeypatch.setattr(jax, 'process_index', lambda: 2)
+    with sharding.stopping_together():
+        raise ArithmeticError('the loss is NaN')
+    assert ended == [1]
+    error = capsys.readouterr().err
+    assert 'ArithmeticError: the loss is NaN' in error
+    assert 'process 2 of 4 stops.' in error
+    assert 'goes on from the last checkpoint' in error
+
+
+@pytest.mark.parametrize('length', [0, 1, 4, 9])
+def test_what_the_first_process_gives_arrives(monkeypatch, length):
+    """Sent as its length and words of four bytes."""
+    content = bytes(range(250, 256))[:length] + bytes(max(length - 6, 0))
+    assert sharding.from_first(content) == content
+    sent = []
+
+    def first(value):
+        sent.append(value)
+        return value
+
+    monkeypatch.setattr(jax, 'process_count', lambda: 2)
+    monkeypatch.setattr(sharding.multihost_utils, 'broadcast_one_to_all', first)
+    assert sharding.from_first(content) == content
+    assert [value.dtype for value in sent] == [np.int32, np.uint32]
+    # Another process gives nothing of its own, and asks for arrays of the same form.
+    given = list(sent)
+
+    def other(value):
+        assert value.dtype == given[0].dtype
+        return given.pop(0)
+
+    monkeypatch.setattr(jax, 'process_index', lambda: 1)
+    monkeypatch.setattr(sharding.multihost_utils, 'broadcast_one_to_all', other)
+    assert sharding.from_first(b'') == content
+
+
+def test_trees_of_several_processes_go_to_the_devices(monkeypatch):
+    one = jax.make_mesh((1,), ('data',), devices=jax.devices()[:1])
+    tree = {'image': np.arange(24, dtype=np.uint8).reshape(8, 3), 'scale': np.float32(2)}
+    monkeypatch.setattr(jax, 'process_count', lambda: 2)
+    copied = sharding.replicate(one, tree)
+    assert all(leaf.sharding.is_fully_replicated for leaf in copied.values())
+    jax.tree.map(np.testing.assert_array_equal, copied, tree)
+    rows = sharding.spread(one, {'image': tree['image']})
+    assert rows['image'].sharding.spec == PartitionSpec('data')
+    np.testing.assert_array_equal(rows['image'], tree['image'])
+
+
+def test_an_array_that_lies_on_other_hosts_too_is_gathered(monkeypatch):
+    monkeypatch.setattr(
+        sharding.multihost_utils, 'process_allgather', lambda array, tiled: array.parts * tiled
+    )
+    parts = np.arange(6)
+    far = SimpleNamespace(is_fully_addressable=False, parts=parts)
+    np.testing.assert_array_equal(sharding.gathered(far), parts)
 
 
 def test_volumes_of_a_step_by_hand(capsys):
