@@ -114,6 +114,22 @@ def test_the_switch_and_settings_of_ones_own_leave_a_program_alone(tmp_path):
     assert state(str(program), GLIBC_TUNABLES=own)['tunables'] == own
 
 
+@pytest.mark.parametrize(
+    ('set_before', 'starts'),
+    [({}, True), ({'JREID_MALLOC': 'system'}, False), ({'GLIBC_TUNABLES': 'a=1'}, False)],
+)
+def test_the_same_words_are_started_again(monkeypatch, set_before, starts):
+    started = []
+    monkeypatch.setattr(os, 'execve', lambda *of: started.append(of))
+    monkeypatch.setattr(os, 'environ', {'HOME': '/h', **set_before})
+    monkeypatch.setattr(sys, 'orig_argv', ['python', '-O', '-m', 'jreid.main', '--config=a b'])
+    allocation.start_again()
+    accelerated = pathlib.Path('/dev/nvidiactl').exists()
+    environment = {'HOME': '/h', 'GLIBC_TUNABLES': allocation.tunables(accelerated=accelerated)}
+    words = [sys.executable, '-O', '-m', 'jreid.main', '--config=a b']
+    assert started == [(sys.executable, words, environment)] * starts
+
+
 def test_training_starts_again_before_it_imports_jax():
     code = (
         'import os, sys\n'

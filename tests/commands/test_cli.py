@@ -1,9 +1,14 @@
 """`jreid COMMAND`: the shared help, and how a command starts."""
 
+import os
+import signal
+import sys
+from types import SimpleNamespace
+
 import pytest
 from programs import ROOT
 
-from jreid.commands import allocation, cli
+from jreid.commands import allocation, cli, console
 
 NAMES = [
     'train',
@@ -76,6 +81,63 @@ def test_a_program_is_started_again_only_for_training_and_only_once(monkeypatch,
     assert cli.main() == 0
     assert started == []
     assert 'usage: jreid train' in capsys.readouterr().out
+
+
+def imported(monkeypatch, **functions):
+    """Lets every command's module have these functions alone."""
+    module = SimpleNamespace(**functions)
+    monkeypatch.setattr(cli, 'importlib', SimpleNamespace(import_module=lambda name: module))
+
+
+def test_flags_are_parsed_by_the_command_itself(monkeypatch, tmp_path):
+    """It finds its words in `sys.argv` and modules of the working folder behind all others."""
+    seen = []
+    imported(monkeypatch, run=seen.append)
+    monkeypatch.setattr('sys.argv', ['jreid'])
+    monkeypatch.setattr('sys.path', ['/first'])
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(['train', '--config=demo']) == 0
+    assert seen == [sys.argv] == [['jreid train', '--config=demo']]
+    assert sys.path == ['/first', str(tmp_path)]
+
+
+def raising(monkeypatch, error):
+    """Lets the command `list` end with an error."""
+
+    def main(rest, prog):
+        raise error
+
+    imported(monkeypatch, main=main)
+    monkeypatch.setattr('sys.argv', ['jreid', 'list'])
+
+
+def test_ctrl_c_ends_a_program_and_is_raised_to_python(monkeypatch):
+    raising(monkeypatch, KeyboardInterrupt())
+    ends = []
+    monkeypatch.setattr(console, 'stop', lambda *told: ends.append(told))
+    with pytest.raises(KeyboardInterrupt):
+        cli.main(['list'])
+    assert ends == []
+    cli.main()
+    assert ends == [('stopped', signal.SIGINT)]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch):
+    """Of a program, what is still to be written goes nowhere: Python flushes it at its end."""
+    raising(monkeypatch, BrokenPipeError())
+    assert cli.main(['list']) == 0
+    duplicates = []
+    monkeypatch.setattr(os, 'dup2', lambda *of: duplicates.append(of))
+    monkeypatch.setattr(os, 'open', lambda path, mode: path)
+    monkeypatch.setattr('sys.stdout', SimpleNamespace(fileno=lambda: 7))
+    assert cli.main() == 0
+    assert duplicates == [(os.devnull, 7)]
+
+
+def test_an_error_that_a_command_does_not_catch_is_one_line(monkeypatch, capsys):
+    raising(monkeypatch, ValueError('no such pair'))
+    assert cli.main(['list']) == 1
+    assert capsys.readouterr().err == 'jreid list: no such pair\n'
 
 
 def test_train_is_jreid_main(program, tmp_path):

@@ -1,7 +1,9 @@
 """What commands show of the logs, and how they refuse."""
 
 import logging
+import re
 import shutil
+import warnings
 
 import absl.logging
 import pytest
@@ -51,6 +53,37 @@ def test_lines_are_plain_under_absls_own_handler(quiet_afterwards):
     assert handler.format(record) == 'made of 3 images'
     assert logging.getLogger('jreid').isEnabledFor(logging.INFO)
     assert not logging.getLogger('absl').isEnabledFor(logging.WARNING)
+
+
+def test_the_training_log_has_the_time_and_leaves_the_bar_whole(
+    quiet_afterwards, monkeypatch, capsys
+):
+    log = logging.getLogger('jreid')
+    for name, value in (('handlers', []), ('propagate', True)):
+        monkeypatch.setattr(log, name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter('default')
+        console.show_training_log()
+        log.info('epoch %d', 3)
+        log.debug('no news')
+        logging.getLogger('orbax').warning('a file')
+        logging.getLogger('absl').warning('a letter')
+        warnings.warn('two images are left out', stacklevel=1)
+        warnings.warn('soon gone', FutureWarning, stacklevel=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert all(re.match(r'\d\d:\d\d:\d\d ', line) for line in lines), lines
+    assert [line[9:] for line in lines] == [
+        'epoch 3',
+        'two images are left out',
+        'FutureWarning: soon gone',
+    ]
+
+
+def test_a_refusal_is_a_line_and_status_2(capsys):
+    with pytest.raises(SystemExit) as end:
+        console.refuse('no such config')
+    assert end.value.code == 2
+    assert capsys.readouterr().err == 'no such config\n'
 
 
 def test_commands_print_no_warning_of_orbax(program, source_only_run, people, tmp_path):

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from jreid.commands import cli, feature_files
+from jreid.commands import cli, extract, feature_files
 from jreid.commands.extract import Features, Listing
 from jreid.data import Index, video
 from jreid.run.loading import load_run
@@ -129,6 +129,64 @@ def test_extract_takes_a_video_and_images(source_only_run, people, tmp_path, cap
     np.testing.assert_allclose(loaded.features, expected, rtol=1e-5, atol=1e-6)
     assert cli.main(['rank', str(out), str(out), f'--sheet={tmp_path / "s.png"}']) == 1
     assert 'leave --sheet out' in capsys.readouterr().err
+
+
+class Means:
+    """A model whose features are mean colours, three images per step."""
+
+    batch = 3
+
+    def __init__(self):
+        self.steps = []
+
+    def __call__(self, images):
+        self.steps.append(len(images))
+        return np.stack([np.asarray(image).mean((0, 1), dtype=np.float32) for image in images])
+
+
+def frames_of(count):
+    """What `video.frames` gives: frame n is all of colour n."""
+
+    def frames(path, *, every):
+        for number in range(0, count, every):
+            yield number, np.full((2, 2, 3), number, np.uint8)
+
+    return frames
+
+
+def test_a_videos_frames_go_through_the_model_batch_by_batch(monkeypatch, tmp_path):
+    monkeypatch.setattr(video, 'frames', frames_of(7))
+    model, path = Means(), tmp_path / 'v.mp4'
+    found = extract.of_video(model, str(path), progress=False)
+    assert model.steps == [3, 3, 1]
+    assert found.images.path.tolist() == [f'{path}#frame={n}' for n in range(7)]
+    assert found.images.names('identity') == [''] * 7
+    np.testing.assert_array_equal(found.features, np.repeat(np.arange(7.0)[:, None], 3, axis=1))
+    monkeypatch.setattr(video, 'frames', frames_of(0))
+    with pytest.raises(ValueError, match='cannot be read as a video: it has no frame'):
+        extract.of_video(model, str(path), progress=False)
+
+
+def test_features_of_images_and_videos_lie_in_one_file(features, monkeypatch, tmp_path, capsys):
+    """The images come first, with their labels; videos follow, each with the frames asked for."""
+    monkeypatch.setattr(video, 'frames', frames_of(5))
+    monkeypatch.setattr(video, 'check', lambda path: None)
+    monkeypatch.setattr(extract, 'load_run', lambda run, **keywords: Means())
+    monkeypatch.setattr(extract, 'listing', lambda names, **keywords: names)
+    monkeypatch.setattr(extract, 'extract', lambda run, images, **keywords: features)
+    out = tmp_path / 'f.npz'
+    words = ['extract', 'run', 'a.jpg', 'v.mp4', f'--out={out}']
+    assert cli.main([*words, '--every=4']) == 0
+    assert f'{out}: 4 images, 3 numbers each' in capsys.readouterr().out
+    loaded = Features.load(out)
+    names = [path.rsplit('/', 1)[1] for path in loaded.images.path]
+    assert names == ['a,b.jpg', 'c.jpg', 'v.mp4#frame=0', 'v.mp4#frame=4']
+    assert loaded.images.names('identity') == ['eve', '', '', '']
+    np.testing.assert_array_equal(loaded.features, [*X, [0] * 3, [4] * 3])
+    assert cli.main([*words, '--every=0']) == 1
+    assert '--every is 0; expected 1 (each frame) or more' in capsys.readouterr().err
+    assert cli.main(['extract', 'run', 'v.mp4', f'--out={out}']) == 0
+    assert Features.load(out).images.path.shape == (5,)
 
 
 def test_videos_that_cannot_be_read_are_answered(tmp_path, monkeypatch, capsys):
