@@ -8,6 +8,7 @@ the words that set them; `jreid.data.load` and `jreid.models.backbones.build` ch
 
 import ast
 import difflib
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from absl import flags
@@ -39,7 +40,9 @@ def set_fields(config: ConfigDict, words: Sequence[str]) -> ConfigDict:
             'config', config, flag_values=values, lock_config=True, sys_argv=argv
         )
         unparsed = values(argv)[1:]
-    except (AttributeError, KeyError, TypeError, ValueError, flags.Error) as error:
+    except flags.Error as error:
+        raise ValueError(unknown_field(rest, known) or flag_message(error)) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(unknown_field(rest, known) or f'{" ".join(words)}: {error}') from error
     if unparsed:
         raise ValueError(
@@ -47,6 +50,12 @@ def set_fields(config: ConfigDict, words: Sequence[str]) -> ConfigDict:
         )
     set_options(values.config, options)
     return values.config
+
+
+def flag_message(error: flags.Error) -> str:
+    """Returns absl's message of a wrong flag, which names the flag, without Python's writing."""
+    boolean = re.sub(r"\('Non-boolean argument.*\)$", 'expected True or False', str(error))
+    return boolean.removeprefix('flag ')
 
 
 def field_names(config: ConfigDict, prefix: str = '') -> list[str]:

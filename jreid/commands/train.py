@@ -112,7 +112,11 @@ def parse(argv: list[str]) -> list[str]:
         return flags.FLAGS(argv)
     except (AttributeError, KeyError, TypeError, ValueError, flags.Error) as error:
         known = _known_fields(argv) if _config_word(argv) else []
-        plain = str(error) if isinstance(error, flags.Error) else f'{type(error).__name__}: {error}'
+        plain = (
+            fields.flag_message(error)
+            if isinstance(error, flags.Error)
+            else f'{type(error).__name__}: {error}'
+        )
         console.refuse((known and fields.unknown_field(argv[1:], known)) or plain)
 
 

@@ -1,6 +1,6 @@
 """PTL: proxy task learning for cross-domain person re-identification.
 
-Source: Huang, Chen & Huang, ICASSP 2020. Equation numbers are the paper's; `docs/systems/ptl.md`
+Source: Huang, Chen & Huang, ICME 2020. Equation numbers are the paper's; `docs/systems/ptl.md`
 says what was settled where the paper is silent.
 
 While the strong baseline is trained on the labelled source, the same backbone parses people and

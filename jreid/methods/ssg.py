@@ -1,6 +1,6 @@
 """SSG: self-similarity grouping, from the strong baseline, from PTL or from any other run.
 
-Source: Fu et al., ICCV 2019; SSG-dagger and PTL+SSG: Huang, Chen & Huang, ICASSP 2020, section 4.2.
+Source: Fu et al., ICCV 2019; SSG-dagger and PTL+SSG: Huang, Chen & Huang, ICME 2020, section 4.2.
 `docs/systems/ssg.md` says what was settled where the papers are silent.
 
 The feature map is pooled whole, over its upper and over its lower half. In each round the target's

@@ -1,6 +1,6 @@
 """Teachers of PTL's proxy tasks, human parsing and attributes.
 
-Source: Huang, Chen & Huang, ICASSP 2020 (PTL), section 3.2.
+Source: Huang, Chen & Huang, ICME 2020 (PTL), section 3.2.
 
 A teacher learns one task on a labelled set of its own. It is the strong baseline's backbone with
 the head that PTL will train on its predictions, and has no identities. It retrieves nothing: a run

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from jreid import configs
 from jreid.commands.fields import set_fields
 from jreid.configs import variants
+from jreid.run.config import check
 from jreid.tables.catalogue import Row, Table
 
 SYNTHETIC = ('demo', 'ward2pku', 'pku2ward')
@@ -152,7 +153,8 @@ def plan(
 
     Raises:
       FileNotFoundError: one of `pairs` has no config file.
-      ValueError: one of `rows` is in none of the tables, or a config does not have a field.
+      ValueError: one of `rows` is in none of the tables, a config does not have a field, or a
+        field has a value that a run would refuse before it reads any data.
     """
     for pair in pairs:
         config_file(pair)
@@ -236,6 +238,7 @@ def _training(
     if more_fields:
         arguments += more_fields
         config = read_config(arguments)
+    check(config)
     command = Command('train', (*arguments, f'--workdir={folder}'))
     return command, config, tuple(steps)
 
@@ -290,6 +293,7 @@ def _teachers(
             *shared_fields,
             *teacher_fields,
         )
+        check(read_config(arguments))
         steps.append(Step(run, Command('train', arguments), 'summary.json'))
     for domain in domains:
         out = workdir / name / 'labels' / '-'.join([domain, *teachers.values()])

@@ -102,7 +102,8 @@ def test_a_program_sets_fields_as_the_command_line_does():
     [
         ('--config.sed=1', r'no field sed \(--config.sed=1\); did you mean seed'),
         ('--config.height=1', r'no field height .*; did you mean data.height'),
-        ('--config.seed=a', '--config.seed=a: .*invalid literal for int'),
+        ('--config.seed=a', '^--config.seed=a: .*invalid literal for int'),
+        ('--config.method.neck=maybe', '^--config.method.neck=maybe: expected True or False$'),
         ('--config.model.options.a=', '--config.model.options.a= has no value; expected'),
         ('extra', 'unexpected arguments extra; fields are set as --config.field=value'),
     ],

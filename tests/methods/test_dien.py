@@ -289,7 +289,11 @@ def test_every_pair_takes_every_variant(pair):
         ({'batch_norm': 'both'}, "method.batch_norm is 'both'"),
         ({'images_per_identity': 1}, 'K = 1'),
         ({'identities_per_batch': 9}, 'P = 9'),
-        ({'passes': -1}, 'passes -1'),
+        ({'passes': -1}, '^method.passes is -1; expected 0 or more$'),
+        (
+            {'learning_rate_heads': 0.0},
+            '^method.learning_rate_heads is 0.0; expected a number above 0$',
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(edits, message):

@@ -229,12 +229,20 @@ def test_centring_takes_out_what_a_camera_adds():
             PROBLEM,
             r'P = 7 identities cannot be drawn from the 6 of the source',
         ),
-        ({'matching_width': 12}, PROBLEM, 'matching_width 12 leaves nothing for F_id'),
-        ({'matching_width': 10}, PROBLEM, 'matching_width 10 leaves nothing for F_id'),
+        (
+            {'matching_width': 12},
+            PROBLEM,
+            'method.matching_width is 12, which leaves nothing for F_id',
+        ),
+        (
+            {'matching_width': 10},
+            PROBLEM,
+            'method.matching_width is 10, which leaves nothing for F_id',
+        ),
         (
             {'matching_width': 8},
             dataclasses.replace(PROBLEM, attribute_names=()),
-            'matching_width 8 leaves nothing',
+            'method.matching_width is 8, which leaves nothing',
         ),
         ({'given_identities': True}, PROBLEM, 'needs the true number of target identities'),
         (
@@ -260,7 +268,7 @@ def test_centring_takes_out_what_a_camera_adds():
             PROBLEM,
             'P = 1 identities per batch leaves the triplet loss without negatives',
         ),
-        ({'alpha': 0.0}, PROBLEM, 'alpha is 0.0'),
+        ({'alpha': 0.0}, PROBLEM, 'method.alpha is 0.0; expected a number above 0'),
         (
             {'niec_rule': 'means'},
             PROBLEM,
@@ -269,7 +277,17 @@ def test_centring_takes_out_what_a_camera_adds():
         (
             {'niec_images_per_identity': (40.0, 4.0)},
             PROBLEM,
-            r'niec_images_per_identity is \(40.0, 4.0\)',
+            r'method.niec_images_per_identity is \(40.0, 4.0\)',
+        ),
+        (
+            {'niec_images_per_identity': (0.5, 40.0)},
+            PROBLEM,
+            r'method.niec_images_per_identity is \(0.5, 40.0\); expected 1 or more in each place',
+        ),
+        (
+            {'niec_probe_splits': -1},
+            PROBLEM,
+            '^method.niec_probe_splits is -1; expected 0 or more$',
         ),
         ({'niec_probe_fraction': 1.0}, PROBLEM, 'niec_probe_fraction is 1.0'),
         ({'niec_restarts': 0}, PROBLEM, 'niec_restarts is 0; expected 1 or more'),
@@ -277,7 +295,7 @@ def test_centring_takes_out_what_a_camera_adds():
         (
             {'niec_silhouette_sample': 0},
             PROBLEM,
-            'niec_silhouette_sample 0; expected 0 and 1, or more',
+            'method.niec_silhouette_sample is 0; expected 1 or more',
         ),
         (
             {'identification': False, 'target_classification': False},

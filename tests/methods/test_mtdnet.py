@@ -318,7 +318,7 @@ def test_streams_of_the_second_phase(variant, streams):
         (
             'mtdnet',
             {'target_iterations': 9},
-            r'target_iterations is 9, no multiple of epoch_iterations \(6\)',
+            r'target_iterations is 9, no multiple of method.epoch_iterations \(6\)',
         ),
         ('mtdnet', {'labelled': False}, 'supervised on the target .*data.target_labels is False'),
     ],

@@ -206,13 +206,16 @@ def test_run_of_another_backbone_or_none_is_refused(finished, config_of, tmp_pat
         ),
         ({'rho': -1.0}, 'method.rho is -1.0; expected a share above 0 and at most 1'),
         ({'rho': 5.0}, 'method.rho is 5.0; expected a share above 0 and at most 1'),
+        ({'group_identities': 1}, 'P = 1 clusters per batch leaves the triplet loss without neg'),
+        ({'group_images': 1}, 'K = 1 images per group leaves the triplet loss without positives'),
+        ({'identities_per_batch': 1}, 'P = 1 identities per batch leaves the triplet loss without'),
         ({'k1': 2}, r'method.k2 is 3; expected at most method.k1 \(2\)'),
     ],
 )
 def test_wrong_settings_are_refused(changes, message):
     problem = Problem((16, 8), source_identities=4, source_images=16, target_images=20)
     with pytest.raises(ValueError, match=message):
-        check(problem, Settings(identities_per_batch=4, k2=3, **changes))
+        check(problem, Settings(**{'identities_per_batch': 4, 'k2': 3, **changes}))
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ def test_lengths_of_the_forms():
         ({'joint_iterations': 0}, 'nothing trains the attribute branch'),
         (
             {'adapt_iterations': 1500},
-            r'adapt_iterations is 1,500, no multiple of epoch_iterations \(1,000\)',
+            r'adapt_iterations is 1,500, no multiple of method.epoch_iterations \(1,000\)',
         ),
     ],
 )

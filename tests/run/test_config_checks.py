@@ -79,6 +79,10 @@ def test_value_that_cannot_work_is_refused(field, value, message):
         ('dien', 'dropout', 1.5, 'method.dropout is 1.5; expected a number from 0 to 1'),
         ('tjaidl', 'epoch_iterations', 0, 'method.epoch_iterations is 0; expected 1 or more'),
         ('mtdnet', 'target_iterations', -1, 'method.target_iterations is -1; expected 0 or more'),
+        ('tjaidl', 'b1', 1.0, 'method.b1 is 1.0; expected a share from 0 to below 1'),
+        ('tjaidl', 'b2', 1.0, 'method.b2 is 1.0; expected a share from 0 to below 1'),
+        ('dien', 'momentum', 1.0, 'method.momentum is 1.0; expected a share from 0 to below 1'),
+        ('mtdnet', 'momentum', 1.0, 'method.momentum is 1.0; expected a share from 0 to below 1'),
         ('ptl', 'warmup', 2.0, 'method.warmup is 2.0; expected a number from 0 to 1'),
         ('ssg', 'rounds', -1, 'method.rounds is -1; expected 0 or more'),
         (
@@ -96,6 +100,17 @@ def test_settings_of_every_system_are_checked(variant, field, value, message):
     config.method[field] = value
     with pytest.raises(ValueError, match=message):
         check(config)
+
+
+@pytest.mark.parametrize('variant', ['dmtnet', 'dien', 'mtdnet', 'ptl', 'bl-ssg', 'mmt'])
+def test_margins_are_not_negative(variant):
+    margins = [name for name in base.get_config(variant).method if 'margin' in name]
+    assert margins
+    for name in margins:
+        config = base.get_config(variant)
+        config.method[name] = -0.1
+        with pytest.raises(ValueError, match=f'method.{name} is -0.1; expected 0 or more'):
+            check(config)
 
 
 @pytest.mark.parametrize('variant', sorted(variants.VARIANTS))

@@ -275,6 +275,8 @@ def test_a_run_that_another_process_does_is_left_alone(stand_in, capsys):
         (['--table=dien-1', '--seeds=0'], "--seeds is '0'"),
         (['--table=dien-1', '--shard=0/2'], "--shard is '0/2'"),
         (['--table=dien-1', '--pair=demo', '--config.method.momentom=1'], 'momentom'),
+        (['--table=dien-1', '--row=dien', '--config.method.passes=-1'], 'passes is -1; expected 0'),
+        (['--table=ptl-3', '--pair=demo', '--teacher.method.batch=0'], 'batch is 0; expected 1'),
         (['--table=dien-1', '--what'], 'unknown arguments --what'),
     ],
 )

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 from jreid.methods.settings import niec, ptl
-from jreid.methods.settings.values import Count, Optimizer, Rate, Share, Size, Weight
+from jreid.methods.settings.values import Count, Optimizer, Positive, Rate, Share, Size, Weight
 
 if TYPE_CHECKING:
     from jreid.methods.contract import Problem
@@ -27,7 +27,7 @@ class Settings(ptl.Settings, niec.Settings):
     contrast_optimizer: Optimizer = 'adam'  # 'sgd' has a momentum of 0.9
     contrast_learning_rate: Rate = 3.5e-4  # before the boundaries
     contrast_boundaries: tuple[Share, ...] = (20 / 50, 40 / 50)  # x0.1 there; shares of the phase
-    temperature: float = 0.05  # of InfoNCE
+    temperature: Positive = 0.05  # of InfoNCE
     memory_momentum: Share = 0.1  # share of the old vector that an update keeps
     # which images of the batch move their cluster's vector; 'all': each in turn; 'hard': the least
     # similar one
@@ -64,8 +64,6 @@ def check(problem: 'Problem', settings: Settings) -> None:
     """
     ptl.check(problem, settings)
     s = settings
-    if not s.temperature > 0:
-        raise ValueError(f'method.temperature is {s.temperature}; expected a number above 0')
     if not 0 < s.eps < 1:
         raise ValueError(
             f'method.eps is {s.eps}; expected a Jaccard distance between 0 and 1: pairs at 1 have'

@@ -3,7 +3,16 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from jreid.methods.settings.values import Count, Rate, Share, Size, Weight, check_values
+from jreid.methods.settings.values import (
+    Count,
+    Decay,
+    Positive,
+    Rate,
+    Share,
+    Size,
+    Weight,
+    check_values,
+)
 
 if TYPE_CHECKING:
     from jreid.methods.contract import Problem
@@ -26,8 +35,8 @@ class Settings:
     target_batch: Size = 128  # target images in a step, drawn at random; paper: silent
     learning_rate_backbone: Rate = 1e-4  # of SGD, as the next two; paper, section III-E
     learning_rate_attention: Rate = 1e-2  # RTDA with its fusion weights
-    learning_rate_heads: Rate = 1e-1  # embedding, IC and DC
-    momentum: Share = 0.9  # of SGD
+    learning_rate_heads: Positive = 1e-1  # embedding, IC and DC
+    momentum: Decay = 0.9  # of SGD
     # largest gradient norm, 0 for none; paper: silent. Its rates are at the edge of what is stable
     clip: Weight = 10.0
     # shares of the training at which all rates fall to a tenth; paper: silent
@@ -35,7 +44,7 @@ class Settings:
     weight_decay: Weight = 5e-4  # of SGD; paper: silent
     embedding_width: Size = 2048  # the DIE feature
     dropout: Share = 0.5  # before the identity classifier; paper: silent on the rate
-    passes: int = 3  # T of RTDA, 0 for none
+    passes: Count = 3  # T of RTDA, 0 for none
     # map that the mask multiplies: 4: the backbone's last one; 3: the one before, and the last
     # stage runs again
     attend_stage: Literal[3, 4] = 4
@@ -44,7 +53,7 @@ class Settings:
     accumulate_masks: bool = False
     attention_width: Size = 256  # hidden channels of RTDA; paper: silent
     triplet: Literal['cccdtl', 'hhl', 'none'] = 'cccdtl'  # 'hhl': TL of Zhong et al. 2018
-    margin: float = 0.3  # of the triplet loss; paper: silent
+    margin: Weight = 0.3  # of the triplet loss; paper: silent
     weight_triplet: Weight = 1.0  # beta 1 of Eq. 5
     weight_centre: Weight = 1.0  # lambda of Eq. 2
     domain_classifier: bool = True  # DC behind gradient reversal
@@ -70,20 +79,15 @@ def check(backbone: Any, problem: 'Problem', settings: Settings) -> None:
       ValueError: a value is out of its range, or the data or the backbone cannot serve it.
     """
     check_values(settings)
-    if settings.passes < 0 or settings.learning_rate_heads <= 0:
-        raise ValueError(
-            f'passes {settings.passes} and learning_rate_heads {settings.learning_rate_heads}:'
-            ' expected T >= 0 and a rate above 0'
-        )
     if settings.attend_stage == 3 and not hasattr(backbone, 'stem_to_stage3'):
         raise ValueError(
-            'attend_stage 3 needs a backbone whose last stage can run alone, and'
-            f' {type(backbone).__name__} has none; use attend_stage 4'
+            'method.attend_stage 3 needs a backbone whose last stage can run alone, and'
+            f' {type(backbone).__name__} has none; use method.attend_stage 4'
         )
     if settings.triplet != 'none' and settings.images_per_identity < 2:
         raise ValueError(
             f'K = {settings.images_per_identity} images per identity leaves the triplet loss'
-            ' without positives; expected 2 or more'
+            ' without positives; expected method.images_per_identity of 2 or more'
         )
     if settings.identities_per_batch > problem.source_identities:
         raise ValueError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from jreid.methods.settings import niec
 from jreid.methods.settings.values import (
     Count,
+    Positive,
     Rate,
     Schedule,
     Share,
@@ -46,7 +47,7 @@ class Settings(niec.Settings):
     target_classification: bool = True
     identification: bool = True  # False: no F_id in F_mat (MTwINet)
     given_identities: bool = False  # True: the true number of target identities is given (MTwNNet)
-    margin: float = 0.35  # m of L_mat, the triplet loss
+    margin: Weight = 0.35  # m of L_mat, the triplet loss
     squared_distance: bool = True  # L_mat on squared distances; False: on distances
     label_smoothing: Share = 0.1  # of L_cl; paper: none
     weight_classification: Weight = 1.0  # of L_cl, on either domain
@@ -67,7 +68,7 @@ class Settings(niec.Settings):
     # length that distances to the clusters are measured in, as a multiple of the batch's root mean
     # squared distance to the nearest cluster; 0: length 1 whatever the features, as in the paper
     kl_scale: Weight = 0.0
-    alpha: float = 1.0  # degrees of freedom of the Student-t assignment
+    alpha: Positive = 1.0  # degrees of freedom of the Student-t assignment
     # 'split': statistics per domain; 'joint': common ones. The paper leaves it open
     batch_norm: Literal['split', 'joint'] = 'split'
     # batch normalisation of F0 before the heads (the strong baseline's BNNeck). The paper leaves it
@@ -99,16 +100,14 @@ def check(problem: 'Problem', settings: Settings) -> None:
     if s.images_per_identity < 2:
         raise ValueError(
             f'K = {s.images_per_identity} images per identity leaves the triplet loss'
-            ' without positives; expected 2 or more'
+            ' without positives; expected method.images_per_identity of 2 or more'
         )
     niec.check(problem, s)
     if s.identities_per_batch < 2:
         raise ValueError(
             f'P = {s.identities_per_batch} identities per batch leaves the triplet loss'
-            ' without negatives; expected 2 or more'
+            ' without negatives; expected method.identities_per_batch of 2 or more'
         )
-    if not s.alpha > 0:
-        raise ValueError(f'alpha is {s.alpha}; expected degrees of freedom above 0')
     if s.identities_per_batch > problem.source_identities:
         raise ValueError(
             f'a batch of P = {s.identities_per_batch} identities cannot be drawn from the'
@@ -116,18 +115,18 @@ def check(problem: 'Problem', settings: Settings) -> None:
         )
     if not (s.identification or s.target_classification or problem.attribute_names):
         raise ValueError(
-            'F_mat has no part: identification and target_classification are both False, and the'
-            ' source has no attributes'
+            'F_mat has no part: method.identification and method.target_classification are both'
+            ' False, and the source has no attributes'
         )
     if s.identification and matched_width(problem, s, identification_only=True) < 1:
         raise ValueError(
-            f'matching_width {s.matching_width} leaves nothing for F_id beside F_cl and the'
-            ' attended attributes'
+            f'method.matching_width is {s.matching_width}, which leaves nothing for F_id beside'
+            ' F_cl and the attended attributes'
         )
     if s.given_identities and not problem.target_identities:
         raise ValueError(
-            'given_identities (MTwNNet) needs the true number of target identities, and the target'
-            ' set does not say it'
+            'method.given_identities (MTwNNet) needs the true number of target identities, and the'
+            ' target set does not say it'
         )
 
 

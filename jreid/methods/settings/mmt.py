@@ -44,7 +44,7 @@ class Settings(niec.Settings):
     weight_decay: Weight = 5e-4  # of Adam, in both trainings
     # of the map; 'gem': with the power 3
     pooling: Literal['max', 'average', 'average_max', 'gem'] = 'average'
-    margin: float = 0.3  # of the source's triplet loss; the target's has a soft margin
+    margin: Weight = 0.3  # of the source's triplet loss; the target's has a soft margin
     label_smoothing: Share = 0.1  # of the cross-entropy, on either domain
     soft_identity: Share = 0.5  # weight of the soft cross-entropy; the hard one has the rest
     soft_triplet: Share = 0.8  # weight of the soft triplet loss; the hard one has the rest
@@ -81,7 +81,8 @@ def check(problem: 'Problem', settings: Settings) -> None:
         raise ValueError(
             f'batches of P = {s.identities_per_batch} identities with'
             f' K = {s.images_per_identity} images each leave the triplet loss without positives or'
-            ' negatives; expected 2 or more of both'
+            ' negatives; expected method.identities_per_batch and method.images_per_identity of 2'
+            ' or more'
         )
     if s.source_epochs and s.identities_per_batch > problem.source_identities:
         raise ValueError(

@@ -3,7 +3,16 @@
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
-from jreid.methods.settings.values import Count, Rate, Schedule, Share, Size, Weight, check_values
+from jreid.methods.settings.values import (
+    Count,
+    Decay,
+    Rate,
+    Schedule,
+    Share,
+    Size,
+    Weight,
+    check_values,
+)
 
 if TYPE_CHECKING:
     from jreid.methods.contract import Problem
@@ -34,7 +43,7 @@ class Settings:
     triplets_per_pair: Size = 10
     learning_rate: Rate = 1e-3  # in both phases
     schedule: Schedule = 'constant'  # of the learning rate over a phase
-    momentum: Share = 0.9  # of SGD
+    momentum: Decay = 0.9  # of SGD
     weight_decay: Weight = 5e-4  # of all but biases; paper: silent; AlexNet's
     bias_rate: Rate = 2.0  # of biases, as a multiple; paper: silent; AlexNet's
     clip: Weight = 0.0  # largest gradient norm, 0 for none
@@ -47,7 +56,7 @@ class Settings:
     initial: Literal['caffe', 'he'] = 'caffe'
     normalise: bool = True  # ranking feature of unit length, as FaceNet's; the paper does not say
     # the authors' published setting, as are the weights and the contrastive margin
-    triplet_margin: float = 1.0
+    triplet_margin: Weight = 1.0
     # over a batch's triplets, beside the other losses' means; Eq. 1 prints a sum
     triplet_reduction: Literal['mean', 'sum'] = 'mean'
     # of the cross-domain form; 'frozen': as in the authors' program; 'trained': on the source's own
@@ -56,7 +65,7 @@ class Settings:
     # responses that are coupled; 'fc7': before their ReLU, as in the authors' program; 'relu7':
     # after it
     coupled: Literal['fc7', 'relu7'] = 'fc7'
-    contrastive_margin: float = 1.0  # on fc7's responses of unit length
+    contrastive_margin: Weight = 1.0  # on fc7's responses of unit length
     # the authors' triplet layer divides its mean by 2, as their contrastive one does
     weight_triplet: Weight = 0.5
     weight_classification: Weight = 1.0  # of the loss on same person or not
@@ -97,8 +106,8 @@ def check(problem: 'Problem', settings: Settings) -> None:
     for name in ('source_iterations', 'target_iterations'):
         if getattr(settings, name) % settings.epoch_iterations:
             raise ValueError(
-                f'method.{name} is {getattr(settings, name):,}, no multiple of epoch_iterations'
-                f' ({settings.epoch_iterations:,})'
+                f'method.{name} is {getattr(settings, name):,}, no multiple of'
+                f' method.epoch_iterations ({settings.epoch_iterations:,})'
             )
     if settings.target_iterations and not problem.target_labelled:
         raise ValueError(

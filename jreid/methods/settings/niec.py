@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from jreid.methods.settings.values import Count, Size, at_least
+from jreid.methods.settings.values import Count, Fraction, Mean, Size, at_least
 
 if TYPE_CHECKING:
     from jreid.methods.contract import Problem
@@ -14,7 +14,7 @@ class Settings:
     """Fields of `config.method` for systems that estimate the number of target identities."""
 
     # bounds of the sweep: mean images of a target identity
-    niec_images_per_identity: tuple[float, float] = (4.0, 40.0)
+    niec_images_per_identity: tuple[Mean, Mean] = (4.0, 40.0)
     # 'witnesses': the median of three witnesses on the target's clusters; 'mean': of the best
     # totals of the paper's two scores of k-means (Han et al. 2019); else the best total of one
     niec_rule: Literal['witnesses', 'mean', 'accuracy', 'silhouette'] = 'witnesses'
@@ -30,11 +30,11 @@ class Settings:
     niec_restarts: Size = 3  # of each k-means; the witnesses' start from the hierarchy, once
     niec_iterations: Size = 100  # of each k-means
     # 'mean': share of source identities whose labels are hidden (anchors : probes = 4 : 1)
-    niec_probe_fraction: float = 0.2
+    niec_probe_fraction: Fraction = 0.2
     # 'mean': disjoint sets of probes whose scores are averaged: 1 as in the paper; 0: as many as
     # give 40 probes in all
-    niec_probe_splits: int = 0
-    niec_silhouette_sample: int = 5000  # target images that the silhouette is taken on
+    niec_probe_splits: Count = 0
+    niec_silhouette_sample: Size = 5000  # target images that the silhouette is taken on
 
 
 def check(problem: 'Problem', settings: Settings) -> None:
@@ -49,20 +49,11 @@ def check(problem: 'Problem', settings: Settings) -> None:
             f'the source has {problem.source_identities} identities; expected at least 2, a'
             ' labelled set'
         )
-    if s.niec_probe_splits < 0 or s.niec_silhouette_sample < 1:
-        raise ValueError(
-            f'niec_probe_splits is {s.niec_probe_splits} and niec_silhouette_sample'
-            f' {s.niec_silhouette_sample}; expected 0 and 1, or more'
-        )
-    if not 0 < s.niec_probe_fraction < 1:
-        raise ValueError(
-            f'niec_probe_fraction is {s.niec_probe_fraction}; expected a share between 0 and 1'
-        )
     low, high = s.niec_images_per_identity
-    if not 0 < low < high:
+    if not low < high:
         raise ValueError(
-            f'niec_images_per_identity is ({low}, {high}); expected the least and the greatest mean'
-            ' number of images of a target identity'
+            f'method.niec_images_per_identity is ({low}, {high}); expected the least and the'
+            ' greatest mean number of images of a target identity'
         )
 
 

@@ -43,7 +43,7 @@ class Settings:
     weight_decay: Weight = 5e-4  # of the optimizer; paper: silent; the strong baseline's
     # of the map to f; 'gem': with the power 3; 'gem_learned': with a learned one
     pooling: Literal['max', 'average', 'average_max', 'gem', 'gem_learned'] = 'max'
-    margin: float = 0.3  # of the triplet loss on f
+    margin: Weight = 0.3  # of the triplet loss on f
     label_smoothing: Share = 0.0  # of the identity loss
     weight_identity: Weight = 1.0  # of the identity loss, on g
     weight_triplet: Weight = 1.0  # of the triplet loss, on f
@@ -79,12 +79,17 @@ def check(problem: 'Problem', settings: Settings) -> None:
     if settings.images_per_identity < 2:
         raise ValueError(
             f'K = {settings.images_per_identity} images per identity leaves the triplet loss'
-            ' without positives; expected 2 or more'
+            ' without positives; expected method.images_per_identity of 2 or more'
         )
     if settings.source_epochs and settings.identities_per_batch > problem.source_identities:
         raise ValueError(
             f'a batch of P = {settings.identities_per_batch} identities cannot be drawn from the'
             f' {problem.source_identities} of the source; lower method.identities_per_batch'
+        )
+    if settings.source_epochs and settings.identities_per_batch < 2:
+        raise ValueError(
+            f'P = {settings.identities_per_batch} identities per batch leaves the triplet loss'
+            ' without negatives; expected method.identities_per_batch of 2 or more'
         )
     names = {'source': problem.attribute_names, 'target': problem.target_attribute_names}
     for domain in WHERE[settings.parsing]:

@@ -3,7 +3,16 @@
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
-from jreid.methods.settings.values import Count, Rate, Schedule, Share, Size, Weight, check_values
+from jreid.methods.settings.values import (
+    Count,
+    Positive,
+    Rate,
+    Schedule,
+    Share,
+    Size,
+    Weight,
+    check_values,
+)
 
 if TYPE_CHECKING:
     from jreid.methods.contract import Problem
@@ -29,7 +38,7 @@ class Settings:
     weight_decay: Weight = 5e-4  # of Adam
     # of the map; 'gem': with the power 3
     pooling: Literal['max', 'average', 'average_max', 'gem'] = 'average'
-    temperature: float = 0.05  # of the softmax over the bank
+    temperature: Positive = 0.05  # of the softmax over the bank
     momentum: Share = 0.2  # share of the bank's old entry that an update keeps
     eps: float = 0.6  # of DBSCAN, on Jaccard distances
     eps_gap: float = 0.02  # of the tighter and the looser clustering that judge the first
@@ -63,8 +72,6 @@ def check(problem: 'Problem', settings: Settings) -> None:
             f'a batch of P = {s.identities_per_batch} identities cannot be drawn from the'
             f' {problem.source_identities} of the source; lower method.identities_per_batch'
         )
-    if not s.temperature > 0:
-        raise ValueError(f'method.temperature is {s.temperature}; expected a number above 0')
     if not 0 < s.eps_gap < s.eps or not s.eps + s.eps_gap < 1:
         raise ValueError(
             f'method.eps is {s.eps} and method.eps_gap {s.eps_gap}; expected eps - eps_gap above 0'

@@ -23,7 +23,7 @@ class Settings(ptl.Settings):
     group_images: Size = 4  # K
     group_optimizer: Optimizer = 'adam'  # 'sgd' has a momentum of 0.9
     group_learning_rate: Rate = 6e-5  # of the rounds; paper: silent
-    group_margin: float = 0.3  # of the triplet losses; paper: silent
+    group_margin: Weight = 0.3  # of the triplet losses; paper: silent
     # the triplets of an image; 'hardest': its farthest positive; 'group': each later image of its
     # group of K, whatever their labels for the part, as in the authors' program
     group_triplets: Literal['hardest', 'group'] = 'hardest'
@@ -71,4 +71,9 @@ def check(problem: 'Problem', settings: Settings) -> None:
         raise ValueError(
             f'K = {settings.group_images} images per group leaves the triplet loss without'
             ' positives; expected method.group_images of 2 or more'
+        )
+    if settings.group_identities < 2:
+        raise ValueError(
+            f'P = {settings.group_identities} clusters per batch leaves the triplet loss without'
+            ' negatives; expected method.group_identities of 2 or more'
         )

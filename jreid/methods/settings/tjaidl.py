@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
-from jreid.methods.settings.values import Count, Rate, Schedule, Share, Size, Weight, check_values
+from jreid.methods.settings.values import Count, Decay, Rate, Schedule, Size, Weight, check_values
 
 if TYPE_CHECKING:
     from jreid.methods.contract import Problem
@@ -27,8 +27,8 @@ class Settings:
     learning_rate: Rate = 2e-3  # of Adam in step I
     adapt_learning_rate: Rate = 2e-3  # of Adam in step II
     schedule: Schedule = 'constant'  # of the learning rates; paper: silent
-    b1: Share = 0.5  # Adam's decay of the mean gradient
-    b2: Share = 0.999  # Adam's decay of the mean squared gradient
+    b1: Decay = 0.5  # Adam's decay of the mean gradient
+    b2: Decay = 0.999  # Adam's decay of the mean squared gradient
     # of the IIA's encoder, before its code of one entry per attribute; the decoder mirrors it
     encoder_widths: tuple[Size, ...] = (512, 128)
     weight_reconstruction: Weight = 10.0  # lambda 1
@@ -64,16 +64,17 @@ def check(problem: 'Problem', settings: Settings) -> None:
     ):
         raise ValueError(
             'method.joint_iterations is 0, so nothing trains the attribute branch; expected 1 or'
-            ' more, or identity_iterations 0 too where init.run names a run of step I to adapt'
+            ' more, or method.identity_iterations 0 too where init.run names a run of step I to'
+            ' adapt'
         )
     if settings.identity_iterations + settings.joint_iterations + settings.adapt_iterations < 1:
         raise ValueError(
-            'identity_iterations, joint_iterations and adapt_iterations are all 0; nothing would be'
-            ' trained'
+            'method.identity_iterations, method.joint_iterations and method.adapt_iterations are'
+            ' all 0; nothing would be trained'
         )
     for name in ('identity_iterations', 'joint_iterations', 'adapt_iterations'):
         if getattr(settings, name) % settings.epoch_iterations:
             raise ValueError(
-                f'method.{name} is {getattr(settings, name):,}, no multiple of epoch_iterations'
-                f' ({settings.epoch_iterations:,})'
+                f'method.{name} is {getattr(settings, name):,}, no multiple of'
+                f' method.epoch_iterations ({settings.epoch_iterations:,})'
             )

@@ -33,6 +33,12 @@ Weight = Annotated[float, at_least(0)]
 Rate = Annotated[float, Range(lambda value: value >= 0, 'a rate, 0 or above')]
 Share = Annotated[float, Range(lambda value: 0 <= value <= 1, 'a number from 0 to 1')]
 Portion = Annotated[float, Range(lambda value: 0 < value <= 1, 'a share above 0 and at most 1')]
+Decay = Annotated[float, Range(lambda value: 0 <= value < 1, 'a share from 0 to below 1')]
+"""Share of the old that a running mean keeps. With 1 Adam divides 0 by 0, and SGD's momentum grows
+with every step."""
+Fraction = Annotated[float, Range(lambda value: 0 < value < 1, 'a share between 0 and 1')]
+Mean = Annotated[float, at_least(1)]  # number of images per person
+Positive = Annotated[float, Range(lambda value: value > 0, 'a number above 0')]
 Optimizer = Literal['adam', 'adamw', 'sgd']
 Schedule = Literal['constant', 'half-linear', 'cosine', 'steps']
 """Constant; constant for the first half, then linear to 0; cosine; x0.1 at boundaries."""
