@@ -349,7 +349,7 @@ def _refresh(
         }
         count = estimate.count
         if s.count_from == 'sweeps' and counts.any():
-            count = round(float(np.median(counts[counts > 0])))
+            count = int(np.median(counts[counts > 0]) + 0.5)  # of two in the middle, half up
         kept = len(np.unique(labels[labels >= 0]))
         if kept < 2:
             log.warning(

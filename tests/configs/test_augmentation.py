@@ -10,8 +10,8 @@ PAIRS = ('demo', 'ward2pku', 'pku2ward', 'duke2market')
 PLAIN = {'flip': True, 'pad': 0, 'erase_probability': 0.0, 'colour_jitter': (0.0, 0.0, 0.0)}
 JITTER = {**PLAIN, 'colour_jitter': (0.2, 0.2, 0.0)}
 OWN = {
-    'dien': PLAIN,
-    'dien-base': PLAIN,
+    'dien': {**PLAIN, 'flip': False},  # "without data augmentation"
+    'dien-base': {**PLAIN, 'flip': False},
     'tjaidl': PLAIN,
     'mtdnet': PLAIN,
     'ptl': JITTER,

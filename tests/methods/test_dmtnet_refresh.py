@@ -138,7 +138,7 @@ def test_total_is_estimated_again_only_when_asked_for_or_last():
 
 @pytest.mark.parametrize(
     ('before', 'agreed'),
-    [([], 5), ([8], 6), ([9, 7], 7), ([1, 1, 5], 3), ([30, 2, 4, 4], 4)],
+    [([], 5), ([8], 7), ([4], 5), ([9, 7], 7), ([1, 1, 5], 3), ([30, 2, 4, 4], 4)],
 )
 def test_number_is_the_median_of_the_sweeps(before, agreed, monkeypatch):
     problem = dataclasses.replace(PROBLEM, target_images=40)

@@ -25,7 +25,7 @@ SYSTEM = System(
             for passes in range(1, 6)
         },
     },
-    base=PLAIN_IMAGES,  # paper: "without data augmentation"
+    base={**PLAIN_IMAGES, 'augment.flip': False},  # paper: "without data augmentation"
 )
 
 # For pairs with few identities: small batches. Such a pair sets rates that are stable without
