@@ -166,6 +166,11 @@ def training_of(variant: str) -> str:
     return VARIANTS[variant].of or variant
 
 
+def summary_of(variant: str) -> str:
+    """Returns the variant whose run's summary has this one's row: mostly itself."""
+    return training_of(variant) if VARIANTS[variant].of_row else variant
+
+
 def reranked(variant: str) -> bool:
     """Returns whether the variant's row is the one after re-ranking."""
     return bool(VARIANTS[variant].base.get('evaluation.rerank'))

@@ -65,6 +65,19 @@ class Row:
     paper: Mapping[str, Mapping[str, float]]
     notes: Mapping[str, str]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Returns what `--row` calls it: its name, its variant, and variants that are the same."""
+        from jreid.configs import variants
+
+        same = (
+            name
+            for name, variant in variants.VARIANTS.items()
+            if variant.of == self.variant != ''
+            and variant.row == variants.VARIANTS[self.variant].row
+        )
+        return tuple(filter(None, (self.name, self.variant, *same)))
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:

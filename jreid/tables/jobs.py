@@ -77,11 +77,12 @@ class Job:
     @property
     def label(self) -> str:
         """Returns the run's name for progress bars and messages."""
-        return f'{self.pair} {self.row.variant} seed {self.repetition}'
+        return f'{self.pair} {self.folder.parent.name} seed {self.repetition}'
 
 
 def folder_of(workdir: pathlib.Path, pair: str, variant: str, repetition: int) -> pathlib.Path:
-    """Returns the folder of a row's run, which tables share."""
+    """Returns the folder whose summary has a variant's row, which tables share."""
+    variant = variants.summary_of(variant)
     return workdir / pathlib.Path(pair).stem / variant / str(repetition)
 
 
@@ -158,9 +159,7 @@ def plan(
     """
     for pair in pairs:
         config_file(pair)
-    known = [
-        name for table in tables for row in table.rows for name in (row.name, row.variant) if name
-    ]
+    known = [name for table in tables for row in table.rows for name in row.names]
     for name in rows:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
@@ -174,7 +173,7 @@ def plan(
     for table in tables:
         for pair in pairs or table.pairs:
             for row in table.rows:
-                if (rows and row.name not in rows and row.variant not in rows) or (
+                if (rows and not set(rows).intersection(row.names)) or (
                     not pairs and pair not in {**row.paper, **row.notes}
                 ):
                     continue
@@ -203,13 +202,16 @@ def _job(
     fields: Sequence[str],
     teacher_fields: Sequence[str],
 ) -> Job:
-    """Plans a row's run; one that another variant trains is evaluated after that training."""
+    """Plans a row's run; one that another variant trains is evaluated after that training.
+
+    Where that training's summary has the row, the run is that training.
+    """
     trained = variants.training_of(row.variant)
     training = folder_of(workdir, pair, trained, seed)
     command, config, steps = _training(
         trained, pair, seed, training, workdir, fields, teacher_fields
     )
-    if trained != row.variant:
+    if folder != training:
         variant = variants.VARIANTS[row.variant]
         words = [f'--config.method.{name}={value}' for name, value in variant.changes.items()]
         words += ['--rerank'] if variants.reranked(row.variant) else []

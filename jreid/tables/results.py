@@ -73,7 +73,7 @@ class Line:
         return self.ours[metric].mean - self.paper[metric]
 
 
-def summary_row(summary: Mapping[str, Any], *, reranked: bool) -> Mapping[str, Any]:
+def summary_row(summary: Mapping[str, Any], *, reranked: bool, name: str = '') -> Mapping[str, Any]:
     """Returns the row of a summary that a table shows.
 
     This is the row of the run's last model. The CMC with a single gallery shot replaces the usual
@@ -82,17 +82,21 @@ def summary_row(summary: Mapping[str, Any], *, reranked: bool) -> Mapping[str, A
     Args:
       summary: contents of `summary.json`.
       reranked: whether the variant re-ranks.
+      name: the row's name, where it is not that of the last model; the row is empty where the
+        summary does not have it.
     """
-    rows = {name: row for name, row in summary.items() if isinstance(row, dict) and 'mAP' in row}
+    rows = {key: row for key, row in summary.items() if isinstance(row, dict) and 'mAP' in row}
     kind = RERANKED if reranked else MODEL
-    shown = [row for name, row in rows.items() if kind_of(name, row) == kind]
+    shown = [
+        row for key, row in rows.items() if (key == name if name else kind_of(key, row) == kind)
+    ]
     row = shown[-1] if shown else {}
     return {
         **row,
         **{
-            name: value
-            for name, value in row.get('single_shot', {}).items()
-            if name.startswith('rank')
+            key: value
+            for key, value in row.get('single_shot', {}).items()
+            if key.startswith('rank')
         },
     }
 
@@ -123,7 +127,7 @@ def lines(
 
     table_lines = []
     for row in table.rows:
-        if (rows and row.name not in rows and row.variant not in rows) or (
+        if (rows and not set(rows).intersection(row.names)) or (
             pair in table.pairs and pair not in {**row.paper, **row.notes}
         ):
             continue
@@ -143,6 +147,9 @@ def lines(
                 troubles.append(f'seed {seed}: {(folder / FAILED).read_text().strip()}')
         note = row.notes.get(pair, '')
         notes = [f'paper: {note}' if note else '', reason, *troubles]
+        of_row = variants.VARIANTS[row.variant].of_row if row.variant else ''
+        if of_row and any(of_row not in one for one in summaries):
+            notes.append(f"a summary has no row '{of_row}'")
         if not reason and not summaries and not troubles:
             notes.append('not run')
         reranked = variants.reranked(row.variant)
@@ -151,7 +158,9 @@ def lines(
                 row=row,
                 pair=pair,
                 paper=row.paper.get(pair) or other_paper,
-                ours=_scores([summary_row(one, reranked=reranked) for one in summaries]),
+                ours=_scores(
+                    [summary_row(one, reranked=reranked, name=of_row) for one in summaries]
+                ),
                 runs=len(summaries),
                 wanted=0 if reason else len(seeds),
                 images=_mean([one.get('images_seen') for one in summaries]),

@@ -94,23 +94,33 @@ def test_every_variant_resolves_to_a_config_of_its_pair(table, tmp_path):
         assert job.config.variant == variants.training_of(job.row.variant)
         assert job.config.seed == 0
     wanted = {
-        (pair, row.variant)
+        (pair, variants.summary_of(row.variant))
         for row in TABLES[table].rows
         if row.variant
         for pair in TABLES[table].pairs
         if pair in {**row.paper, **row.notes}
     }
-    assert {(job.pair, job.row.variant) for job in planned} == wanted
+    assert {(job.pair, job.folder.parent.name) for job in planned} == wanted
 
 
 @pytest.mark.parametrize('pair', ['demo', 'ward2pku'])
 def test_every_row_runs_on_the_pairs_that_need_no_data_of_the_papers(pair, tmp_path):
     planned, without = jobs.plan(list(TABLES.values()), workdir=tmp_path, pairs=[pair], seeds=(0,))
-    planned_variants = {job.row.variant for job in planned}
+    planned_variants = {job.folder.parent.name for job in planned}
     rows = [row for table in TABLES.values() for row in table.rows]
-    assert planned_variants == {row.variant for row in rows if row.variant} - {'ptl-attr-t-rap'}
+    wanted = {variants.summary_of(row.variant) for row in rows if row.variant}
+    assert planned_variants == wanted - {'ptl-attr-t-rap'}
     assert 'RAP' in without[pair, 'BL+Attr^t (RAP, soft)']
     assert len({job.folder for job in planned}) == len(planned)
+
+
+def test_variants_that_are_the_same_are_names_of_one_row(tmp_path):
+    planned, _ = jobs.plan(
+        [TABLES['dien-1']], workdir=tmp_path, pairs=['demo'], rows=['dien-t3', 'dien-t2']
+    )
+    assert [job.folder.parent.name for job in planned] == ['dien-t2', 'dien']
+    with pytest.raises(ValueError, match=r"'dien-t33' is in none .* \(did you mean 'dien-t3'\?\)"):
+        jobs.plan([TABLES['dien-1']], workdir=tmp_path, pairs=['demo'], rows=['dien-t33'])
 
 
 def test_unknown_table_is_answered_with_those_that_exist():

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from jreid.configs import variants
+from jreid.configs import base, variants
+from jreid.run.config import flat_config
 from jreid.tables import command, jobs, runner
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -144,16 +145,29 @@ def test_rows_of_one_training_train_once(stand_in, capsys):
 
 def test_variants_of_another_training_differ_in_evaluation_alone():
     shared = {name for name in variants.VARIANTS if variants.training_of(name) != name}
-    assert shared == {'dmtnet-reranking', 'mtdnet-trp'}
+    assert shared == {'dmtnet-reranking', 'mtdnet-trp', 'tjaidl-no-adaptation', 'dien-t3'}
     for name in shared:
-        pair = [variants.VARIANTS[one] for one in (name, variants.training_of(name))]
-        differing = {
-            key
-            for field in ('changes', 'base')
-            for key in {**getattr(pair[0], field), **getattr(pair[1], field)}
-            if getattr(pair[0], field).get(key) != getattr(pair[1], field).get(key)
-        }
-        assert differing <= {'test', 'evaluation.rerank'}
+        own, its = (
+            flat_config(base.get_config(one).to_dict())
+            for one in (name, variants.training_of(name))
+        )
+        differing = {field for field in own if own[field] != its[field]} - {'variant'}
+        read = {'method.adapt_iterations'} if variants.VARIANTS[name].of_row else set()
+        assert differing <= (read or {'method.test', 'evaluation.rerank'})
+
+
+def test_a_row_that_a_trainings_summary_has_is_read_there(stand_in):
+    workdir, run = stand_in
+    assert run(['--table=tjaidl-4', '--pair=demo', '--row=w/o Adaptation']) == 0
+    assert run(['--table=tjaidl-4', '--pair=demo']) == 0
+    assert ran(workdir) == ['demo/tjaidl/0']
+    rows = read_csv(workdir / 'tables' / 'tjaidl-4-demo.csv')
+    assert [rows[f'{name} Adaptation']['mAP mean'] for name in ('w/o', 'w')] == ['50', '51']
+    summary = workdir / 'demo' / 'tjaidl' / '0' / 'summary.json'
+    summary.write_text(summary.read_text().replace('source_only', 'other'))
+    assert run(['--table=tjaidl-4', '--pair=demo', '--collect']) == 0
+    row = read_csv(workdir / 'tables' / 'tjaidl-4-demo.csv')['w/o Adaptation']
+    assert (row['mAP mean'], row['note']) == ('', "a summary has no row 'source_only'")
 
 
 def test_finished_runs_are_not_run_again_and_a_failure_stops_no_other(stand_in, capsys):

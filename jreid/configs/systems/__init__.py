@@ -19,8 +19,10 @@ class Variant:
       changes: settings that differ from the system's defaults; they win over a pair's edits.
       row: its row in the paper's tables, '' where it has none.
       base: fields outside `config.method`, as dotted names; a pair's own values win.
-      of: the variant whose training this one is, only evaluated otherwise; '' for a training of its
-        own.
+      of: the variant whose training this one is, evaluated otherwise or earlier; '' for a training
+        of its own. One without differences is another name of that variant's row.
+      of_row: the row of that training's summary that is this variant's, where it is there already;
+        '' to evaluate it.
       attributes_of: the data set that the teacher of PTL's attributes is trained on.
     """
 
@@ -28,6 +30,7 @@ class Variant:
     row: str = ''
     base: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     of: str = ''
+    of_row: str = ''
     attributes_of: str = 'peta'
 
 

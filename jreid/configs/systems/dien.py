@@ -21,7 +21,11 @@ SYSTEM = System(
         'dien-base-dc': Variant({**_ALONE, 'domain_classifier': True}, 'Base+DC'),
         'dien-base-cccdtl-dc': Variant({'passes': 0}, 'Base+CCCDTL+DC'),
         **{
-            f'dien-t{passes}': Variant({'passes': passes}, f'Base+CCCDTL+DC+RTDA (T={passes})')
+            f'dien-t{passes}': Variant(
+                {'passes': passes},
+                f'Base+CCCDTL+DC+RTDA (T={passes})',
+                of='dien' if passes == Settings.passes else '',
+            )
             for passes in range(1, 6)
         },
     },

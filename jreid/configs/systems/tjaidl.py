@@ -14,7 +14,10 @@ SYSTEM = System(
         'tjaidl-id-only': Variant({'form': 'id-only'}, 'ID Only'),
         'tjaidl-independent': Variant({'form': 'independent'}, 'Independent Supervision'),
         'tjaidl-joint': Variant({'form': 'joint'}, 'Joint Supervision'),
-        'tjaidl-no-adaptation': Variant({'adapt_iterations': 0}, 'w/o Adaptation'),
+        # TJ-AIDL's own step I, whose row its summary has.
+        'tjaidl-no-adaptation': Variant(
+            {'adapt_iterations': 0}, 'w/o Adaptation', of='tjaidl', of_row='source_only'
+        ),
     },
     base={
         **PLAIN_IMAGES,
