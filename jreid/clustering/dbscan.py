@@ -54,7 +54,8 @@ def dbscan(
             ' distances from 0 on'
         )
     near = (distance <= eps) & (row != column)
-    graph = csr_matrix((np.ones(near.sum(), np.int8), (row[near], column[near])), shape=(n, n))
+    # Of booleans an edge that is stored several times stays one; numbers add up, and overflow.
+    graph = csr_matrix((np.ones(near.sum(), bool), (row[near], column[near])), shape=(n, n))
     graph = (graph + graph.T).tocsr()
     core = np.diff(graph.indptr) + 1 >= min_samples
     labels = np.full(n, -1, np.int64)

@@ -57,7 +57,7 @@ def kmeans(
         another order. Per iteration the devices add up k x (d + 1) numbers.
 
     Raises:
-      ValueError: k out of range, x not finite, or k traced without k_max.
+      ValueError: k out of range, x or its squared distances not finite, or k traced without k_max.
 
     Reference: Lloyd 1982; Arthur and Vassilvitskii 2007.
     """
@@ -173,6 +173,11 @@ def _check(x: Array, given: Array, where: Array, k: Count, k_max: int) -> None:
     mask, label = np.asarray(where), np.asarray(given)
     if not bool(_finite(x, where)):
         rows = np.flatnonzero(~np.isfinite(np.asarray(x)).all(1) & mask)
+        if not len(rows):
+            raise ValueError(
+                f'samples go up to {np.abs(np.asarray(x)[mask]).max():.3g} in size: their squared'
+                f' distances are not finite in {x.dtype}; expected smaller features'
+            )
         raise ValueError(
             f'{len(rows)} of {len(mask)} samples are not finite, e.g. row {rows[0]}; expected'
             ' finite features: look for a diverged model'
@@ -198,8 +203,8 @@ def _check(x: Array, given: Array, where: Array, k: Count, k_max: int) -> None:
 
 @jax.jit
 def _finite(x: Float[Array, 'n d'], where: Bool[Array, ' n']) -> Bool[Array, '']:
-    """Returns whether all samples that `where` keeps are finite."""
-    return jnp.isfinite(jnp.where(where[:, None], x, 0)).all()
+    """Returns whether all samples that `where` keeps, and their squared distances, are finite."""
+    return jnp.isfinite(4 * jnp.sum(jnp.where(where[:, None], x, 0) ** 2, axis=1)).all()
 
 
 def _run(

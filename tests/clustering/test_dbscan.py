@@ -63,6 +63,16 @@ def test_by_hand():
     assert labels.tolist() == [0, 0, 0, -1, 1, 1, 1, -1]
 
 
+@pytest.mark.parametrize('times', [128, 255, 256])
+def test_an_edge_that_is_stored_often_stays_one(times):
+    for lists in ([[1] * times, [0] * times], [[1] * times, [-1] * times]):
+        near = np.array(lists)
+        np.testing.assert_array_equal(
+            dbscan(near, np.full(near.shape, 0.5), eps=1.0, min_samples=2), [0, 0]
+        )
+        assert (dbscan(near, np.full(near.shape, 0.5), eps=1.0, min_samples=3) == -1).all()
+
+
 def test_self_counts_once_whether_listed_or_not():
     with_self = dbscan(
         np.array([[0, 1], [1, 0]]), np.array([[0, 0.1], [0, 0.1]]), eps=1, min_samples=2
