@@ -10,9 +10,9 @@ to a machine without it (`pip download --no-deps ml_collections`, then `pip inst
 
 The stages stand in the order of their value, each is a process of its own with a time limit, and
 OUT/device_check.jsonl has a record after each. Those before the demo took nine minutes on an H200:
-what one call has no time for, the next one runs. Called again with the same file, stages that have
-a record are passed over; `--again NAME` runs them anew. OUT/device_check.md has the table that is
-printed at the end, OUT/device_check.log what the stages printed.
+what one call has no time for, or cuts off, the next one runs. Called again with the same file,
+stages that have a record are passed over; `--again NAME` runs them anew. OUT/device_check.md has
+the table that is printed at the end, OUT/device_check.log what the stages printed.
 
 What the device computes is compared with what a process without it computes on the CPU.
 """
@@ -21,7 +21,6 @@ import argparse
 import importlib
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -62,7 +61,7 @@ def main() -> int:
     parser.add_argument('--only', nargs='+', choices=tuple(STAGES), metavar='STAGE')
     parser.add_argument('--again', nargs='+', choices=tuple(STAGES), default=[], metavar='STAGE')
     parser.add_argument(
-        '--resume', type=pathlib.Path, help='results of an earlier call, copied to OUT first'
+        '--resume', type=pathlib.Path, help='results of an earlier call, put before those of OUT'
     )
     parser.add_argument('--stage', choices=tuple(STAGES), help=argparse.SUPPRESS)
     parser.add_argument('--host', help=argparse.SUPPRESS)
@@ -73,16 +72,21 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     results = options.out / 'device_check.jsonl'
     if options.resume and options.resume.resolve() != results.resolve():
-        shutil.copyfile(options.resume, results)
+        if not options.resume.is_file():
+            parser.error(f'--resume: there is no file {options.resume}')
+        runner.merge(options.resume, results)
     about = {'commit': commit(), 'platform': options.platform, 'small': options.small}
     # So that a stage, which is in a session of its own, ends with this process.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     total = options.total or (1800 if options.small else 450)
     begun = time.monotonic()
     records = runner.run(stages(options), results, about=about, total=total, again=options.again)
+    # Also those that --only left out.
+    found = runner.known(results, about)
+    shown = [found[name] for name in STAGES if name in found]
     table = (
         f'`python scripts/device_check.py {" ".join(sys.argv[1:])}`, commit {about["commit"]},'
-        f' {time.monotonic() - begun:.0f} s\n\n{runner.table(records)}\n'
+        f' {time.monotonic() - begun:.0f} s\n\n{runner.table(shown)}\n'
     )
     (options.out / 'device_check.md').write_text(table)
     print(f'\n{table}')

@@ -5,8 +5,8 @@
 
 It calls the helpers of the tests, on more draws than the tests have time for, and prints the table
 of `docs/performance.md`. Each part is a process of its own; OUT/faults.jsonl has a record after
-each, and a part that has one there is passed over, unless `--again PART` names it. On two cores it
-takes about an hour, half of which are the runs of DMTNet that are killed.
+each, and a part that has one of this commit is passed over, unless `--again PART` names it. On two
+cores it takes about an hour, half of which are the runs of DMTNet that are killed.
 """
 
 import argparse
@@ -57,12 +57,13 @@ def main() -> int:
         runner.Stage(name, [sys.executable, __file__, '--part', name], options.limit)
         for name in options.only or PARTS
     ]
-    records = runner.run(
-        parts, options.out / 'faults.jsonl', about={}, total=float('inf'), again=options.again
-    )
-    table = runner.table(records, head='part')
-    (options.out / 'faults.md').write_text(f'commit {commit()}\n\n{table}\n')
-    print(f'\ncommit {commit()}\n\n{table}')
+    # So that what an older commit found is never shown as this one's.
+    about = {'commit': commit()}
+    results = options.out / 'faults.jsonl'
+    records = runner.run(parts, results, about=about, total=float('inf'), again=options.again)
+    table = f'commit {about["commit"]}\n\n{runner.table(records, head="part")}'
+    (options.out / 'faults.md').write_text(f'{table}\n')
+    print(f'\n{table}')
     return 0 if all(record['status'] == 'passed' for record in records) else 1
 
 

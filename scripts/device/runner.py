@@ -21,8 +21,10 @@ from typing import Any
 ROWS = 'DEVICE_ROWS'
 SKIPPED = 3
 """Exit status of a stage that the machine cannot run."""
-_LEAST = 5.0
-"""Seconds under which no stage is begun."""
+CUT = 'cut'
+"""Status of a stage that the call's total ended; the next call runs it again."""
+_LEAST = 1 / 3
+"""Share of its limit under which no stage is begun."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,22 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     return records
 
 
+def known(path: pathlib.Path, about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns stage -> its last record with `about`; one that was cut, where it has no other."""
+    records = [record for record in read(path) if about.items() <= record.items()]
+    # Those that were cut first, so that any other takes their place.
+    records.sort(key=lambda record: record['status'] != CUT)
+    return {record['stage']: record for record in records}
+
+
+def merge(earlier: pathlib.Path, results: pathlib.Path) -> None:
+    """Puts the records of an earlier file before those of the results, each once."""
+    records = [json.dumps(record) for path in (earlier, results) for record in read(path)]
+    whole = results.with_suffix('.merged')
+    whole.write_text(''.join(f'{line}\n' for line in dict.fromkeys(records)))
+    whole.replace(results)
+
+
 def run(
     stages: Sequence[Stage],
     results: pathlib.Path,
@@ -67,8 +85,9 @@ def run(
     Args:
       results: the JSON lines.
       about: kept in every record; a record counts only where it holds the same.
-      total: seconds for all stages of this call. Stages that it has no time for get no record, so
-        the next call runs them.
+      total: seconds for all stages of this call. Stages that it has no time for get no record, and
+        the record of one that it ends before the stage's own limit does not count: the next call
+        runs them. None is begun with less than a third of its limit left.
       again: names of stages to run though they have a record.
 
     Returns:
@@ -76,9 +95,9 @@ def run(
     """
     begun = time.monotonic()
     held = {
-        record['stage']: record
-        for record in read(results)
-        if record['stage'] not in again and about.items() <= record.items()
+        name: record
+        for name, record in known(results, about).items()
+        if name not in again and record['status'] != CUT
     }
     log = results.with_suffix('.log')
     for stage in stages:
@@ -86,10 +105,12 @@ def run(
             say(f'{stage.name}: has a record, {held[stage.name]["status"]}')
             continue
         left = total - (time.monotonic() - begun)
-        if left < _LEAST:
-            say(f'{stage.name}: not begun, the {total:g} s are over')
+        if left < _LEAST * stage.limit:
+            say(f'{stage.name}: not begun, {max(left, 0):.0f} of {total:g} s are left')
             continue
         record = {**about, 'stage': stage.name, **_run(stage, min(stage.limit, left), log)}
+        if record['status'] == 'time limit' and left < stage.limit:
+            record |= {'status': CUT, 'message': f'the {total:g} s of the call were over'}
         # A line that a kill has torn must not take this one with it.
         torn = results.exists() and not results.read_bytes().endswith(b'\n')
         with open(results, 'a') as file:

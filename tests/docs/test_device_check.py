@@ -132,8 +132,35 @@ def test_what_cannot_run_and_what_breaks_is_said(runner, stage, tmp_path):
 def test_no_stage_begins_after_the_total(runner, stage, tmp_path):
     results, said = tmp_path / 'r.jsonl', []
     assert runner.run([stage('late', 'pass')], results, about={}, total=1, say=said.append) == []
-    assert said == ['late: not begun, the 1 s are over']
+    assert said == ['late: not begun, 1 of 1 s are left']
     assert not results.exists()
+
+
+def test_stage_that_the_total_cuts_off_runs_again(runner, stage, tmp_path):
+    results = tmp_path / 'r.jsonl'
+    code = f'{told(what="first", value=1, passed=True)}; import time; time.sleep(60)'
+    options = {'about': ABOUT, 'say': str}
+    (record,) = runner.run([stage('cut', code, 4.0)], results, total=1.5, **options)
+    assert record['status'] == 'cut'
+    assert [row['what'] for row in record['rows']] == ['first']
+    assert runner.known(results, ABOUT) == {'cut': record}
+
+    (record,) = runner.run([stage('cut', 'pass')], results, total=60, **options)
+    assert record['status'] == 'passed'
+    # a later cut, of --again, does not take its place
+    runner.run([stage('cut', code, 4.0)], results, total=1.5, again=['cut'], **options)
+    assert runner.known(results, ABOUT) == {'cut': record}
+
+
+def test_records_of_an_earlier_file_come_first_and_once(runner, tmp_path):
+    earlier, results = tmp_path / 'earlier.jsonl', tmp_path / 'r.jsonl'
+    earlier.write_text('{"stage": "a", "status": "error"}\n{"stage": "b", "status": "passed"}\n')
+    results.write_text('{"stage": "a", "status": "passed"}\n')
+    for _ in range(2):
+        runner.merge(earlier, results)
+    assert len(runner.read(results)) == 3
+    statuses = {name: record['status'] for name, record in runner.known(results, {}).items()}
+    assert statuses == {'a': 'passed', 'b': 'passed'}
 
 
 def test_table_has_a_row_per_figure(runner):
