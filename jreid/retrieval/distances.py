@@ -1,6 +1,9 @@
-"""Pairwise distances in blocks; the result does not depend on the size of the blocks."""
+"""Pairwise distances in blocks.
 
-from collections.abc import Iterator
+The size of the blocks changes no distance, but for the last digits of near-duplicates' distances.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, get_args
 
 import jax
@@ -138,17 +141,18 @@ def rows_at_once(block_size: int, columns: int) -> int:
     return max(1, min(block_size, _ENTRIES // columns))
 
 
-def blocks(
+def block_parts(
     query: np.ndarray,
     gallery: np.ndarray,
     *,
     distance: Distance,
     block_size: int,
     progress: bool = False,
-) -> Iterator[tuple[int, Float[np.ndarray, 'b g']]]:
-    """Yields (first query, float32 distances of a block of queries to the whole gallery).
+) -> tuple[Iterable[int], Callable[[int], tuple[int, Float[np.ndarray, 'b g']]]]:
+    """Returns the first queries of blocks, and the function of one that gives it and its distances.
 
-    A block has `block_size` queries, or fewer for galleries of more than 131,072 images.
+    They are float32 distances of a block of queries to the whole gallery. A block has `block_size`
+    queries, or fewer for galleries of more than 131,072 images.
 
     `sqeuclidean` is |x - y|^2 and `euclidean` its root. `cosine` is 1 - x.y / (|x| |y|), from 0 to
     2, computed as |x/|x| - y/|y||^2 / 2.
@@ -157,14 +161,33 @@ def blocks(
     check_distance(distance)
     if distance == 'cosine':
         query, gallery = unit(query), unit(gallery)
-    for start in tqdm(
+    starts = tqdm(
         range(0, query.shape[0], step),
         desc='distances',
         unit='block',
         disable=None if progress else True,
-    ):
+    )
+
+    def rows(start: int) -> tuple[int, np.ndarray]:
         x = query[start : start + step]
-        yield start, finish(squared_distances(x, gallery), x, gallery, distance)
+        return start, finish(squared_distances(x, gallery), x, gallery, distance)
+
+    return starts, rows
+
+
+def blocks(
+    query: np.ndarray,
+    gallery: np.ndarray,
+    *,
+    distance: Distance,
+    block_size: int,
+    progress: bool = False,
+) -> Iterator[tuple[int, Float[np.ndarray, 'b g']]]:
+    """Yields (first query, distances) of the blocks of `block_parts`, one at a time."""
+    starts, rows = block_parts(
+        query, gallery, distance=distance, block_size=block_size, progress=progress
+    )
+    yield from map(rows, starts)
 
 
 def pairwise(

@@ -2,12 +2,15 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import numpy as np
 
 from jreid.retrieval.relevance import Relevance
 from jreid.retrieval.threads import in_turn
+
+T = TypeVar('T')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,21 +34,25 @@ class BlockRanks:
 
 
 def match_ranks(
-    distance_blocks: Iterable[tuple[int, np.ndarray]], related: Relevance
+    parts: Iterable[T], distances: Callable[[T], tuple[int, np.ndarray]], related: Relevance
 ) -> np.ndarray:
     """Returns the rank (from 1) of every match, by query and ascending within a query.
 
     Images that are left out for a query take no rank.
+
+    Args:
+      parts: of the queries, in order.
+      distances: a part -> its first query and its distances `[b, g]`, called by several threads.
     """
 
-    def ranks(part: tuple[int, np.ndarray]) -> np.ndarray:
-        start, block = part
+    def ranks(part: T) -> np.ndarray:
+        start, block = distances(part)
         # One row for the whole block stays in the cache: fresh memory for all rows would take as
         # long as their sorting.
         ordered = np.empty(block.shape[1], block.dtype)
         return _rank(start, block, related, itertools.repeat(ordered, block.shape[0]))[2]
 
-    return np.concatenate(list(in_turn(ranks, distance_blocks)))
+    return np.concatenate(list(in_turn(ranks, parts)))
 
 
 def block_ranks(start: int, block: np.ndarray, related: Relevance) -> BlockRanks:

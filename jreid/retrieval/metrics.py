@@ -15,10 +15,10 @@ from jreid.retrieval.checks import (
     check_positive,
     check_switch,
 )
-from jreid.retrieval.distances import BLOCK, Distance, blocks, check_distance, row_blocks, unit
+from jreid.retrieval.distances import BLOCK, Distance, block_parts, check_distance, row_blocks, unit
 from jreid.retrieval.match_ranks import match_ranks
 from jreid.retrieval.relevance import check_sizes, relevance
-from jreid.retrieval.reranking import reranked_blocks
+from jreid.retrieval.reranking import reranked_parts
 from jreid.retrieval.streaming import streamed_ranks
 
 AveragePrecision = Literal['rank', 'trapezoid']
@@ -127,7 +127,7 @@ def evaluate(
     else:
         if normalise:
             x, y = unit(x), unit(y)
-        ranked = match_ranks(blocks(x, y, **keywords), related)
+        ranked = match_ranks(*block_parts(x, y, **keywords), related)
     return metrics_from_ranks(
         ranked, related.matches, ranks=ranks, average_precision=average_precision
     )
@@ -158,7 +158,7 @@ def evaluate_distances(
     check_valid(related.matches)
     parts = row_blocks(distances, block_size=block_size, progress=progress)
     return metrics_from_ranks(
-        match_ranks(parts, related),
+        match_ranks(parts, lambda part: part, related),
         related.matches,
         ranks=ranks,
         average_precision=average_precision,
@@ -193,7 +193,7 @@ def evaluate_reranked(
     x, y = check_pair(query, gallery)
     check_sizes((x.shape[0], y.shape[0]), related)
     check_valid(related.matches)
-    parts = reranked_blocks(
+    parts, rows = reranked_parts(
         x,
         y,
         k1=k1,
@@ -204,7 +204,7 @@ def evaluate_reranked(
         on_device=on_device,
     )
     return metrics_from_ranks(
-        match_ranks(parts, related),
+        match_ranks(parts, rows, related),
         related.matches,
         ranks=ranks,
         average_precision=average_precision,

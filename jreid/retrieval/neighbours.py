@@ -49,9 +49,12 @@ def nearest(
 
     If x is y, a row is its own neighbour. A k above the number of rows of y is reduced to it.
     Memory holds `block_size` rows of distances per thread. Products in float32 choose candidates
-    with a margin for their rounding error; exact differences of the candidates decide. The result
-    is that of a stable sort of exact distances, rounded to float32, for every block size, on the
-    host and on the device.
+    with a margin for their rounding error; differences of the candidates decide. The result is that
+    of a stable sort of such distances, for every block size, on the host and on the device.
+
+    Two kinds of rows are sorted whole instead, by products in float64: all rows where y has fewer
+    than 16 k, and rows with hundreds of candidates. There neighbours nearer than some 1e-6 of their
+    length tie, in the order of y: products in float64 cannot tell near-duplicates apart.
 
     Args:
       on_device: whether the accelerator searches, or the host; None uses a GPU if there is one.

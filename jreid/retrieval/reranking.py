@@ -1,6 +1,6 @@
 """Re-ranking by k-reciprocal neighbourhoods and their Jaccard distance (Zhong et al. 2017)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from typing import get_args
 
 import numpy as np
@@ -53,7 +53,7 @@ def rerank(
     """
     x, y = check_pair(query, gallery)
     out = np.empty((x.shape[0], y.shape[0]), np.float32)
-    for start, block in reranked_blocks(
+    starts, rows = reranked_parts(
         x,
         y,
         k1=k1,
@@ -62,12 +62,13 @@ def rerank(
         block_size=block_size,
         progress=progress,
         on_device=on_device,
-    ):
+    )
+    for start, block in in_turn(rows, starts):
         out[start : start + block.shape[0]] = block
     return out
 
 
-def reranked_blocks(
+def reranked_parts(
     x: np.ndarray,
     y: np.ndarray,
     *,
@@ -77,8 +78,11 @@ def reranked_blocks(
     block_size: int,
     progress: bool,
     on_device: bool | None,
-) -> Iterator[tuple[int, Float[np.ndarray, 'b g']]]:
-    """Yields (first query, rows of `rerank`) for checked features; arguments are its own."""
+) -> tuple[Iterable[int], Callable[[int], tuple[int, Float[np.ndarray, 'b g']]]]:
+    """Returns the first queries of blocks, and the function of one that gives it and its rows.
+
+    They are rows of `rerank` of checked features; arguments are its own.
+    """
     check_positive(k1=k1, k2=k2, block_size=block_size)
     if not is_number(lambda_value) or not 0 <= lambda_value <= 1:
         raise ValueError(
@@ -114,14 +118,10 @@ def reranked_blocks(
         # Overlaps of equal neighbourhoods round to a little above 1, and no distance is negative.
         return start, np.maximum(block, 0, out=block)
 
-    starts = range(0, q, step)
-    yield from tqdm(
-        in_turn(rows, starts),
-        total=len(starts),
-        desc='re-ranking',
-        unit='block',
-        disable=None if progress else True,
+    starts = tqdm(
+        range(0, q, step), desc='re-ranking', unit='block', disable=None if progress else True
     )
+    return starts, rows
 
 
 def jaccard(

@@ -1,16 +1,24 @@
 """Blocks of work on all cores, with their results in turn."""
 
 import collections
+import contextlib
+import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from jreid.files import cores
 
 # Each thread holds blocks of its own.
 _MOST = 8
+
+_LOCK = threading.Lock()
+# Of the process, as BLAS's threads are: who holds them to one, and what they were before the first.
+_HOLDERS: list[object] = []
+_BEFORE: list[Any] = []
 
 T = TypeVar('T')
 R = TypeVar('R')
@@ -34,7 +42,7 @@ def in_turn(
         yield from map(function, items)
         return
     # Threads of BLAS inside these only wait for each other: re-ranking took 1.5 times as long.
-    with threadpool_limits(limits=1, user_api='blas'), ThreadPoolExecutor(threads) as pool:
+    with _one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         waiting: collections.deque[Future[R]] = collections.deque()
         try:
             for item in items:
@@ -46,3 +54,29 @@ def in_turn(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+@contextlib.contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Holds BLAS to one thread, in the whole process, until the last of those that ask has left.
+
+    They may leave in another order than they came: generators do, and threads of the user.
+    """
+    me = object()
+    with _LOCK:
+        if not _HOLDERS:
+            _BEFORE.append(_libraries().limit(limits=1, user_api='blas'))
+        _HOLDERS.append(me)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _HOLDERS.remove(me)
+            if not _HOLDERS:
+                _BEFORE.pop().restore_original_limits()
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """Returns the loaded libraries, which take milliseconds to find."""
+    return ThreadpoolController()

@@ -1,6 +1,7 @@
 """Ranks a gallery for reports, and keeps the first images of every query in `ranked.npz`."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 
@@ -10,7 +11,7 @@ from jreid.data import Index
 from jreid.data.archive import read_arrays
 from jreid.files import replacing
 from jreid.retrieval import top_ranked, top_ranked_distances, unit
-from jreid.retrieval.distances import BLOCK, blocks, row_blocks
+from jreid.retrieval.distances import BLOCK, block_parts, row_blocks
 from jreid.retrieval.match_ranks import match_ranks
 from jreid.retrieval.metrics import AveragePrecision, average_precisions
 from jreid.retrieval.relevance import relevance
@@ -152,17 +153,24 @@ def rank(
     related = relevance(*labels)
     if distances is not None:
         nearest = top_ranked_distances(distances, *labels, k=k)
-        parts = row_blocks(distances, block_size=BLOCK, progress=progress)
+        ranks = functools.partial(
+            match_ranks,
+            row_blocks(distances, block_size=BLOCK, progress=progress),
+            lambda part: part,
+        )
     else:
         assert features is not None
         first, second = (unit(part) if normalise else part for part in features)
         nearest = top_ranked(first, second, *labels, k=k, progress=progress)
-        parts = blocks(first, second, distance='euclidean', block_size=BLOCK, progress=progress)
+        parts, rows_of = block_parts(
+            first, second, distance='euclidean', block_size=BLOCK, progress=progress
+        )
+        ranks = functools.partial(match_ranks, parts, rows_of)
     ap = np.full(len(query), np.nan, np.float32)
     matched = related.matches > 0
     if matched.any():
         ap[matched] = average_precisions(
-            match_ranks(parts, related),
+            ranks(related),
             related.matches[matched],
             average_precision=average_precision,
         )

@@ -55,14 +55,14 @@ def test_tiles_give_the_ranks_of_whole_rows(seed, levels, distance, normalise, b
         )
     if normalise:
         x, y = distances.unit(x), distances.unit(y)
-    rows = distances.blocks(x, y, distance=distance, block_size=256)
-    np.testing.assert_array_equal(found, match_ranks(rows, related))
+    parts, rows = distances.block_parts(x, y, distance=distance, block_size=256)
+    np.testing.assert_array_equal(found, match_ranks(parts, rows, related))
 
 
 def test_a_large_gallery_is_evaluated_in_tiles(monkeypatch):
     x, y, *labels = people(np.random.default_rng(0), 9, 30)
     expected = evaluate(x, y, *labels)
-    monkeypatch.setattr(metrics, 'blocks', None)
+    monkeypatch.setattr(metrics, 'block_parts', None)
     monkeypatch.setattr(metrics, 'WIDE', 29)
     found = evaluate(x, y, *labels)
     np.testing.assert_array_equal(found.cmc, expected.cmc)

@@ -7,6 +7,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from jreid.retrieval import (
+    distances,
     evaluate,
     evaluate_distances,
     jaccard,
@@ -81,13 +82,59 @@ def test_threads_are_the_cores_of_the_process_but_few(monkeypatch):
     assert threading.get_ident() not in names
 
 
-def test_products_take_one_thread_within_and_as_many_as_before_after():
-    def most(_=None):
-        found = [pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas']
-        return max(found, default=1)
+def most(_=None):
+    """Returns the most threads of a BLAS that is loaded."""
+    found = [pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas']
+    return max(found, default=1)
 
+
+def test_products_take_one_thread_within_and_as_many_as_before_after():
     with threadpool_limits(limits=2, user_api='blas'):
         before = most()
         assert set(in_turn(most, range(4), threads=2)) == {1}
         assert most() == before
         assert set(in_turn(most, range(2), threads=1)) == {before}
+
+
+@pytest.mark.parametrize('first', [0, 1])
+def test_overlapping_work_may_end_in_any_order(first):
+    with threadpool_limits(limits=2, user_api='blas'):
+        before = most()
+        both = [in_turn(most, range(4), threads=2) for _ in range(2)]
+        assert [next(one) for one in both] == [1, 1]
+        both[first].close()
+        assert set(both[1 - first]) == {1}
+        assert most() == before
+
+
+def test_an_error_of_nested_work_leaves_the_products_as_they_were():
+    """The outer one ends first there: its error closes it before the inner one is collected."""
+
+    def fail(item):
+        raise ValueError(f'item {item}')
+
+    with threadpool_limits(limits=2, user_api='blas'):
+        before = most()
+        inner = in_turn(most, range(9), threads=2)
+        with pytest.raises(ValueError, match='item 1'):
+            list(in_turn(fail, inner, threads=2))
+        assert most() == 1
+        inner.close()
+        assert most() == before
+
+
+def test_distances_are_computed_by_the_threads(monkeypatch):
+    """In the calling thread products would take one thread of BLAS, and all cores but one wait."""
+    used = set()
+    plain = distances.squared_distances
+
+    def spy(*arguments, **keywords):
+        used.add(threading.get_ident())
+        return plain(*arguments, **keywords)
+
+    monkeypatch.setattr(threads, 'cores', lambda: 2)
+    monkeypatch.setattr(distances, 'squared_distances', spy)
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    evaluate(x[:10], x[10:], np.arange(10) % 3, np.arange(20) % 3, block_size=3)
+    assert used
+    assert threading.get_ident() not in used
