@@ -1,10 +1,11 @@
-"""Time and peak memory of SSG's grouping: neighbour graph, eps by the rho rule, DBSCAN; by default
-at 100,000 x 256.
+"""Times SSG's grouping, with its peak memory: neighbour graph, eps by the rho rule, DBSCAN.
 
-    python scripts/benchmark_dbscan.py                      # 100,000 x 256: k-reciprocal Jaccard
-    graph (SSG) and nearest neighbours (SSG-dagger) python scripts/benchmark_dbscan.py --samples
-    12936 --graphs jaccard python scripts/benchmark_dbscan.py --samples 4000 --check    # DBSCAN
-    against scikit-learn's on the same graph
+    python scripts/benchmark_dbscan.py
+    python scripts/benchmark_dbscan.py --samples 12936 --graphs jaccard
+    python scripts/benchmark_dbscan.py --samples 4000 --check
+
+By default both graphs are made at 100,000 x 256: the k-reciprocal Jaccard graph (SSG) and nearest
+neighbours (SSG-dagger). `--check` compares DBSCAN with scikit-learn's on the same graph.
 
 The features are gaussian identities of unequal size, of unit length. Peak memory is the process's
 after each step, so a step that needs less than one before it shows that one's. A limit can be set

@@ -1,21 +1,22 @@
-"""Time and inertia of jreid.clustering.kmeans against scikit-learn's Lloyd, both in one run on the
-same features.
+"""Times jreid.clustering.kmeans beside scikit-learn's Lloyd and faiss, with the inertia of each.
 
-    python scripts/benchmark_kmeans.py                      # Market-1501's training set: 12,936 x
-    256, k = 751 python scripts/benchmark_kmeans.py --samples 100000 --clusters 10000 --width 64
-    --no-sklearn
+    python scripts/benchmark_kmeans.py
+    python scripts/benchmark_kmeans.py --samples 100000 --clusters 10000 --width 64 --no-sklearn
 
-The features are gaussian identities of unequal size. jreid is timed after one call that compiles
-(its time is printed apart); times are medians over the repeats. On a machine that does other work
-too, pin both to one core, since the waiting threads of OpenMP slow scikit-learn down many times
-over: OMP_NUM_THREADS=1 taskset -c 0 python scripts/benchmark_kmeans.py
+The features are gaussian identities of unequal size, by default 12,936 x 256 for k = 751, as
+Market-1501's training set. The sides take turns, seed by seed; times are medians over the seeds.
+jreid is timed after one call that compiles (its time is printed apart). On a machine that does
+other work too, pin all to one core, since the waiting threads of OpenMP slow scikit-learn down many
+times over:
+
+    OMP_NUM_THREADS=1 taskset -c 0 python scripts/benchmark_kmeans.py
 """
 
 import argparse
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -42,16 +43,25 @@ Run = Callable[[int], tuple[float, int]]
 """A seed -> inertia and iterations of a k-means."""
 
 
-def timed(run: Run, repeats: int, clock: Callable[[], float]) -> tuple[float, float, float]:
-    """Median seconds, mean inertia and mean iterations over seeds 0..repeats-1."""
-    seconds, inertia, iterations = [], [], []
+def timed(
+    runs: Mapping[str, Run], repeats: int, clock: Callable[[], float]
+) -> dict[str, tuple[float, float, float]]:
+    """Median seconds, mean inertia and mean iterations over seeds 0..repeats-1, taking turns."""
+    found: dict[str, list[tuple[float, float, int]]] = {name: [] for name in runs}
     for seed in range(repeats):
-        start = clock()
-        result = run(seed)
-        seconds.append(clock() - start)
-        inertia.append(result[0])
-        iterations.append(result[1])
-    return statistics.median(seconds), statistics.mean(inertia), statistics.mean(iterations)
+        for name, run in runs.items():
+            start = clock()
+            inertia, iterations = run(seed)
+            found[name].append((clock() - start, inertia, iterations))
+    medians = {}
+    for name, rows in found.items():
+        seconds, inertias, counts = zip(*rows, strict=True)
+        medians[name] = (
+            statistics.median(seconds),
+            statistics.mean(inertias),
+            statistics.mean(counts),
+        )
+    return medians
 
 
 def faiss_kmeans(x: np.ndarray, clusters: int, n_init: int, seed: int) -> tuple[float, int]:
@@ -125,7 +135,6 @@ def main() -> None:
                     jax.random.key(0), x, options.clusters, n_init=1, max_iterations=1
                 ).inertia.block_until_ready()
                 compiled = time.perf_counter() - start
-            row = timed(ours, options.repeats, clock)
             others: dict[str, Run] = {}
             if options.faiss:
 
@@ -135,15 +144,16 @@ def main() -> None:
                 others['faiss '] = faiss_run
             if not options.no_sklearn:
                 others[''] = theirs
-            for name, run in others.items():
-                other = timed(run, options.repeats, clock)
+            medians = timed({'jreid': ours, **others}, options.repeats, clock)
+            row = medians.pop('jreid')
+            for name, other in medians.items():
                 print(
                     f'| {noise} | {n_init} | {row[0]:.2f} | {name}{other[0]:.2f} |'
                     f' {other[0] / row[0]:.1f} | {row[1]:.1f} | {other[1]:.1f} |'
                     f' {row[1] / other[1] - 1:+.2%} | {row[2]:.0f} | {other[2]:.0f} |',
                     flush=True,
                 )
-            if options.no_sklearn:
+            if not medians:
                 print(
                     f'| {noise} | {n_init} | {row[0]:.2f} | | | {row[1]:.1f} | | |'
                     f' {row[2]:.0f} | |',

@@ -1,10 +1,8 @@
-"""Training steps: the share of a step spent waiting for data, and ResNet-50 beside PyTorch on the
-same cores.
+"""Times training steps: waiting for data, and ResNet-50 beside PyTorch on the same cores.
 
     python scripts/benchmark_training.py                                  # both tables
     python scripts/benchmark_training.py --tables data --backbone small_cnn --size 64 32 --batch 64
-    python scripts/benchmark_training.py --tables step --batch 16 --repeats 5 --compute-dtype
-    bfloat16
+    python scripts/benchmark_training.py --tables step --batch 16 --compute-dtype bfloat16
 
 Data: the steps of the strong baseline's source phase on images of noise with a person's
 proportions, JPEG files of 128x64 as Market-1501's, written to a temporary folder. The loop is the
@@ -17,8 +15,9 @@ Step: forward, cross-entropy and batch-hard triplet loss, backward and Adam on i
 ResNet-50 with the last stride 1. The two take turns; medians after --warm steps each, of which the
 first compiles and is told apart: until malloc has found its places for all blocks, steps wait for
 fresh memory. On a GPU: images/s, share of the card's peak (--peak, TFLOP/s) and PyTorch with AMP
-and channels-last. Pin the threads for a comparison on a CPU: OMP_NUM_THREADS=2 taskset -c 0,1
-python ...
+and channels-last. Pin the threads for a comparison on a CPU:
+
+    OMP_NUM_THREADS=2 taskset -c 0,1 python scripts/benchmark_training.py --tables step
 """
 
 import argparse
@@ -173,10 +172,11 @@ def step_table(options: argparse.Namespace) -> None:
     now, step, prepared = training(options, classes=751, augment=False)
     batch = {'source': {'image': jnp.asarray(images), 'identity': jnp.asarray(labels)}}
 
-    def ours() -> None:
+    def ours() -> float:
         nonlocal now
         now, metrics = step(now, batch, jax.random.key(0))
         jax.block_until_ready((now, metrics))
+        return 0.0
 
     begun = time.perf_counter()
     ours()
@@ -184,7 +184,7 @@ def step_table(options: argparse.Namespace) -> None:
     theirs, note = torch_step(images, labels, prepared, options)
     for i in range(options.warm):
         if theirs:
-            theirs()
+            float(theirs())
         if i:
             ours()
     taken: dict[str, list[float]] = {'jreid': [], 'PyTorch': []}
@@ -192,7 +192,7 @@ def step_table(options: argparse.Namespace) -> None:
         for name, run in (('jreid', ours), ('PyTorch', theirs)):
             if run:
                 begun = time.perf_counter()
-                run()
+                float(run())  # waits for PyTorch's step
                 taken[name].append(time.perf_counter() - begun)
     print(
         f'\n| ResNet-50 training step, 256x128, batch {options.batch}, {options.compute_dtype} | s'

@@ -2,10 +2,12 @@
 
     python scripts/count_collectives.py volumes      per backbone: gradients, batch norm, a ring's
                                                      bytes on 8 and 64 devices
-    XLA_FLAGS=--xla_force_host_platform_device_count=8 python scripts/count_collectives.py compiled
+    JAX_PLATFORMS=cpu python scripts/count_collectives.py compiled
                                                      collectives in the program of small_cnn's step
-    XLA_FLAGS=--xla_force_host_platform_device_count=8 python scripts/count_collectives.py losses
+    JAX_PLATFORMS=cpu python scripts/count_collectives.py losses
                                                      three steps on 1, 2, 4 and 8 devices
+
+A CPU is split into 8 devices, unless XLA_FLAGS says how many.
 
 Volumes are counted from shapes, without a device. The step is that of a backbone with mean
 pooling, batch-hard triplets of the whole batch and Adam, on images of noise; batch norm sees the
@@ -13,6 +15,7 @@ whole batch, or as many groups as there are devices (`train.batch_norm_groups`).
 """
 
 import argparse
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -29,6 +32,7 @@ from jreid.models import BACKBONES, norm
 
 BACKBONES_OF_PAPERS = ('resnet50', 'osnet_x1_0', 'efficientnet_lite0')
 BATCH, SIZE = 32, (64, 32)
+_COUNT = 'xla_force_host_platform_device_count'
 _BYTES = {'f32': 4, 's32': 4, 'u32': 4, 'pred': 1, 'bf16': 2}
 _COLLECTIVE = re.compile(r'= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all)(?:-start)?\(')
 
@@ -137,6 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--backbones', nargs='+', default=BACKBONES_OF_PAPERS)
     parser.add_argument('--devices', type=int, nargs='+', default=(1, 2, 4, 8))
     given = parser.parse_args(arguments)
+    if given.what == 'losses' and max(given.devices) > jax.device_count():
+        parser.error(f'{max(given.devices)} devices asked for, {jax.device_count()} here')
     if given.what == 'volumes':
         volumes(given.backbones)
     elif given.what == 'compiled':
@@ -146,4 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
+    # JAX reads it when it first asks for devices.
+    if _COUNT not in (flags := os.environ.get('XLA_FLAGS', '')):
+        os.environ['XLA_FLAGS'] = f'{flags} --{_COUNT}=8'.strip()
     main()

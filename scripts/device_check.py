@@ -45,6 +45,8 @@ STAGES = {
     'demo': ('demo', 'run', 150),
 }
 """Name -> (module of scripts/device, its function, seconds)."""
+TOTAL = 450
+"""Seconds of a call, under eight minutes."""
 
 
 def main() -> int:
@@ -78,7 +80,7 @@ def main() -> int:
     about = {'commit': commit(), 'platform': options.platform, 'small': options.small}
     # So that a stage, which is in a session of its own, ends with this process.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    total = options.total or (1800 if options.small else 450)
+    total = options.total or (1800 if options.small else TOTAL)
     begun = time.monotonic()
     records = runner.run(stages(options), results, about=about, total=total, again=options.again)
     # Also those that --only left out.

@@ -87,8 +87,11 @@ def training(
 
 def torch_step(
     images: np.ndarray, labels: np.ndarray, prepared: steps.Preparation, options: argparse.Namespace
-) -> tuple[Callable[[], None] | None, str]:
-    """(the same step in PyTorch, or None where it is not installed; what it is)."""
+) -> tuple[Callable[[], Any] | None, str]:
+    """(the same step in PyTorch, or None where it is not installed; what it is).
+
+    The step returns its loss, a tensor that may still be computed: reading it waits for the step.
+    """
     try:
         import torch
         from torch import nn
@@ -135,6 +138,7 @@ def torch_step(
             inputs = 256 * 2**stage
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     cuda, half = device.type == 'cuda', options.compute_dtype == 'bfloat16'
+    torch.backends.cudnn.benchmark = True
     torch.manual_seed(0)
     network, classifier = (
         nn.Sequential(*layers).to(device, memory_format=torch.channels_last),
@@ -148,7 +152,7 @@ def torch_step(
     same = target[:, None] == target[None, :]
     other = ~torch.eye(len(target), dtype=torch.bool, device=device)
 
-    def run() -> None:
+    def run() -> Any:
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             x = ((pixels.permute(0, 3, 1, 2) / 255 - mean) / std).contiguous(
                 memory_format=torch.channels_last
@@ -167,7 +171,7 @@ def torch_step(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        float(loss.detach())
+        return loss.detach()
 
     threads = f'{torch.get_num_threads()} threads' if not cuda else torch.cuda.get_device_name()
     return (

@@ -199,4 +199,54 @@ def test_stages_are_functions_and_their_limits_are_those_of_a_short_lease(monkey
         tree = ast.parse((ROOT / f'scripts/device/{module}.py').read_text())
         assert function in {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
         assert 0 < seconds <= 180
-    assert os.environ.get('JAX_PLATFORMS') == 'cpu'  # nothing was changed for the tests after it
+    # in the order of their value
+    names = list(script.STAGES)
+    assert names[:3] == ['machine', 'losses', 'retrieval']
+    assert names[-2:] == ['market', 'demo']
+    # what one call certainly reaches by default, though every stage takes its whole limit
+    assert script.TOTAL < 8 * 60
+    limits = [seconds for _, _, seconds in script.STAGES.values()]
+    assert sum(limits[:3]) < script.TOTAL
+    assert max(limits) <= script.TOTAL  # so each call finishes the first stage that is left
+
+
+def test_sides_of_the_kmeans_benchmark_take_turns(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'scripts')
+    import benchmark_kmeans
+
+    order, ticks = [], iter(range(100))
+
+    def side(name):
+        def run(seed):
+            order.append((name, seed))
+            return 10.0 * (seed + 1), seed
+
+        return run
+
+    sides = {'jreid': side('jreid'), 'other': side('other')}
+    found = benchmark_kmeans.timed(sides, 3, lambda: float(next(ticks)))
+    assert order == [(name, seed) for seed in range(3) for name in sides]
+    assert found == dict.fromkeys(sides, (1.0, 20.0, 1))
+
+
+def test_pytorch_losses_are_read_one_step_late(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'scripts')
+    from device import training
+
+    said = []
+
+    class Loss:
+        def __init__(self, number):
+            self.number = number
+
+        def __float__(self):
+            said.append(f'read {self.number}')
+            return 0.0
+
+    def run():
+        number = sum(line.startswith('step') for line in said)
+        said.append(f'step {number}')
+        return Loss(number)
+
+    training.one_step_ahead(run, 3, warm=1)
+    assert said == ['step 0', 'read 0', 'step 1', 'step 2', 'read 1', 'step 3', 'read 2', 'read 3']
