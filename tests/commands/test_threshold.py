@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from jreid.commands import cli
+from jreid.commands import cli, evaluate
 from jreid.commands.extract import Features, Listing
 from jreid.commands.threshold import threshold
 
@@ -117,6 +117,36 @@ def test_a_run_that_kept_no_threshold_is_measured(source_only_run, tmp_path):
     measured = threshold('auto', str(copy))
     assert measured.distance == kept.distance
     assert 'measured now' in measured.source
+
+
+def evaluated(monkeypatch, **by_role):
+    """Lets the evaluation of a run give a result, or raise an error, for each role."""
+
+    def evaluate_run(run, *, role):
+        if isinstance(by_role[role], ValueError):
+            raise by_role[role]
+        return {'target': f'{role} set', 'evaluated': by_role[role]}
+
+    monkeypatch.setattr(evaluate, 'evaluate_run', evaluate_run)
+
+
+def test_the_source_is_measured_where_the_target_has_no_labels(tmp_path, monkeypatch):
+    (tmp_path / 'summary.json').write_text('{"evaluated_on": ""}')
+    nothing = ValueError('campus has no query')
+    evaluated(monkeypatch, target=nothing, source={'verification': VERIFICATION})
+    found = threshold('auto', str(tmp_path))
+    assert found.distance == 0.5
+    assert "on the source's test split, source set, as the target has no labels" in found.source
+    assert f'the model of {tmp_path}, measured now' in found.source
+
+
+def test_a_run_that_cannot_tell_a_threshold_says_why(tmp_path, monkeypatch):
+    evaluated(monkeypatch, target=ValueError('campus has no query'), source={'mAP': 1.0})
+    with pytest.raises(ValueError, match='cannot tell a threshold; on the target: campus') as error:
+        threshold('auto', str(tmp_path))
+    assert 'on the source: its test split has no pairs of different people. Give' in str(
+        error.value
+    )
 
 
 def test_rank_with_nothing_left_writes_an_empty_table(tmp_path, capsys):

@@ -1,7 +1,12 @@
 """A run's folder: what a run that cannot begin leaves in it."""
 
+import errno
+import fcntl
+import sys
+
 import pytest
 
+from jreid.data.cache import locked
 from jreid.run.lock import alone
 from jreid.training import loop
 
@@ -50,3 +55,38 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path):
     for folder in (tmp_path / 'file', tmp_path / 'file' / 'run'):
         with pytest.raises(NotADirectoryError, match='file is no folder'), alone(folder):
             pass
+
+
+def without_locks(monkeypatch):
+    """Lets the file system refuse locks, as some network file systems do."""
+
+    def refuse(file, how):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'flock', refuse)
+
+
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, caplog):
+    without_locks(monkeypatch)
+    with alone(tmp_path / 'run'):
+        assert 'see to it that one process alone trains there' in caplog.text
+    caplog.clear()
+    with locked(tmp_path / 'cache.lock') as held:
+        assert not held
+    assert f'{tmp_path} lies on a file system without locks' in caplog.text
+
+
+def test_a_system_without_locks_is_used(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'fcntl', None)
+    with alone(tmp_path / 'run'), locked(tmp_path / 'cache.lock') as held:
+        assert not held
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_caches_lock_is_held_by_one(tmp_path):
+    with locked(tmp_path / 'cache.lock') as held, open(tmp_path / 'cache.lock') as file:
+        assert held
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with open(tmp_path / 'cache.lock') as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -185,11 +185,10 @@ class Machine:
 
     def run(self, stream: IO[bytes]) -> Any:
         """Returns the value of the next pickle of the stream, and stops after its end."""
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name == 'STOP':
-                return self.stack.pop()
-            self._step(opcode.name, argument)
-        raise WeightsError('the pickle has no end; the file is damaged')
+        for opcode, argument, _ in pickletools.genops(stream):  # ends with STOP, or raises
+            if opcode.name != 'STOP':
+                self._step(opcode.name, argument)
+        return self.stack.pop()
 
     def _to_mark(self) -> list[Any]:
         last = next(i for i in range(len(self.stack) - 1, -1, -1) if self.stack[i] is _MARK)
