@@ -46,7 +46,7 @@ def test_words_reach_the_teacher(labelled):
         (['--config=demo'], '--teacher, --out missing; expected jreid label --teacher=RUN'),
         (['--teacher=run', '--out=there'], '--config missing; expected jreid label'),
         (['--config=demo', 'a.jpg'], 'unexpected arguments a.jpg; to group images into people add'),
-        (['--config=demo', '--domain=other'], 'flag --domain=other: value should be one of'),
+        (['--config=demo', '--domain=other'], '--domain=other: value should be one of'),
     ],
 )
 def test_wrong_words_label_nothing(labelled, words, message, capsys):

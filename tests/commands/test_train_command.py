@@ -177,7 +177,7 @@ def test_fields_and_options_of_the_command_line_reach_the_run(trained):
         (['--config=dem'], 'config file dem does not exist (did you mean demo?)'),
         (['--config=demo:mtwcne'], "variant 'mtwcne' does not exist (did you mean 'mtwcnet'?)"),
         (['--config=demo', '--config.sed=1'], 'the config has no field sed (--config.sed=1)'),
-        (['--config=demo', '--config.seed=a'], 'flag --config.seed=a: invalid literal'),
+        (['--config=demo', '--config.seed=a'], '--config.seed=a: invalid literal'),
         (['--config=demo', '--wrkdir=x'], "Unknown command line flag 'wrkdir'"),
         (['--wrkdir=x'], "Unknown command line flag 'wrkdir'"),
         (['--config=demo', '--config.model.options.a='], '--config.model.options.a= has no value'),

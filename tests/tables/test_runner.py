@@ -26,7 +26,7 @@ def test_a_command_is_one_of_jreid():
 @pytest.mark.parametrize(
     ('code', 'message'),
     [
-        ('import sys; print("step 3"); sys.exit("out of luck")', 'out of luck'),
+        ('import sys; print("step 3", flush=True); sys.exit("out of luck")', 'out of luck'),
         ('import sys; sys.exit(3)', 'exit status 3'),
         (
             'import os; print("step 4", flush=True); os.kill(os.getpid(), 9)',
