@@ -102,7 +102,8 @@ def evaluate(
       average_precision: 'rank' or 'trapezoid', see `metrics_from_ranks`.
       block_size: queries per block. Memory holds this many rows of the distance matrix. Of a
         gallery of more than 65,536 images it holds a tile of 4 `block_size` x 4,096 only, so that
-        the gallery may lie in a memory-mapped file. The result does not depend on it.
+        the gallery may lie in a memory-mapped file. The result does not depend on it, but for
+        near-duplicates that differ in the last digits of their distances.
       normalise: divide every feature by its length first, see `unit`.
 
     Raises:
