@@ -43,7 +43,7 @@ class Sweep(NamedTuple):
       silhouette: [m] mean silhouette by Euclidean distance (CMM, Eq. 12), across cameras.
       within: the number of people that half the cameras see by themselves, 0 without cameras.
       density: the most clusters that DBSCAN finds, 0 without neighbourhoods.
-      count: what the witnesses say together.
+      count: the median of the witnesses, or the first's number alone, see `ask_witnesses`.
       labels: [n] the clusters 0..count-1 at that cut.
     """
 
