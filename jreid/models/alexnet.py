@@ -204,7 +204,7 @@ class AlexNet(nn.Module):
         if self.last_stride != 1:
             raise ValueError(
                 f'last_stride is {self.last_stride}; AlexNet has no strided last stage, so it must'
-                ' be 1'
+                ' be 1 (--config.model.options.last_stride=1)'
             )
         if len(self.widths) != 5 or any(width % 2 for width in self.widths):
             raise ValueError(

@@ -147,7 +147,7 @@ class OSNet(nn.Module):
         if self.last_stride != 1:
             raise ValueError(
                 f'last_stride is {self.last_stride}; OSNet has no strided last stage, so it must be'
-                ' 1'
+                ' 1 (--config.model.options.last_stride=1)'
             )
         if len(self.widths) != 4 or any(width % 4 for width in self.widths):
             raise ValueError(

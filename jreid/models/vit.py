@@ -139,7 +139,7 @@ class VisionTransformer(nn.Module):
         if self.last_stride != 1:
             raise ValueError(
                 f'last_stride is {self.last_stride}; a ViT has no strided last stage, so it must be'
-                ' 1'
+                ' 1 (--config.model.options.last_stride=1)'
             )
         if self.tokens not in ('class', 'patches') or self.stem not in ('patch', 'ics'):
             raise ValueError(

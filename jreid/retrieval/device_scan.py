@@ -26,9 +26,9 @@ class DeviceScan:
     """A search for the nearest rows of one y on the device, called with blocks of x.
 
     It takes the steps of the host's search with the same margin. The product is in float32
-    (`Precision.HIGHEST`, so never in TF32 alone), the exact distances of the candidates are
-    differences squared and summed in float64. Shapes are fixed, so a row with many candidates, all
-    at about the same distance, is returned as unfinished.
+    (`Precision.HIGHEST`, so never in TF32 alone), the exact distances of the candidates come from
+    differences in float64. Shapes are fixed, so a row with many candidates, all at about the same
+    distance, is returned as unfinished.
 
     Args:
       y: `[m, d]` rows to find.
@@ -130,5 +130,5 @@ def _pairs(
     x: Float[Array, 'n d'], y: Float[Array, 'm d'], column: Int[Array, 'n c']
 ) -> Float[Array, 'n c']:
     """Computes float32 squared distances of x to the given rows of y, as the host does."""
-    difference = x[:, None, :] - jnp.take(y, column, axis=0, mode='clip')
-    return jnp.square(difference.astype(jnp.float64)).sum(-1).astype(jnp.float32)
+    near = jnp.take(y, column, axis=0, mode='clip').astype(jnp.float64)
+    return jnp.square(x[:, None, :].astype(jnp.float64) - near).sum(-1).astype(jnp.float32)

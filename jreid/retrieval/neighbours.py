@@ -17,8 +17,13 @@ from jreid.retrieval.threads import in_turn
 _GROUP = 64
 # Exact pairs per step: their differences stay in the cache.
 _PAIRS = 1 << 8
-# With more candidates per neighbour a row is full of equal distances and is sorted whole.
+# With more candidates per neighbour a row is full of equal distances and is searched whole.
 _MANY = 64
+# Groups per neighbour that a row reads again at most; one with more is full of them, too.
+_MANY_GROUPS = 8
+# Rounding errors of `squared_distances`, as shares of the squared lengths and of the distance.
+_WIDE_MARGIN = 4e-12
+_ROUNDING = 2.0**-20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +53,13 @@ def nearest(
     """Finds the k nearest rows of y for every row of x.
 
     If x is y, a row is its own neighbour. A k above the number of rows of y is reduced to it.
-    Memory holds `block_size` rows of distances per thread. Products in float32 choose candidates
-    with a margin for their rounding error; differences of the candidates decide. The result is that
-    of a stable sort of such distances, for every block size, on the host and on the device.
+    Memory holds `block_size` rows of distances per thread. Products choose candidates, with a
+    margin for their rounding error; differences in float64 decide. The result is that of a stable
+    sort of such distances rounded to float32, for every block size, on the host and on the device.
 
-    Two kinds of rows are sorted whole instead, by products in float64: all rows where y has fewer
-    than 16 k, and rows with hundreds of candidates. There neighbours nearer than some 1e-6 of their
-    length tie, in the order of y: products in float64 cannot tell near-duplicates apart.
+    Products are in float32. Rows with hundreds of candidates get others in float64, and so do all
+    rows where y has fewer than 16 k. Of a row with more than 64 k images within some 1e-6 of the
+    features' length, those are ordered by the products, which may tie them, in the order of y.
 
     Args:
       on_device: whether the accelerator searches, or the host; None uses a GPU if there is one.
@@ -68,7 +73,7 @@ def nearest(
     k = min(k, right.shape[0])
     if right.shape[0] < 16 * k:
         parts = [left[a : a + block_size] for a in range(0, left.shape[0], block_size)]
-        return _join(list(in_turn(lambda part: _sort_rows(part, right, k), parts)))
+        return _join(list(in_turn(lambda part: _whole_rows(part, right, k, on_device), parts)))
     rows = min(block_size, left.shape[0])
     scan = _DeviceSearch(right, k, rows) if on_device else _Scan(right, k, rows)
     starts = range(0, left.shape[0], scan.step)
@@ -92,11 +97,13 @@ def pair_distances(x: np.ndarray, y: np.ndarray, row: np.ndarray, column: np.nda
     """Computes float32 squared distances of the pairs (x[row], y[column]).
 
     They come from differences, not from products, so that equal features have distance 0 exactly.
+    All is in float64 but the result.
     """
     out = np.empty(row.shape[0], np.float32)
     for start in range(0, row.shape[0], _PAIRS):
         part = slice(start, start + _PAIRS)
-        difference = (x[row[part]] - y[column[part]]).astype(np.float64, copy=False)
+        difference = x[row[part]].astype(np.float64)
+        difference -= y[column[part]]
         out[part] = np.vecdot(difference, difference)
     return out
 
@@ -108,9 +115,10 @@ class _Scan:
     minimum of all groups. Only those groups are read again.
     """
 
-    def __init__(self, y: np.ndarray, k: int, block_size: int) -> None:
+    def __init__(self, y: np.ndarray, k: int, block_size: int, *, on_device: bool = False) -> None:
         rows, width = y.shape
         self.y, self.k, self.rows, self.step = y, k, rows, block_size
+        self.on_device = on_device  # whether it multiplies for the rows that are searched whole
         self.group = _group(rows, k)
         self.groups = -(-rows // self.group)
         # A shift keeps the distances, and shorter features have smaller rounding errors.
@@ -146,30 +154,19 @@ class _Scan:
         limit = np.partition(minima, self.k - 1, axis=1)[:, self.k - 1] + self.margin * (
             norm + self.longest
         )
-        row, group = np.nonzero(minima <= limit[:, None])
+        near = minima <= limit[:, None]
+        # Their groups are not even read again: the whole block's indices would take gigabytes.
+        crowded = near.sum(axis=1) > _MANY_GROUPS * self.k
+        near[crowded] = False
+        row, group = np.nonzero(near)
         member, position = np.nonzero(score[row, :, group] <= limit[row, None])
         column = position * self.groups + group[member]
         row = row[member]
-        return self._decide(x, row, column, furthest)
-
-    def _decide(
-        self, x: np.ndarray, row: np.ndarray, column: np.ndarray, furthest: np.ndarray
-    ) -> Neighbours:
-        """Chooses the nearest of the candidates (row of x, column of y) by exact distances."""
-        n, k = x.shape[0], self.k
-        index, squared = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
-        crowded = np.bincount(row, minlength=n) > _MANY * k
+        crowded |= np.bincount(row, minlength=n) > _MANY * self.k
+        index, squared = _decide(x, self.y, row, column, self.k, ~crowded)
         if crowded.any():
-            whole = _sort_rows(x[crowded], self.y, k)
+            whole = _whole_rows(x[crowded], self.y, self.k, self.on_device)
             index[crowded], squared[crowded] = whole.index, whole.squared
-            keep = ~crowded[row]
-            row, column = row[keep], column[keep]
-        exact = pair_distances(x, self.y, row, column)
-        order = np.lexsort((column, exact, row))
-        row, column, exact = row[order], column[order], exact[order]
-        quiet = np.flatnonzero(~crowded)
-        take = np.searchsorted(row, quiet)[:, None] + np.arange(k)
-        index[quiet], squared[quiet] = column[take], exact[take]
         return Neighbours(index, squared, furthest)
 
 
@@ -190,7 +187,7 @@ class _DeviceSearch:
 
     @functools.cached_property
     def host(self) -> _Scan:
-        return _Scan(self.y, self.k, self.step)
+        return _Scan(self.y, self.k, self.step, on_device=True)
 
     def __call__(self, x: np.ndarray) -> Neighbours:
         index, squared, furthest, crowded = self.device(x)
@@ -212,13 +209,50 @@ def _margin(width: int) -> float:
     return float(8 * np.sqrt(width + 16) * np.finfo(np.float32).eps)
 
 
-def _sort_rows(x: np.ndarray, y: np.ndarray, k: int) -> Neighbours:
-    """Finds the k nearest rows by sorting whole rows of distances."""
-    distances = squared_distances(x, y)
-    index = np.argsort(distances, axis=1, kind='stable')[:, :k]
-    return Neighbours(
-        index.astype(np.int32), np.take_along_axis(distances, index, axis=1), distances.max(axis=1)
-    )
+def _decide(
+    x: np.ndarray,
+    y: np.ndarray,
+    row: np.ndarray,
+    column: np.ndarray,
+    k: int,
+    decided: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Chooses the k nearest of the candidates (row of x, column of y), by exact distances.
+
+    Args:
+      decided: `[n]` bool, the rows of x that have k candidates or more; others come back unset.
+    """
+    keep = decided[row]
+    row, column = row[keep], column[keep]
+    exact = pair_distances(x, y, row, column)
+    order = np.lexsort((column, exact, row))
+    chosen = order[np.searchsorted(row[order], np.flatnonzero(decided))[:, None] + np.arange(k)]
+    index, squared = np.empty((x.shape[0], k), np.int32), np.empty((x.shape[0], k), np.float32)
+    index[decided], squared[decided] = column[chosen], exact[chosen]
+    return index, squared
+
+
+def _whole_rows(x: np.ndarray, y: np.ndarray, k: int, on_device: bool) -> Neighbours:
+    """Finds the k nearest rows by whole rows of products in float64, which leave few candidates.
+
+    Where they leave many, too, whole rows are sorted: collapsed features would take minutes.
+    """
+    distances = squared_distances(x, y, on_device=on_device)
+    length = np.einsum('nd,nd->n', x, x, dtype=np.float64)
+    longest = np.einsum('md,md->m', y, y, dtype=np.float64).max()
+    kth = np.partition(distances, k - 1, axis=1)[:, k - 1].astype(np.float64)
+    limit = kth * (1 + _ROUNDING) + _WIDE_MARGIN * (length + longest)
+    near = distances <= np.nextafter(limit.astype(np.float32), np.float32(np.inf))[:, None]
+    crowded = near.sum(axis=1) > _MANY * k
+    near[crowded] = False
+    row, column = np.nonzero(near)
+    index, squared = _decide(x, y, row, column, k, ~crowded)
+    # One at a time, since the order of a row takes twice the memory of its distances.
+    for i in np.flatnonzero(crowded):
+        index[i] = np.argsort(distances[i], kind='stable')[:k]
+        squared[i] = distances[i, index[i]]
+    furthest = pair_distances(x, y, np.arange(x.shape[0]), distances.argmax(axis=1))
+    return Neighbours(index, squared, furthest)
 
 
 def _join(parts: list[Neighbours]) -> Neighbours:

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import functools
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,7 +39,11 @@ def in_turn(
       threads: by default the cores that this process may use, 8 at most; with 1 there are none.
     """
     threads = threads or min(cores(), _MOST)
-    if threads == 1:
+    items = iter(items)
+    first = list(itertools.islice(items, min(threads, 2)))
+    items = itertools.chain(first, items)
+    # One item, of a small problem, has all threads of BLAS to itself.
+    if len(first) < 2:
         yield from map(function, items)
         return
     # Threads of BLAS inside these only wait for each other: re-ranking took 1.5 times as long.

@@ -1,10 +1,12 @@
 """Nearest neighbours against a sort of all distances."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import reference
 
-from jreid.retrieval import jaccard, nearest, neighbours
+from jreid.retrieval import distances, jaccard, nearest, neighbours
 
 
 def expected(x, y, k):
@@ -41,6 +43,33 @@ def test_ties_go_by_index(distinct):
     x = values[rng.integers(0, distinct, 2000)]
     found = nearest(x[:60], x, k=4, block_size=25)
     np.testing.assert_array_equal(found.index, expected(x[:60], x, 4)[0])
+
+
+@pytest.mark.parametrize(('rows', 'k', 'bits'), [(80, 30, 23), (2000, 4, 13)])
+@pytest.mark.parametrize('on_device', [False, True])
+def test_near_duplicates_are_told_apart_where_whole_rows_are_searched(rows, k, bits, on_device):
+    """Products in float32 find them equal, and those of 23 bits no products tell apart."""
+    steps = np.random.default_rng(6).integers(-25, 25, (rows, 8))
+    x = (1 + steps * 2.0**-bits).astype(np.float32)
+    x[::2] *= -1
+    found = nearest(x[:50], x, k=k, block_size=20, on_device=on_device)
+    index, squared, furthest = expected(x[:50], x, k)
+    np.testing.assert_array_equal(found.index, index)
+    np.testing.assert_array_equal(found.squared, squared)
+    # The furthest is chosen by products: another of nearly its distance may be.
+    np.testing.assert_allclose(found.furthest, furthest, rtol=1e-6)
+    assert len(np.unique(squared)) > 20
+
+
+def test_equal_features_take_no_indices_of_the_whole_block():
+    x = np.ones((30_000, 8), np.float32)
+    tracemalloc.start()
+    found = nearest(x[:64], x, k=4, block_size=64, on_device=False)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found.index, np.tile(np.arange(4), (64, 1)))
+    # Scores, their minima and distances have 4 bytes per entry, two indices would have 16.
+    assert peak < 64 * 30_000 * 20
 
 
 def features(kind, rng, rows=300, width=8):
@@ -125,6 +154,15 @@ def test_a_gpu_searches_where_there_is_one(monkeypatch):
     monkeypatch.setattr(neighbours, '_Scan', None)
     x = features('random', np.random.default_rng(5))
     assert nearest(x, x, k=4, block_size=128).index.shape == (300, 4)
+
+
+def test_the_host_multiplies_where_it_is_asked_to(monkeypatch):
+    monkeypatch.setattr('jax.default_backend', lambda: 'gpu')
+    monkeypatch.setattr(distances, '_product', None)
+    x = features('all equal', np.random.default_rng(5))
+    for k in (4, 200):  # a crowded row, and more neighbours than groups can be made for
+        found = nearest(x, x, k=k, block_size=128, on_device=False)
+        np.testing.assert_array_equal(found.index[7], np.arange(k))
 
 
 def test_refusals():

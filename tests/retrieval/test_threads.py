@@ -94,6 +94,7 @@ def test_products_take_one_thread_within_and_as_many_as_before_after():
         assert set(in_turn(most, range(4), threads=2)) == {1}
         assert most() == before
         assert set(in_turn(most, range(2), threads=1)) == {before}
+        assert set(in_turn(most, range(1), threads=2)) == {before}
 
 
 @pytest.mark.parametrize('first', [0, 1])
