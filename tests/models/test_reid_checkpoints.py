@@ -91,6 +91,43 @@ PROGRAMS = {
         ('params', 'layer1_0', 'conv1', 'kernel'),
         {'heads.weight', 'pixel_mean'},
     ),
+    # Batch norms of both domains; evaluated, and taken here, are the target's.
+    'SpCL': (
+        'resnet50',
+        {
+            'params': {
+                'layer4_0': {'conv1': {'kernel': zeros((1, 1, 4, 6))}, 'bn1': norm(6)['params']},
+                'bn1': norm(6)['params'],
+            },
+            'batch_stats': {
+                'layer4_0': {'bn1': norm(6)['batch_stats']},
+                'bn1': norm(6)['batch_stats'],
+            },
+        },
+        {
+            'state_dict': file_of(
+                {
+                    'module.base.6.0.conv1.weight': (6, 4, 1, 1),
+                    **norm_file('module.base.1.BN_S', 6),
+                    **norm_file('module.base.1.BN_T', 6),
+                    **norm_file('module.base.6.0.bn1.BN_S', 6),
+                    **norm_file('module.base.6.0.bn1.BN_T', 6),
+                    'module.base.0.weight': (64, 3, 7, 7),
+                    **norm_file('module.feat_bn.BN_S', 6),
+                    **norm_file('module.feat_bn.BN_T', 6),
+                }
+            ),
+            'epoch': 50,
+            'best_mAP': np.float64(0.7),
+        },
+        ('params', 'layer4_0', 'conv1', 'kernel'),
+        {'module.base.0.weight'}
+        | {
+            name
+            for place in ('base.1.BN_S', 'base.6.0.bn1.BN_S', 'feat_bn.BN_S', 'feat_bn.BN_T')
+            for name in norm_file(f'module.{place}', 6)
+        },
+    ),
     'TransReID-SSL': (
         'vit_small_16',
         {
@@ -150,6 +187,17 @@ def test_checkpoint_is_a_start_and_the_report_lists_what_was_not_used(tmp_path, 
         place = place[group]
     assert (place[last] == 1).all()
     text = report.summary()
-    assert 'left out: num_batches_tracked of 1 batch norms' in text
+    norms = 6 if program == 'SpCL' else 1
+    assert f'left out: num_batches_tracked of {norms} batch norms' in text
     assert text.count('num_batches_tracked') == 1
     assert all(f'not used: {name}' in text for name in report.unused)
+
+
+def test_of_norms_per_domain_the_target_s_are_taken(tmp_path):
+    backbone, variables, checkpoint, _, _ = PROGRAMS['SpCL']
+    save(tmp_path / 'x.pth', checkpoint, zipped=True)
+    loaded, _ = load_into(variables, tmp_path / 'x.pth', backbone=backbone)
+    # file_of numbers the arrays: those of base.1.BN_T follow the kernel's and four of base.1.BN_S.
+    found = [loaded['params']['bn1'][leaf][0] for leaf in ('scale', 'bias')]
+    found += [loaded['batch_stats']['bn1'][leaf][0] for leaf in ('mean', 'var')]
+    assert found == [6, 7, 8, 9]

@@ -16,7 +16,7 @@ from flax import traverse_util
 from jreid.models.weights.caffe import order_of, read_caffemodel, read_npz
 from jreid.models.weights.frozen_graph import read_frozen_graph
 from jreid.models.weights.kinds import kind_of
-from jreid.models.weights.names import FAMILIES, own_name, unnumbered
+from jreid.models.weights.names import FAMILIES, of_target, own_name, unnumbered
 from jreid.models.weights.onnx import read_onnx
 from jreid.models.weights.positions import fitted, positions_apart
 from jreid.models.weights.tensors import WeightsError
@@ -250,7 +250,7 @@ def place_weights(
             f' {list(weights)[:3]}'
         )
     if backbone.startswith('resnet'):
-        short = unnumbered(short)
+        short = of_target(unnumbered(short))
     if backbone.startswith('vit'):
         weights, short = positions_apart(weights, short)
     counters, resized = 0, ''

@@ -81,6 +81,15 @@ def unnumbered(names: Mapping[str, str]) -> dict[str, str]:
     return {name: own(short) for name, short in names.items()}
 
 
+def of_target(names: Mapping[str, str]) -> dict[str, str]:
+    """Takes the target's side of batch norms that a program keeps per domain, as SpCL's does.
+
+    'bn1.BN_T.weight' becomes 'bn1.weight'; a name with BN_S, the source's, fits no network. Takes
+    and gives a file's name -> the name without prefixes.
+    """
+    return {name: short.replace('.BN_T.', '.') for name, short in names.items()}
+
+
 _LITE_FIRST = (0, 1, 3, 5, 8, 11, 15)
 _TIMM_SEPARABLE = {
     'conv_dw': 'depthwise_conv',
