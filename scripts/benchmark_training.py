@@ -1,8 +1,10 @@
-"""Times training steps: waiting for data, and ResNet-50 beside PyTorch on the same cores.
+"""Times training steps: waiting for data, and backbones beside PyTorch on the same cores.
 
     python scripts/benchmark_training.py                                  # both tables
     python scripts/benchmark_training.py --tables data --backbone small_cnn --size 64 32 --batch 64
     python scripts/benchmark_training.py --tables step --batch 16 --compute-dtype bfloat16
+    python scripts/benchmark_training.py --tables step --batch 16 \
+        --networks mobilenet_v1 osnet_x1_0 --osnet torchreid/models/osnet.py
 
 Data: the steps of the strong baseline's source phase on images of noise with a person's
 proportions, JPEG files of 128x64 as Market-1501's, written to a temporary folder. The loop is the
@@ -11,11 +13,11 @@ is the time in which the loop waits for the loader; 'beside one batch' compares 
 on a batch that is there already, so it shows, too, what the loader's threads take from the cores
 that compute.
 
-Step: forward, cross-entropy and batch-hard triplet loss, backward and Adam on images in memory,
-ResNet-50 with the last stride 1. The two take turns; medians after --warm steps each, of which the
-first compiles and is told apart: until malloc has found its places for all blocks, steps wait for
-fresh memory. On a GPU: images/s, share of the card's peak (--peak, TFLOP/s) and PyTorch with AMP
-and channels-last. Pin the threads for a comparison on a CPU:
+Step: forward, cross-entropy and batch-hard triplet loss, backward and Adam on images in memory, by
+default of ResNet-50 with the last stride 1. The two take turns; medians after --warm steps each, of
+which the first compiles and is told apart: until malloc has found its places for all blocks, steps
+wait for fresh memory. On a GPU: images/s, share of the card's peak (--peak, TFLOP/s) and PyTorch
+with AMP and channels-last. Pin the threads for a comparison on a CPU:
 
     OMP_NUM_THREADS=2 taskset -c 0,1 python scripts/benchmark_training.py --tables step
 """
@@ -32,6 +34,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import torch_networks
 from PIL import Image
 from resnet_step import FLOPS_RESNET50, torch_step, training
 
@@ -161,9 +164,9 @@ def loop(
     return waited / (len(plan) - 2), (time.perf_counter() - start) / (len(plan) - 2)
 
 
-def step_table(options: argparse.Namespace) -> None:
-    """A training step of ResNet-50 here and in PyTorch, in turns."""
-    options = argparse.Namespace(**{**vars(options), 'backbone': 'resnet50', 'size': (256, 128)})
+def step_table(options: argparse.Namespace, backbone: str) -> None:
+    """A training step of one backbone here and in PyTorch, in turns."""
+    options = argparse.Namespace(**{**vars(options), 'backbone': backbone, 'size': (256, 128)})
     rng = np.random.default_rng(0)
     images, labels = (
         rng.integers(0, 256, (options.batch, *options.size, 3), np.uint8),
@@ -181,6 +184,7 @@ def step_table(options: argparse.Namespace) -> None:
     begun = time.perf_counter()
     ours()
     compiled = time.perf_counter() - begun
+    weights = sum(x.size for x in jax.tree.leaves(now.params['backbone']))
     theirs, note = torch_step(images, labels, prepared, options)
     for i in range(options.warm):
         if theirs:
@@ -195,8 +199,8 @@ def step_table(options: argparse.Namespace) -> None:
                 float(run())  # waits for PyTorch's step
                 taken[name].append(time.perf_counter() - begun)
     print(
-        f'\n| ResNet-50 training step, 256x128, batch {options.batch}, {options.compute_dtype} | s'
-        ' per step | images/s | share of peak | first step s |'
+        f'\n| {backbone} training step, 256x128, batch {options.batch}, {options.compute_dtype},'
+        f' {weights:,} parameters | s per step | images/s | share of peak | first step s |'
     )
     print('|---|---|---|---|---|')
     for name, seconds in taken.items():
@@ -206,7 +210,7 @@ def step_table(options: argparse.Namespace) -> None:
         median = statistics.median(seconds)
         peak = (
             f'{3 * FLOPS_RESNET50 * options.batch / median / options.peak / 1e12:.1%}'
-            if options.peak
+            if options.peak and backbone == 'resnet50'
             else ''
         )
         print(
@@ -239,12 +243,20 @@ def main() -> None:
     )
     parser.add_argument('--batch', type=int, default=32, help='images per step, a multiple of 4')
     parser.add_argument('--steps', type=int, default=30, help='of a loader')
-    parser.add_argument('--repeats', type=int, default=5, help='of the ResNet-50 step')
+    parser.add_argument(
+        '--networks',
+        nargs='+',
+        choices=torch_networks.COMPARED,
+        default=['resnet50'],
+        help='of the step table',
+    )
+    parser.add_argument('--osnet', default='', help="torchreid's osnet.py, for osnet_x1_0")
+    parser.add_argument('--repeats', type=int, default=5, help='of a step')
     parser.add_argument(
         '--warm',
         type=int,
         default=4,
-        help='ResNet-50 steps before those that are timed, at least 1',
+        help='steps before those that are timed, at least 1',
     )
     parser.add_argument('--compute-dtype', choices=('float32', 'bfloat16'), default='float32')
     parser.add_argument('--accumulate', type=int, default=1)
@@ -261,7 +273,8 @@ def main() -> None:
     if 'data' in options.tables:
         data_table(options)
     if 'step' in options.tables:
-        step_table(options)
+        for backbone in options.networks:
+            step_table(options, backbone)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""A training step of the strong baseline, and the same step of ResNet-50 in PyTorch.
+"""A training step of the strong baseline, and the same step in PyTorch.
 
 What the benchmarks and the device check time. No config is read, so ml_collections is not needed.
 """
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import torch_networks
 
 from jreid.configs import base
 from jreid.engine import sharding, state, steps
@@ -88,61 +89,26 @@ def training(
 def torch_step(
     images: np.ndarray, labels: np.ndarray, prepared: steps.Preparation, options: argparse.Namespace
 ) -> tuple[Callable[[], Any] | None, str]:
-    """(the same step in PyTorch, or None where it is not installed; what it is).
+    """(the same step in PyTorch, or None where it or the network is not there; what it is).
 
     The step returns its loss, a tensor that may still be computed: reading it waits for the step.
+    `options` names the backbone, one of `torch_networks.COMPARED`, and may have `osnet`.
     """
     try:
         import torch
         from torch import nn
         from torch.nn import functional
-    except ImportError:
-        return None, 'not run: PyTorch is not installed'
 
-    class Block(nn.Module):
-        def __init__(self, inputs: int, width: int, stride: int):
-            super().__init__()
-            self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
-            self.conv2, self.bn2 = (
-                nn.Conv2d(width, width, 3, stride, 1, bias=False),
-                nn.BatchNorm2d(width),
-            )
-            self.conv3, self.bn3 = (
-                nn.Conv2d(width, 4 * width, 1, bias=False),
-                nn.BatchNorm2d(4 * width),
-            )
-            straight = stride == 1 and inputs == 4 * width
-            self.short = (
-                nn.Identity()
-                if straight
-                else nn.Sequential(
-                    nn.Conv2d(inputs, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width)
-                )
-            )
+        body, width = torch_networks.network(options.backbone, getattr(options, 'osnet', ''))
+    except ImportError as error:
+        return None, f'not run: {error}'
 
-        def forward(self, x):
-            y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
-            y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
-            return functional.relu(self.bn3(self.conv3(y)) + self.short(x), inplace=True)
-
-    layers: list[Any] = [
-        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
-        nn.BatchNorm2d(64),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2, 1),
-    ]
-    inputs = 64
-    for stage, (count, stride) in enumerate(zip((3, 4, 6, 3), (1, 2, 2, 1), strict=True)):
-        for index in range(count):
-            layers.append(Block(inputs, 64 * 2**stage, stride if index == 0 else 1))
-            inputs = 256 * 2**stage
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     cuda, half = device.type == 'cuda', options.compute_dtype == 'bfloat16'
     torch.backends.cudnn.benchmark = True
-    torch.manual_seed(0)
     network, classifier = (
-        nn.Sequential(*layers).to(device, memory_format=torch.channels_last),
-        nn.Linear(2048, 751, bias=False).to(device),
+        body.to(device, memory_format=torch.channels_last),
+        nn.Linear(width, 751, bias=False).to(device),
     )
     optimizer = torch.optim.Adam([*network.parameters(), *classifier.parameters()], lr=3e-4)
     mean, std = (
@@ -173,8 +139,10 @@ def torch_step(
         optimizer.step()
         return loss.detach()
 
+    weights = sum(values.numel() for values in network.parameters())
     threads = f'{torch.get_num_threads()} threads' if not cuda else torch.cuda.get_device_name()
     return (
         run,
-        f'PyTorch {torch.__version__}, channels-last{", AMP bfloat16" if half else ""}, {threads}',
+        f'PyTorch {torch.__version__}, channels-last{", AMP bfloat16" if half else ""}, {threads},'
+        f' {weights:,} parameters',
     )
