@@ -1,5 +1,6 @@
-"""Ends a phase and a run: measures rows, writes the summary, draws figures, prints the table."""
+"""Ends a phase and a run: measures rows, writes the summary, prints the table, draws figures."""
 
+import functools
 import logging
 from typing import Any
 
@@ -74,7 +75,7 @@ def finish(
     images_seen: int,
     distances: np.ndarray | None,
 ) -> dict[str, Any]:
-    """Writes the summary, draws the figures and prints the table; returns the summary.
+    """Writes the summary, prints the table and draws the figures; returns the summary.
 
     Processes other than the first help with the features, write nothing and return nothing.
 
@@ -83,15 +84,22 @@ def finish(
       images_seen: training images of all steps, each as often as it came.
       distances: of a system that compares pairs, where they are at hand.
     """
-    drawn = _features(config, data, system, params, state, domain, distances=distances)
+    features = functools.partial(
+        _features, config, data, system, params, state, domain, distances=distances
+    )
+    # With labels the table comes first: features for figures can take as long as an evaluation.
+    labelled = data.test is not None and data.test.role == TARGET
+    drawn = {} if labelled else features()
     if jax.process_index() != 0:
+        if labelled:
+            features()
         return {}
     progress.note_time()
     rows, true = progress.position.rows, data.target.train.identities or None
     report, pseudo = progress.position.report, feeds.first_column(progress.labels)
     source = places.NO_SOURCE if data.source is None else data.source.name
     test = data.test
-    if TARGET in drawn and (test is None or test.role != TARGET):
+    if TARGET in drawn:
         # The target's labels cannot say how good its people are: they are kept to be looked at.
         pseudo, report = _write_people(data, system, progress, drawn[TARGET], pseudo)
     if clusters := cluster_purity(data.target.train, data.target_train.index, pseudo):
@@ -113,6 +121,8 @@ def finish(
         images_seen=images_seen,
         timing=progress.clock.totals(),
     )
+    if labelled:
+        drawn = features()
     if config.figures.enabled and drawn:
         summary.draw(
             progress.workdir,

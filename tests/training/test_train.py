@@ -410,3 +410,18 @@ def test_best_checkpoint_is_kept_and_evaluated(toy_config, tmp_path):
     best = checkpoints.best()
     assert best is not None
     assert {step: score for score, step in scores}[best // 10] == max(scores)[0]
+
+
+def test_the_table_comes_before_the_features_of_figures(tmp_path, toy_config, monkeypatch):
+    """They take minutes on real sets, as long as the evaluation did."""
+    seen = []
+
+    def features(*_, **__):
+        seen.append((tmp_path / 'run' / 'summary.json').exists())
+        raise RuntimeError('stopped among the figures')
+
+    monkeypatch.setattr('jreid.training.measuring.figure_features', features)
+    toy_config.figures.enabled = True
+    with pytest.raises(RuntimeError, match='stopped among the figures'):
+        loop.train(toy_config, tmp_path / 'run', edit=toy)
+    assert seen == [True]
