@@ -36,7 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch_networks
 from PIL import Image
-from resnet_step import FLOPS_RESNET50, torch_step, training
+from training_step import FLOPS_RESNET50, torch_step, training
 
 from jreid.commands import allocation
 from jreid.configs import base

@@ -155,7 +155,7 @@ class _Scan:
             norm + self.longest
         )
         near = minima <= limit[:, None]
-        # Their groups are not even read again: the whole block's indices would take gigabytes.
+        # Their groups are not even read again: a candidate's two indices take 16 bytes.
         crowded = near.sum(axis=1) > _MANY_GROUPS * self.k
         near[crowded] = False
         row, group = np.nonzero(near)

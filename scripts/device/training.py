@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from resnet_step import FLOPS_RESNET50, torch_step, training
+from training_step import FLOPS_RESNET50, torch_step, training
 
 from device.machine import peak
 from device.rows import row, skip
@@ -26,7 +26,7 @@ PEOPLE, IMAGES = 751, 16
 
 
 def options(small: bool, compute_dtype: str) -> argparse.Namespace:
-    """Returns what `resnet_step.training` reads."""
+    """Returns what `training_step.training` reads."""
     return argparse.Namespace(
         backbone='tiny_cnn' if small else 'resnet50',
         size=(64, 32) if small else (256, 128),

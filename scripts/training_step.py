@@ -99,6 +99,7 @@ def torch_step(
         from torch import nn
         from torch.nn import functional
 
+        torch.manual_seed(0)
         body, width = torch_networks.network(options.backbone, getattr(options, 'osnet', ''))
     except ImportError as error:
         return None, f'not run: {error}'
