@@ -86,10 +86,20 @@ def inner_products(x: np.ndarray, y: np.ndarray, *, on_device: bool | None = Non
         return np.asarray(_product(jnp.asarray(x), jnp.asarray(y)))
 
 
-def squared_distances(x: np.ndarray, y: np.ndarray, *, on_device: bool | None = None) -> np.ndarray:
+def squared_distances(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    centre: Float[np.ndarray, ' d'] | None = None,
+    on_device: bool | None = None,
+) -> np.ndarray:
     """Computes squared Euclidean distances `[n, m]` in float64 and rounds them to float32.
 
-    They are never negative, and 0 for equal rows. `on_device` is that of `inner_products`.
+    They are never negative, and 0 for equal rows.
+
+    Args:
+      centre: subtracted from the rows of y, as it was from those of x.
+      on_device: that of `inner_products`.
     """
     out = np.empty((x.shape[0], y.shape[0]), np.float32)
     x = x.astype(np.float64, copy=False)
@@ -98,6 +108,8 @@ def squared_distances(x: np.ndarray, y: np.ndarray, *, on_device: bool | None = 
     x = -2.0 * x
     for start in range(0, y.shape[0], _COLUMNS):
         part = y[start : start + _COLUMNS].astype(np.float64, copy=False)
+        if centre is not None:
+            part = part - centre
         y_norm = np.einsum('md,md->m', part, part)[None]
         product = inner_products(x, part, on_device=on_device)
         # A few rows at a time stay in the cache: a third of the time of whole arrays. The product

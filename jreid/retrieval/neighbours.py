@@ -24,6 +24,8 @@ _MANY_GROUPS = 8
 # Rounding errors of `squared_distances`, as shares of the squared lengths and of the distance.
 _WIDE_MARGIN = 4e-12
 _ROUNDING = 2.0**-20
+# Features that differ by less have products too small for float32: XLA takes them for zeros.
+_TINY = 1e-14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Neighbours:
     Attributes:
       index: `[n, k]` int32 rows of y.
       squared: `[n, k]` float32 squared Euclidean distances.
-      furthest: `[n]` float32 squared distance of the furthest row of y.
+      furthest: `[n]` float32 squared distance of the furthest row of y. Products choose it, so
+        another of nearly its distance may stand for it.
     """
 
     index: np.ndarray
@@ -54,12 +57,14 @@ def nearest(
 
     If x is y, a row is its own neighbour. A k above the number of rows of y is reduced to it.
     Memory holds `block_size` rows of distances per thread. Products choose candidates, with a
-    margin for their rounding error; differences in float64 decide. The result is that of a stable
-    sort of such distances rounded to float32, for every block size, on the host and on the device.
+    margin for their rounding error; differences in float64 decide. Neighbours and distances are
+    those of a stable sort of such distances rounded to float32, for every block size, on the host
+    and on the device.
 
     Products are in float32. Rows with hundreds of candidates get others in float64, and so do all
-    rows where y has fewer than 16 k. Of a row with more than 64 k images within some 1e-6 of the
-    features' length, those are ordered by the products, which may tie them, in the order of y.
+    rows where y has fewer than 16 k, or differs by less than 1e-14. Of a row with more than 64 k
+    images within some 1e-6 of the features' distance from the mean of y, those are ordered by the
+    products, which may tie them, in the order of y.
 
     Args:
       on_device: whether the accelerator searches, or the host; None uses a GPU if there is one.
@@ -71,9 +76,11 @@ def nearest(
     on_device = on_gpu(on_device)
     left, right = check_pair(x, y)
     k = min(k, right.shape[0])
-    if right.shape[0] < 16 * k:
+    if right.shape[0] < 16 * k or np.ptp(right, axis=0).max() < _TINY:
         parts = [left[a : a + block_size] for a in range(0, left.shape[0], block_size)]
-        return _join(list(in_turn(lambda part: _whole_rows(part, right, k, on_device), parts)))
+        centre = right.mean(axis=0, dtype=np.float64)
+        fixed = centre, _longest(right, centre), k, on_device
+        return _join(list(in_turn(lambda part: _whole_rows(part, right, *fixed), parts)))
     rows = min(block_size, left.shape[0])
     scan = _DeviceSearch(right, k, rows) if on_device else _Scan(right, k, rows)
     starts = range(0, left.shape[0], scan.step)
@@ -165,7 +172,8 @@ class _Scan:
         crowded |= np.bincount(row, minlength=n) > _MANY * self.k
         index, squared = _decide(x, self.y, row, column, self.k, ~crowded)
         if crowded.any():
-            whole = _whole_rows(x[crowded], self.y, self.k, self.on_device)
+            fixed = self.centre, self.longest, self.k, self.on_device
+            whole = _whole_rows(x[crowded], self.y, *fixed)
             index[crowded], squared[crowded] = whole.index, whole.squared
         return Neighbours(index, squared, furthest)
 
@@ -232,14 +240,26 @@ def _decide(
     return index, squared
 
 
-def _whole_rows(x: np.ndarray, y: np.ndarray, k: int, on_device: bool) -> Neighbours:
+def _longest(y: np.ndarray, centre: np.ndarray) -> float:
+    """Returns the largest squared length of the rows of y less the centre."""
+    parts = (y[start : start + BLOCK] - centre for start in range(0, y.shape[0], BLOCK))
+    return max(float(np.einsum('md,md->m', part, part).max()) for part in parts)
+
+
+def _whole_rows(
+    x: np.ndarray, y: np.ndarray, centre: np.ndarray, longest: float, k: int, on_device: bool
+) -> Neighbours:
     """Finds the k nearest rows by whole rows of products in float64, which leave few candidates.
 
     Where they leave many, too, whole rows are sorted: collapsed features would take minutes.
+
+    Args:
+      centre: `[d]` float64 mean of y; a shift keeps the distances, as in `_Scan`.
+      longest: the largest squared length of the rows of y less the centre.
     """
-    distances = squared_distances(x, y, on_device=on_device)
-    length = np.einsum('nd,nd->n', x, x, dtype=np.float64)
-    longest = np.einsum('md,md->m', y, y, dtype=np.float64).max()
+    shifted = x - centre
+    distances = squared_distances(shifted, y, centre=centre, on_device=on_device)
+    length = np.einsum('nd,nd->n', shifted, shifted)
     kth = np.partition(distances, k - 1, axis=1)[:, k - 1].astype(np.float64)
     limit = kth * (1 + _ROUNDING) + _WIDE_MARGIN * (length + longest)
     near = distances <= np.nextafter(limit.astype(np.float32), np.float32(np.inf))[:, None]

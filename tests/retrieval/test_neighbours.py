@@ -61,6 +61,29 @@ def test_near_duplicates_are_told_apart_where_whole_rows_are_searched(rows, k, b
     assert len(np.unique(squared)) > 20
 
 
+@pytest.mark.parametrize('size', [1e-23, 1e-22, 1e-19])
+@pytest.mark.parametrize('on_device', [False, True])
+def test_products_too_small_for_float32_are_not_looked_at(size, on_device):
+    """NumPy's lose digits from squared lengths of 1e-38 on, and XLA takes them for zeros."""
+    x = (np.random.default_rng(7).standard_normal((900, 64)) * size).astype(np.float32)
+    found = nearest(x[:30], x, k=5, on_device=on_device)
+    index, squared, furthest = expected(x[:30], x, 5)
+    np.testing.assert_array_equal(found.index, index)
+    np.testing.assert_array_equal(found.squared, squared)
+    np.testing.assert_array_equal(found.furthest, furthest)
+
+
+@pytest.mark.parametrize(('far', 'apart'), [(1, 1e-8), (1e9, 1)])
+def test_lengths_count_from_the_mean_where_whole_rows_are_searched(far, apart):
+    """From zero, products of such features find all distances 0, so that any is the furthest."""
+    x = far + apart * np.random.default_rng(8).standard_normal((70, 8))
+    found = nearest(x, x, k=5)
+    squared = np.square(x[:, None] - x).sum(axis=2)
+    np.testing.assert_array_equal(found.index, np.argsort(squared, axis=1)[:, :5])
+    np.testing.assert_allclose(found.squared, np.sort(squared, axis=1)[:, :5], rtol=1e-6)
+    np.testing.assert_allclose(found.furthest, squared.max(axis=1), rtol=1e-6)
+
+
 def test_equal_features_take_no_indices_of_the_whole_block():
     x = np.ones((30_000, 8), np.float32)
     tracemalloc.start()
