@@ -123,6 +123,8 @@ def stages(options: argparse.Namespace) -> list[runner.Stage]:
 
 def stage(name: str, small: bool, host: str | None) -> None:
     """Runs one stage in this process; with `host`, only what the CPU computes, to that file."""
+    if not host:
+        runner.end_with_runner()
     sys.modules['tensorflow'] = None  # type: ignore[assignment]  # an import of it fails
     os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(ROOT), *_search()]))
     module, function, _ = STAGES[name]

@@ -48,6 +48,7 @@ def main() -> int:
     parser.add_argument('--part', choices=tuple(PARTS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
+        runner.end_with_runner()
         module, function = PARTS[options.part]
         getattr(importlib.import_module(f'faults.{module}'), function)()
         return 0

@@ -4,6 +4,9 @@ A stage is a command that writes rows to the file in `$DEVICE_ROWS`, one JSON ob
 it goes: {"what": ..., "value": ..., "passed": true, false or null, "note": ...}. It ends with 0,
 or with 3 and a last row {"skipped": reason} where the machine lacks what it needs. A process can
 be ended wherever it hangs, also while it compiles; the rows that it has written stay.
+
+A stage calls `end_with_runner`: of a runner that is killed at once, it would go on and hold the
+device, beside the next call's stages.
 """
 
 import contextlib
@@ -14,11 +17,14 @@ import pathlib
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 ROWS = 'DEVICE_ROWS'
+RUNNER = 'DEVICE_RUNNER'
+"""Names the variable with the number of the runner's process."""
 SKIPPED = 3
 """Exit status of a stage that the machine cannot run."""
 CUT = 'cut'
@@ -124,13 +130,12 @@ def run(
 
 def _run(stage: Stage, limit: float, log: pathlib.Path) -> dict[str, Any]:
     """Runs a stage; returns its status, seconds, rows and message."""
-    rows = log.with_name(f'.{stage.name}.rows')
-    rows.unlink(missing_ok=True)
     begun = time.monotonic()
     # What a stage that is ended leaves behind goes with the folder.
     with tempfile.TemporaryDirectory() as folder, open(log, 'a') as output:
+        rows = pathlib.Path(folder) / 'rows'
         environment = {**os.environ, **stage.environment, ROWS: str(rows), 'TMPDIR': folder}
-        environment['JREID_CACHE'] = folder
+        environment |= {'JREID_CACHE': folder, RUNNER: str(os.getpid())}
         output.write(f'--- {stage.name}\n')
         output.flush()
         where = output.tell()
@@ -149,8 +154,7 @@ def _run(stage: Stage, limit: float, log: pathlib.Path) -> dict[str, Any]:
             code = None
         finally:
             _end(process)
-    found = read(rows)
-    rows.unlink(missing_ok=True)
+        found = read(rows)
     message = '; '.join(row['skipped'] for row in found if 'skipped' in row)
     found = [row for row in found if 'skipped' not in row]
     if code is None:
@@ -175,6 +179,20 @@ def _end(process: subprocess.Popen) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def end_with_runner(every: float = 0.5) -> None:
+    """Ends this process and what it started where its runner has gone; does nothing without one."""
+    runner = os.environ.get(RUNNER)
+    if runner is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(runner):
+            time.sleep(every)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def table(records: Sequence[Mapping[str, Any]], *, head: str = 'stage') -> str:

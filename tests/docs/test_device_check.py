@@ -6,6 +6,7 @@ The stages themselves are run by `python scripts/device_check.py --platform=cpu 
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -37,6 +38,19 @@ def stage(runner):
 
 def told(**row):
     return f'{TELL} print({json.dumps(row)!r}, file=f, flush=True)'
+
+
+def assert_ends(number):
+    """Waits until a process has ended, or only init has to collect it."""
+    for _ in range(500):
+        state = pathlib.Path(f'/proc/{number}/stat')
+        try:
+            if state.read_text().split()[2] == 'Z':
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        time.sleep(0.01)
+    pytest.fail(f'process {number} is alive')
 
 
 def test_records_are_appended_and_a_stage_with_one_is_passed_over(runner, stage, tmp_path):
@@ -80,14 +94,7 @@ def test_stage_that_hangs_is_ended_with_what_it_started_and_keeps_its_rows(runne
     assert time.monotonic() - begun < 20
     assert record['status'] == 'time limit'
     assert [row['what'] for row in record['rows']] == ['first']
-    number = int(child.read_text())
-    for _ in range(100):  # until init has collected it
-        state = pathlib.Path(f'/proc/{number}/stat')
-        if not state.exists() or state.read_text().split()[2] == 'Z':
-            break
-        time.sleep(0.01)
-    else:
-        pytest.fail(f'process {number} is alive')
+    assert_ends(int(child.read_text()))
 
 
 def test_stage_ends_where_its_runner_is_ended(runner, stage, tmp_path):
@@ -112,6 +119,32 @@ def test_stage_ends_where_its_runner_is_ended(runner, stage, tmp_path):
     with pytest.raises(ProcessLookupError):
         os.kill(int(number.read_text()), 0)
     assert not (tmp_path / 'r.jsonl').exists()
+
+
+def test_stage_ends_with_a_runner_that_is_killed(tmp_path):
+    """By SIGKILL, which no handler sees; what goes on would hold the device."""
+    number = tmp_path / 'number'
+    hangs = (
+        'import os, sys, time, subprocess; from device import runner; runner.end_with_runner(0.05);'
+        ' p = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]);'
+        f' open({str(number)!r}, "w").write(f"{{os.getpid()}} {{p.pid}} "); time.sleep(60)'
+    )
+    runs = (
+        'import pathlib, sys; from device import runner;'
+        f' stage = runner.Stage("hangs", [sys.executable, "-c", {hangs!r}], 60);'
+        f' runner.run([stage], pathlib.Path({str(tmp_path / "r.jsonl")!r}), about={{}}, total=60)'
+    )
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT / 'scripts')}
+    process = subprocess.Popen([sys.executable, '-c', runs], env=environment)
+    try:
+        while not (number.exists() and number.read_text().endswith(' ')):
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    for one in number.read_text().split():
+        assert_ends(int(one))
 
 
 def test_what_cannot_run_and_what_breaks_is_said(runner, stage, tmp_path):
