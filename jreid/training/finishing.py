@@ -182,15 +182,15 @@ def _write_people(
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Writes the features of an unlabelled target, and its people.
 
-    The people are the clusters of the last refresh. For a system without pseudo labels, the images
-    are grouped here as `jreid label --identities` does.
+    The people are the clusters of the last refresh. For a system without pseudo labels (TJ-AIDL's
+    refresh makes soft attributes), the images are grouped here as `jreid label --identities` does.
 
     Returns:
       Labels [N], and the run's report with the number of identities added.
     """
     index, report = data.target_train.index, dict(progress.position.report)
     compared = unit(embedded) if system.method.normalise else embedded
-    if system.method.refresh is None or not progress.position.refreshes:
+    if 'identities_estimated' not in report and not (pseudo >= 0).any():
         cameras = index.camera if data.target.has_cameras else None
         pseudo = group_people(compared, cameras)
         report['identities_estimated'] = float(len(np.unique(pseudo[pseudo >= 0])))

@@ -11,6 +11,7 @@ from test_no_leak import SHORT
 from toy import toy
 
 from jreid.commands.extract import Features
+from jreid.methods.contract import Refreshed
 from jreid.training import loop
 from jreid.training.data import open_data
 
@@ -31,6 +32,17 @@ def source_alone(method):
     """The toy's first phase: it makes no pseudo labels."""
     method = toy(method)
     return dataclasses.replace(method, phases=method.phases[:1], refresh=None)
+
+
+def soft_labels_alone(method):
+    """The toy with a refresh that puts no image into a cluster and counts nobody, as TJ-AIDL's."""
+    method = toy(method)
+
+    def refresh(params, state, source, target, context):
+        labels = np.full((len(target['feature']), 2), -1, np.int32)
+        return Refreshed(labels, params, state, report={'entropy': 1.0}, useless=True)
+
+    return dataclasses.replace(method, refresh=refresh)
 
 
 def assert_whole_run(workdir, summary):
@@ -74,6 +86,15 @@ def test_toy_on_an_unlabelled_folder(tiny_config, people, tmp_path, caplog):
     refreshes = [record for record in kinds if record['kind'] == 'refresh']
     assert refreshes
     assert not any('evaluation_rand' in record for record in refreshes)
+
+
+def test_people_are_grouped_where_refreshes_make_no_clusters(tiny_config, people, tmp_path):
+    config = unlabelled(tiny_config(), people)
+    summary = loop.train(config, tmp_path / 'run', edit=soft_labels_alone)
+    found = read_labels(tmp_path / 'run' / 'labels' / 'target_people.csv')
+    labels = [int(row['label']) for row in found]
+    assert labels == Features.load(tmp_path / 'run' / 'features.npz').images.identity.tolist()
+    assert summary['identities_estimated'] == len({*labels} - {-1}) >= 1
 
 
 def test_rows_of_the_source_are_measured_with_its_own_statistics(tiny_config, people):
