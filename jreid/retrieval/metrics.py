@@ -100,10 +100,11 @@ def evaluate(
       query_cameras, gallery_cameras: None for both switches the camera rule off.
       ranks: the ranks that the result shows; the curve reaches the highest of them.
       average_precision: 'rank' or 'trapezoid', see `metrics_from_ranks`.
-      block_size: queries per block. Memory holds this many rows of the distance matrix. Of a
-        gallery of more than 65,536 images it holds a tile of 4 `block_size` x 4,096 only, so that
-        the gallery may lie in a memory-mapped file. The result does not depend on it, but for
-        near-duplicates that differ in the last digits of their distances.
+      block_size: queries per block. Memory holds this many rows of the distance matrix per thread,
+        of which there are up to eight. Of a gallery of more than 65,536 images it holds a tile of
+        4 `block_size` x 4,096 only, so that the gallery may lie in a memory-mapped file. The result
+        does not depend on it, but for near-duplicates that differ in the last digits of their
+        distances.
       normalise: divide every feature by its length first, see `unit`.
 
     Raises:
@@ -186,7 +187,7 @@ def evaluate_reranked(
     """Computes CMC, mAP and mINP of the distances of `rerank`, without holding them.
 
     The result is that of `evaluate_distances(rerank(...))`. Memory holds the neighbourhoods and
-    `block_size` rows of distances. Arguments and errors are those of the two functions.
+    `block_size` rows of distances per thread. Arguments and errors are those of the two functions.
     """
     ranks = check_ranks(ranks)
     check_definition(average_precision)

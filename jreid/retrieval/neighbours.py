@@ -55,11 +55,11 @@ def nearest(
 ) -> Neighbours:
     """Finds the k nearest rows of y for every row of x.
 
-    If x is y, a row is its own neighbour. A k above the number of rows of y is reduced to it.
-    Memory holds `block_size` rows of distances per thread. Products choose candidates, with a
-    margin for their rounding error; differences in float64 decide. Neighbours and distances are
-    those of a stable sort of such distances rounded to float32, for every block size, on the host
-    and on the device.
+    If x is y, a row is its own neighbour, but for one after k rows that are equal to it. A k above
+    the number of rows of y is reduced to it. Memory holds `block_size` rows of distances per
+    thread. Products choose candidates, with a margin for their rounding error; differences in
+    float64 decide. Neighbours and distances are those of a stable sort of such distances rounded to
+    float32, for every block size, on the host and on the device.
 
     Products are in float32. Rows with hundreds of candidates get others in float64, and so do all
     rows where y has fewer than 16 k, or differs by less than 1e-14. Of a row with more than 64 k

@@ -28,7 +28,8 @@ def encode(
     """Computes the neighbourhood encoding V of every feature and returns it with the neighbours.
 
     V is `[N, N]`, sparse, float32, and every row sums to 1. N(i, k) denotes the k + 1 nearest
-    samples of i, with i itself.
+    samples of i, with i itself unless equal ones before it fill the list; then its row is empty
+    where k2 is 1.
 
     - R(i, k) = {j in N(i, k): i in N(j, k)} (Eq. 1 and 2).
     - R*(i) is the union of R(i, k1) and of every R(j, h), j in R(i, k1), of which more than 2/3
