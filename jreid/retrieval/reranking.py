@@ -139,8 +139,8 @@ def jaccard(
     The graph stores the pairs whose k-reciprocal neighbourhoods overlap; all others have distance
     1. Every sample stores itself with a distance of about 0. Explicit zeros therefore count: read
     `indptr`, `indices` and `data`, and do not prune. Columns ascend within a row. The distance is
-    d_J of `rerank`. Memory is that of the overlapping pairs; n x n is never allocated. With k2 = 1 a
-    sample stores nothing, not even itself, where equal ones before it fill its neighbourhood.
+    d_J of `rerank`. Memory is that of the overlapping pairs; n x n is never allocated. With k2 = 1
+    a sample stores nothing, not even itself, where equal ones before it fill its neighbourhood.
     `jreid.clustering.dbscan(jaccard(x), eps=0.6, min_samples=4)` accepts the graph.
 
     Args:
