@@ -43,4 +43,4 @@ def run(small: bool) -> None:
     if not small:
         gained = summary['adapted']['mAP'] - summary['source_only']['mAP']
         row('adapted less source_only, mAP', gained, passed=gained > 0)
-    row('images on the device', config.data.loader, note=jax.default_backend())
+    row('data.loader', config.data.loader, note=jax.default_backend())

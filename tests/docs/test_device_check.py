@@ -169,6 +169,13 @@ def test_no_stage_begins_after_the_total(runner, stage, tmp_path):
     assert not results.exists()
 
 
+def test_a_call_without_time_for_its_stages_does_not_pass(tmp_path):
+    script = [sys.executable, str(ROOT / 'scripts' / 'device_check.py'), '--only', 'machine']
+    told = subprocess.run([*script, '--total', '1', '--out', str(tmp_path)], capture_output=True)
+    assert b'machine: not begun' in told.stdout
+    assert told.returncode == 1
+
+
 def test_stage_that_the_total_cuts_off_runs_again(runner, stage, tmp_path):
     results = tmp_path / 'r.jsonl'
     code = f'{told(what="first", value=1, passed=True)}; import time; time.sleep(60)'
