@@ -62,8 +62,8 @@ def get_config(variant: str = 'dmtnet', **edits: Mapping[str, Any]) -> ConfigDic
     model.weights_prefix = ''
 
     init = config.init = ConfigDict()
-    # folder of a run, of this or another system, whose parameters this one starts from;
-    # model.weights is then not read
+    # folder of a run whose parameters this one starts from, of this system or of another one with
+    # networks of the same names (not TJ-AIDL's); model.weights is then not read
     init.run = ''
 
     config.method = variants.method_settings(variant, edits.get(system.name, {}))

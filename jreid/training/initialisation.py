@@ -55,7 +55,8 @@ def from_run(
 ) -> tuple[Params, State]:
     """Takes parameters and statistics of another run's last checkpoint where path and shape agree.
 
-    The other run may be of any system. What it lacks of a second network it gives from its first
+    The other run may be of any system whose backbones have the same names: not of TJ-AIDL for the
+    others, which have one. What it lacks of a second network it gives from its first
     (`Method.twins`). Arrays of it that are not used, and arrays here that stay
     fresh, are logged by name. `state.memory` stays as it is.
 
@@ -67,7 +68,7 @@ def from_run(
     Raises:
       FileNotFoundError: the folder holds no run.
       CheckpointError: the run has no checkpoint.
-      ValueError: a parameter of a backbone is not in the run, or has another shape there. Also
+      ValueError: a backbone, or a parameter of one, is not in the run or has another shape. Also
         where the run has the other of two backbones with the same arrays (AlexNet and CaffeNet).
     """
     folder = pathlib.Path(workdir)
@@ -92,6 +93,13 @@ def from_run(
         twin = tuple(method.twins.get(name, name) if i < 3 else name for i, name in enumerate(path))
         if path not in theirs and twin in theirs:
             theirs[path] = theirs[twin]
+    there = {path[1] for path in theirs if path[0] == 'params'}
+    if absent := [name for name in method.backbones if name not in there]:
+        raise ValueError(
+            f"init.run: {folder} has no network '{absent[0]}', which {method.name} starts from; it"
+            f' has {", ".join(sorted(there))}. Expected a run of this system, or of one whose'
+            ' networks have the same names'
+        )
     fitting = {
         path for path in own if path in theirs and jnp.shape(theirs[path]) == jnp.shape(own[path])
     }
@@ -101,10 +109,10 @@ def from_run(
         if path[0] == 'params' and path[1] in method.backbones and path not in fitting
     ]
     if lacking:
-        there = jnp.shape(theirs[lacking[0]]) if lacking[0] in theirs else 'not there'
+        shape = jnp.shape(theirs[lacking[0]]) if lacking[0] in theirs else 'not there'
         raise ValueError(
             f'init.run: {len(lacking)} backbone parameters do not fit those of {folder}, e.g.'
-            f' {"/".join(lacking[0])}: {jnp.shape(own[lacking[0]])} here, {there} in the run; give'
+            f' {"/".join(lacking[0])}: {jnp.shape(own[lacking[0]])} here, {shape} in the run; give'
             ' both runs the same model.backbone and model.options'
         )
     unused, fresh = set(theirs) - fitting, set(own) - fitting

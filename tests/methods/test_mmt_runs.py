@@ -69,6 +69,22 @@ def test_both_networks_start_from_the_run_of_one(tmp_path):
     assert_equal_trees(found['target_classifier'], params['target_classifier'])
 
 
+def test_run_of_a_system_with_other_networks_is_refused(tmp_path):
+    method = built(source_epochs=0)
+    params, state = method.init(jax.random.key(0))
+    branches = {name: params['backbone'] for name in ('identity_branch', 'attribute_branch')}
+    checkpoints = Checkpoints(tmp_path / 'checkpoints')
+    tree = {
+        'state': states.create(branches, State({}, {}), optax.identity()),
+        'labels': np.zeros(IMAGES, np.int32),
+    }
+    checkpoints.save(0, tree, {'position': {}})
+    checkpoints.close()
+    message = "no network 'backbone', which mmt starts from; it has attribute_branch, identity_branch"
+    with pytest.raises(ValueError, match=message):
+        initialisation.from_run(tmp_path, method, params, state)
+
+
 @pytest.mark.slow
 def test_trains_on_both_domains_and_resumes_exactly(tiny_config, tmp_path, monkeypatch):
     def config():
