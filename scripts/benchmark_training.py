@@ -14,7 +14,8 @@ on a batch that is there already, so it shows, too, what the loader's threads ta
 that compute.
 
 Step: forward, cross-entropy and batch-hard triplet loss, backward and Adam on images in memory, by
-default of ResNet-50 with the last stride 1. The two take turns; medians after --warm steps each, of
+default of ResNet-50 with the last stride 1. The two take turns, PyTorch in a process of its own;
+medians after --warm steps each, of
 which the first compiles and is told apart: until malloc has found its places for all blocks, steps
 wait for fresh memory. On a GPU: images/s, share of the card's peak (--peak, TFLOP/s) and PyTorch
 with AMP and channels-last. Pin the threads for a comparison on a CPU:
@@ -36,7 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch_networks
 from PIL import Image
-from training_step import FLOPS_RESNET50, torch_step, training
+from training_step import FLOPS_RESNET50, torch_apart, training
 
 from jreid.commands import allocation
 from jreid.configs import base
@@ -185,19 +186,19 @@ def step_table(options: argparse.Namespace, backbone: str) -> None:
     ours()
     compiled = time.perf_counter() - begun
     weights = sum(x.size for x in jax.tree.leaves(now.params['backbone']))
-    theirs, note = torch_step(images, labels, prepared, options)
-    for i in range(options.warm):
-        if theirs:
-            float(theirs())
-        if i:
-            ours()
-    taken: dict[str, list[float]] = {'jreid': [], 'PyTorch': []}
-    for _ in range(options.repeats):
-        for name, run in (('jreid', ours), ('PyTorch', theirs)):
-            if run:
-                begun = time.perf_counter()
-                float(run())  # waits for PyTorch's step
-                taken[name].append(time.perf_counter() - begun)
+    with torch_apart(images, labels, prepared, options) as (theirs, note):
+        for i in range(options.warm):
+            if theirs:
+                theirs()
+            if i:
+                ours()
+        taken: dict[str, list[float]] = {'jreid': [], 'PyTorch': []}
+        for _ in range(options.repeats):
+            for name, run in (('jreid', ours), ('PyTorch', theirs)):
+                if run:
+                    begun = time.perf_counter()
+                    run()
+                    taken[name].append(time.perf_counter() - begun)
     print(
         f'\n| {backbone} training step, 256x128, batch {options.batch}, {options.compute_dtype},'
         f' {weights:,} parameters | s per step | images/s | share of peak | first step s |'
@@ -278,6 +279,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    # as the trainer does; PyTorch takes its turns in the same process
+    # as the trainer does
     allocation.start_again()
     main()

@@ -17,6 +17,8 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from jreid.models.together import repeat_together
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Writing = Literal['auto', 'grouped', 'shifted']
 Convolution = Callable[[Array, Array, int, Pads], Array]
@@ -165,25 +167,33 @@ def _sum_phases(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
 
 
 def _sum_in_groups(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
-    """Computes `_sum_taps` such that the kernel's cotangent takes few reductions.
+    """Computes `_sum_taps` such that the kernel's cotangent takes few passes over memory.
 
-    The cotangent sums tap times cotangent over all pixels. A chain of multiply-adds over groups of
-    images comes first, which XLA's CPU runs as vectors, and then the rest. Plain reductions, k*k of
-    them, would take most of the backward pass.
+    The cotangent sums tap times cotangent over all pixels. Images in `halves` runs of `groups` are
+    summed first, by chains of multiply-adds, which XLA's CPU runs as vectors: for all taps of one
+    row of the kernel in one pass, since a row's taps are reduced together. Then comes the rest. A
+    plain reduction per tap would take most of the backward pass, a chain per tap three times as
+    long, and all rows together are slower, too.
     """
     k, wide = kernel.shape[0], jnp.promote_types(images.dtype, jnp.float32)
     views = taps(images.astype(wide), (k, k), stride, pads)
     b, h, w, c = views[0].shape
-    groups = next(g for g in (8, 7, 6, 5, 4, 3, 2, 1) if b % g == 0)
-    size = b // groups
+    halves = next((n for n in (2, 3, 5, 7) if b % n == 0), 1)
+    groups = next(g for g in (8, 7, 6, 5, 4, 3, 2, 1) if b // halves % g == 0)
+    size = b // halves // groups
     weights = jnp.broadcast_to(
         kernel.astype(wide).reshape(k * k, 1, c), (k * k, size * h * w, c)
     ).reshape(k * k * size, h, w, c)
     parts = lax.split(weights, (size,) * (k * k))
-    total = _total(
-        tap * lax.concatenate([part] * groups, 0) for tap, part in zip(views, parts, strict=True)
-    )
-    return total.astype(images.dtype)
+    terms = []
+    for row in range(0, k * k, k):
+        for tap, part in zip(
+            views[row : row + k], repeat_together(parts[row : row + k], halves), strict=True
+        ):
+            part = part.reshape(halves * size, h, w, c)
+            terms.append(tap * lax.concatenate([part] * groups, 0))
+    # The barrier is one for the cotangent, too: computed once, not by each row's pass.
+    return lax.optimization_barrier(_total(terms).astype(images.dtype))
 
 
 pointwise = bilinear(_multiply)

@@ -1,5 +1,7 @@
 """The writings for XLA's CPU beside its own operations: values, all derivatives, platforms."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -150,3 +152,25 @@ def test_writing_is_chosen_for_the_platform_and_not_for_this_machine(
         assert count(platform, 'auto') == (in_shifted if platform == 'cpu' else in_grouped)
         assert count(platform, 'shifted') == in_shifted
         assert count(platform, 'grouped') == in_grouped
+
+
+@pytest.mark.parametrize('batch', [1, 2, 3, 7, 11, 12, 32])
+def test_depthwise_kernel_gradient_of_any_number_of_images(batch):
+    x, w, ct = normal(0, batch, 5, 4, 6), normal(1, 3, 3, 1, 6), normal(2, batch, 5, 4, 6)
+    pads = ((1, 1), (1, 1))
+    expected = jax.vjp(lambda w: convolve(x, w, 1, pads), w)[1](ct)[0]
+    given = jax.vjp(lambda w: writings.depthwise(x, w, 1, pads, 'shifted'), w)[1](ct)[0]
+    np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('k', [3, 5])
+def test_depthwise_kernel_gradient_takes_one_pass_for_each_row_of_the_kernel(k):
+    x, w = normal(0, 16, 16, 8, 32), normal(1, k, k, 1, 32)
+    pads = ((k // 2, k // 2),) * 2
+
+    def gradient(x, w, ct):
+        return jax.vjp(lambda w: writings.depthwise(x, w, 1, pads, 'shifted'), w)[1](ct)[0]
+
+    program = jax.jit(gradient).lower(x, w, x).compile().as_text()
+    results = re.findall(r'= \((f32\[[^=]*)\) fusion\(', program)
+    assert [found.count('f32[') for found in results] == [k] * k
