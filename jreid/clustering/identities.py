@@ -119,8 +119,8 @@ def estimate_identities(
         averaged, drawn with `key`; None for all.
       rule: 'witnesses'; 'mean' as in the paper, or the argmax of one of its scores. `probe_*`,
         `coarse`, `refine*` and `progress` are of the paper's, the next two of the witnesses'.
-      cameras: of the target's images, as any whole numbers: people are found across cameras then,
-        and in each camera for one more witness.
+      cameras: of the target's images, whole numbers, below 0 where unknown: people are found across
+        cameras then, and in each camera for one more witness.
       neighbourhoods: sparse distances of the target's images, as `jreid.retrieval.jaccard` gives
         them, for one more witness.
       progress: show a bar over the sweep.
