@@ -57,7 +57,7 @@ def kmeans(
         another order. Per iteration the devices add up k x (d + 1) numbers.
 
     Raises:
-      ValueError: k out of range, x or its squared distances not finite, or k traced without k_max.
+      ValueError: k out of range, x or sums of its squares not finite, or k traced without k_max.
 
     Reference: Lloyd 1982; Arthur and Vassilvitskii 2007.
     """
@@ -175,8 +175,8 @@ def _check(x: Array, given: Array, where: Array, k: Count, k_max: int) -> None:
         rows = np.flatnonzero(~np.isfinite(np.asarray(x)).all(1) & mask)
         if not len(rows):
             raise ValueError(
-                f'samples go up to {np.abs(np.asarray(x)[mask]).max():.3g} in size: their squared'
-                f' distances are not finite in {x.dtype}; expected smaller features'
+                f'samples go up to {np.abs(np.asarray(x)[mask]).max():.3g} in size: the sum of'
+                f' their squared distances is not finite in {x.dtype}; expected smaller features'
             )
         raise ValueError(
             f'{len(rows)} of {len(mask)} samples are not finite, e.g. row {rows[0]}; expected'
@@ -203,8 +203,12 @@ def _check(x: Array, given: Array, where: Array, k: Count, k_max: int) -> None:
 
 @jax.jit
 def _finite(x: Float[Array, 'n d'], where: Bool[Array, ' n']) -> Bool[Array, '']:
-    """Returns whether all samples that `where` keeps, and their squared distances, are finite."""
-    return jnp.isfinite(4 * jnp.sum(jnp.where(where[:, None], x, 0) ** 2, axis=1)).all()
+    """Returns whether all samples that `where` keeps, and their squared distances, are finite.
+
+    So is the sum of all distances to any point among them, of which seeds are drawn.
+    """
+    squares = jnp.sum(jnp.where(where[:, None], x, 0) ** 2, axis=1)
+    return jnp.isfinite(4 * len(x) * squares.max())
 
 
 def _run(

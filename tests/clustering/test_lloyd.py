@@ -278,7 +278,11 @@ def test_mistakes_are_named():
             lambda: kmeans(key, np.where(np.arange(N)[:, None] == 17, np.nan, x), 3),
             '1 of 300 samples are not finite, e.g. row 17',
         ),
-        (lambda: kmeans(key, x * 1e20, 3), 'squared distances are not finite in float32'),
+        (lambda: kmeans(key, x * 1e20, 3), 'squared distances is not finite in float32'),
+        (
+            lambda: kmeans(key, x * (1e18 / np.abs(x).max()), 3),
+            'squared distances is not finite in float32',
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             call()
