@@ -11,6 +11,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
@@ -84,9 +85,9 @@ _sum = _primitive('sum_together', _summed, _sum_transpose, _sum_batch)
 
 @_repeat.def_abstract_eval
 def _repeat_shapes(*arrays: Any, times: int) -> list[Any]:
-    return [x.update(shape=(times, *x.shape)) for x in arrays]
+    return [ShapedArray((times, *x.shape), x.dtype) for x in arrays]
 
 
 @_sum.def_abstract_eval
 def _sum_shapes(*arrays: Any) -> list[Any]:
-    return [x.update(shape=x.shape[1:]) for x in arrays]
+    return [ShapedArray(x.shape[1:], x.dtype) for x in arrays]
