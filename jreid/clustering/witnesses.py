@@ -78,8 +78,9 @@ def ask_witnesses(
       3. The most clusters that DBSCAN finds on the distances of neighbourhoods, over its radius: a
          small one takes most images for noise, a large one merges people.
     Without cameras, or with one, the first is the plain silhouette, and there is no second; without
-    neighbourhoods no third. Where that silhouette is `CLEAR` or more, it decides alone: DBSCAN
-    needs a handful of images per person, and takes fewer for noise.
+    neighbourhoods no third. Where the first's silhouette is `CLEAR` or more, it decides alone:
+    DBSCAN needs a handful of images per person, and takes fewer for noise, and the second a few per
+    person and camera.
 
     Args:
       candidates: the numbers of clusters to try, from 1 to n; in a camera up to half its images.
@@ -114,7 +115,7 @@ def ask_witnesses(
             for eps in EPS
         )
         witnesses.append(density)
-    if not known and scores.max() >= CLEAR:
+    if scores.max() >= CLEAR:
         witnesses = witnesses[:1]
     count = int(np.clip(_low_median(witnesses), tried[0], tried[-1]))
     labels = labels_after(merges, int(first.max()) + 1, count)[first]

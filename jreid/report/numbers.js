@@ -213,7 +213,7 @@ function sweeps() {
                   (sweep.within && sweep.densest
                     ? ' The choice is the median of three: the best CMM across cameras, the' +
                       ' number of people that the cameras see by themselves, and the most' +
-                      ' clusters that DBSCAN finds.'
+                      ' clusters that DBSCAN finds. A best CMM of 0.5 or more decides alone.'
                     : ''),
           ),
         );
