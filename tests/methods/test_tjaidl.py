@@ -296,6 +296,9 @@ def test_source_without_attributes():
         methods.build(variants.method_settings('tjaidl'), module, problem)
     alone = methods.build(variants.method_settings('tjaidl-id-only'), module, problem)
     assert alone.attributes is None
+    nobody = dataclasses.replace(problem, source_identities=0)
+    with pytest.raises(ValueError, match='the source has 0 identities; expected at least 2'):
+        methods.build(variants.method_settings('tjaidl-id-only'), module, nobody)
 
 
 def test_every_setting_has_its_default():

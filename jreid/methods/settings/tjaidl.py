@@ -57,6 +57,11 @@ def check(problem: 'Problem', settings: Settings) -> None:
             f"the source has no attribute labels, which '{settings.form}' learns from; give its"
             ' attribute file, or use the variant tjaidl-id-only'
         )
+    if settings.form != 'attribute-only' and problem.source_identities < 2:
+        raise ValueError(
+            f'the source has {problem.source_identities} identities; expected at least 2, or the'
+            ' variant tjaidl-attribute-only'
+        )
     adapts = settings.form == 'tjaidl' and settings.adapt_iterations
     if (
         not settings.joint_iterations
