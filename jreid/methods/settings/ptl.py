@@ -101,8 +101,8 @@ def check(problem: 'Problem', settings: Settings) -> None:
     for domain in WHERE[settings.attributes]:
         if not names[domain]:
             raise ValueError(
-                f'attributes on the {domain} need labels of its images: write them with python -m'
-                f' jreid.commands.label and name data.{domain}_teacher'
+                f'attributes on the {domain} need labels of its images: write them with'
+                f' jreid label and name data.{domain}_teacher'
             )
     source, target = tuple(names['source']), tuple(names['target'])
     if settings.attributes == 'both' and source != target:
