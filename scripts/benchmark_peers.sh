@@ -3,8 +3,8 @@
 #
 #     sh scripts/benchmark_peers.sh [FOLDER]
 #
-# FOLDER holds torchreid's compiled rank_cy (see scripts/benchmark_evaluate.py) and, for the training
-# step of OSNet, its osnet.py; without it these comparisons are left out. scikit-learn is needed,
+# FOLDER holds torchreid's compiled rank_cy (see scripts/benchmark_evaluate.py) and, for the
+# training step of OSNet, its osnet.py; without it these are left out. scikit-learn is needed,
 # faiss-cpu is used where it is installed, and so are PyTorch and timm, for training steps. About 35
 # minutes; CORES=2,3 chooses the cores.
 set -eu
