@@ -83,7 +83,8 @@ def beside_torchreid(
         return evaluate_distances(distances, *labels)
 
     (curve, precision), found = theirs(), ours()
-    np.testing.assert_allclose(found.cmc[:50], curve, atol=1e-4)
+    # torchreid's argsort is not stable: where distances are equal, a query may move by a rank.
+    np.testing.assert_allclose(found.cmc[:50], curve, atol=1.5 / len(distances))
     np.testing.assert_allclose(found.mAP, precision, atol=1e-4)
     print(f'{"{} x {}".format(*distances.shape):20s} {"torchreid":>9s} {"jreid":>9s} {"ratio":>7s}')
     for name, clock in (('seconds', time.perf_counter), ('CPU seconds', time.process_time)):
