@@ -1,6 +1,9 @@
 """What the benchmarks and the device check time, with sides that only tell what they are asked."""
 
+import argparse
 import pathlib
+
+import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -65,3 +68,16 @@ def test_pytorch_steps_resnet50_at_any_size(monkeypatch):
     assert asked == [('resnet50', (16, 64, 32, 3), t) for t in ('bfloat16', 'float32')]
     assert len(rows) == 2
     assert all(row.startswith('ResNet-50, batch 16') for row in rows)
+
+
+def test_pytorch_has_a_process_of_its_own_which_says_what_it_lacks(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'scripts')
+    import training_step
+
+    options = argparse.Namespace(backbone='osnet_x1_0', osnet='', compute_dtype='float32')
+    images, labels = np.zeros((4, 8, 4, 3), np.uint8), np.zeros(4, np.int64)
+    prepared = argparse.Namespace(mean=(0.5,) * 3, std=(0.5,) * 3)
+    with training_step.torch_apart(images, labels, prepared, options) as (run, note):
+        assert run is None
+        assert note.startswith('not run: ')  # PyTorch is not installed, or --osnet not given
+        assert training_step._theirs == (None, '')  # that of the other process
