@@ -15,10 +15,10 @@ that compute.
 
 Step: forward, cross-entropy and batch-hard triplet loss, backward and Adam on images in memory, by
 default of ResNet-50 with the last stride 1. The two take turns, PyTorch in a process of its own;
-medians after --warm steps each, of
-which the first compiles and is told apart: until malloc has found its places for all blocks, steps
-wait for fresh memory. On a GPU: images/s, share of the card's peak (--peak, TFLOP/s) and PyTorch
-with AMP and channels-last. Pin the threads for a comparison on a CPU:
+medians after --warm steps each, of which the first compiles and is told apart: until malloc has
+found its places for all blocks, steps wait for fresh memory. On a GPU: images/s, share of the
+card's peak (--peak, TFLOP/s) and PyTorch with AMP and channels-last. Pin the threads for a
+comparison on a CPU:
 
     OMP_NUM_THREADS=2 taskset -c 0,1 python scripts/benchmark_training.py --tables step
 """
@@ -176,11 +176,10 @@ def step_table(options: argparse.Namespace, backbone: str) -> None:
     now, step, prepared = training(options, classes=751, augment=False)
     batch = {'source': {'image': jnp.asarray(images), 'identity': jnp.asarray(labels)}}
 
-    def ours() -> float:
+    def ours() -> None:
         nonlocal now
         now, metrics = step(now, batch, jax.random.key(0))
         jax.block_until_ready((now, metrics))
-        return 0.0
 
     begun = time.perf_counter()
     ours()

@@ -97,10 +97,11 @@ _theirs: tuple[Callable[[], Any] | None, str] = None, ''
 def torch_apart(
     images: np.ndarray, labels: np.ndarray, prepared: steps.Preparation, options: argparse.Namespace
 ) -> Iterator[tuple[Callable[[], float] | None, str]]:
-    """`torch_step` in a process of its own, which sleeps between its turns; a turn ends with it.
+    """Starts `torch_step` in a process of its own, which sleeps between its steps.
 
-    In one process the two take each other's time: a step of EfficientNet-Lite0 here took 1.2 times
-    as long between PyTorch's as alone, and nobody trains like that.
+    What it gives runs one step and waits for it. In one process the two take each other's time: a
+    step of EfficientNet-Lite0 here took 1.2 times as long between PyTorch's as alone, and nobody
+    trains like that.
     """
     with concurrent.futures.ProcessPoolExecutor(
         1, multiprocessing.get_context('spawn'), _begin, (images, labels, prepared, options)

@@ -40,8 +40,8 @@ def _add(left: Sequence[Array], right: Sequence[Array]) -> tuple[Array, ...]:
     return tuple(x + y for x, y in zip(left, right, strict=True))
 
 
-def _in_front(arrays: Sequence[Array], axes: Sequence[Any], place: int) -> list[Array]:
-    """Returns the arrays with their batch axis at `place`, also those that have none."""
+def _mapped_at(place: int, arrays: Sequence[Array], axes: Sequence[Any]) -> list[Array]:
+    """Returns the arrays with the mapped axis at `place`, also those that have none."""
     size = next(x.shape[axis] for x, axis in zip(arrays, axes, strict=True) if axis is not None)
     return [
         jnp.moveaxis(x, axis, place)
@@ -52,11 +52,11 @@ def _in_front(arrays: Sequence[Array], axes: Sequence[Any], place: int) -> list[
 
 
 def _repeat_batch(arrays: Sequence[Array], axes: Sequence[Any], *, times: int) -> Any:
-    return _repeat.bind(*_in_front(arrays, axes, 0), times=times), [1] * len(arrays)
+    return _repeat.bind(*_mapped_at(0, arrays, axes), times=times), [1] * len(arrays)
 
 
 def _sum_batch(arrays: Sequence[Array], axes: Sequence[Any]) -> Any:
-    return _sum.bind(*_in_front(arrays, axes, 1)), [0] * len(arrays)
+    return _sum.bind(*_mapped_at(1, arrays, axes)), [0] * len(arrays)
 
 
 def _repeat_transpose(cotangents: Sequence[Any], *arrays: Any, times: int) -> list[Array]:
@@ -72,8 +72,7 @@ def _primitive(name: str, value: Any, transpose: Any, batch: Any) -> Primitive:
     made = Primitive(name)
     made.multiple_results = True
     made.def_impl(value)
-    lowering = mlir.lower_fun(value, multiple_results=True)
-    mlir.register_lowering(made, lowering)
+    mlir.register_lowering(made, mlir.lower_fun(value, multiple_results=True))
     ad.deflinear2(made, transpose)
     batching.primitive_batchers[made] = batch
     return made

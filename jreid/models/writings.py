@@ -169,18 +169,18 @@ def _sum_phases(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
 def _sum_in_groups(images: Array, kernel: Array, stride: int, pads: Pads) -> Array:
     """Computes `_sum_taps` such that the kernel's cotangent takes few passes over memory.
 
-    The cotangent sums tap times cotangent over all pixels. Images in `halves` runs of `groups` are
-    summed first, by chains of multiply-adds, which XLA's CPU runs as vectors: for all taps of one
-    row of the kernel in one pass, since a row's taps are reduced together. Then comes the rest. A
-    plain reduction per tap would take most of the backward pass, a chain per tap three times as
-    long, and all rows together are slower, too.
+    The cotangent sums tap times cotangent over all pixels. `chained` groups of images are summed
+    first, by chains of multiply-adds, which XLA's CPU runs as vectors, then `reduced` of these
+    sums: for all taps of one row of the kernel in one pass, since a row's taps are reduced
+    together. Then comes the rest. A plain reduction per tap would take most of the backward pass, a
+    chain per tap three times as long, and all rows together are slower, too.
     """
     k, wide = kernel.shape[0], jnp.promote_types(images.dtype, jnp.float32)
     views = taps(images.astype(wide), (k, k), stride, pads)
     b, h, w, c = views[0].shape
-    halves = next((n for n in (2, 3, 5, 7) if b % n == 0), 1)
-    groups = next(g for g in (8, 7, 6, 5, 4, 3, 2, 1) if b // halves % g == 0)
-    size = b // halves // groups
+    reduced = next((n for n in (2, 3, 5, 7) if b % n == 0), 1)
+    chained = next(n for n in (8, 7, 6, 5, 4, 3, 2, 1) if b // reduced % n == 0)
+    size = b // reduced // chained
     weights = jnp.broadcast_to(
         kernel.astype(wide).reshape(k * k, 1, c), (k * k, size * h * w, c)
     ).reshape(k * k * size, h, w, c)
@@ -188,10 +188,10 @@ def _sum_in_groups(images: Array, kernel: Array, stride: int, pads: Pads) -> Arr
     terms = []
     for row in range(0, k * k, k):
         for tap, part in zip(
-            views[row : row + k], repeat_together(parts[row : row + k], halves), strict=True
+            views[row : row + k], repeat_together(parts[row : row + k], reduced), strict=True
         ):
-            part = part.reshape(halves * size, h, w, c)
-            terms.append(tap * lax.concatenate([part] * groups, 0))
+            part = part.reshape(reduced * size, h, w, c)
+            terms.append(tap * lax.concatenate([part] * chained, 0))
     # The barrier is one for the cotangent, too: computed once, not by each row's pass.
     return lax.optimization_barrier(_total(terms).astype(images.dtype))
 

@@ -57,8 +57,8 @@ def from_run(
 
     The other run may be of any system whose backbones have the same names: not of TJ-AIDL for the
     others, which have one. What it lacks of a second network it gives from its first
-    (`Method.twins`). Arrays of it that are not used, and arrays here that stay
-    fresh, are logged by name. `state.memory` stays as it is.
+    (`Method.twins`). Arrays of it that are not used, and arrays here that stay fresh, are logged by
+    name. `state.memory` stays as it is.
 
     Args:
       workdir: the other run's folder.
